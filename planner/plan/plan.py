@@ -1,0 +1,113 @@
+"""A plan: what leaves the program. Plain data, seconds and bytes, names instead of indices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = "planner/plan@1"
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedOperator:
+    """Copy ``copy`` of ``operator`` runs on ``device``."""
+
+    operator: str
+    copy: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTask:
+    """One pass (``F``, ``I`` or ``W``) of one operator over one microbatch."""
+
+    operator: str
+    pass_: str
+    microbatch: int
+    copy: int
+    device: str
+    stream: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTransfer:
+    """The output of ``operator`` (pass ``F``) or its gradient on the way back (pass ``I``)."""
+
+    operator: str
+    pass_: str
+    microbatch: int
+    copy: int
+    source: str  # "from" in the file
+    target: str  # "to" in the file
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFigures:
+    """What a device does in the plan (rule 6). ``memory`` is the cap in bytes, None where there is none."""
+
+    name: str
+    busy: float
+    bubble: float
+    span_bubble: float
+    peak_memory: float
+    peak_memory_at: float
+    memory: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineFigures:
+    """One row of the table of baselines; ``reason`` alone where the baseline does not apply."""
+
+    name: str
+    makespan: float | None = None
+    bubble_ratio: float | None = None
+    span_bubble_ratio: float | None = None
+    peak_memory: float | None = None
+    copies: int | None = None
+    fits: bool | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which file the plan was made from: the name in it and the SHA-256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A schedule with its figures and bounds; see ``planner schema plan`` for the file format."""
+
+    planner_version: str
+    origin: str  # "solve" or "baseline:NAME"
+    graph: Source
+    cluster: Source
+    options: Mapping[str, Any]
+    microbatches: int
+    objective: str
+    status: str  # optimal | feasible | interrupted
+    makespan: float
+    lower_bound: float | None
+    placement_lower_bound: float | None
+    gap: float | None
+    bubble_ratio: float
+    bubble_ratio_all: float
+    solve_seconds: float
+    placement: tuple[PlacedOperator, ...]
+    tasks: tuple[PlannedTask, ...]
+    transfers: tuple[PlannedTransfer, ...]
+    devices: tuple[DeviceFigures, ...]
+    baselines: tuple[BaselineFigures, ...] = ()
+    notes: tuple[str, ...] = field(default=())  # how it was found, what was merged, what bound holds
+
+    @property
+    def copies(self) -> int:
+        """Copies of every operator in this plan."""
+        return 1 + max((p.copy for p in self.placement), default=0)

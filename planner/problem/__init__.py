@@ -1,0 +1,27 @@
+"""What is to be planned: operators, graph, cluster, and the problem they pose together."""
+
+from planner.problem.cluster import Cluster, Device, DeviceType, Link, NetworkLevel
+from planner.problem.graph import PASS_ORDER, ByDevice, Graph, Mode, Operator, Pass, PassTime, Stream, Work
+from planner.problem.placement import Placement
+from planner.problem.problem import Impossible, Problem, ProblemError
+
+__all__ = [
+    "PASS_ORDER",
+    "ByDevice",
+    "Cluster",
+    "Device",
+    "DeviceType",
+    "Graph",
+    "Impossible",
+    "Link",
+    "Mode",
+    "NetworkLevel",
+    "Operator",
+    "Pass",
+    "PassTime",
+    "Placement",
+    "Problem",
+    "ProblemError",
+    "Stream",
+    "Work",
+]

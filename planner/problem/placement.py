@@ -1,0 +1,27 @@
+"""Which device runs which operator, copy by copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """``device_of[k][i]`` is the index of the device that runs copy ``k`` of operator ``i``.
+
+    ``origin`` says in a few words how it was found (``linear``, ``bidirectional``, ``assignment MIP``).
+    """
+
+    device_of: tuple[tuple[int, ...], ...]
+    origin: str = ""
+
+    @property
+    def copies(self) -> int:
+        """The number of copies that every operator has."""
+        return len(self.device_of)
+
+    @staticmethod
+    def single(device_of: Sequence[int], origin: str = "") -> Placement:
+        """A placement of one copy."""
+        return Placement((tuple(device_of),), origin)

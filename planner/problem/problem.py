@@ -1,0 +1,317 @@
+"""The problem as posed: a graph on a cluster under the flags that shape what is allowed.
+
+Everything that placement, schedule and bounds need stands here as plain arrays, indexed by operator ``i``
+(the file's order), pass ``p`` (F, I, W = 0, 1, 2) and device ``d`` (the cluster's order).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import networkx as nx
+import numpy as np
+import numpy.typing as npt
+
+from planner.problem.cluster import Cluster, Device
+from planner.problem.graph import PASS_ORDER, ByDevice, Graph, Mode, Operator, Pass, PassTime, Stream
+
+MEMORY_SLACK = 4e-12
+"""Relative slack of a memory comparison: less than a byte at 80 GiB, more than the rounding of a sum."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class ProblemError(ValueError):
+    """The graph and the cluster do not fit together (an unknown device, a co-location that contradicts)."""
+
+
+class Impossible(Exception):
+    """Proof that the problem has no plan; the message names the operator or device and what is missing."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A graph, a cluster and the flags that decide which plans are allowed.
+
+    ``copies`` is the most copies of the operators that a plan may have; ``memory_cap`` (bytes) overrides the
+    cluster's; ``layout`` and ``chunks`` restrict placements (see ``planner.placement.layouts``).
+
+    Raises ``ProblemError`` where names of the graph are unknown to the cluster, and ``Impossible`` where an
+    operator (or the operators of one ``colocate`` label together) has no device that may run it.
+    """
+
+    graph: Graph
+    cluster: Cluster
+    microbatches: int
+    copies: int = 1
+    memory_cap: float | None = None
+    layout: str = "auto"
+    chunks: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check names and devices at once, so that later rooms need not."""
+        if self.microbatches < 1:
+            raise ProblemError("microbatches must be at least 1")
+        if self.copies < 1:
+            raise ProblemError("copies must be at least 1")
+        known = self.cluster.names()
+        for operator in self.graph.operators:
+            for name in operator.devices or ():
+                if name not in known:
+                    raise ProblemError(
+                        f"{_where(self.graph, operator)}: field devices: no device, group or type of cluster "
+                        f"{self.cluster.name!r} is called {name!r}; it has {', '.join(sorted(known))}"
+                    )
+        self._reject_operators_without_device()
+
+    def _reject_operators_without_device(self) -> None:
+        for i, operator in enumerate(self.operators):
+            if not self.runs_on[i].any():
+                raise Impossible(
+                    f"operator {operator.name!r} has no device that may run it: "
+                    + "; ".join(f"{d.name}: {_refusal(operator, d)}" for d in self.cluster.devices)
+                )
+        for members in self.groups:
+            if len(members) > 1 and not self.runs_on[list(members)].all(axis=0).any():
+                names = ", ".join(repr(self.operators[i].name) for i in members)
+                raise Impossible(
+                    f"operators {names} share the colocate label {self.operators[members[0]].colocate!r}, "
+                    "but no device may run all of them"
+                )
+
+    # -- sizes ------------------------------------------------------------------------------------------
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """The operators, in the file's order."""
+        return self.graph.operators
+
+    @property
+    def n_operators(self) -> int:
+        """Number of operators."""
+        return len(self.graph.operators)
+
+    @property
+    def n_devices(self) -> int:
+        """Number of devices."""
+        return len(self.cluster.devices)
+
+    @property
+    def training(self) -> bool:
+        """Whether there are backward passes."""
+        return self.graph.mode is Mode.TRAINING
+
+    # -- the graph --------------------------------------------------------------------------------------
+
+    @cached_property
+    def inputs(self) -> tuple[tuple[int, ...], ...]:
+        """``inputs[i]``: the operators that operator i reads, each once, sorted."""
+        index = self.graph.index
+        return tuple(tuple(sorted({index[n] for n in o.inputs})) for o in self.operators)
+
+    @cached_property
+    def consumers(self) -> tuple[tuple[int, ...], ...]:
+        """``consumers[i]``: the operators that read operator i, sorted."""
+        out: list[list[int]] = [[] for _ in self.operators]
+        for i, inputs in enumerate(self.inputs):
+            for j in inputs:
+                out[j].append(i)
+        return tuple(tuple(c) for c in out)
+
+    @cached_property
+    def topological(self) -> tuple[int, ...]:
+        """A topological order that stays as close to the file's order as it can."""
+        graph: nx.DiGraph[int] = nx.DiGraph()
+        graph.add_nodes_from(range(self.n_operators))
+        graph.add_edges_from((j, i) for i, inputs in enumerate(self.inputs) for j in inputs)
+        return tuple(nx.lexicographical_topological_sort(graph))
+
+    @cached_property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Operators that must share a device (one ``colocate`` label), in order of their first member.
+
+        An operator without a label is a group of its own.
+        """
+        by_label: dict[str | int, list[int]] = {}
+        for i, operator in enumerate(self.operators):
+            by_label.setdefault(i if operator.colocate is None else operator.colocate, []).append(i)
+        return tuple(tuple(members) for members in by_label.values())
+
+    # -- passes -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def has_pass(self) -> npt.NDArray[np.bool_]:
+        """``has_pass[i, p]``: whether operator i has pass p in this mode."""
+        table = np.zeros((self.n_operators, 3), dtype=bool)
+        for i, operator in enumerate(self.operators):
+            for p, which in enumerate(PASS_ORDER):
+                table[i, p] = which in operator.times and (self.training or which is Pass.F)
+        return table
+
+    @cached_property
+    def duration(self) -> Floats:
+        """``duration[i, p, d]`` in seconds; inf where device d cannot run the pass, 0 where it is absent."""
+        table = np.zeros((self.n_operators, 3, self.n_devices))
+        for i, operator in enumerate(self.operators):
+            for p, which in enumerate(PASS_ORDER):
+                if self.has_pass[i, p]:
+                    cost = operator.times[which]
+                    table[i, p] = [pass_seconds(cost, device) for device in self.cluster.devices]
+        return table
+
+    @cached_property
+    def runs_on(self) -> npt.NDArray[np.bool_]:
+        """``runs_on[i, d]``: whether device d may run operator i (``devices`` and every pass has a time)."""
+        allowed: npt.NDArray[np.bool_] = np.asarray(np.isfinite(self.duration).all(axis=1))
+        for i, operator in enumerate(self.operators):
+            if operator.devices is not None:
+                for d, device in enumerate(self.cluster.devices):
+                    allowed[i, d] &= any(device.answers_to(name) for name in operator.devices)
+        return allowed
+
+    @cached_property
+    def group_runs_on(self) -> npt.NDArray[np.bool_]:
+        """``group_runs_on[g, d]``: whether device d may run every member of group g."""
+        return np.array([self.runs_on[list(members)].all(axis=0) for members in self.groups])
+
+    @cached_property
+    def on_comm(self) -> npt.NDArray[np.bool_]:
+        """``on_comm[i]``: whether operator i occupies the communication stream."""
+        return np.array([o.stream is Stream.COMM for o in self.operators])
+
+    # -- memory (bytes) ---------------------------------------------------------------------------------
+
+    @cached_property
+    def parameters(self) -> Floats:
+        """``parameters[i]`` in bytes."""
+        return np.array([o.parameters for o in self.operators], dtype=float)
+
+    @cached_property
+    def activation(self) -> Floats:
+        """``activation[i]`` in bytes a microbatch."""
+        return np.array([o.activation for o in self.operators], dtype=float)
+
+    @cached_property
+    def held(self) -> Floats:
+        """``held[i]``: bytes a microbatch still held between I and W; 0 where there is no W."""
+        return np.array(
+            [o.held_for_weight_grad if self.has_pass[i, 2] else 0.0 for i, o in enumerate(self.operators)]
+        )
+
+    @cached_property
+    def output(self) -> Floats:
+        """``output[i]``: bytes sent to each other device that reads operator i."""
+        return np.array([o.output for o in self.operators], dtype=float)
+
+    @cached_property
+    def cap(self) -> Floats:
+        """``cap[d]`` in bytes; inf where there is none."""
+        if self.memory_cap is not None:
+            return np.full(self.n_devices, float(self.memory_cap))
+        return np.array([math.inf if d.memory is None else d.memory for d in self.cluster.devices])
+
+    @cached_property
+    def cap_with_slack(self) -> Floats:
+        """``cap`` plus the rounding that a comparison forgives."""
+        return self.cap * (1.0 + MEMORY_SLACK)
+
+    # -- transfers --------------------------------------------------------------------------------------
+
+    def transfer(self, i: int, source: int, target: int) -> float:
+        """Seconds that the output (or its gradient) of operator i takes between two devices."""
+        names = self.cluster.devices
+        return self.cluster.transfer_seconds(names[source].name, names[target].name, float(self.output[i]))
+
+    @cached_property
+    def exclusive(self) -> npt.NDArray[np.bool_]:
+        """``exclusive[d]``: a transfer also occupies the compute stream of device d."""
+        return np.array([d.type.exclusive_transfers for d in self.cluster.devices])
+
+    # -- symmetry ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def device_classes(self) -> tuple[tuple[int, ...], ...]:
+        """Devices that no operator, cap or network entry tells apart, in order of their first member.
+
+        Two devices are alike if exchanging their places changes nothing: the same pass times, the same
+        operators allowed, the same cap and kind of transfers, the same network to and from every device.
+        """
+        classes: list[list[int]] = []
+        for d in range(self.n_devices):
+            for members in classes:
+                if self._alike(members[0], d):
+                    members.append(d)
+                    break
+            else:
+                classes.append([d])
+        return tuple(tuple(members) for members in classes)
+
+    def _alike(self, a: int, b: int) -> bool:
+        if not (
+            self.cap[a] == self.cap[b]
+            and self.exclusive[a] == self.exclusive[b]
+            and np.array_equal(self.runs_on[:, a], self.runs_on[:, b])
+            and np.array_equal(self.duration[:, :, a], self.duration[:, :, b])
+        ):
+            return False
+        names = [d.name for d in self.cluster.devices]
+        level = self.cluster.level
+        if level(names[a], names[b]) != level(names[b], names[a]):
+            return False
+        return all(
+            level(names[a], c) == level(names[b], c) and level(c, names[a]) == level(c, names[b])
+            for c in names
+            if c not in (names[a], names[b])
+        )
+
+    # -- placements -------------------------------------------------------------------------------------
+
+    def allows(self, device_of: Sequence[int]) -> bool:
+        """Whether one copy placed so respects ``devices``, pass times and ``colocate``."""
+        if not all(self.runs_on[i, d] for i, d in enumerate(device_of)):
+            return False
+        return all(len({device_of[i] for i in members}) == 1 for members in self.groups)
+
+
+def pass_seconds(cost: PassTime, device: Device) -> float:
+    """Seconds that a pass takes on a device; inf where the device cannot run it.
+
+    Roofline: max(flops / (peak_flops x efficiency), bytes / memory_bandwidth), as the file format states it.
+    """
+    if isinstance(cost, ByDevice):
+        for name in (device.name, device.group, device.type.name):
+            if name in cost.seconds:
+                return cost.seconds[name]
+        return math.inf
+    if isinstance(cost, int | float):
+        return float(cost)
+    kind = device.type
+    seconds = 0.0
+    if cost.flops > 0:
+        if not kind.peak_flops:
+            return math.inf
+        seconds = cost.flops / (kind.peak_flops * kind.efficiency)
+    if cost.bytes > 0:
+        if not kind.memory_bandwidth:
+            return math.inf
+        seconds = max(seconds, cost.bytes / kind.memory_bandwidth)
+    return seconds
+
+
+def _where(graph: Graph, operator: Operator) -> str:
+    line = "" if operator.line is None else f", line {operator.line}"
+    return f"{graph.path or graph.name}{line}: operator {operator.name!r}"
+
+
+def _refusal(operator: Operator, device: Device) -> str:
+    if operator.devices is not None and not any(device.answers_to(name) for name in operator.devices):
+        return "not among its devices"
+    for which, cost in operator.times.items():
+        if math.isinf(pass_seconds(cost, device)):
+            if isinstance(cost, ByDevice):
+                return f"no time for pass {which.value}"
+            return f"type {device.type.name!r} lacks the peak_flops or memory_bandwidth of pass {which.value}"
+    return "allowed"
