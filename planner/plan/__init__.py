@@ -1,0 +1,1 @@
+"""Plans: timetables, replay of orders into times, figures, files' content, verification."""
