@@ -1,0 +1,23 @@
+"""1F1B: as many forwards as ranks follow, then one backward for every forward.
+
+Narayanan et al., "PipeDream" (2019), with a flush at the end of the step as in "Efficient Large-Scale
+Language Model Training on GPU Clusters Using Megatron-LM" (2021) and torch's ``Schedule1F1B``.
+"""
+
+from __future__ import annotations
+
+from planner.baselines.call import Row, Rows, call
+
+
+def rows(ranks: int, microbatches: int) -> Rows:
+    """The order of every rank; stage r on rank r."""
+    return [_row(r, ranks - r, microbatches) for r in range(ranks)]
+
+
+def _row(stage: int, in_flight: int, microbatches: int) -> Row:
+    row = [call("F", stage, m) for m in range(min(in_flight, microbatches))]
+    for m in range(microbatches):
+        row.append(call("B", stage, m))
+        if m + in_flight < microbatches:
+            row.append(call("F", stage, m + in_flight))
+    return row

@@ -1,0 +1,109 @@
+"""The published schedules by name. A new one is a file with its order and an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from planner.baselines import dualpipe, gpipe, one_f_one_b, zb1p
+from planner.baselines.call import Call, NotApplicable, Part, Rows
+from planner.baselines.operators import Pipeline, replay_blocks, replay_streams
+from planner.baselines.partition import atoms, partition
+from planner.plan.timetable import Timetable
+from planner.problem import Placement, Problem
+
+Layout = tuple[tuple[int, ...], ...]
+"""``layout[copy][stage]``: the rank that runs the stage."""
+
+
+def one_way(ranks: int) -> Layout:
+    """One copy, stage s on rank s."""
+    return (tuple(range(ranks)),)
+
+
+def both_ways(ranks: int) -> Layout:
+    """Two copies, from one end each."""
+    return (tuple(range(ranks)), tuple(reversed(range(ranks))))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A published schedule: its order, where its stages go, and how its calls run.
+
+    ``rows(ranks, microbatches)`` raises ``NotApplicable`` for numbers that the schedule does not take.
+    ``fused``: calls are blocks whose outputs leave at their end; else streams overlap across calls.
+    ``forwards``: the order makes sense without its backwards, so it serves for inference, too.
+    """
+
+    title: str
+    rows: Callable[[int, int], Rows]
+    layout: Callable[[int], Layout] = one_way
+    fused: bool = False
+    forwards: bool = False
+    even_ranks: bool = False
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "gpipe": Schedule("GPipe", gpipe.rows, forwards=True),
+    "1f1b": Schedule("1F1B", one_f_one_b.rows, forwards=True),
+    "zb1p": Schedule("ZB1P", zb1p.rows),
+    "dualpipe": Schedule("DualPipe", dualpipe.rows, both_ways, fused=True, even_ranks=True),
+    "dualpipe-unfused": Schedule("DualPipe", dualpipe.rows, both_ways, even_ranks=True),
+}
+
+BASELINES: tuple[str, ...] = tuple(SCHEDULES)
+"""The names of all baselines, in the order in which they are reported."""
+
+
+def baseline_timetable(name: str, problem: Problem) -> Timetable:
+    """The timetable of a published schedule on the problem's graph and cluster, whatever memory it takes.
+
+    Raises ``NotApplicable`` with the reason where the schedule does not fit the problem.
+    """
+    pipeline = baseline_pipeline(name, problem)
+    return replay_blocks(pipeline) if SCHEDULES[name].fused else replay_streams(pipeline)
+
+
+def baseline_pipeline(name: str, problem: Problem) -> Pipeline:
+    """Stages, placement and rows of a published schedule; raises as ``baseline_timetable`` does."""
+    schedule = SCHEDULES[name]
+    if not problem.training and not schedule.forwards:
+        raise NotApplicable(f"{schedule.title} orders backward passes; the graph is in inference mode")
+    if schedule.even_ranks and problem.n_devices % 2:
+        raise NotApplicable(f"{schedule.title} needs an even number of devices, not {problem.n_devices}")
+    devices = range(_ranks(problem, schedule))
+    rows = schedule.rows(len(devices), problem.microbatches)
+    if not problem.training:
+        rows = [_forwards(row) for row in rows]
+    layout = schedule.layout(len(devices))
+    stages = partition(problem, list(zip(*layout, strict=True)))
+    if stages is None:
+        raise NotApplicable(
+            f"no contiguous stages for {schedule.title}: the operators' devices and pass times forbid every "
+            "way to cut the graph along the cluster's order of devices"
+        )
+    placement = Placement(tuple(_placed(problem, stages, ranks) for ranks in layout), f"stages of {name}")
+    return Pipeline(problem, stages, devices, placement, rows)
+
+
+def _ranks(problem: Problem, schedule: Schedule) -> int:
+    """One stage a device, the first ones where there is too little to cut."""
+    ranks = min(problem.n_devices, len(atoms(problem)))
+    if schedule.even_ranks:
+        ranks -= ranks % 2
+        if ranks == 0:
+            raise NotApplicable(f"{schedule.title} needs two stages; the graph cannot be cut")
+    return ranks
+
+
+def _placed(problem: Problem, stages: Sequence[Sequence[int]], ranks: Sequence[int]) -> tuple[int, ...]:
+    device_of = [0] * problem.n_operators
+    for stage, rank in zip(stages, ranks, strict=True):
+        for i in stage:
+            device_of[i] = rank
+    return tuple(device_of)
+
+
+def _forwards(row: Sequence[Call]) -> list[Call]:
+    kept: list[tuple[Part, ...]] = [tuple(p for p in call.parts if p.kind == "F") for call in row]
+    return [Call(parts) for parts in kept if parts]
