@@ -1,0 +1,295 @@
+"""``graph.yaml``: its format, declared once, and its reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from planner.files.errors import did_you_mean, shown
+from planner.files.expansion import BlockEntry, ListEntry, OperatorEntry, by_name, expand
+from planner.files.shapes import (
+    Choice,
+    Definitions,
+    Entry,
+    Field,
+    ListOf,
+    MapOf,
+    Name,
+    OrNull,
+    Place,
+    Quantity,
+    Record,
+    Schema,
+    SchemaName,
+    Shape,
+    Whole,
+    json_schema,
+    read_root,
+)
+from planner.files.yaml_source import Map, read_source
+from planner.problem.graph import ByDevice, Graph, Mode, Pass, PassTime, Stream, Work
+from planner.problem.quantities import BYTES, FLOP, SECONDS
+
+MAX_MICROBATCHES = 1_000_000
+MAX_REPEAT = 1_000_000
+
+
+class _PassTime(Shape[PassTime]):
+    """Seconds everywhere, or seconds by device."""
+
+    everywhere = Quantity(SECONDS)
+    by_device = MapOf(everywhere, "device names or device types", least=1)
+
+    def read(self, value: Any, place: Place) -> PassTime:
+        if isinstance(value, Map):
+            return ByDevice(self.by_device.read(value, place))
+        return self.everywhere.read(value, place)
+
+    def schema(self, definitions: Definitions) -> Schema:
+        return {"anyOf": [self.everywhere.schema(definitions), self.by_device.schema(definitions)]}
+
+
+class _WorkShape(Shape[PassTime]):
+    """The work of one pass."""
+
+    record = Record(
+        "work of a pass",
+        "FLOP and bytes of one pass; the device type makes a time of them (roofline).",
+        {
+            "flops": Field(Quantity(FLOP), "Floating-point operations. Default 0."),
+            "bytes": Field(Quantity(BYTES), "Bytes moved to and from device memory. Default 0."),
+        },
+        rules={"minProperties": 1},
+    )
+
+    def read(self, value: Any, place: Place) -> PassTime:
+        entry = self.record.read(value, place)
+        if not entry.data:
+            place.fail("must not be empty: give flops, bytes or both")
+        return Work(entry.get("flops", 0.0), entry.get("bytes", 0.0))
+
+    def schema(self, definitions: Definitions) -> Schema:
+        return self.record.schema(definitions)
+
+
+def _passes(name: str, shape: Shape[PassTime], doc: str) -> Record:
+    return Record(
+        name,
+        doc,
+        {
+            "forward": Field(shape, "The forward pass.", required=True),
+            "input_grad": Field(
+                OrNull(shape), "The gradient of the input. Left out or null: as forward; 0: of no length."
+            ),
+            "weight_grad": Field(
+                OrNull(shape),
+                "The gradient of the weights. Left out: as forward if there are parameters, else no such "
+                "pass; 0 or null: no such pass.",
+            ),
+        },
+    )
+
+
+_SIZE = Quantity(BYTES)
+_NAMES = ListOf(Name(), "names")
+_INPUTS_DOC = "Names of what it reads. [] is a source; left out: the block's input (a source outside blocks)."
+
+
+def _stray_operator_key(key: str) -> str | None:
+    if key in ("repeat", "operators"):
+        return "a block has it; name the entry with 'block:' instead of 'name:'"
+    return None
+
+
+def _stray_block_key(key: str) -> str | None:
+    if key == "name":
+        return "'block:' is already its name"
+    if key in OPERATOR.fields:
+        return "operators have it; set it on the operators of the block"
+    return None
+
+
+OPERATOR = Record(
+    "operator",
+    "One operator of the graph.",
+    {
+        "name": Field(Name(), "Unique in its list.", required=True),
+        "time": Field(
+            _passes("time", _PassTime(), "Pass times: seconds, or seconds by device name, group or type."),
+            "Pass times. Either this or work.",
+        ),
+        "work": Field(
+            _passes("work", _WorkShape(), "Work of the passes, for the roofline of the device type."),
+            "Work of the passes. Either this or time.",
+        ),
+        "inputs": Field(_NAMES, _INPUTS_DOC),
+        "stream": Field(Choice(tuple(s.value for s in Stream)), "The stream of its device. Default compute."),
+        "parameters": Field(_SIZE, "Bytes that a copy holds all step long. Default 0."),
+        "activation": Field(
+            _SIZE, "Bytes a microbatch holds from the start of forward to the end of backward. Default 0."
+        ),
+        "held_for_weight_grad": Field(
+            _SIZE, "The part of activation still held between input_grad and weight_grad. Default: all of it."
+        ),
+        "output": Field(_SIZE, "Bytes sent to a consumer on another device. Default 0."),
+        "colocate": Field(OrNull(Name()), "Operators with one label share a device."),
+        "devices": Field(
+            OrNull(ListOf(Name(), "device names or types", least=1)),
+            "Device names, groups or types it may run on. Default: any.",
+        ),
+    },
+    rules={"oneOf": [{"required": ["time"]}, {"required": ["work"]}]},
+    stray=_stray_operator_key,
+)
+
+
+class _Entry(Shape[ListEntry]):
+    """An operator, or a block if it has the key ``block``."""
+
+    def read(self, value: Any, place: Place) -> ListEntry:
+        if isinstance(value, Map) and "block" in value:
+            return _block(BLOCK.read(value, place))
+        return _operator(OPERATOR.read(value, place))
+
+    def schema(self, definitions: Definitions) -> Schema:
+        return {
+            "if": {"type": "object", "required": ["block"]},
+            "then": BLOCK.schema(definitions),
+            "else": OPERATOR.schema(definitions),
+        }
+
+
+_ENTRIES = ListOf(_Entry(), "operators", least=1)
+
+BLOCK = Record(
+    "block",
+    "A sub-graph that is repeated: its copies are named layer.0.attn, layer.1.attn, ...",
+    {
+        "block": Field(Name(), "The block's name, unique in its list.", required=True),
+        "repeat": Field(Whole(1, MAX_REPEAT), "Number of copies. Default 1."),
+        "inputs": Field(_NAMES, "Names of what the first copy reads; copy i+1 reads copy i."),
+        "output": Field(Name(), "The entry of the block that others read. Default: the last in the list."),
+        "operators": Field(_ENTRIES, "Operators and blocks of one copy.", required=True),
+    },
+    stray=_stray_block_key,
+)
+
+GRAPH = Record(
+    "graph",
+    "The operators of one microbatch and how they read each other.",
+    {
+        "schema": Field(SchemaName("graph"), "The format of this file.", required=True),
+        "name": Field(Name(), "Default: the file's name without its ending."),
+        "mode": Field(
+            Choice(tuple(m.value for m in Mode)), "training (default), or inference: forward passes only."
+        ),
+        "microbatches": Field(
+            Whole(1, MAX_MICROBATCHES), "Identical microbatches in one step. Default 1; a flag overrides it."
+        ),
+        "operators": Field(_ENTRIES, "Operators and blocks.", required=True),
+    },
+)
+
+
+def read_graph(path: Path) -> Graph:
+    """Read a ``planner/graph@1`` file: validated, its blocks unrolled, every name resolved.
+
+    Raises ``InputError`` with file, line and field for whatever is wrong.
+    """
+    source = read_source(path)
+    entry = read_root(GRAPH, source.root, source.path)
+    mode = Mode(entry.get("mode", Mode.TRAINING.value))
+    operators = expand(by_name(entry.values["operators"]), mode)
+    return Graph(
+        name=entry.get("name", source.path.stem),
+        mode=mode,
+        microbatches=entry.get("microbatches", 1),
+        operators=operators,
+        sha256=source.sha256,
+        path=str(source.path),
+    )
+
+
+def graph_schema() -> Schema:
+    """The JSON Schema of ``graph.yaml``."""
+    return json_schema(GRAPH, "planner graph", "planner/graph@1")
+
+
+def _operator(entry: Entry) -> OperatorEntry:
+    """Check what several keys of an operator say together, and fill in the defaults."""
+    given = [key for key in ("time", "work") if key in entry.data]
+    if not given:
+        entry.at("time").fail("is missing: give 'time' (seconds) or 'work' (FLOP and bytes)")
+    if len(given) > 1:
+        later = max(given, key=lambda key: list(entry.data).index(key))
+        entry.at(later).fail("time and work exclude each other: remove one")
+    parameters = entry.get("parameters", 0.0)
+    activation = entry.get("activation", 0.0)
+    held = entry.get("held_for_weight_grad", activation)
+    if held > activation:
+        entry.at("held_for_weight_grad").fail(
+            "is the part of activation that weight_grad needs, and cannot be larger than activation "
+            f"({shown(entry.data['held_for_weight_grad'])} of {shown(entry.data.get('activation', 0))})"
+        )
+    inputs = entry.get("inputs")
+    devices = entry.get("devices")
+    return OperatorEntry(
+        name=entry.values["name"],
+        record=entry,
+        inputs=None if inputs is None else tuple(inputs),
+        times=training_passes(entry.values[given[0]].values, has_parameters=parameters > 0),
+        stream=Stream(entry.get("stream", Stream.COMPUTE.value)),
+        parameters=parameters,
+        activation=activation,
+        held_for_weight_grad=held,
+        output=entry.get("output", 0.0),
+        colocate=entry.get("colocate"),
+        devices=None if devices is None else tuple(dict.fromkeys(devices)),
+    )
+
+
+def training_passes(given: Mapping[str, PassTime | None], has_parameters: bool) -> dict[Pass, PassTime]:
+    """The passes of an operator in training, from those that the file gives (``None`` for null).
+
+    input_grad left out or null is as forward. weight_grad left out is as forward where the operator has
+    parameters; given as 0 or null there is no such pass.
+    """
+    forward = given["forward"]
+    assert forward is not None
+    input_grad = given.get("input_grad")
+    passes: dict[Pass, PassTime] = {
+        Pass.F: forward,
+        Pass.I: forward if input_grad is None else input_grad,
+    }
+    if "weight_grad" not in given:
+        if has_parameters:
+            passes[Pass.W] = forward
+    elif (weight_grad := given["weight_grad"]) is not None and not _is_nothing(weight_grad):
+        passes[Pass.W] = weight_grad
+    return passes
+
+
+def _is_nothing(cost: PassTime) -> bool:
+    """An explicit 0. A map by device is a pass, even if it takes no time on some of them."""
+    if isinstance(cost, Work):
+        return cost.flops == 0 and cost.bytes == 0
+    return not isinstance(cost, ByDevice) and cost == 0
+
+
+def _block(entry: Entry) -> BlockEntry:
+    entries = by_name(entry.values["operators"])
+    output = entry.get("output", next(reversed(entries)))
+    if output not in entries:
+        entry.at("output").fail(
+            f"no operator or block of this list is called {shown(output)}: {did_you_mean(output, entries)}"
+        )
+    inputs = entry.get("inputs")
+    return BlockEntry(
+        name=entry.values["block"],
+        record=entry,
+        inputs=None if inputs is None else tuple(inputs),
+        repeat=entry.get("repeat", 1),
+        output=entries[output],
+        entries=entries,
+    )
