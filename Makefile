@@ -1,0 +1,72 @@
+# make          the virtual environment (.venv), with the versions of requirements.lock
+# make demo     plans DeepSeek-V3 on eight H800 and verifies the plan; leaves demo/
+# make test     formatting, lint, types and tests (5 minutes at most on two cores)
+# make bench    plans the configs one after the other; prints makespan, bound, gap and baselines
+# make lock     resolves requirements.lock again
+# make configs  writes configs/ again from scripts/make_configs.py
+# make clean    removes what make has made
+#
+# No target needs an active virtual environment. Debian 12: apt-get install make python3 python3-venv
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := .venv
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DEMO := configs/deepseek-v3-h800
+PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
+
+# What a shell may carry in and a fresh environment must not see.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
+
+.PHONY: .venv demo test bench lock configs clean
+
+.venv: $(STAMP)
+
+# setuptools, which builds the package, is in the lock: nothing comes without a hash.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make: $(PYTHON) is no Python 3.11 or newer; give one with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' \
+	  || { echo "make: $(PYTHON) lacks venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@# Compiles the kernels once, so that the first solve does not wait for it.
+	if [ -f planner/warmup.py ]; then $(BIN)/python -m planner.warmup; fi
+	touch $@
+
+demo: $(STAMP)
+	mkdir -p demo
+	cp $(DEMO)/graph.yaml $(DEMO)/cluster.yaml demo/
+	$(BIN)/planner solve demo/graph.yaml demo/cluster.yaml --copies 2 --time-limit 120 -o demo/plan.json
+	$(BIN)/planner verify demo/plan.json --graph demo/graph.yaml --cluster demo/cluster.yaml
+
+test: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+bench: $(STAMP)
+	$(BIN)/python scripts/bench.py $(BENCH_FLAGS)
+
+# The build requirements of pyproject.toml are locked too. Universal: markers cover Python 3.11 and newer.
+lock: $(STAMP)
+	$(BIN)/python -m uv --version || $(PIP) install 'uv>=0.5'
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(BIN)/python -m uv pip compile --quiet --upgrade --universal --extra dev --generate-hashes \
+	    --python-version 3.11 --custom-compile-command "make lock" pyproject.toml - -o requirements.lock
+
+configs: $(STAMP)
+	$(BIN)/python scripts/make_configs.py
+
+clean:
+	rm -rf .venv build dist demo planner.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
