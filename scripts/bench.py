@@ -1,0 +1,122 @@
+"""Plan the configs one after the other and print what came out.
+
+`python scripts/bench.py [--time-limit S] [--seed S] [--threads T] [--json FILE] [NAME...]`: each config runs
+in a process of its own with the flags that stand behind `# run:` in its graph.yaml, as a user would run it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "configs"
+COLUMNS = ("config", "makespan s", "bound s", "gap", "bubble", "status", "seconds", "baseline / plan")
+
+
+def flags_of(config: Path) -> list[str]:
+    """The flags of the `# run:` line, after the two files."""
+    for line in (config / "graph.yaml").read_text(encoding="utf-8").splitlines():
+        if line.startswith("# run: "):
+            return [word for word in shlex.split(line[len("# run: ") :])[2:] if not word.endswith(".yaml")]
+    raise SystemExit(f"{config}/graph.yaml has no line '# run: planner solve ...'")
+
+
+def solve(config: Path, extra: list[str], patience: float) -> dict[str, Any]:
+    """The figures of one run; `error` alone where there is no plan."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "plan.json"
+        command = [str(Path(sys.executable).with_name("planner")), "solve"]
+        command += [str(config / "graph.yaml"), str(config / "cluster.yaml"), *flags_of(config), *extra]
+        started = time.perf_counter()
+        try:
+            run = subprocess.run(
+                [*command, "--quiet", "-o", str(out)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=patience,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {"error": f"still running after {patience:g} s"}
+        seconds = time.perf_counter() - started
+        if not out.is_file():
+            last = (run.stderr.strip().splitlines() or ["no message"])[-1]
+            return {"error": f"exit {run.returncode}: {last}", "wall_seconds": seconds}
+        plan = json.loads(out.read_text(encoding="utf-8"))
+    kept = ("makespan", "lower_bound", "placement_lower_bound", "gap", "bubble_ratio", "status", "baselines")
+    return {key: plan.get(key) for key in kept} | {"wall_seconds": seconds, "exit": run.returncode}
+
+
+def quotients(figures: dict[str, Any]) -> str:
+    """Makespan of the best baseline that fits over that of the plan, then of DualPipe where it is another."""
+    rows = [b for b in figures.get("baselines") or [] if b.get("makespan")]
+    fitting = [b for b in rows if b.get("fits")]
+    if not fitting:
+        return "no baseline fits" if rows else "none applies"
+    best = min(fitting, key=lambda b: b["makespan"])
+    named = {b["name"]: b for b in (best, *(b for b in rows if b["name"] == "dualpipe"))}
+    return ", ".join(
+        f"{b['makespan'] / figures['makespan']:.3f} {b['name']}{'' if b.get('fits') else ' (does not fit)'}"
+        for b in named.values()
+    )
+
+
+def row(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
+    """One line of the table."""
+    if "error" in figures:
+        return (name, figures["error"], *[""] * (len(COLUMNS) - 2))
+    return (
+        name,
+        f"{figures['makespan']:.6g}",
+        "-" if figures["lower_bound"] is None else f"{figures['lower_bound']:.6g}",
+        "-" if figures["gap"] is None else f"{figures['gap']:.2%}",
+        f"{figures['bubble_ratio']:.2%}",
+        figures["status"],
+        f"{figures['wall_seconds']:.1f}",
+        quotients(figures),
+    )
+
+
+def main() -> int:
+    """Run the configs; exit code 1 where one left no plan."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="configs to run (default: all)")
+    parser.add_argument("--time-limit", type=float, default=60.0, help="seconds for each config")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    given = parser.parse_args()
+    known = sorted(path.parent.name for path in CONFIGS.glob("*/graph.yaml"))
+    for name in given.names:
+        if name not in known:
+            parser.error(f"no config is called {name!r}; there are {', '.join(known)}")
+    extra = ["--time-limit", f"{given.time_limit:g}"]
+    extra += [] if given.seed is None else ["--seed", str(given.seed)]
+    extra += [] if given.threads is None else ["--threads", str(given.threads)]
+
+    figures: dict[str, dict[str, Any]] = {}
+    for name in given.names or known:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        figures[name] = solve(CONFIGS / name, extra, given.time_limit + 60)
+    table = [COLUMNS, *(row(name, f) for name, f in figures.items())]
+    planned = [line for line in table if line[2]]
+    widths = [max(len(line[c]) for line in planned) for c in range(len(COLUMNS))]
+    widths[0] = max(len(line[0]) for line in table)
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return 1 if any("error" in f for f in figures.values()) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
