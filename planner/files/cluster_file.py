@@ -45,9 +45,7 @@ DEVICE_TYPE = Record(
         "peak_flops": Field(OrNull(Quantity(FLOP_PER_SECOND, positive=True)), "FLOP per second."),
         "memory_bandwidth": Field(OrNull(Quantity(BYTES_PER_SECOND, positive=True)), "Bytes per second."),
         "efficiency": Field(
-            Quantity(
-                FRACTION, positive=True, most=1.0, when_zero="it is the share of peak_flops that is reached"
-            ),
+            Quantity(FRACTION, positive=True, most=1.0, when_zero="it is the share of peak_flops that is reached"),
             "Share of peak_flops that is reached, above 0 and at most 1. Default 1.",
         ),
         "transfers": Field(
@@ -152,9 +150,7 @@ def _devices(entries: Sequence[Entry], types: Mapping[str, DeviceType]) -> tuple
         type_name: str = entry.values["type"]
         count: int | None = entry.get("count")
         if type_name not in types:
-            entry.at("type").fail(
-                f"no device type is called {shown(type_name)}: {did_you_mean(type_name, types)}"
-            )
+            entry.at("type").fail(f"no device type is called {shown(type_name)}: {did_you_mean(type_name, types)}")
         if len(devices) + (count or 1) > MAX_DEVICES:
             entry.at("count").fail(f"makes more than {MAX_DEVICES:,} devices in all: lower it")
         members = [name] if count is None else [f"{name}{i}" for i in range(count)]

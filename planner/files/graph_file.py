@@ -73,6 +73,10 @@ class _WorkShape(Shape[PassTime]):
         return self.record.schema(definitions)
 
 
+def _stray_pass_key(key: str) -> str | None:
+    return "give its two parts, input_grad and weight_grad" if key == "backward" else None
+
+
 def _passes(name: str, shape: Shape[PassTime], doc: str) -> Record:
     return Record(
         name,
@@ -88,6 +92,7 @@ def _passes(name: str, shape: Shape[PassTime], doc: str) -> Record:
                 "pass; 0 or null: no such pass.",
             ),
         },
+        stray=_stray_pass_key,
     )
 
 
@@ -181,9 +186,7 @@ GRAPH = Record(
     {
         "schema": Field(SchemaName("graph"), "The format of this file.", required=True),
         "name": Field(Name(), "Default: the file's name without its ending."),
-        "mode": Field(
-            Choice(tuple(m.value for m in Mode)), "training (default), or inference: forward passes only."
-        ),
+        "mode": Field(Choice(tuple(m.value for m in Mode)), "training (default), or inference: forward passes only."),
         "microbatches": Field(
             Whole(1, MAX_MICROBATCHES), "Identical microbatches in one step. Default 1; a flag overrides it."
         ),

@@ -299,8 +299,7 @@ class Record(Shape[Entry]):
         if key_here not in definitions:
             definitions[key_here] = {}
             properties = {
-                key: {**known.shape.schema(definitions), "description": known.doc}
-                for key, known in self.fields.items()
+                key: {**known.shape.schema(definitions), "description": known.doc} for key, known in self.fields.items()
             }
             definitions[key_here] = {
                 "type": ["object", "null"] if self.or_null else "object",

@@ -233,7 +233,7 @@ class _Builder:
         if event.tag not in (None, "!", _CORE + kind):
             raise self._foreign_tag(event.tag, line)
         if len(self.stack) >= MAX_DEPTH:
-            raise self._error(line, f"nests deeper than {MAX_DEPTH} levels: flatten it")
+            raise InputError(self.path, line, None, f"nests deeper than {MAX_DEPTH} levels: flatten it")
         frame = self.stack[-1] if self.stack else None
         if frame is not None and isinstance(frame.data, Map) and frame.key is _NO_KEY:
             raise self._error(line, f"{_noun(data)} cannot be a key: keys are text")
@@ -290,9 +290,7 @@ class _Builder:
             hint = "" if isinstance(value, Map | Seq) else ": put it in quotes"
             raise self._error(line, f"the key {shown(value)} is not text{hint}")
         if value in data:
-            message = (
-                f"the key {shown(value)} stands twice in one mapping (first in line {data.lines[value]})"
-            )
+            message = f"the key {shown(value)} stands twice in one mapping (first in line {data.lines[value]})"
             raise self._error(line, f"{message}: remove one", value)
         return value
 
@@ -300,9 +298,7 @@ class _Builder:
         merges = value if isinstance(value, Seq) else [value]
         for merged in merges:
             if not isinstance(merged, Map):
-                raise self._error(
-                    line, f"the merge key << takes a mapping or a list of them, not {_noun(merged)}"
-                )
+                raise self._error(line, f"the merge key << takes a mapping or a list of them, not {_noun(merged)}")
         return list(merges)
 
     def _error(self, line: int, message: str, key: str | None = None) -> InputError:

@@ -76,9 +76,7 @@ BYTES_PER_SECOND = Dimension(
     "bandwidth", "bytes/s", "160 GB/s", {**_per_second({**_DECIMAL, **_BINARY}), **_per_second(_BITS)}
 )
 FLOP = Dimension("amount of work", "FLOP", "1.2 TFLOP", _prefixed("FLOP", "FLOPs"))
-FLOP_PER_SECOND = Dimension(
-    "rate of work", "FLOP/s", "989 TFLOPS", _prefixed("FLOPS", "FLOP/s", "FLOPs/s", "FLOPs")
-)
+FLOP_PER_SECOND = Dimension("rate of work", "FLOP/s", "989 TFLOPS", _prefixed("FLOPS", "FLOP/s", "FLOPs/s", "FLOPs"))
 FRACTION = Dimension("fraction", "1", "0.5", {"%": Fraction(1, 100)})
 
 _ALL = (SECONDS, BYTES, BYTES_PER_SECOND, FLOP, FLOP_PER_SECOND, FRACTION)
