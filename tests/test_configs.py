@@ -125,7 +125,7 @@ def test_deepseek_parameters_follow_the_public_dimensions() -> None:
 
 
 def test_deepseek_dualpipe_fits_and_memory_binds() -> None:
-    """Two copies of 4 layers and 9 activations of 4 layers fit; 20 microbatches at once do not, in one copy."""
+    """Two copies of 4 layers and 9 x 4 activations fit; in one copy, all of 20 microbatches do not."""
     problem = problem_of("deepseek-v3-h800", copies=2)
     parameters, activation = problem.parameters[:4].sum(), problem.activation[:4].sum()
     cap = problem.cap[0]
