@@ -20,8 +20,7 @@ def rows(ranks: int, microbatches: int) -> Rows:
         raise NotApplicable(f"DualPipe needs an even number of microbatches, not {microbatches}")
     if microbatches < 2 * ranks:
         raise NotApplicable(
-            f"DualPipe needs at least two microbatches a rank: {2 * ranks} for {ranks} ranks, "
-            f"not {microbatches}"
+            f"DualPipe needs at least two microbatches a rank: {2 * ranks} for {ranks} ranks, not {microbatches}"
         )
     return [_Rank(r, ranks, microbatches).row() for r in range(ranks)]
 

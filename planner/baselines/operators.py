@@ -52,23 +52,38 @@ def replay_streams(pipeline: Pipeline) -> Timetable:
 
     A communication operator of one call thus overlaps computation of the next: the strongest reading of a
     published order at operator level. Only a full backward hands its gradient on when all of it has ended.
+    A fused pair runs its forward, then its backward; where it uses both streams, that would keep them from
+    overlapping within the pair, so there its operators go in the order of their best packing.
     """
     problem = pipeline.problem
     orders: list[list[list[Task]]] = [[[], []] for _ in range(problem.n_devices)]
     leaves_after: dict[tuple[int, int], list[Task]] = {}
     for device, row in zip(pipeline.devices, pipeline.rows, strict=True):
-        for part in (part for call in row for part in call.parts):
-            last: dict[int, Task] = {}
-            for task in pipeline.tasks(part):
-                stream = int(problem.on_comm[task[0]])
+        for call in row:
+            last: dict[tuple[int, int], Task] = {}  # by microbatch and stream: those before it end earlier
+            for task in _issued(pipeline, call, device):
+                i, p, m = task
+                stream = int(problem.on_comm[i])
                 orders[device][stream].append(task)
-                last[stream] = task
-            if part.kind == "B":  # the last task of each stream: those before it have ended by then
-                ends = list(last.values())
-                leaves_after.update({(i, part.microbatch): ends for i in pipeline.stages[part.stage]})
+                if p > 0:
+                    last[m, stream] = task
+            for part in call.parts:
+                if part.kind == "B":
+                    ends = [task for (m, _), task in last.items() if m == part.microbatch]
+                    leaves_after.update({(i, part.microbatch): ends for i in pipeline.stages[part.stage]})
     timetable = replay(problem, pipeline.placement, pipeline.copy_of(), orders, leaves_after=leaves_after)
     assert timetable is not None, "a published order deadlocks"
     return timetable
+
+
+def _issued(pipeline: Pipeline, call: Call, device: int) -> list[Task]:
+    """The tasks of a call in the order in which its streams run them."""
+    tasks = [task for part in call.parts for task in pipeline.tasks(part)]
+    if len(call.parts) > 1 and len({bool(pipeline.problem.on_comm[i]) for i, _, _ in tasks}) > 1:
+        number = {task: k for k, task in enumerate(tasks)}
+        packed = _block(pipeline, call, device).starts
+        tasks = [task for task, _ in sorted(packed, key=lambda entry: (entry[1], number[entry[0]]))]
+    return tasks
 
 
 @dataclass(frozen=True, slots=True)

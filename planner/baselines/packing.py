@@ -119,10 +119,7 @@ class _Search:
         for _ in range(40):
             weight, noise = chance.random(), 0.3 * self.bound * chance.random()
             rules.append(
-                [
-                    weight * h - (1 - weight) * a + noise * chance.random()
-                    for h, a in zip(self.head, after, strict=True)
-                ]
+                [weight * h - (1 - weight) * a + noise * chance.random() for h, a in zip(self.head, after, strict=True)]
             )
         return rules
 

@@ -7,7 +7,7 @@ least transfer time across the cuts, then the most even loads (least sum of squa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from planner.problem import Problem
 
 Floats = npt.NDArray[np.float64]
-
-_LoadInto = Callable[[int, int, int], Floats]
+Ints = npt.NDArray[np.intp]
+Bools = npt.NDArray[np.bool_]
 
 SAME = 1e-9
 """Loads and transfer times this close, relatively, are equal: sums of floats differ by their order."""
@@ -48,84 +48,100 @@ def partition(problem: Problem, hosts: Sequence[Sequence[int]]) -> tuple[tuple[i
     ``devices``, pass times and ``colocate`` leave no such partition.
     """
     pieces = atoms(problem)
-    n, stages = len(pieces), len(hosts)
-    if not 0 < stages <= n:
+    if not 0 < len(hosts) <= len(pieces):
         return None
-    loads = _Loads(problem, pieces)
-    prefixes = {d: loads.of(d) for d in sorted({d for those in hosts for d in those})}
-
-    def load_into(s: int, j: int, low: int) -> Floats:
-        """Loads of stage s if it holds the pieces from i to j, for every i from ``low`` to j - 1."""
-        worst = np.zeros(j - low)
-        for d in hosts[s]:
-            compute, comm, banned = prefixes[d]
-            load = np.maximum(compute[j] - compute[low:j], comm[j] - comm[low:j])
-            worst = np.maximum(worst, np.where(banned[j] > banned[low:j], np.inf, load))
-        return worst
-
-    best = _smallest_largest_load(n, stages, load_into)
-    if not np.isfinite(best):
+    dynamic = _Cuts(_prefix_sums(problem, pieces, hosts), len(pieces))
+    limit = dynamic.smallest_limit()
+    if limit is None:
         return None
-    cuts = _best_cuts(n, stages, load_into, best, _cut_times(problem, pieces, hosts))
+    cuts = dynamic.best_under(limit, _cut_times(problem, pieces, hosts))
     return tuple(tuple(i for piece in pieces[a:b] for i in piece) for a, b in pairwise(cuts))
 
 
-class _Loads:
-    """Prefix sums of the work on each stream, and of the pieces that a device may not run."""
+def _prefix_sums(
+    problem: Problem, pieces: Sequence[Sequence[int]], hosts: Sequence[Sequence[int]]
+) -> list[list[Floats]]:
+    """``[s][h]``: on host h of stage s, rows of running sums over the pieces.
 
-    def __init__(self, problem: Problem, pieces: Sequence[Sequence[int]]) -> None:
-        self.problem, self.pieces = problem, pieces
-
-    def of(self, device: int) -> tuple[Floats, Floats, Floats]:
-        problem = self.problem
-        allowed = problem.runs_on[:, device]
-        work = np.where(allowed, problem.duration[:, :, device].sum(axis=1), 0.0)
-        columns = (
-            np.where(problem.on_comm, 0.0, work),
-            np.where(problem.on_comm, work, 0.0),
-            (~allowed).astype(float),
-        )
-        compute, comm, banned = (
-            np.concatenate(([0.0], np.cumsum([column[list(piece)].sum() for piece in self.pieces])))
-            for column in columns
-        )
-        return compute, comm, banned
+    Work on the compute stream, work on the communication stream, operators that the host may not run.
+    """
+    sums: dict[int, Floats] = {}
+    for d in {d for those in hosts for d in those}:
+        allowed = problem.runs_on[:, d]
+        work = np.where(allowed, problem.duration[:, :, d].sum(axis=1), 0.0)
+        columns = np.stack([np.where(problem.on_comm, 0.0, work), np.where(problem.on_comm, work, 0.0), ~allowed])
+        sums[d] = np.zeros((3, len(pieces) + 1))
+        sums[d][:, 1:] = np.cumsum([columns[:, list(piece)].sum(axis=1) for piece in pieces], axis=0).T
+    return [[sums[d] for d in those] for those in hosts]
 
 
-def _smallest_largest_load(n: int, stages: int, load_into: _LoadInto) -> float:
-    """The bottleneck of the best partition, by dynamic program over (stage, end)."""
-    before = np.full(n + 1, np.inf)
-    before[0] = 0.0
-    for s in range(stages):
-        now = np.full(n + 1, np.inf)
-        for j in range(s + 1, n - (stages - 1 - s) + 1):
-            now[j] = np.maximum(before[s:j], load_into(s, j, s)).min()
-        before = now
-    return float(before[n])
+class _Cuts:
+    """The dynamic program: stage s holds the pieces from its start i to its end j - 1."""
 
+    def __init__(self, sums: Sequence[Sequence[Floats]], n: int) -> None:
+        self.sums, self.n, self.stages = sums, n, len(sums)
 
-def _best_cuts(n: int, stages: int, load_into: _LoadInto, limit: float, cut_times: Floats) -> list[int]:
-    """Among partitions with no load above ``limit``: least transfer time, then least sum of squares."""
-    limit *= 1.0 + SAME
-    time, squares = np.full(n + 1, np.inf), np.full(n + 1, np.inf)
-    time[0] = squares[0] = 0.0
-    came_from = np.zeros((stages, n + 1), dtype=int)
-    for s in range(stages):
-        next_time, next_squares = np.full(n + 1, np.inf), np.full(n + 1, np.inf)
-        for j in range(s + 1, n - (stages - 1 - s) + 1):
-            load = load_into(s, j, s)
-            times = np.where(load <= limit, time[s:j] + cut_times[s, s:j], np.inf)
-            least = times.min()
-            if not np.isfinite(least):
-                continue
-            evenness = np.where(times <= least * (1.0 + SAME), squares[s:j] + load**2, np.inf)
-            at = int(evenness.argmin())
-            next_time[j], next_squares[j], came_from[s, j] = times[at], evenness[at], s + at
-        time, squares = next_time, next_squares
-    cuts = [n]
-    for s in reversed(range(stages)):
-        cuts.append(int(came_from[s, cuts[-1]]))
-    return cuts[::-1]
+    def _furthest(self, limit: float) -> list[Ints]:
+        """``[s][i]``: the largest end of stage s from start i with no load above the limit."""
+        ends = []
+        for those in self.sums:
+            end = np.full(self.n + 1, self.n)
+            for compute, comm, banned in those:
+                for running, room in ((compute, limit), (comm, limit), (banned, 0.0)):
+                    end = np.minimum(end, np.searchsorted(running, running + room, side="right") - 1)
+            ends.append(end)
+        return ends
+
+    def _starts(self, furthest: Sequence[Ints]) -> list[Bools]:
+        """``[s][i]``: whether the stages before s can hold exactly the pieces before i (s = all: the end)."""
+        reached = np.zeros(self.n + 1, dtype=bool)
+        reached[0] = True
+        out = [reached]
+        for end in furthest:
+            # Each start i reaches the ends i + 1 to end[i]: count how many intervals cover an end.
+            cover = np.zeros(self.n + 2, dtype=int)
+            np.add.at(cover, np.flatnonzero(reached) + 1, 1)
+            np.add.at(cover, np.maximum(end, np.arange(self.n + 1))[reached] + 1, -1)
+            reached = np.cumsum(cover)[: self.n + 1] > 0
+            out.append(reached)
+        return out
+
+    def smallest_limit(self) -> float | None:
+        """The smallest possible largest load, by bisection; None where no partition exists."""
+        high = float(max(sums[:2, -1].max() for those in self.sums for sums in those))
+        if not self._starts(self._furthest(high))[-1][-1]:
+            return None
+        low = 0.0
+        while high - low > 1e-3 * SAME * high:
+            middle = 0.5 * (low + high)
+            if self._starts(self._furthest(middle))[-1][-1]:
+                high = middle
+            else:
+                low = middle
+        return high
+
+    def best_under(self, limit: float, cut_times: Floats) -> list[int]:
+        """The cuts of least transfer time, then of least sum of squares, with no load above the limit."""
+        furthest = self._furthest(limit * (1.0 + SAME))
+        starts = self._starts(furthest)
+        time, squares = np.full(self.n + 1, np.inf), np.full(self.n + 1, np.inf)
+        time[0] = squares[0] = 0.0
+        came_from = np.zeros((self.stages, self.n + 1), dtype=int)
+        for s in range(self.stages):
+            next_time, next_squares = np.full(self.n + 1, np.inf), np.full(self.n + 1, np.inf)
+            for j in np.flatnonzero(starts[s + 1]).tolist() if s + 1 < self.stages else [self.n]:
+                low = int(np.searchsorted(furthest[s], j))  # the furthest end grows with the start
+                times = time[low:j] + cut_times[s, low:j]
+                least = times.min()
+                load = np.max([sums[:2, j, None] - sums[:2, low:j] for sums in self.sums[s]], axis=(0, 1))
+                evenness = np.where(times <= least * (1.0 + SAME), squares[low:j] + load**2, np.inf)
+                at = int(evenness.argmin())
+                next_time[j], next_squares[j], came_from[s, j] = times[at], evenness[at], low + at
+            time, squares = next_time, next_squares
+        cuts = [self.n]
+        for s in reversed(range(self.stages)):
+            cuts.append(int(came_from[s, cuts[-1]]))
+        return cuts[::-1]
 
 
 def _cut_times(problem: Problem, pieces: Sequence[Sequence[int]], hosts: Sequence[Sequence[int]]) -> Floats:
