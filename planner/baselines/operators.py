@@ -9,7 +9,8 @@ import numpy as np
 
 from planner.baselines.call import Call, Part, Rows
 from planner.baselines.packing import Item, pack
-from planner.plan.replay import Leg, Network, Task, legs_of, replay, timed_transfers
+from planner.plan.network import Network
+from planner.plan.replay import Leg, Task, legs_of, replay, timed_transfers
 from planner.plan.timetable import Timetable
 from planner.problem import Placement, Problem
 
@@ -118,7 +119,8 @@ def replay_blocks(pipeline: Pipeline) -> Timetable:
         for leg in legs[copy]:
             first, last = ([leg.operator], leg.readers) if leg.pass_ == 0 else (leg.readers, [leg.operator])
             node = network.add_transfer(
-                leg,
+                (leg.source, leg.target),
+                leg.seconds,
                 sorted({node_of[i, leg.pass_, m] for i in first}),
                 sorted({node_of[i, leg.pass_, m] for i in last}),
                 tuple(d for d in (leg.source, leg.target) if problem.exclusive[d]),

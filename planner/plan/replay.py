@@ -1,19 +1,17 @@
 """Orders into times: every stream runs its tasks in a given order, as early as the rules allow.
 
-An event-driven simulation. ``Network`` is its graph: tasks (or whole calls, for schedules that run them as
-one block) on lanes, transfers on channels. ``replay`` builds that graph from a problem's operators and
-``orders_of`` reads the orders back, so ``replay(..., orders_of(timetable, problem))`` retimes a timetable.
+``replay`` simulates (``planner.plan.network``) and ``orders_of`` reads the orders back, so a replay of
+``orders_of(timetable, problem)`` retimes a timetable.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from dataclasses import dataclass
 
 import numpy as np
 
+from planner.plan.network import Memory, Network
 from planner.plan.timetable import TimedTransfer, Timetable
 from planner.problem import Placement, Problem
 
@@ -56,229 +54,6 @@ def legs_of(problem: Problem, device_of: Sequence[int]) -> list[Leg]:
     return legs
 
 
-@dataclass
-class Memory:
-    """What a replay under caps keeps count of; a node holds its ``needs`` until its releases have come.
-
-    Release group g gives ``amount[g]`` back to ``device[g]`` when all of its ``waits[g]`` nodes have ended.
-    ``sequence`` fixes the order in which a device's nodes may allocate, where it names them.
-    """
-
-    free: list[float]
-    needs: dict[int, tuple[int, float]] = field(default_factory=dict)
-    groups_of: dict[int, list[int]] = field(default_factory=dict)
-    waits: list[int] = field(default_factory=list)
-    amount: list[float] = field(default_factory=list)
-    device: list[int] = field(default_factory=list)
-    sequence: Mapping[int, Sequence[int]] = field(default_factory=dict)
-
-    def release_after(self, nodes: Sequence[int], device: int, amount: float) -> None:
-        """Give ``amount`` back once all ``nodes`` have ended."""
-        for node in nodes:
-            self.groups_of.setdefault(node, []).append(len(self.waits))
-        self.waits.append(len(nodes))
-        self.amount.append(amount)
-        self.device.append(device)
-
-
-class Network:
-    """Nodes with lengths and precedence. A node on a lane waits for its turn, one on a channel for a gap.
-
-    Lanes are numbered from 0 and run their nodes in exactly the order given. A channel (any hashable key)
-    serves the first that is ready, ties in order of node number. A node on a channel may also ``occupy``
-    lanes: then it goes before the next node in the order of each, which waits for it (so nothing deadlocks:
-    where nothing runs, every lane is idle and the first ready transfer can go).
-    """
-
-    def __init__(self, n_lanes: int) -> None:
-        self.lanes: list[Sequence[int]] = [()] * n_lanes
-        self.seconds: list[float] = []
-        self.followers: list[list[int]] = []
-        self.missing: list[int] = []
-        self.channel: dict[int, tuple[int, int]] = {}
-        self.occupies: dict[int, tuple[int, ...]] = {}
-
-    def add(self, seconds: Iterable[float]) -> None:
-        """Add nodes of these lengths; they are numbered on."""
-        before = len(self.seconds)
-        self.seconds.extend(seconds)
-        added = len(self.seconds) - before
-        self.followers.extend([] for _ in range(added))
-        self.missing.extend([0] * added)
-
-    def precede(self, before: int, after: int) -> None:
-        """``after`` starts no earlier than ``before`` ends."""
-        self.followers[before].append(after)
-        self.missing[after] += 1
-
-    def add_transfer(
-        self,
-        leg: Leg,
-        before: Iterable[int],
-        after: Iterable[int],
-        occupies: tuple[int, ...] = (),
-    ) -> int | None:
-        """A transfer from ``before`` to ``after``; without length it is mere precedence and has no node."""
-        if leg.seconds <= 0.0:
-            followers = list(after)
-            for a in before:
-                for b in followers:
-                    self.precede(a, b)
-            return None
-        node = len(self.seconds)
-        self.add((leg.seconds,))
-        self.channel[node] = (leg.source, leg.target)
-        if occupies:
-            self.occupies[node] = occupies
-        for a in before:
-            self.precede(a, node)
-        for b in after:
-            self.precede(node, b)
-        return node
-
-    def run(self, memory: Memory | None = None) -> list[float] | None:
-        """The start of every node (NaN where none is due: on no lane and no channel); None on deadlock."""
-        return _Run(self, memory).starts()
-
-
-class _Run:
-    """One simulation: the state of lanes, channels and memory, and the events to come."""
-
-    def __init__(self, network: Network, memory: Memory | None) -> None:
-        self.net = network
-        self.start = [math.nan] * len(network.seconds)
-        self.missing = list(network.missing)
-        self.lane_of = [-1] * len(network.seconds)
-        for lane, nodes in enumerate(network.lanes):
-            for node in nodes:
-                self.lane_of[node] = lane
-        self.turn = [0] * len(network.lanes)  # position of the next node of each lane
-        self.idle = [True] * len(network.lanes)
-        self.claimed = [0] * len(network.lanes)  # ready transfers that a lane has to let go first
-        self.touched: list[int] = list(range(len(network.lanes)))
-        self.queues: dict[tuple[int, int], list[tuple[float, int]]] = {}
-        self.serving: set[tuple[int, int]] = set()
-        self.waiting: set[tuple[int, int]] = set()  # channels that may start a transfer now
-        self.events: list[tuple[float, int]] = []
-        self.memory = memory
-        if memory is not None:
-            self.free = list(memory.free)
-            self.waits = list(memory.waits)
-            self.next_allocation = dict.fromkeys(memory.sequence, 0)
-            self.rank = {node for nodes in memory.sequence.values() for node in nodes}
-
-    def starts(self) -> list[float] | None:
-        due = len(self.net.channel) + sum(len(nodes) for nodes in self.net.lanes)
-        events, now, ended = self.events, 0.0, 0
-        for node in self.net.channel:
-            if self.missing[node] == 0:
-                self._queue(node, now)
-        while True:
-            if self.waiting:
-                self._start_transfers(now)
-            self._start_tasks(now)
-            if not events:
-                return self.start if ended == due else None
-            now = events[0][0]
-            while events and events[0][0] == now:
-                self._end(heappop(events)[1], now)
-                ended += 1
-
-    def _end(self, node: int, now: float) -> None:
-        lane = self.lane_of[node]
-        if lane >= 0:
-            self.idle[lane] = True
-            self.touched.append(lane)
-        else:
-            channel = self.net.channel[node]
-            self.serving.discard(channel)
-            if self.queues[channel]:
-                self.waiting.add(channel)
-            for occupied in self.net.occupies.get(node, ()):
-                self.idle[occupied] = True
-                self.touched.append(occupied)
-        missing = self.missing
-        for follower in self.net.followers[node]:
-            missing[follower] -= 1
-            if missing[follower] == 0:
-                lane = self.lane_of[follower]
-                if lane >= 0:
-                    self.touched.append(lane)
-                else:
-                    self._queue(follower, now)
-        if self.memory is not None:
-            self._release(node)
-
-    def _queue(self, node: int, now: float) -> None:
-        channel = self.net.channel[node]
-        heappush(self.queues.setdefault(channel, []), (now, node))
-        self.waiting.add(channel)
-        for lane in self.net.occupies.get(node, ()):
-            self.claimed[lane] += 1
-
-    def _start_transfers(self, now: float) -> None:
-        # Heads of the queues, the longest ready first: several may want the same exclusive device.
-        heads = sorted((self.queues[c][0], c) for c in self.waiting if c not in self.serving)
-        for (_, node), channel in heads:
-            occupied = self.net.occupies.get(node, ())
-            if not all(self.idle[lane] for lane in occupied):
-                continue
-            heappop(self.queues[channel])
-            self.waiting.discard(channel)
-            self.serving.add(channel)
-            for lane in occupied:
-                self.idle[lane] = False
-                self.claimed[lane] -= 1
-            self.start[node] = now
-            heappush(self.events, (now + self.net.seconds[node], node))
-        self.waiting -= self.serving
-
-    def _start_tasks(self, now: float) -> None:
-        touched, turn, idle = self.touched, self.turn, self.idle
-        while touched:
-            lane = touched.pop()
-            nodes = self.net.lanes[lane]
-            if not idle[lane] or self.claimed[lane] or turn[lane] == len(nodes):
-                continue
-            node = nodes[turn[lane]]
-            if self.missing[node] or (self.memory is not None and not self._allocate(node)):
-                continue
-            idle[lane] = False
-            turn[lane] += 1
-            self.start[node] = now
-            heappush(self.events, (now + self.net.seconds[node], node))
-
-    def _allocate(self, node: int) -> bool:
-        assert self.memory is not None
-        need = self.memory.needs.get(node)
-        if need is None:
-            return True
-        device, amount = need
-        if node in self.rank:
-            at = self.next_allocation[device]
-            if self.memory.sequence[device][at] != node:
-                return False
-        if amount > self.free[device]:
-            return False
-        self.free[device] -= amount
-        if node in self.rank:
-            self.next_allocation[device] += 1
-            self._touch_device(device)
-        return True
-
-    def _release(self, node: int) -> None:
-        assert self.memory is not None
-        for group in self.memory.groups_of.get(node, ()):
-            self.waits[group] -= 1
-            if self.waits[group] == 0:
-                device = self.memory.device[group]
-                self.free[device] += self.memory.amount[group]
-                self._touch_device(device)
-
-    def _touch_device(self, device: int) -> None:
-        self.touched += (2 * device, 2 * device + 1)
-
-
 def replay(
     problem: Problem,
     placement: Placement,
@@ -319,9 +94,8 @@ def replay(
                 before += sorted((3 * i + p) * m_all + mb for i, p, mb in late)
             after = [(3 * i + leg.pass_) * m_all + m for i in last]
             ends = (leg.source, leg.target)
-            node = network.add_transfer(
-                leg, before, after, tuple(2 * d for d in ends if problem.exclusive[d])
-            )
+            occupies = tuple(2 * d for d in ends if problem.exclusive[d])
+            node = network.add_transfer(ends, leg.seconds, before, after, occupies)
             if node is not None:
                 transfers.append((node, leg, m))
                 inference_reads.setdefault((leg.operator, m), []).append(node)
@@ -329,9 +103,7 @@ def replay(
     if caps is not None:
         memory = _memory(problem, placement, copy_of, caps, inference_reads)
         if allocation_order is not None:
-            memory.sequence = {
-                d: [3 * i * m_all + m for i, m in order] for d, order in enumerate(allocation_order)
-            }
+            memory.sequence = {d: [3 * i * m_all + m for i, m in order] for d, order in enumerate(allocation_order)}
     starts = network.run(memory)
     if starts is None:
         return None
@@ -339,22 +111,16 @@ def replay(
     return Timetable(placement, tuple(copy_of), table, timed_transfers(starts, transfers))
 
 
-def timed_transfers(
-    starts: Sequence[float], transfers: Iterable[tuple[int, Leg, int]]
-) -> tuple[TimedTransfer, ...]:
+def timed_transfers(starts: Sequence[float], transfers: Iterable[tuple[int, Leg, int]]) -> tuple[TimedTransfer, ...]:
     """The transfers (node, leg, microbatch) with their times, in order of time."""
     timed = [
-        TimedTransfer(
-            leg.operator, leg.pass_, m, leg.source, leg.target, starts[node], starts[node] + leg.seconds
-        )
+        TimedTransfer(leg.operator, leg.pass_, m, leg.source, leg.target, starts[node], starts[node] + leg.seconds)
         for node, leg, m in transfers
     ]
     return tuple(sorted(timed, key=lambda x: (x.start, x.end, x.microbatch, x.operator, x.pass_, x.target)))
 
 
-def _lanes(
-    problem: Problem, placement: Placement, copy_of: Sequence[int], orders: Orders
-) -> list[Sequence[int]]:
+def _lanes(problem: Problem, placement: Placement, copy_of: Sequence[int], orders: Orders) -> list[Sequence[int]]:
     """Orders as node numbers. Tasks that are missing, doubled or on a wrong stream are the caller's bug."""
     comm = problem.on_comm.astype(int).tolist()
     lane_of = [[2 * d + comm[i] for i, d in enumerate(device_of)] for device_of in placement.device_of]
