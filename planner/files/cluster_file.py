@@ -68,7 +68,7 @@ DEVICE = Record(
     },
 )
 
-LEVEL = Record("network level", "What a transfer takes.", _LEVEL_FIELDS, or_null=True)
+LEVEL = Record("network level", "What a transfer takes.", _LEVEL_FIELDS)
 
 LINK = Record(
     "link",
@@ -114,7 +114,7 @@ def read_cluster(path: Path) -> Cluster:
     devices = _devices(root.values["devices"], types)
     network: Entry | None = root.get("network")
     return Cluster(
-        name=root.get("name", source.path.stem),
+        name=root.get("name", source.default_name),
         devices=devices,
         types=types,
         within_node=_level(network.get("within_node")) if network else None,

@@ -48,7 +48,7 @@ def shown(value: object, width: int = 60) -> str:
 def listed(names: Iterable[str], most: int = 12) -> str:
     """Names joined by commas, cut off where there are many."""
     names = list(names)
-    more = f", ... ({len(names)} in all)" if len(names) > most else ""
+    more = ", ..." if len(names) > most else ""
     return one_line(", ".join(names[:most])) + more
 
 

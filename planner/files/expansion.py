@@ -123,6 +123,16 @@ def _fail_twice(entry: ListEntry, first: ListEntry, name: str, where: str) -> No
     )
 
 
+def _known(entry: ListEntry, scope: _Scope | None) -> list[str]:
+    """Names that the entry could have meant, innermost first; not all of a huge list."""
+    names: dict[str, None] = {}
+    while scope is not None:
+        names.update(dict.fromkeys(scope.entries))
+        scope = scope.outer
+    names.pop(entry.name, None)
+    return list(names)[:2000]
+
+
 class _Expansion:
     """Makes the operators scope by scope, in the file's order."""
 
@@ -170,18 +180,15 @@ class _Expansion:
 
     def _resolve(self, name: str, i: int, entry: ListEntry, scope: _Scope) -> str:
         """Innermost list first, then outwards, and at last the full names (``layer.3.attn``)."""
-        known: list[str] = []
         inner: _Scope | None = scope
         while inner is not None:
             if name in inner.entries:
                 return _exit(inner.entries[name], inner.prefix)
-            known.extend(inner.entries)
             inner = inner.outer
         if name not in self.made:
             record = entry.record
             place = record.at("inputs").item(record.data["inputs"], i)
-            known = [other for other in dict.fromkeys(known) if other != entry.name]
-            place.fail(f"no operator or block is called {shown(name)}: {did_you_mean(name, known[:2000])}")
+            place.fail(f"no operator or block is called {shown(name)}: {did_you_mean(name, _known(entry, scope))}")
         return name
 
     def _label(self, prefix: str, label: str) -> str:

@@ -205,7 +205,7 @@ def read_graph(path: Path) -> Graph:
     mode = Mode(entry.get("mode", Mode.TRAINING.value))
     operators = expand(by_name(entry.values["operators"]), mode)
     return Graph(
-        name=entry.get("name", source.path.stem),
+        name=entry.get("name", source.default_name),
         mode=mode,
         microbatches=entry.get("microbatches", 1),
         operators=operators,

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from planner.files.errors import InputError, shown
+from planner.files.errors import InputError, one_line, shown
 
 MAX_BYTES = 64 * 1024**2
 MAX_NODES = 5_000_000  # after aliases are expanded
@@ -75,6 +75,11 @@ class Source:
     path: Path
     sha256: str
     root: Map
+
+    @property
+    def default_name(self) -> str:
+        """The file's name without its ending, fit for a plan (a file's name may hold any bytes)."""
+        return one_line(self.path.stem)
 
 
 def read_source(path: Path) -> Source:

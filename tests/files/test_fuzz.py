@@ -6,8 +6,12 @@ from pathlib import Path
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
-from planner.files import InputError, read_cluster, read_graph
+from planner.files import InputError, read_cluster, read_graph, schema
+from planner.files.yaml_source import read_source
+
+READERS = {"graph": read_graph, "cluster": read_cluster}
 
 GRAPH_WORDS = ["schema", "name", "mode", "microbatches", "operators", "block", "repeat", "inputs", "output"]
 GRAPH_WORDS += ["time", "work", "forward", "input_grad", "weight_grad", "flops", "bytes", "colocate", "devices"]
@@ -44,15 +48,21 @@ operators = st.recursive(
 )
 
 
+SCHEMAS = [(read, Draft202012Validator(schema(name))) for name, read in READERS.items()]
+
+
 def reads_or_complains(content):
+    """What a reader accepts fits its schema; what it refuses, it refuses in one line."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "f.yaml"
         path.write_bytes(content)
-        for read in (read_graph, read_cluster):
+        for read, validator in SCHEMAS:
             try:
                 read(path)
             except InputError as error:
                 assert "\n" not in str(error)
+            else:
+                assert validator.is_valid(read_source(path).root)
 
 
 @settings(max_examples=150, deadline=None)
@@ -75,6 +85,25 @@ def test_random_data_under_known_keys(data, kind):
     """Well-formed YAML with the format's keys and any values."""
     data = {**data, "schema": f"planner/{kind}@1"} if isinstance(data, dict) else data
     reads_or_complains(yaml.safe_dump(data, allow_unicode=True, sort_keys=False).encode("utf-8", "replace"))
+
+
+amounts = st.sampled_from(
+    [0, 1, 0.5, 1e30, "0", "1 ms", "2 GB", "3 GB/s", "4 TFLOPS", "5 %", "+1e-3", ".5 s", None, {}]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["memory", "peak_flops", "memory_bandwidth", "efficiency"]), amounts),
+    st.dictionaries(st.sampled_from(["count", "node", "memory"]), amounts | st.integers(1, 3)),
+    st.dictionaries(st.sampled_from(["bandwidth", "latency"]), amounts),
+)
+def test_random_clusters(kind, device, level):
+    """Clusters that are almost right: any amounts in any place."""
+    device = {"name": "a", "type": "h", **device}
+    network = {"within_node": level, "links": [{"from": "a0", "to": "a1", **level}]}
+    data = {"schema": "planner/cluster@1", "device_types": {"h": kind}, "devices": [device], "network": network}
+    reads_or_complains(yaml.safe_dump(data, sort_keys=False).encode())
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,6 +1,7 @@
 """What a graph file means."""
 
 import hashlib
+import os
 from textwrap import dedent
 
 import pytest
@@ -63,6 +64,12 @@ def test_defaults(tmp_path):
     assert (graph.name, graph.mode, graph.microbatches) == ("my.model", Mode.TRAINING, 1)
     (a,) = graph.operators
     assert (a.parameters, a.output, a.held_for_weight_grad) == (0, 0, 7)
+
+
+def test_a_file_name_of_any_bytes_gives_a_name_that_can_be_written(tmp_path):
+    """The default name goes into plan.json, which is UTF-8."""
+    graph = graph_of(tmp_path, "operators: [{name: a, time: {forward: 1}}]", os.fsdecode(b"x\xff\n.yaml"))
+    assert graph.name == "x??"
 
 
 TWICE = {"gpu0": 2.0, "h800": 0.0}
