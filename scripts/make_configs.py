@@ -198,14 +198,7 @@ class DeepSeekSizes:
         """A token, F to I: BF16 input, latents and residual, E5M6 attention output, log-sum-exp, logits."""
         latents = self.q_rank + self.kv_rank + self.rope
         attended = self.heads * self.value
-        return (
-            2 * self.hidden
-            + 2 * latents
-            + attended * 3 // 2
-            + 4 * self.heads
-            + 2 * self.hidden
-            + 4 * self.routed
-        )
+        return 2 * self.hidden + 2 * latents + attended * 3 // 2 + 4 * self.heads + 2 * self.hidden + 4 * self.routed
 
     @property
     def attention_for_w(self) -> int:
@@ -435,6 +428,7 @@ class Part:
     tokens: int
     attention_flops: int = 0  # of the forward pass
     more_gemm_flops: int = 0  # of each pass, where a GEMM runs over more tokens
+    recomputed: bool = False  # I runs the forward pass again and makes the weights' gradients too: no W
     activation: int = 0  # bytes a microbatch
     output: int = 0  # bytes a microbatch
 
@@ -449,11 +443,15 @@ class Part:
         moved = 2 * self.weights + self.activation
         pad = " " * indent
         backward = f"{{flops: {gemm + self.attention_flops * 5 // 2}, bytes: {moved}}}"
+        weights = f"{{flops: {gemm}, bytes: {moved}}}"
+        if self.recomputed:
+            backward = f"{{flops: {3 * gemm + self.attention_flops * 7 // 2}, bytes: {3 * moved}}}"
+            weights = "null  # recomputed layers make all gradients in one pass"
         work = (
             f"{pad}work:\n"
             f"{pad}  forward: {{flops: {gemm + self.attention_flops}, bytes: {moved}}}\n"
             f"{pad}  input_grad: {NO_INPUT_GRADIENT if source else backward}\n"
-            f"{pad}  weight_grad: {{flops: {gemm}, bytes: {moved}}}\n"
+            f"{pad}  weight_grad: {weights}\n"
         )
         fields = size("parameters", round(self.weights * state), indent)
         fields += size("activation", self.activation, indent)
@@ -499,15 +497,15 @@ def together(*parts: Part) -> Part:
 def encoder_layer(width: int, tokens: int, window: int) -> Part:
     """Layer of a vision or audio transformer: full attention within ``window`` tokens, GELU MLP of 4 x width.
 
-    BF16 kept: 16 x width a token (input, norm, q, k, v, attention output, residual, norm, 4 before and 4
-    after GELU); W reads as much (7 x width of inputs, 9 x width of gradients).
+    Only its input is kept, in BF16; the backward pass recomputes the rest.
     """
     return Part(
         weights=12 * width * width,
         tokens=tokens,
         attention_flops=4 * tokens * window * width,
-        activation=2 * tokens * 16 * width,
+        activation=2 * tokens * width,
         output=2 * tokens * width,
+        recomputed=True,
     )
 
 
@@ -538,7 +536,7 @@ def embedding(vocabulary: int, hidden: int, tokens: int, state: float) -> str:
 def mixed() -> Config:
     """Llama-3.1-8B on four H100 and four A100."""
     name = "mixed-cluster"
-    hidden, kv, width, vocabulary, tokens = 4096, 1024, 14336, 128256, 8192
+    hidden, kv, width, vocabulary, tokens = 4096, 1024, 14336, 128256, 6144
     state = 18
     attention, mlp = llama_attention(hidden, kv, tokens), llama_mlp(hidden, width, tokens)
     head = linear(hidden, vocabulary, tokens, output=False)
@@ -546,14 +544,13 @@ def mixed() -> Config:
     layer_act = attention.activation + mlp.activation
     small = 36 * GIB
     embed_bytes = vocabulary * hidden * state
-    equal = 4 * layer_bytes + embed_bytes + 8 * 4 * layer_act
-    fits = 2 * layer_bytes + embed_bytes + 8 * 2 * layer_act
+    equal, three, two = (n * layer_bytes + embed_bytes + 8 * n * layer_act for n in (4, 3, 2))
     graph = (
         header(
             name,
             "",
             f"""
-Llama-3.1-8B with embedding and head, one sequence of 8192 tokens a microbatch, on two kinds of device.
+Llama-3.1-8B with embedding and head, one sequence of 6144 tokens a microbatch, on two kinds of device.
 
 Dimensions: 32 layers, hidden 4096, 32 heads, 8 key-value heads of 128, MLP 14336, vocabulary 128256,
 embedding and head not tied (Meta; github.com/Lightning-AI/litgpt litgpt/config.py has them).
@@ -567,10 +564,10 @@ embedding and head not tied (Meta; github.com/Lightning-AI/litgpt litgpt/config.
   in mlp, input and logits in the head. The inputs and output gradients that W reads come to the same bytes,
   so all of it is held until W ends (the default).
 
-One layer has {layer_bytes:,} B of parameters and leaves {layer_act:,} B a microbatch. Where memory binds:
-4 layers on every device in 1F1B's order would take {equal / 1e9:.1f} GB on a first A100 with the embedding
-(8 microbatches in flight); it offers {small / 1e9:.1f} GB. With 2 layers, about its share by speed, it needs
-{fits / 1e9:.1f} GB.
+One layer has {layer_bytes:,} B of parameters and leaves {layer_act:,} B a microbatch. Where memory binds: in
+1F1B's order, 8 microbatches in flight, a first A100 with the embedding and 4 layers (every device the same)
+would take {equal / 1e9:.1f} GB, with 3 layers {three / 1e9:.1f} GB; it offers {small / 1e9:.1f} GB. With 2
+layers, about its share by speed, it takes {two / 1e9:.1f} GB.
 """,
         )
         + "schema: planner/graph@1\nname: llama-3.1-8b\nmicrobatches: 16\noperators:\n"
@@ -585,24 +582,24 @@ One layer has {layer_bytes:,} B of parameters and leaves {layer_act:,} B a micro
         + head.lines(state, 4)
     )
     cluster = comment("""
-Four H100 SXM 80 GB on one machine, four A100 SXM 40 GB on another.
+Four A100 SXM 40 GB on one machine, four H100 SXM 80 GB on another.
 
 - Peak BF16 (dense), memory bandwidth, NVLink per direction: NVIDIA's data sheets (H100 SXM 989 TFLOPS,
   3.35 TB/s, 450 GB/s; A100 SXM 40 GB 312 TFLOPS, 1.555 TB/s, 300 GB/s).
 - efficiency: what large transformers reach of the peak, 0.4 on H100 (Llama 3, arXiv 2407.21783: 38 to 43%),
   0.5 on A100 (Megatron-LM, arXiv 2104.04473: up to 52%).
 - Between the machines one 200 Gb/s port a GPU, 25 GB/s. Latencies are ours.
-- Memory: 80 and 40 GiB less 4 GiB for the CUDA context, communication buffers, workspace and the allocator.
+- Memory: 40 and 80 GiB less 4 GiB for the CUDA context, communication buffers, workspace and the allocator.
 """)
     cluster += """\
 schema: planner/cluster@1
-name: h100x4-a100x4
+name: a100x4-h100x4
 device_types:
-  h100: {memory: 76 GiB, peak_flops: 989 TFLOPS, memory_bandwidth: 3.35 TB/s, efficiency: 0.4}
   a100-40: {memory: 36 GiB, peak_flops: 312 TFLOPS, memory_bandwidth: 1.555 TB/s, efficiency: 0.5}
+  h100: {memory: 76 GiB, peak_flops: 989 TFLOPS, memory_bandwidth: 3.35 TB/s, efficiency: 0.4}
 devices:
-  - {name: h, type: h100, count: 4, node: n0}
-  - {name: a, type: a100-40, count: 4, node: n1}
+  - {name: a, type: a100-40, count: 4, node: n0}
+  - {name: h, type: h100, count: 4, node: n1}
 network:
   within_node: {bandwidth: 300 GB/s, latency: 5 us}
   between_nodes: {bandwidth: 25 GB/s, latency: 10 us}
@@ -619,7 +616,7 @@ network:
 def multimodal() -> Config:
     """Vision and audio encoders of different depth, a language trunk, two heads."""
     name = "multimodal"
-    hidden, kv, width, vocabulary, tokens = 3584, 512, 18944, 152064, 4096
+    hidden, kv, width, vocabulary, tokens = 3584, 512, 18944, 152064, 5120
     state = 7.5
     patches, images, frames, clips = 4096, 4, 3000, 2
     vision_tokens, audio_tokens = patches // 4, frames // 2
@@ -640,12 +637,10 @@ def multimodal() -> Config:
     attention, mlp = llama_attention(hidden, kv, tokens), llama_mlp(hidden, width, tokens)
     trunk = together(attention, mlp)
     text = linear(hidden, vocabulary, tokens, output=False)
-    image = together(
-        linear(hidden, hidden, vision_tokens), linear(hidden, 16384, vision_tokens, output=False)
-    )
+    image = together(linear(hidden, hidden, vision_tokens), linear(hidden, 16384, vision_tokens, output=False))
     cap = 36 * GIB
     trunk_parameters = round(trunk.weights * state)
-    naive = 11 * (trunk_parameters + 4 * trunk.activation)
+    naive = 11 * (trunk_parameters + 3 * trunk.activation)
     total_activation = (
         32 * vision.activation
         + 24 * audio.activation
@@ -680,24 +675,25 @@ Dimensions, all public: trunk and vision encoder of Qwen2-VL-7B (hidden 3584, 4 
 18944, vocabulary 152064; vision width 1280, patch 14 x 14 x 2 frames, 4 patches merged into one token); audio
 encoder of Whisper medium (width 1024, 80 mel bands, 1500 frames a clip of 30 s, here pooled in pairs as in
 Qwen2-Audio); image head with one hidden layer and 16384 codes (LlamaGen's codebook). The combination is ours.
-A microbatch: 4096 tokens = 4 images of 1024 patches (1024 tokens) + 2 clips (1500 tokens) + 1572 of text.
+A microbatch: 5120 tokens = 4 images of 1024 patches (1024 tokens) + 2 clips (1500 tokens) + 2596 of text.
 
 - `parameters`: 2 BF16 + 4 FP32 gradient + 12 / 8 FP32 master weights and moments = 7.5 bytes a weight:
   8 data-parallel replicas of this pipeline share the optimizer state (ZeRO-1); one of them is planned.
 - `work`: a GEMM takes 2 FLOP a weight and token, in F, in I and in W; flash attention 4 x tokens x window x
   width in F (half of it where causal) and 2.5 times that in I. Bytes: BF16 weights and the activation, once.
-- `activation`: BF16, flash attention, nothing recomputed. A token leaves 6 x 3584 + 2 x 512 + 3 x 18944
-  elements in a trunk layer, 16 x width in a layer of an encoder, input and logits in a head. The inputs and
+  A layer of an encoder runs forward again in I and makes its weights' gradients there as well: it has no W.
+- `activation`: BF16, flash attention. A layer of an encoder keeps its input only (recomputation). A token
+  leaves 6 x 3584 + 2 x 512 + 3 x 18944 elements in a trunk layer, input and logits in a head; the inputs and
   output gradients that W reads come to the same bytes, so all of it is held until W ends (the default).
 
 Where memory binds: a trunk layer has {trunk_parameters / 1e9:.2f} GB of parameters and leaves
 {trunk.activation / 1e9:.2f} GB a microbatch. Equal numbers of operators, 11 a device, would take
-{naive / 1e9:.1f} GB on a device of the trunk with 4 microbatches in flight; it offers {cap / 1e9:.1f} GB. A
-microbatch leaves {total_activation / 1e9:.1f} GB in the whole model: 12 at once would be
-{12 * total_activation / 1e9:.0f} GB, and the 8 devices offer {8 * cap / 1e9:.0f} GB, parameters included.
+{naive / 1e9:.1f} GB on a device of the trunk with 3 microbatches in flight; it offers {cap / 1e9:.1f} GB. A
+microbatch leaves {total_activation / 1e9:.1f} GB in the whole model: 16 at once would be
+{16 * total_activation / 1e9:.0f} GB, and the 8 devices offer {8 * cap / 1e9:.0f} GB, parameters included.
 """,
         )
-        + "schema: planner/graph@1\nname: multimodal-9b\nmicrobatches: 12\noperators:\n"
+        + "schema: planner/graph@1\nname: multimodal-9b\nmicrobatches: 16\noperators:\n"
         + top("patches", patch)
         + block("vision", 32, "patches", vision)
         + top("merger", merger, "vision")
