@@ -14,6 +14,9 @@ from planner.plan.replay import Leg, Task, legs_of, replay, timed_transfers
 from planner.plan.timetable import Timetable
 from planner.problem import Placement, Problem
 
+SHARED_EFFORT = 320_000
+"""Effort of the packings of one pipeline: most ranks have their own fused block, alike in both directions."""
+
 PASSES = {"F": (0,), "I": (1,), "W": (2,), "B": (1, 2)}
 
 
@@ -163,5 +166,5 @@ def _block(pipeline: Pipeline, call: Call, device: int) -> _Block:
             before = [(i, 1, m)]
         after = tuple(number[task] for task in before if task in number)
         items.append(Item(int(problem.on_comm[i]), float(problem.duration[i, p, device]), after))
-    packing = pack(tuple(items))
+    packing = pack(tuple(items), SHARED_EFFORT // max(1, len(pipeline.devices)))
     return _Block(tuple(zip(tasks, packing.starts, strict=True)), packing.length)

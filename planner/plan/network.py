@@ -16,7 +16,8 @@ class Memory:
     """What a replay under caps keeps count of; a node holds its ``needs`` until its releases have come.
 
     Release group g gives ``amount[g]`` back to ``device[g]`` when all of its ``waits[g]`` nodes have ended.
-    ``sequence`` fixes the order in which a device's nodes may allocate, where it names them.
+    ``sequence`` fixes the order in which a device's nodes may allocate, where it names them. The lanes of
+    device d are 2d and 2d + 1.
     """
 
     free: list[float]
@@ -39,7 +40,7 @@ class Memory:
 class Network:
     """Nodes with lengths and precedence. A node on a lane waits for its turn, one on a channel for a gap.
 
-    Lanes are numbered from 0 and run their nodes in exactly the order given. A channel (any hashable key)
+    Lanes are numbered from 0 and run their nodes in exactly the order given. A channel (a pair of devices)
     serves the first that is ready, ties in order of node number. A node on a channel may also ``occupy``
     lanes: then it goes before the next node in the order of each, which waits for it (so nothing deadlocks:
     where nothing runs, every lane is idle and the first ready transfer can go).
@@ -121,7 +122,7 @@ class _Run:
             self.free = list(memory.free)
             self.waits = list(memory.waits)
             self.next_allocation = dict.fromkeys(memory.sequence, 0)
-            self.rank = {node for nodes in memory.sequence.values() for node in nodes}
+            self.sequenced = {node for nodes in memory.sequence.values() for node in nodes}
 
     def starts(self) -> list[float] | None:
         due = len(self.net.channel) + sum(len(nodes) for nodes in self.net.lanes)
@@ -210,14 +211,14 @@ class _Run:
         if need is None:
             return True
         device, amount = need
-        if node in self.rank:
+        if node in self.sequenced:
             at = self.next_allocation[device]
             if self.memory.sequence[device][at] != node:
                 return False
         if amount > self.free[device]:
             return False
         self.free[device] -= amount
-        if node in self.rank:
+        if node in self.sequenced:
             self.next_allocation[device] += 1
             self._touch_device(device)
         return True
