@@ -16,39 +16,48 @@ Layout = tuple[tuple[int, ...], ...]
 """``layout[copy][stage]``: the rank that runs the stage."""
 
 
-def one_way(ranks: int) -> Layout:
-    """One copy, stage s on rank s."""
-    return (tuple(range(ranks)),)
+def looped(ranks: int, chunks: int) -> Layout:
+    """One copy, stage s on rank s mod ranks; with one chunk that is stage s on rank s."""
+    return (tuple(range(ranks)) * chunks,)
 
 
-def both_ways(ranks: int) -> Layout:
-    """Two copies, from one end each."""
+def both_ways(ranks: int, chunks: int) -> Layout:
+    """Two copies, from one end each, one stage a rank."""
+    assert chunks == 1
     return (tuple(range(ranks)), tuple(reversed(range(ranks))))
+
+
+def unchunked(rows: Callable[[int, int], Rows]) -> Callable[[int, int, int], Rows]:
+    """An order of one stage a rank in the shape that ``Schedule`` asks for."""
+    return lambda ranks, microbatches, chunks: rows(ranks, microbatches)
 
 
 @dataclass(frozen=True)
 class Schedule:
     """A published schedule: its order, where its stages go, and how its calls run.
 
-    ``rows(ranks, microbatches)`` raises ``NotApplicable`` for numbers that the schedule does not take.
+    ``rows(ranks, microbatches, chunks)`` raises ``NotApplicable`` for numbers that the schedule does not take.
+    ``layout(ranks, chunks)`` places ``ranks`` times ``chunks`` stages. A schedule with ``chunks`` above 1 is a
+    chunked one: then ``Problem.chunks``, where given, says how many stages a rank has.
     ``fused``: calls are blocks whose outputs leave at their end; else streams overlap across calls.
     ``forwards``: the order makes sense without its backwards, so it serves for inference, too.
     """
 
     title: str
-    rows: Callable[[int, int], Rows]
-    layout: Callable[[int], Layout] = one_way
+    rows: Callable[[int, int, int], Rows]
+    layout: Callable[[int, int], Layout] = looped
+    chunks: int = 1
     fused: bool = False
     forwards: bool = False
     even_ranks: bool = False
 
 
 SCHEDULES: dict[str, Schedule] = {
-    "gpipe": Schedule("GPipe", gpipe.rows, forwards=True),
-    "1f1b": Schedule("1F1B", one_f_one_b.rows, forwards=True),
-    "zb1p": Schedule("ZB1P", zb1p.rows),
-    "dualpipe": Schedule("DualPipe", dualpipe.rows, both_ways, fused=True, even_ranks=True),
-    "dualpipe-unfused": Schedule("DualPipe", dualpipe.rows, both_ways, even_ranks=True),
+    "gpipe": Schedule("GPipe", unchunked(gpipe.rows), forwards=True),
+    "1f1b": Schedule("1F1B", unchunked(one_f_one_b.rows), forwards=True),
+    "zb1p": Schedule("ZB1P", unchunked(zb1p.rows)),
+    "dualpipe": Schedule("DualPipe", unchunked(dualpipe.rows), both_ways, fused=True, even_ranks=True),
+    "dualpipe-unfused": Schedule("DualPipe", unchunked(dualpipe.rows), both_ways, even_ranks=True),
 }
 
 BASELINES: tuple[str, ...] = tuple(SCHEDULES)
@@ -71,11 +80,12 @@ def baseline_pipeline(name: str, problem: Problem) -> Pipeline:
         raise NotApplicable(f"{schedule.title} orders backward passes; the graph is in inference mode")
     if schedule.even_ranks and problem.n_devices % 2:
         raise NotApplicable(f"{schedule.title} needs an even number of devices, not {problem.n_devices}")
-    devices = range(_ranks(problem, schedule))
-    rows = schedule.rows(len(devices), problem.microbatches)
+    chunks = problem.chunks or schedule.chunks if schedule.chunks > 1 else 1
+    devices = range(_ranks(problem, schedule, chunks))
+    rows = schedule.rows(len(devices), problem.microbatches, chunks)
     if not problem.training:
         rows = [_forwards(row) for row in rows]
-    layout = schedule.layout(len(devices))
+    layout = schedule.layout(len(devices), chunks)
     stages = partition(problem, list(zip(*layout, strict=True)))
     if stages is None:
         raise NotApplicable(
@@ -86,13 +96,17 @@ def baseline_pipeline(name: str, problem: Problem) -> Pipeline:
     return Pipeline(problem, stages, devices, placement, rows)
 
 
-def _ranks(problem: Problem, schedule: Schedule) -> int:
-    """One stage a device, the first ones where there is too little to cut."""
-    ranks = min(problem.n_devices, len(atoms(problem)))
+def _ranks(problem: Problem, schedule: Schedule, chunks: int) -> int:
+    """All devices, the first ones where there is too little to cut."""
+    pieces = len(atoms(problem))
+    ranks = min(problem.n_devices, pieces // chunks)
     if schedule.even_ranks:
         ranks -= ranks % 2
-        if ranks == 0:
-            raise NotApplicable(f"{schedule.title} needs two stages; the graph cannot be cut")
+    if ranks == 0:
+        raise NotApplicable(
+            f"{schedule.title} needs at least {chunks * (2 if schedule.even_ranks else 1)} stages; "
+            f"the graph can be cut into {pieces}"
+        )
     return ranks
 
 

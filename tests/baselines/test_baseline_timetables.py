@@ -1,10 +1,14 @@
 """What the published schedules achieve: the figures of the papers and of our recordings."""
 
+from dataclasses import replace
+
 import pytest
 from baseline_problems import chain, cluster, deepseek, operator, problem, violations
 from test_baseline_orders import REFERENCE, label
 
 from planner.baselines import BASELINES, NotApplicable, baseline_timetable
+from planner.baselines.call import call
+from planner.baselines.registry import SCHEDULES, Schedule
 from planner.problem import Mode, Stream
 
 UNEVEN = (1.0, 1.2, 0.8)
@@ -98,8 +102,27 @@ def test_fewer_operators_than_devices_use_the_first_devices():
     p = chain(8, 8, length=3)
     assert {baseline_timetable("1f1b", p).device(i, 0) for i in range(3)} == {0, 1, 2}
     assert set(baseline_timetable("dualpipe", p).placement.device_of[0]) == {0, 1}
-    with pytest.raises(NotApplicable, match="cannot be cut"):
+    with pytest.raises(NotApplicable, match="at least 2 stages"):
         baseline_timetable("dualpipe", chain(8, 8, length=1))
+
+
+def breadth_first(ranks, microbatches, chunks):
+    """torch's ``ScheduleLoopedBFS``, which is no baseline here: all forwards, then all backwards, by chunk."""
+    stages = [[r + ranks * c for c in range(chunks)] for r in range(ranks)]
+    return [
+        [call("F", s, m) for s in mine for m in range(microbatches)]
+        + [call("B", s, m) for s in reversed(mine) for m in reversed(range(microbatches))]
+        for mine in stages
+    ]
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_new_schedule_of_several_chunks_a_device_is_one_entry(monkeypatch, fused):
+    """4 ranks, 8 microbatches, 2 chunks as recorded from torch 2.13."""
+    monkeypatch.setitem(SCHEDULES, "bfs", Schedule("BFS", breadth_first, chunks=2, fused=fused))
+    assert makespan("bfs", chain(4, 8, length=8)) == 57
+    assert makespan("bfs", chain(4, 8, UNEVEN, 0.1, length=8)) == pytest.approx(57.6)
+    assert makespan("bfs", replace(chain(4, 8, length=12), chunks=3)) == 3 * 3 * 8 + 9
 
 
 def test_operators_that_the_order_of_devices_cannot_serve():
