@@ -1,0 +1,383 @@
+"""``plan.json``: writing, reading, and the JSON Schema, all from one description of the format."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired, cast
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic wants its own TypedDict below Python 3.12
+
+from planner.files.errors import InputError
+from planner.plan.plan import (
+    SCHEMA,
+    BaselineFigures,
+    DeviceFigures,
+    PlacedOperator,
+    Plan,
+    PlannedTask,
+    PlannedTransfer,
+    Source,
+)
+
+Seconds = Annotated[float, Field(description="seconds")]
+Bytes = Annotated[float, Field(description="bytes")]
+PassName = Annotated[Literal["F", "I", "W"], Field(description="F: forward, I: input gradient, W: weight gradient")]
+
+
+class SourceRow(TypedDict):
+    name: str
+    sha256: Annotated[str, Field(description="of the bytes")]
+
+
+class PlacedRow(TypedDict):
+    operator: str
+    copy: int
+    device: str
+
+
+TaskRow = TypedDict(
+    "TaskRow",
+    {
+        "operator": str,
+        "pass": PassName,
+        "microbatch": int,
+        "copy": int,
+        "device": str,
+        "stream": Literal["compute", "comm"],
+        "start": Seconds,
+        "end": Seconds,
+    },
+)
+TransferRow = TypedDict(
+    "TransferRow",
+    {
+        "operator": Annotated[str, Field(description="the producer, for the gradient (pass I) too")],
+        "pass": Literal["F", "I"],
+        "microbatch": int,
+        "copy": int,
+        "from": str,
+        "to": str,
+        "start": Seconds,
+        "end": Seconds,
+    },
+)
+
+
+class DeviceRow(TypedDict):
+    name: str
+    busy: Seconds
+    bubble: Seconds
+    span_bubble: Seconds
+    peak_memory: Bytes
+    peak_memory_at: Seconds
+    memory: Annotated[float | None, Field(description="the cap in bytes; null: none")]
+
+
+class BaselineRow(TypedDict):
+    name: str
+    makespan: NotRequired[float | None]
+    bubble_ratio: NotRequired[float | None]
+    span_bubble_ratio: NotRequired[float | None]
+    peak_memory: NotRequired[float | None]
+    copies: NotRequired[int | None]
+    fits: NotRequired[bool | None]
+    reason: NotRequired[Annotated[str | None, Field(description="why the baseline does not apply")]]
+
+
+class PlanRow(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False, title="plan.json")  # type: ignore[misc]
+
+    schema: Literal["planner/plan@1"]
+    planner_version: str
+    origin: Annotated[str, Field(description="solve, or baseline:NAME")]
+    graph: SourceRow
+    cluster: SourceRow
+    options: Annotated[dict[str, Any], Field(description="every flag that shaped the result")]
+    microbatches: int
+    objective: str
+    status: Literal["optimal", "feasible", "interrupted"]
+    makespan: Seconds
+    lower_bound: Annotated[float | None, Field(description="proven for the problem as posed, seconds")]
+    placement_lower_bound: Annotated[float | None, Field(description="proven for the chosen placement, seconds")]
+    gap: Annotated[float | None, Field(description="(makespan - lower_bound) / makespan")]
+    bubble_ratio: float
+    bubble_ratio_all: float
+    solve_seconds: Seconds
+    placement: list[PlacedRow]
+    tasks: list[TaskRow]
+    transfers: list[TransferRow]
+    devices: list[DeviceRow]
+    baselines: NotRequired[list[BaselineRow]]
+    notes: NotRequired[list[str]]
+
+
+@cache
+def _format() -> TypeAdapter[Any]:
+    return TypeAdapter(PlanRow)
+
+
+def plan_schema() -> dict[str, Any]:
+    """The JSON Schema of ``plan.json``. Keys that it does not name are allowed: the format grows."""
+    schema = _format().json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, **schema}
+
+
+# -- writing ------------------------------------------------------------------------------------------------
+
+
+def plan_to_json(plan: Plan) -> str:
+    """The content of ``plan.json``: the same text for the same plan, one row a line."""
+    fields: dict[str, str] = {
+        "schema": _compact(SCHEMA),
+        "planner_version": _compact(plan.planner_version),
+        "origin": _compact(plan.origin),
+        "graph": _compact({"name": plan.graph.name, "sha256": plan.graph.sha256}),
+        "cluster": _compact({"name": plan.cluster.name, "sha256": plan.cluster.sha256}),
+        "options": _compact(dict(plan.options)),
+        "microbatches": _compact(plan.microbatches),
+        "objective": _compact(plan.objective),
+        "status": _compact(plan.status),
+        "makespan": _compact(float(plan.makespan)),
+        "lower_bound": _compact(_seconds(plan.lower_bound)),
+        "placement_lower_bound": _compact(_seconds(plan.placement_lower_bound)),
+        "gap": _compact(_seconds(plan.gap)),
+        "bubble_ratio": _compact(float(plan.bubble_ratio)),
+        "bubble_ratio_all": _compact(float(plan.bubble_ratio_all)),
+        "solve_seconds": _compact(float(plan.solve_seconds)),
+        "placement": _rows({"operator": p.operator, "copy": p.copy, "device": p.device} for p in plan.placement),
+        "tasks": _rows(_task_row(task) for task in plan.tasks),
+        "transfers": _rows(_transfer_row(transfer) for transfer in plan.transfers),
+        "devices": _rows(_device_row(device) for device in plan.devices),
+        "baselines": _rows(_baseline_row(baseline) for baseline in plan.baselines),
+        "notes": _rows(plan.notes),
+    }
+    return "{\n" + ",\n".join(f' "{name}": {text}' for name, text in fields.items()) + "\n}\n"
+
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(", ", ": ")).encode
+
+
+def _compact(value: Any) -> str:
+    return _encode(value)
+
+
+def _rows(rows: Iterable[Any]) -> str:
+    """A list with one row a line, so that two plans can be compared line by line."""
+    lines = ",\n".join(f"  {_encode(row)}" for row in rows)
+    return f"[\n{lines}\n ]" if lines else "[]"
+
+
+def _task_row(task: PlannedTask) -> dict[str, Any]:
+    return {
+        "operator": task.operator,
+        "pass": task.pass_,
+        "microbatch": task.microbatch,
+        "copy": task.copy,
+        "device": task.device,
+        "stream": task.stream,
+        "start": float(task.start),
+        "end": float(task.end),
+    }
+
+
+def _transfer_row(transfer: PlannedTransfer) -> dict[str, Any]:
+    return {
+        "operator": transfer.operator,
+        "pass": transfer.pass_,
+        "microbatch": transfer.microbatch,
+        "copy": transfer.copy,
+        "from": transfer.source,
+        "to": transfer.target,
+        "start": float(transfer.start),
+        "end": float(transfer.end),
+    }
+
+
+def _device_row(device: DeviceFigures) -> dict[str, Any]:
+    return {
+        "name": device.name,
+        "busy": float(device.busy),
+        "bubble": float(device.bubble),
+        "span_bubble": float(device.span_bubble),
+        "peak_memory": _bytes(device.peak_memory),
+        "peak_memory_at": float(device.peak_memory_at),
+        "memory": _bytes(device.memory),
+    }
+
+
+def _baseline_row(baseline: BaselineFigures) -> dict[str, Any]:
+    """The figures of a baseline, or the reason alone; extra figures only where they are known."""
+    if baseline.reason is not None:
+        return {"name": baseline.name, "reason": baseline.reason}
+    row: dict[str, Any] = {
+        "name": baseline.name,
+        "makespan": _seconds(baseline.makespan),
+        "bubble_ratio": _seconds(baseline.bubble_ratio),
+    }
+    if baseline.span_bubble_ratio is not None:
+        row["span_bubble_ratio"] = float(baseline.span_bubble_ratio)
+    row["peak_memory"] = _bytes(baseline.peak_memory)
+    if baseline.copies is not None:
+        row["copies"] = baseline.copies
+    row["fits"] = baseline.fits
+    return row
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _bytes(value: float | None) -> float | int | None:
+    """Bytes as an integer where they are one."""
+    if value is None:
+        return None
+    return int(value) if float(value).is_integer() else float(value)
+
+
+# -- reading ------------------------------------------------------------------------------------------------
+
+
+def read_plan(path: Path | str) -> Plan:
+    """The plan in a file. Raises ``InputError`` where it is missing, no JSON or no plan.
+
+    Keys that the format does not name are ignored. What the numbers mean is for ``verify`` to judge; here
+    they only have to be finite numbers.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(path, None, None, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+    raw = _parse(path, data)
+    if not isinstance(raw, dict):
+        raise InputError(path, None, None, "is no plan: the file must hold one JSON object")
+    if raw.get("schema") != SCHEMA:
+        found = "is missing" if "schema" not in raw else f"is {_short(raw['schema'])}"
+        raise InputError(path, None, "schema", f"{found}; a plan says {SCHEMA!r}")
+    try:
+        rows = _format().validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        more = error.error_count() - 1
+        message = f"{_lowered(first['msg'])}, found {_short(first['input'])}"
+        if first["type"] == "missing":
+            message = "is missing"
+        if more:
+            message += f" (and {more} more)"
+        raise InputError(path, None, _field(first["loc"]), message) from error
+    return _plan(rows)
+
+
+def _parse(path: Path | str, data: bytes) -> Any:
+    """JSON as the standard has it: UTF-8, no NaN or Infinity, no key twice in one object."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(path, line, None, "is not UTF-8") from error
+    try:
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        raise InputError(path, error.lineno, None, f"is not JSON: {_lowered(error.msg)}") from error
+    except RecursionError as error:
+        raise InputError(path, None, None, "is not a plan: nested too deeply") from error
+    except ValueError as error:
+        raise InputError(path, None, None, f"is not JSON: {error}") from error
+
+
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+def _finite(word: str) -> float:
+    """A number too large for a float would become infinite without a word."""
+    value = float(word)
+    if math.isinf(value):
+        raise ValueError(f"{_short(word)} is too large")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {_short(twice)} stands twice in one object")
+    return found
+
+
+def _field(location: Iterable[int | str]) -> str:
+    """``tasks[3].start``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _short(value: Any, limit: int = 60) -> str:
+    text = "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else json.dumps(value)
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def _plan(rows: Mapping[str, Any]) -> Plan:
+    """The plan of a checked file."""
+    return Plan(
+        planner_version=rows["planner_version"],
+        origin=rows["origin"],
+        graph=Source(**_only(rows["graph"], "name", "sha256")),
+        cluster=Source(**_only(rows["cluster"], "name", "sha256")),
+        options=cast("Mapping[str, Any]", rows["options"]),
+        microbatches=rows["microbatches"],
+        objective=rows["objective"],
+        status=rows["status"],
+        makespan=rows["makespan"],
+        lower_bound=rows["lower_bound"],
+        placement_lower_bound=rows["placement_lower_bound"],
+        gap=rows["gap"],
+        bubble_ratio=rows["bubble_ratio"],
+        bubble_ratio_all=rows["bubble_ratio_all"],
+        solve_seconds=rows["solve_seconds"],
+        placement=tuple(PlacedOperator(r["operator"], r["copy"], r["device"]) for r in rows["placement"]),
+        tasks=tuple(
+            PlannedTask(
+                r["operator"],
+                r["pass"],
+                r["microbatch"],
+                r["copy"],
+                r["device"],
+                r["stream"],
+                r["start"],
+                r["end"],
+            )
+            for r in rows["tasks"]
+        ),
+        transfers=tuple(
+            PlannedTransfer(
+                r["operator"],
+                r["pass"],
+                r["microbatch"],
+                r["copy"],
+                r["from"],
+                r["to"],
+                r["start"],
+                r["end"],
+            )
+            for r in rows["transfers"]
+        ),
+        devices=tuple(DeviceFigures(**_only(r, *DeviceFigures.__dataclass_fields__)) for r in rows["devices"]),
+        baselines=tuple(
+            BaselineFigures(**_only(r, *BaselineFigures.__dataclass_fields__)) for r in rows.get("baselines", ())
+        ),
+        notes=tuple(rows.get("notes", ())),
+    )
+
+
+def _only(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The named entries of a row; unknown keys fall away."""
+    return {name: row[name] for name in names if name in row}

@@ -1,0 +1,137 @@
+"""From a timetable to a plan: names instead of indices, in an order that the content alone decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from planner import __version__
+from planner.plan.figures import figures
+from planner.plan.memory import INSTANT, MemoryProfile, memory_profile
+from planner.plan.plan import (
+    BaselineFigures,
+    PlacedOperator,
+    Plan,
+    PlannedTask,
+    PlannedTransfer,
+    Source,
+)
+from planner.plan.timetable import Timetable
+from planner.problem.graph import PASS_ORDER, Stream
+from planner.problem.problem import Problem
+
+__all__ = ["MemoryProfile", "build_plan", "memory_profile"]
+
+
+def build_plan(
+    problem: Problem,
+    timetable: Timetable,
+    *,
+    origin: str,
+    status: str,
+    lower_bound: float | None,
+    placement_lower_bound: float | None,
+    options: Mapping[str, Any],
+    solve_seconds: float,
+    baselines: Sequence[BaselineFigures] = (),
+    notes: Sequence[str] = (),
+    objective: str = "makespan",
+) -> Plan:
+    """The plan of a timetable, with its figures and gap.
+
+    A bound that exceeds the makespan by rounding alone is the makespan; one that exceeds it by more is left
+    as it is, so that ``verify`` names it. The bound of the problem holds for every placement, so that the
+    placement's is never below it.
+    """
+    found = figures(problem, timetable)
+    lower_bound = _without_rounding(lower_bound, found.makespan)
+    placement_lower_bound = _without_rounding(placement_lower_bound, found.makespan)
+    if lower_bound is not None and placement_lower_bound is not None:
+        placement_lower_bound = max(lower_bound, placement_lower_bound)
+    return Plan(
+        planner_version=__version__,
+        origin=origin,
+        graph=Source(problem.graph.name, problem.graph.sha256),
+        cluster=Source(problem.cluster.name, problem.cluster.sha256),
+        options=dict(options),
+        microbatches=problem.microbatches,
+        objective=objective,
+        status=status,
+        makespan=found.makespan,
+        lower_bound=lower_bound,
+        placement_lower_bound=placement_lower_bound,
+        gap=_gap(found.makespan, lower_bound),
+        bubble_ratio=found.bubble_ratio,
+        bubble_ratio_all=found.bubble_ratio_all,
+        solve_seconds=solve_seconds,
+        placement=_placement(problem, timetable),
+        tasks=_tasks(problem, timetable),
+        transfers=_transfers(problem, timetable),
+        devices=found.devices,
+        baselines=tuple(baselines),
+        notes=tuple(notes),
+    )
+
+
+def _gap(makespan: float, lower_bound: float | None) -> float | None:
+    if lower_bound is None:
+        return None
+    return 0.0 if makespan == 0.0 else (makespan - lower_bound) / makespan
+
+
+def _without_rounding(bound: float | None, makespan: float) -> float | None:
+    if bound is not None and makespan < bound <= makespan * (1.0 + INSTANT):
+        return makespan
+    return bound
+
+
+def _placement(problem: Problem, timetable: Timetable) -> tuple[PlacedOperator, ...]:
+    return tuple(
+        PlacedOperator(operator.name, k, problem.cluster.devices[d].name)
+        for k, device_of in enumerate(timetable.placement.device_of)
+        for operator, d in zip(problem.operators, device_of, strict=True)
+    )
+
+
+def _tasks(problem: Problem, timetable: Timetable) -> tuple[PlannedTask, ...]:
+    """All tasks by start, device, stream (compute first), microbatch, operator and pass."""
+    operator, pass_, microbatch = np.nonzero(np.broadcast_to(problem.has_pass[:, :, None], timetable.start.shape))
+    copy = np.array(timetable.copy_of)[microbatch]
+    device = np.array(timetable.placement.device_of)[copy, operator]
+    # An instant of -1e-17 is 0 (and -0.0 too): the file shows no negative times.
+    start = np.maximum(timetable.start[operator, pass_, microbatch], 0.0) + 0.0
+    end = start + problem.duration[operator, pass_, device]
+    comm = problem.on_comm[operator]
+    order = np.lexsort((pass_, operator, microbatch, comm, device, start))
+    operators = [o.name for o in problem.operators]
+    devices = [d.name for d in problem.cluster.devices]
+    streams = (Stream.COMPUTE.value, Stream.COMM.value)
+    passes = [p.value for p in PASS_ORDER]
+    columns = (operator, pass_, microbatch, copy, device, comm, start, end)
+    return tuple(
+        PlannedTask(operators[i], passes[p], m, k, devices[d], streams[c], s, e)
+        for i, p, m, k, d, c, s, e in zip(*(column[order].tolist() for column in columns), strict=True)
+    )
+
+
+def _transfers(problem: Problem, timetable: Timetable) -> tuple[PlannedTransfer, ...]:
+    """All transfers by start, source, target, microbatch, operator and pass."""
+    devices = [d.name for d in problem.cluster.devices]
+    return tuple(
+        PlannedTransfer(
+            problem.operators[t.operator].name,
+            PASS_ORDER[t.pass_].value,
+            int(t.microbatch),
+            int(timetable.copy_of[t.microbatch]),
+            devices[t.source],
+            devices[t.target],
+            max(0.0, float(t.start)) + 0.0,
+            float(t.end),
+        )
+        for t in sorted(
+            timetable.transfers,
+            key=lambda t: (t.start, t.source, t.target, t.microbatch, t.operator, t.pass_),
+        )
+    )
