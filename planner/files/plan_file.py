@@ -30,11 +30,15 @@ PassName = Annotated[Literal["F", "I", "W"], Field(description="F: forward, I: i
 
 
 class SourceRow(TypedDict):
+    """The file that the plan was made from."""
+
     name: str
     sha256: Annotated[str, Field(description="of the bytes")]
 
 
 class PlacedRow(TypedDict):
+    """The device of one copy of one operator."""
+
     operator: str
     copy: int
     device: str
@@ -69,6 +73,8 @@ TransferRow = TypedDict(
 
 
 class DeviceRow(TypedDict):
+    """What one device does in the step."""
+
     name: str
     busy: Seconds
     bubble: Seconds
@@ -79,6 +85,8 @@ class DeviceRow(TypedDict):
 
 
 class BaselineRow(TypedDict):
+    """A published schedule on the same input, or the reason why it does not apply."""
+
     name: str
     makespan: NotRequired[float | None]
     bubble_ratio: NotRequired[float | None]
@@ -90,6 +98,8 @@ class BaselineRow(TypedDict):
 
 
 class PlanRow(TypedDict):
+    """A schedule of one training or inference step, with its figures and proven bounds."""
+
     __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False, title="plan.json")  # type: ignore[misc]
 
     schema: Literal["planner/plan@1"]
