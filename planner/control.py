@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from planner.plan.plan import Plan
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -33,6 +35,7 @@ class Control:
     listener: Callable[[Progress], None] | None = None
     stop_requested: threading.Event = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
+    incumbent: Plan | None = None  # a verified plan to fall back on where a solver does not return in time
     best: float | None = None
     bound: float | None = None
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from planner.baselines import dualpipe, gpipe, one_f_one_b, zb1p
 from planner.baselines.call import Call, NotApplicable, Part, Rows
 from planner.baselines.operators import Pipeline, replay_blocks, replay_streams
-from planner.baselines.partition import atoms, partition
 from planner.plan.timetable import Timetable
 from planner.problem import Placement, Problem
+from planner.problem.partition import atoms, partition
 
 Layout = tuple[tuple[int, ...], ...]
 """``layout[copy][stage]``: the rank that runs the stage."""

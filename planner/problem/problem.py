@@ -197,9 +197,7 @@ class Problem:
     @cached_property
     def held(self) -> Floats:
         """``held[i]``: bytes a microbatch still held between I and W; 0 where there is no W."""
-        return np.array(
-            [o.held_for_weight_grad if self.has_pass[i, 2] else 0.0 for i, o in enumerate(self.operators)]
-        )
+        return np.array([o.held_for_weight_grad if self.has_pass[i, 2] else 0.0 for i, o in enumerate(self.operators)])
 
     @cached_property
     def output(self) -> Floats:

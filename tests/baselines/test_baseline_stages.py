@@ -7,8 +7,8 @@ from itertools import combinations, pairwise
 import pytest
 from baseline_problems import chain, cluster, deepseek, operator, problem
 
-from planner.baselines.partition import atoms, partition
 from planner.problem import ByDevice, Cluster, Device, DeviceType, NetworkLevel, Operator
+from planner.problem.partition import atoms, partition
 
 
 def forward(name: str, seconds: object, **fields: object) -> Operator:

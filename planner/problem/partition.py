@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from planner.problem import Problem
+from planner.problem.problem import Problem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -38,19 +38,23 @@ def atoms(problem: Problem) -> tuple[tuple[int, ...], ...]:
     return tuple(map(tuple, pieces))
 
 
-def partition(problem: Problem, hosts: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...] | None:
+def partition(
+    problem: Problem, hosts: Sequence[Sequence[int]], in_flight: Sequence[int] | None = None
+) -> tuple[tuple[int, ...], ...] | None:
     """Cut the operators into ``len(hosts)`` stages; ``hosts[s]`` are the devices that run stage s.
 
     A bidirectional pipeline has two hosts a stage, a chunked one names a device for several stages. The load
     of a stage is the busier of its two streams over all its passes, on its slowest host. The transfer time
     of a cut is that of all outputs (and gradients) that cross it, between the hosts on its two sides.
+    With ``in_flight`` no stage is given more than its hosts' memory holds beside the activations of that many
+    microbatches (``in_flight[s]``; what a host holds for other stages is not counted).
     Returns the operators of every stage in topological order, each stage with at least one; None where
-    ``devices``, pass times and ``colocate`` leave no such partition.
+    ``devices``, pass times, ``colocate`` and memory leave no such partition.
     """
     pieces = atoms(problem)
     if not 0 < len(hosts) <= len(pieces):
         return None
-    dynamic = _Cuts(_prefix_sums(problem, pieces, hosts), len(pieces))
+    dynamic = _Cuts(_prefix_sums(problem, pieces, hosts, in_flight), len(pieces))
     limit = dynamic.smallest_limit()
     if limit is None:
         return None
@@ -59,20 +63,27 @@ def partition(problem: Problem, hosts: Sequence[Sequence[int]]) -> tuple[tuple[i
 
 
 def _prefix_sums(
-    problem: Problem, pieces: Sequence[Sequence[int]], hosts: Sequence[Sequence[int]]
+    problem: Problem,
+    pieces: Sequence[Sequence[int]],
+    hosts: Sequence[Sequence[int]],
+    in_flight: Sequence[int] | None,
 ) -> list[list[Floats]]:
     """``[s][h]``: on host h of stage s, rows of running sums over the pieces.
 
-    Work on the compute stream, work on the communication stream, operators that the host may not run.
+    Work on the compute stream, work on the communication stream, operators that the host may not run, and the
+    part of its memory that they take (0 where memory is left aside).
     """
-    sums: dict[int, Floats] = {}
-    for d in {d for those in hosts for d in those}:
+    sums: dict[tuple[int, int], Floats] = {}
+    wanted = [[(d, 0 if in_flight is None else in_flight[s]) for d in those] for s, those in enumerate(hosts)]
+    for d, held in {key for those in wanted for key in those}:
         allowed = problem.runs_on[:, d]
         work = np.where(allowed, problem.duration[:, :, d].sum(axis=1), 0.0)
-        columns = np.stack([np.where(problem.on_comm, 0.0, work), np.where(problem.on_comm, work, 0.0), ~allowed])
-        sums[d] = np.zeros((3, len(pieces) + 1))
-        sums[d][:, 1:] = np.cumsum([columns[:, list(piece)].sum(axis=1) for piece in pieces], axis=0).T
-    return [[sums[d] for d in those] for those in hosts]
+        room = problem.cap_with_slack[d]
+        size = (problem.parameters + held * problem.activation) / room if held and room > 0 else np.zeros(len(work))
+        columns = np.stack([np.where(problem.on_comm, 0.0, work), np.where(problem.on_comm, work, 0.0), ~allowed, size])
+        sums[d, held] = np.zeros((4, len(pieces) + 1))
+        sums[d, held][:, 1:] = np.cumsum([columns[:, list(piece)].sum(axis=1) for piece in pieces], axis=0).T
+    return [[sums[key] for key in those] for those in wanted]
 
 
 class _Cuts:
@@ -86,8 +97,8 @@ class _Cuts:
         ends = []
         for those in self.sums:
             end = np.full(self.n + 1, self.n)
-            for compute, comm, banned in those:
-                for running, room in ((compute, limit), (comm, limit), (banned, 0.0)):
+            for compute, comm, banned, memory in those:
+                for running, room in ((compute, limit), (comm, limit), (banned, 0.0), (memory, 1.0)):
                     end = np.minimum(end, np.searchsorted(running, running + room, side="right") - 1)
             ends.append(end)
         return ends

@@ -1,0 +1,7 @@
+"""Lower bounds on the makespan, each with what it assumes."""
+
+from planner.bounds.placement import placement_bound
+from planner.bounds.problem import problem_bound
+from planner.bounds.step import Step
+
+__all__ = ["Step", "placement_bound", "problem_bound"]

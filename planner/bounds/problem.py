@@ -1,0 +1,128 @@
+"""Bounds for the problem as posed: every placement and order that the flags allow."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.control import Control
+from planner.highs import Model
+from planner.problem import Problem
+
+
+def problem_bound(problem: Problem, control: Control) -> float:
+    """Seconds that no plan can beat: the longest chain, the loads, and the wait for the first and last tasks."""
+    return max(longest_chain(problem), load_bound(problem, control), latency_bound(problem))
+
+
+def longest_chain(problem: Problem) -> float:
+    """The passes of one microbatch along the longest path, each on its fastest device, transfers free."""
+    best = _fastest(problem)
+    forward, backward = np.zeros(problem.n_operators), np.zeros(problem.n_operators)
+    for i in problem.topological:
+        forward[i] = best[i, 0] + max((forward[j] for j in problem.inputs[i]), default=0.0)
+    if not problem.training:
+        return float(forward.max())
+    ends = np.zeros(problem.n_operators)
+    for i in reversed(problem.topological):
+        ready = max((backward[j] for j in problem.consumers[i]), default=0.0)
+        backward[i] = max(ready, forward[i]) + best[i, 1]
+        ends[i] = backward[i] + best[i, 2]
+    return float(ends.max())
+
+
+def load_bound(problem: Problem, control: Control) -> float:
+    """The work of all microbatches, spread over the streams as evenly as fractions allow (a linear program).
+
+    An operator takes its own passes' time on the device that runs it; with K copies it may be spread over several
+    devices, so that fractions are no loss. With one copy no operator is split: the longest of them is a bound too,
+    and with K copies one of them runs at least M / K microbatches, rounded up.
+    """
+    work = np.where(problem.runs_on, problem.duration.sum(axis=1), np.inf)  # seconds a microbatch (operator, device)
+    alone = float(work.min(axis=1).max()) * math.ceil(problem.microbatches / problem.copies)
+    return max(alone, problem.microbatches * _even_load(problem, work, control))
+
+
+def _even_load(problem: Problem, work: npt.NDArray[np.float64], control: Control) -> float:
+    """The least possible load of the busiest stream, seconds a microbatch, operators divisible."""
+    n_devices = problem.n_devices
+    kinds: dict[tuple[bytes, bool], list[int]] = {}  # operators that no device tells apart
+    for i in range(problem.n_operators):
+        kinds.setdefault((work[i].tobytes(), bool(problem.on_comm[i])), []).append(i)
+    uniform = all(np.isfinite(work[members[0]]).all() and np.ptp(work[members[0]]) == 0 for members in kinds.values())
+    if uniform:
+        totals = [math.fsum(work[i, 0] for i in np.flatnonzero(problem.on_comm == comm)) for comm in (False, True)]
+        return max(totals) / n_devices
+    model = Model()
+    scale = float(work[np.isfinite(work)].max()) or 1.0
+    busiest = model.variable(cost=1.0)
+    streams: dict[tuple[int, bool], tuple[list[int], list[float]]] = {}
+    for (_, comm), members in kinds.items():
+        columns: list[int] = []
+        for d in range(n_devices):
+            seconds = float(work[members[0], d])
+            if math.isfinite(seconds):
+                columns.append(model.variable())
+                index, value = streams.setdefault((d, comm), ([busiest], [-1.0]))
+                index.append(columns[-1])
+                value.append(seconds / scale)
+        model.row(columns, [1.0] * len(columns), float(len(members)), float(len(members)))
+    for index, value in streams.values():
+        model.row(index, value, upper=0.0)
+    outcome = model.solve(control)
+    # the objective leans on tolerances of 1e-7; what is given away here is less than anybody reads
+    return max(0.0, outcome.bound * (1.0 - 1e-7)) * scale if outcome.optimal else 0.0
+
+
+def latency_bound(problem: Problem) -> float:
+    """Work, plus the wait for the first and after the last task on each device, averaged over the devices in use.
+
+    Each device in use hosts an operator of its own, or one of its copies, that starts nothing before its inputs
+    could have run and after which its last consumers' passes follow; so the j-th soonest device starts no sooner
+    than the j-th soonest of all copies of operators. Assumes nothing of the placement, but pass times that do not
+    depend on the device (0 else).
+    """
+    work = np.where(problem.runs_on, problem.duration.sum(axis=1), np.nan)
+    if np.nanmax(np.ptp(np.nan_to_num(work, nan=-1.0), axis=1)) > 0:
+        return 0.0
+    heads, tails = _heads_and_tails(problem)
+    best = 0.0
+    for comm in (False, True):
+        members = np.flatnonzero((problem.on_comm == comm) & (work[:, 0] > 0))
+        if not len(members):
+            continue
+        total = problem.microbatches * math.fsum(work[members, 0])
+        first = np.sort(np.repeat(heads[members], problem.copies))[: problem.n_devices]
+        last = np.sort(np.repeat(tails[members], problem.copies))[: problem.n_devices]
+        waits = np.cumsum(first) + np.cumsum(last)
+        best = max(best, float(((total + waits) / np.arange(1, len(waits) + 1)).min()))
+    return best
+
+
+def _fastest(problem: Problem) -> npt.NDArray[np.float64]:
+    """``[i, p]``: seconds on the fastest device that may run operator i."""
+    return np.asarray(np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2))
+
+
+def _heads_and_tails(
+    problem: Problem,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Earliest start of each operator's F, and the least time that follows the last of its passes."""
+    best = _fastest(problem)
+    n = problem.n_operators
+    heads, after_input_grad = np.zeros(n), np.zeros(n)
+    for i in problem.topological:
+        heads[i] = max((heads[j] + best[j, 0] for j in problem.inputs[i]), default=0.0)
+    tails = np.zeros(n)
+    if not problem.training:
+        for i in reversed(problem.topological):
+            tails[i] = max((tails[j] + best[j, 0] for j in problem.consumers[i]), default=0.0)
+        return heads, tails
+    for i in problem.topological:  # what must follow the end of I: own W, and the I of the inputs
+        after_input_grad[i] = max(best[i, 2], *(best[j, 1] + after_input_grad[j] for j in problem.inputs[i]), 0.0)
+    for i in range(n):
+        passes = [0.0] if problem.has_pass[i, 2] else [after_input_grad[i]]
+        tails[i] = min(passes)
+    return heads, tails

@@ -1,0 +1,50 @@
+"""Rounding a bound up to what a makespan can be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.problem import Problem
+from planner.schedule.classes import common_step
+
+ROUNDING = 1e-9
+"""A bound this little (relatively) above a multiple of the step is that multiple: sums of floats are not exact."""
+
+STEPS_AT_MOST = 1e6
+"""A horizon of more steps than this is no grid, but rounding of measured times."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """The common step of all durations and transfers that a plan can meet, None where there is none.
+
+    In a schedule in which nothing can start earlier every start is 0 or the end of something, so its makespan is
+    a sum of durations, and some such schedule is optimal. Holds for every placement.
+    """
+
+    seconds: float | None
+
+    @staticmethod
+    def of(problem: Problem) -> Step:
+        """The step of a problem, over all devices and all pairs of devices."""
+        values = set(problem.duration[np.isfinite(problem.duration)].tolist())
+        devices = problem.cluster.devices
+        sizes = sorted({float(problem.output[i]) for i, readers in enumerate(problem.consumers) if readers})
+        levels = {problem.cluster.level(a.name, b.name) for a in devices for b in devices if a is not b}
+        values |= {level.seconds(size) for level in levels if level is not None for size in sizes}
+        step = common_step(np.array(sorted(values)))
+        longest = max(values, default=0.0)
+        return Step(None if step is None or longest / step > STEPS_AT_MOST else step)
+
+    def round_up(self, bound: float) -> float:
+        """The least possible makespan that is not below ``bound``."""
+        if self.seconds is None or not math.isfinite(bound):
+            return bound
+        steps = bound / self.seconds
+        nearest = round(steps)
+        if abs(steps - nearest) <= ROUNDING * max(1.0, steps):
+            return nearest * self.seconds
+        return math.ceil(steps) * self.seconds

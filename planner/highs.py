@@ -1,0 +1,158 @@
+"""A thin layer over highspy's arrays: build a model row by row, pass it at once, read what is proven.
+
+HiGHS specifics, so that they stand in one place: statuses are never trusted without solution and bound; threads
+are global to the process, so a change resets the scheduler; a deadline and a stop reach into the solver through
+its interrupt callbacks; 1.14.0 returns wrong optima on small MIPs, which the dependency excludes and a test keeps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import highspy
+import numpy as np
+import numpy.typing as npt
+
+from planner.control import Control
+
+INFINITY = float(highspy.kHighsInf)
+_threads_in_use: list[int] = []
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a solve has shown. ``bound`` is proven for the model; ``values`` is its best solution or None."""
+
+    infeasible: bool
+    optimal: bool
+    values: npt.NDArray[np.float64] | None
+    objective: float
+    bound: float
+
+
+@dataclass
+class Model:
+    """A minimisation model under construction: columns with bounds and costs, rows with two sides."""
+
+    lower: list[float] = field(default_factory=list)
+    upper: list[float] = field(default_factory=list)
+    cost: list[float] = field(default_factory=list)
+    integer: list[bool] = field(default_factory=list)
+    row_lower: list[float] = field(default_factory=list)
+    row_upper: list[float] = field(default_factory=list)
+    row_start: list[int] = field(default_factory=lambda: [0])
+    index: list[int] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
+
+    def variable(self, lower: float = 0.0, upper: float = INFINITY, cost: float = 0.0, integer: bool = False) -> int:
+        """Add a column; its number."""
+        self.lower.append(lower)
+        self.upper.append(upper)
+        self.cost.append(cost)
+        self.integer.append(integer)
+        return len(self.cost) - 1
+
+    def binary(self, cost: float = 0.0) -> int:
+        """Add a 0-1 column."""
+        return self.variable(0.0, 1.0, cost, True)
+
+    def row(
+        self, columns: Sequence[int], values: Sequence[float], lower: float = -INFINITY, upper: float = INFINITY
+    ) -> None:
+        """Add lower <= sum of values x columns <= upper."""
+        self.index.extend(columns)
+        self.value.extend(values)
+        self.row_start.append(len(self.index))
+        self.row_lower.append(lower)
+        self.row_upper.append(upper)
+
+    def solve(
+        self,
+        control: Control,
+        *,
+        seconds: float = math.inf,
+        threads: int = 2,
+        gap: float = 0.0,
+        nodes: int | None = None,
+        start: Sequence[float] | None = None,
+        improved: Callable[[npt.NDArray[np.float64]], None] | None = None,
+    ) -> Outcome:
+        """Solve within ``seconds`` and the control's deadline; ``start`` is a solution to begin with.
+
+        ``improved`` is called with every better solution as it is found.
+        """
+        budget = min(seconds, control.remaining)
+        if budget <= 0:
+            return Outcome(False, False, None, math.inf, -math.inf)
+        solver = _solver(threads)
+        solver.setOptionValue("time_limit", budget)
+        solver.setOptionValue("mip_rel_gap", gap)
+        solver.setOptionValue("mip_abs_gap", 1e-9)
+        if nodes is not None:
+            solver.setOptionValue("mip_max_nodes", nodes)
+        solver.passModel(self._lp())
+        if start is not None:
+            solution = highspy.HighsSolution()
+            solution.col_value = [float(v) for v in start]
+            solution.value_valid = True
+            solver.setSolution(solution)
+
+        def stop(event: Any) -> None:
+            if control.over:
+                event.interrupt()
+
+        solver.cbMipInterrupt.subscribe(stop)
+        solver.cbSimplexInterrupt.subscribe(stop)
+        if improved is not None:
+            solver.cbMipImprovingSolution.subscribe(lambda event: improved(np.array(event.data_out.mip_solution)))
+        solver.run()
+        return self._outcome(solver)
+
+    def _lp(self) -> Any:
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = len(self.cost), len(self.row_lower)
+        lp.col_cost_ = np.array(self.cost)
+        lp.col_lower_, lp.col_upper_ = np.array(self.lower), np.array(self.upper)
+        lp.row_lower_, lp.row_upper_ = np.array(self.row_lower), np.array(self.row_upper)
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = lp.num_col_, lp.num_row_
+        lp.a_matrix_.start_ = np.array(self.row_start)
+        lp.a_matrix_.index_ = np.array(self.index, dtype=np.int32)
+        lp.a_matrix_.value_ = np.array(self.value)
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        if any(self.integer):
+            lp.integrality_ = [kinds[integer] for integer in self.integer]
+        return lp
+
+    def _outcome(self, solver: Any) -> Outcome:
+        status = solver.getModelStatus()
+        info = solver.getInfo()
+        feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+        infeasible = status == highspy.HighsModelStatus.kInfeasible
+        bound = -math.inf
+        if any(self.integer):
+            bound = float(info.mip_dual_bound)
+        elif status == highspy.HighsModelStatus.kOptimal:
+            bound = float(info.objective_function_value)
+        return Outcome(
+            infeasible=infeasible,
+            optimal=status == highspy.HighsModelStatus.kOptimal,
+            values=np.array(solver.getSolution().col_value) if feasible and not infeasible else None,
+            objective=float(info.objective_function_value) if feasible else math.inf,
+            bound=math.inf if infeasible else bound,
+        )
+
+
+def _solver(threads: int) -> Any:
+    """A silent solver; a change of the number of threads needs the process's scheduler to be made anew."""
+    if _threads_in_use and _threads_in_use[-1] != threads:
+        highspy.Highs.resetGlobalScheduler(True)
+    _threads_in_use[:] = [threads]
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", threads)
+    solver.setOptionValue("random_seed", 0)
+    return solver

@@ -1,0 +1,78 @@
+"""Merging: operators become fewer, larger groups where the graph is larger than the assignment MIP can carry.
+
+Contraction along the edges of the graph, the dearest transfers first (an edge whose output is large or on which
+everything depends is the last that a good plan would cut), as long as no group grows beyond its share of the work.
+What ``colocate`` demands is merged first and always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.problem import Problem
+
+GROUPS_AT_MOST = 40
+"""Groups times devices is the number of binaries; beyond some hundreds HiGHS proves nothing in seconds."""
+
+
+def merge(problem: Problem, at_most: int = GROUPS_AT_MOST) -> tuple[tuple[int, ...], ...]:
+    """Groups of operators, each sorted, in order of their first member; no more than ``at_most`` if possible."""
+    parent = list(range(problem.n_operators))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for members in problem.groups:
+        for i in members[1:]:
+            parent[find(i)] = find(members[0])
+    groups = len(problem.groups)
+    if groups > at_most:
+        fastest = np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2).sum(axis=1)
+        work = dict.fromkeys(range(problem.n_operators), 0.0)
+        allowed: dict[int, npt.NDArray[np.bool_]] = {}
+        for i in range(problem.n_operators):
+            work[find(i)] += float(fastest[i])
+            allowed[find(i)] = allowed.get(find(i), problem.runs_on[i]) & problem.runs_on[i]
+        total = float(fastest.sum())
+        share = total / max(1, problem.n_devices)
+        edges = _edges_dearest_first(problem)
+        for limit in (share / 4, share / 2, share, total):
+            for i, j in edges:
+                a, b = find(i), find(j)
+                if a == b or groups <= at_most or work[a] + work[b] > limit * (1 + 1e-9):
+                    continue
+                if not (allowed[a] & allowed[b]).any():
+                    continue
+                keep, drop = min(a, b), max(a, b)
+                parent[drop] = keep
+                work[keep] += work.pop(drop)
+                allowed[keep] = allowed[keep] & allowed.pop(drop)
+                groups -= 1
+    members_of: dict[int, list[int]] = {}
+    for i in range(problem.n_operators):
+        members_of.setdefault(find(i), []).append(i)
+    return tuple(tuple(m) for m in members_of.values())
+
+
+def _edges_dearest_first(problem: Problem) -> list[tuple[int, int]]:
+    """Edges by output size, then the lightest ends first, then the file's order (which keeps layers alike)."""
+    work = np.where(np.isfinite(problem.duration), problem.duration, 0.0).max(axis=2).sum(axis=1)
+    edges = [(j, i) for i, inputs in enumerate(problem.inputs) for j in inputs]
+    return sorted(edges, key=lambda e: (-problem.output[e[0]], work[e[0]] + work[e[1]], e))
+
+
+def describe(problem: Problem, groups: Sequence[Sequence[int]]) -> str:
+    """One line on what was merged and why, for the report."""
+    merged = sum(len(g) for g in groups if len(g) > 1)
+    if not merged:
+        return ""
+    return (
+        f"level 1 merged {problem.n_operators} operators into {len(groups)} groups for the assignment MIP "
+        "(along the largest outputs, no group above its share of the work)"
+    )

@@ -1,0 +1,179 @@
+"""A Gantt chart in letters: a row a device, a column a step of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rich.text import Text
+
+from planner.plan.plan import Plan, PlannedTask
+from planner.report.facts import PlanFacts
+from planner.report.words import cut, plain, seconds
+
+STYLES = {"F": "bold blue", "I": "bold green", "W": "bold yellow", "·": "dim"}
+IDLE = "·"
+ROWS = 32
+"""More devices than this make no chart that anybody reads in a terminal."""
+
+INSTANT = 1e-6
+"""Of a step: how far an instant may lie from a whole step and still be one."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What stands in front of a row, its letters and, under each, the microbatch."""
+
+    label: str
+    letters: str
+    microbatches: str | None
+
+
+def chart(plan: Plan, facts: PlanFacts, width: int) -> list[Text]:
+    """The chart with its legend, line by line; empty where there is nothing to draw."""
+    tasks = [task for task in plan.tasks if task.end > task.start]
+    devices = [device.name for device in plan.devices]
+    if not tasks or plan.makespan <= 0:
+        return []
+    shown = devices[:ROWS]
+    label = min(16, max(len(name) for name in shown)) + (5 if facts.uses_comm else 0)
+    columns = width - label - 3
+    if columns < 20:
+        return []
+    step = _common_step(plan.makespan, tasks, columns)
+    rows = _sampled(plan, facts, shown, columns) if step is None else _exact(plan, facts, shown, step)
+    lines = []
+    for row in rows:
+        lines.append(_line(row.label.ljust(label), row.letters))
+        if row.microbatches is not None:
+            lines.append(Text(" " * (label + 2) + row.microbatches, style="dim"))
+    lines.append(Text(" " * (label + 2) + _axis(plan.makespan, len(rows[0].letters)), style="dim"))
+    lines.extend(Text(line, style="dim") for line in _legend(plan, facts, step, plan.makespan / columns))
+    if len(shown) < len(devices):
+        lines.append(Text(f"the first {ROWS} of {len(devices)} devices are drawn", style="dim"))
+    return lines
+
+
+def _line(label: str, letters: str) -> Text:
+    line = Text(f"{label} |")
+    for run in _runs(letters):
+        line.append(run, STYLES.get(run[0].upper(), ""))
+    return line.append("|")
+
+
+def _runs(letters: str) -> Iterable[str]:
+    start = 0
+    for at in range(1, len(letters) + 1):
+        if at == len(letters) or letters[at] != letters[start]:
+            yield letters[start:at]
+            start = at
+
+
+def _common_step(makespan: float, tasks: list[PlannedTask], columns: int) -> float | None:
+    """The longest step of which every instant is a multiple, if the plan then fits the columns."""
+    instants = np.array([t.start for t in tasks] + [t.end for t in tasks] + [makespan])
+    shortest = min(t.end - t.start for t in tasks)
+    for divisor in range(1, 13):  # the step need not be a task: lengths of 2 and 3 share a step of 1
+        step = shortest / divisor
+        if makespan / step > columns + 0.5:
+            return None
+        steps = instants / step
+        if np.all(np.abs(steps - np.round(steps)) <= INSTANT * np.maximum(1.0, steps)):
+            return float(step)
+    return None
+
+
+def _letter(task: PlannedTask) -> str:
+    """The pass; in lower case for every copy but the first."""
+    return task.pass_ if task.copy == 0 else task.pass_.lower()
+
+
+def _exact(plan: Plan, facts: PlanFacts, shown: list[str], step: float) -> list[_Row]:
+    columns = round(plan.makespan / step)
+    rows = []
+    for name, stream, label in _streams(facts, shown):
+        letters, digits = [IDLE] * columns, [" "] * columns
+        for task in plan.tasks:
+            if task.device == name and task.stream == stream:
+                for column in range(round(task.start / step), min(columns, round(task.end / step))):
+                    letters[column] = _letter(task)
+                    digits[column] = _digit(task.microbatch, plan.microbatches)
+        rows.append(_Row(label, "".join(letters), "".join(digits) if plan.microbatches > 1 else None))
+    return rows
+
+
+def _sampled(plan: Plan, facts: PlanFacts, shown: list[str], columns: int) -> list[_Row]:
+    """In each column the letter of what takes the largest part of it; idle counts like a pass."""
+    kinds = "FIWfiw"
+    grid: dict[tuple[str, str], npt.NDArray[np.float64]] = {
+        (name, stream): np.zeros((len(kinds), columns)) for name, stream, _ in _streams(facts, shown)
+    }
+    for task in plan.tasks:
+        table = grid.get((task.device, task.stream))
+        if table is None:
+            continue
+        row = table[kinds.index(_letter(task))]
+        a, b = (min(columns, max(0.0, at / plan.makespan * columns)) for at in (task.start, task.end))
+        first, last = int(a), min(columns - 1, int(b))
+        if first >= columns:
+            continue
+        if first == last:
+            row[first] += b - a
+        else:
+            row[first] += first + 1 - a
+            row[first + 1 : last] += 1.0
+            row[last] += b - last
+    rows = []
+    for name, stream, label in _streams(facts, shown):
+        table = grid[name, stream]
+        idle = 1.0 - table.sum(axis=0)
+        best = table.argmax(axis=0)
+        letters = [kinds[k] if table[k, c] >= max(idle[c], 1e-12) else IDLE for c, k in enumerate(best.tolist())]
+        rows.append(_Row(label, "".join(letters), None))
+    return rows
+
+
+def _streams(facts: PlanFacts, shown: list[str]) -> list[tuple[str, str, str]]:
+    """Device, stream and label of every row; the communication stream only where the device uses it."""
+    rows = []
+    for name in shown:
+        rows.append((name, "compute", plain(cut(name, 16))))
+        if name in facts.uses_comm:
+            rows.append((name, "comm", plain(cut(name, 16)) + " comm"))
+    return rows
+
+
+def _digit(microbatch: int, microbatches: int) -> str:
+    if microbatches <= 36:
+        return "0123456789abcdefghijklmnopqrstuvwxyz"[microbatch % 36]
+    return str(microbatch % 10)
+
+
+def _axis(makespan: float, columns: int) -> str:
+    """``0`` at the left end and the makespan at the right one."""
+    right = seconds(makespan)
+    return "0" + right.rjust(columns - 1)
+
+
+def _legend(plan: Plan, facts: PlanFacts, step: float | None, sample: float) -> list[str]:
+    passes = sorted({task.pass_ for task in plan.tasks}, key="FIW".index)
+    words = {"F": "F forward", "I": "I input gradient", "W": "W weight gradient"}
+    legend = ", ".join(words[p] for p in passes) + f", {IDLE} idle"
+    if any(task.copy for task in plan.tasks):
+        legend += "; lower case: copy 1" + (" and above" if plan.copies > 2 else "")
+    if step is None:
+        lines = [
+            legend,
+            f"Too long for whole steps: a column is {seconds(sample, 3)}, its letter what fills most of it.",
+        ]
+    else:
+        lines = [f"{legend}; a column is {seconds(step)}"]
+        if plan.microbatches > 1:
+            kind = "number in base 36" if 10 < plan.microbatches <= 36 else "number"
+            kind = "number's last digit" if plan.microbatches > 36 else kind
+            lines[0] += f"; below each letter the microbatch's {kind}"
+    if facts.uses_comm:
+        lines.append("Rows marked comm are the communication streams; their tasks are no work of the device.")
+    return lines

@@ -1,0 +1,124 @@
+"""Several plans of one problem side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from planner.plan.plan import Plan
+from planner.report.facts import PlanFacts
+from planner.report.tables import rendered, table
+from planner.report.words import NONE, gap, number, percent, plain, quotient, seconds, size
+
+SCHEMA = "planner/comparison@1"
+
+_Row = tuple[str, Callable[[PlanFacts, PlanFacts], str]]
+"""A heading, and the cell for a plan, given the first plan as well."""
+
+_ROWS: tuple[_Row, ...] = (
+    ("origin", lambda f, _: plain(f.plan.origin)),
+    ("status", lambda f, _: f.plan.status),
+    ("makespan", lambda f, _: seconds(f.plan.makespan)),
+    ("  / the first's", lambda f, first: quotient(f.plan.makespan, first.plan.makespan)),
+    ("lower bound", lambda f, _: seconds(f.plan.lower_bound)),
+    ("placement bound", lambda f, _: seconds(f.plan.placement_lower_bound)),
+    ("gap", lambda f, _: gap(f.plan.gap)),
+    ("bubble", lambda f, _: percent(f.plan.bubble_ratio)),
+    ("  / the first's", lambda f, first: quotient(f.plan.bubble_ratio, first.plan.bubble_ratio)),
+    ("bubble, all devices", lambda f, _: percent(f.plan.bubble_ratio_all)),
+    ("span bubble", lambda f, _: percent(f.span_bubble_ratio)),
+    ("microbatches/s", lambda f, _: NONE if f.throughput is None else number(f.throughput)),
+    ("devices used", lambda f, _: str(len(f.working))),
+    ("peak memory", lambda f, _: size(f.peak_memory)),
+    ("over the cap", lambda f, _: "yes" if f.over_cap else "no"),
+    ("copies", lambda f, _: str(f.plan.copies)),
+    ("parameter sets", lambda f, _: number(f.parameter_sets, 3)),
+    ("transfers", lambda f, _: str(len(f.plan.transfers))),
+)
+
+
+def different_problems(plans: Sequence[Plan]) -> list[str]:
+    """In what the plans' problems differ from the first one's, in words; empty where they are the same."""
+    found: dict[str, None] = {}
+    first = plans[0]
+    for plan in plans[1:]:
+        for what, a, b in (("graph", first.graph, plan.graph), ("cluster", first.cluster, plan.cluster)):
+            if a.sha256 != b.sha256:
+                same = " (same name, other content)" if a.name == b.name else ""
+                found[f"{what} {plain(a.name)!r} against {plain(b.name)!r}{same}"] = None
+        if first.microbatches != plan.microbatches:
+            found[f"{first.microbatches} microbatches against {plan.microbatches}"] = None
+    return list(found)
+
+
+def compare_text(plans: Sequence[Plan], names: Sequence[str], width: int = 100, color: bool = False) -> str:
+    """A row a figure, a column a plan; as many plans beside each other as the width takes."""
+    facts = [PlanFacts(plan) for plan in plans]
+    parts: list[RenderableType] = [_title(plans[0]), Text()]
+    parts += [Text(f"Different problems: {line}", style="bold") for line in different_problems(plans)]
+    across = max(1, (width - 22) // 20)
+    longest = max(14, (width - 22) // min(across, len(plans)) - 3)
+    for start in range(0, len(plans), across):
+        made = table([("", "left"), *((_heading(n, longest), "right") for n in names[start : start + across])])
+        for heading, cell in _ROWS:
+            made.add_row(Text(heading), *(Text(cell(f, facts[0])) for f in facts[start : start + across]))
+        parts += [made, Text()]
+    parts += [Text(line, style="dim") for line in _MEANING]
+    return rendered(parts, width, color)
+
+
+def _title(plan: Plan) -> Text:
+    microbatches = f"{plan.microbatches} microbatch{'' if plan.microbatches == 1 else 'es'}"
+    return Text(plain(f"{plan.graph.name} on {plan.cluster.name}, {microbatches}"), style="bold")
+
+
+def _heading(name: str, longest: int) -> str:
+    """The end of a path says more than its beginning."""
+    name = plain(name)
+    return name if len(name) <= longest else "…" + name[-(longest - 1) :]
+
+
+_MEANING = (
+    "bubble: makespan minus the time in which a device's compute stream works, over the devices that run a task; span "
+    "bubble: the same within a device's own first start and last end. Transfers never count as work.",
+    "parameter sets: devices that hold an operator's parameters, on average over the operators.",
+)
+
+
+def compare_document(plans: Sequence[Plan], names: Sequence[str]) -> dict[str, Any]:
+    """The comparison as one JSON document (``planner/comparison@1``), seconds and bytes."""
+    different = different_problems(plans)
+    return {
+        "schema": SCHEMA,
+        "same_problem": not different,
+        "differences": different,
+        "plans": [_row(name, PlanFacts(plan)) for name, plan in zip(names, plans, strict=True)],
+    }
+
+
+def _row(name: str, facts: PlanFacts) -> dict[str, Any]:
+    plan = facts.plan
+    return {
+        "file": name,
+        "origin": plan.origin,
+        "graph": {"name": plan.graph.name, "sha256": plan.graph.sha256},
+        "cluster": {"name": plan.cluster.name, "sha256": plan.cluster.sha256},
+        "microbatches": plan.microbatches,
+        "status": plan.status,
+        "makespan": plan.makespan,
+        "lower_bound": plan.lower_bound,
+        "placement_lower_bound": plan.placement_lower_bound,
+        "gap": plan.gap,
+        "bubble_ratio": plan.bubble_ratio,
+        "bubble_ratio_all": plan.bubble_ratio_all,
+        "span_bubble_ratio": facts.span_bubble_ratio,
+        "throughput": facts.throughput,
+        "devices_used": len(facts.working),
+        "peak_memory": facts.peak_memory,
+        "over_cap": [device.name for device in facts.over_cap],
+        "copies": plan.copies,
+        "parameter_sets": facts.parameter_sets,
+    }

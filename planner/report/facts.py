@@ -1,0 +1,72 @@
+"""Figures that the file does not state but that follow from it: throughput, span bubble, sets of parameters."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from planner.plan.plan import BaselineFigures, DeviceFigures, Plan
+
+
+class PlanFacts:
+    """A plan with what its report needs besides its fields."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @cached_property
+    def working(self) -> tuple[DeviceFigures, ...]:
+        """The devices that run a task."""
+        used = {task.device for task in self.plan.tasks}
+        return tuple(device for device in self.plan.devices if device.name in used)
+
+    @cached_property
+    def span_bubble_ratio(self) -> float:
+        """Sum of span bubbles over (devices x makespan), over the devices that run a task."""
+        if not self.working or self.plan.makespan == 0:
+            return 0.0
+        return sum(d.span_bubble for d in self.working) / (len(self.working) * self.plan.makespan)
+
+    @cached_property
+    def throughput(self) -> float | None:
+        """Microbatches a second."""
+        return self.plan.microbatches / self.plan.makespan if self.plan.makespan > 0 else None
+
+    @cached_property
+    def peak_memory(self) -> float:
+        """Of the fullest device, bytes."""
+        return max((d.peak_memory for d in self.plan.devices), default=0.0)
+
+    @cached_property
+    def over_cap(self) -> tuple[DeviceFigures, ...]:
+        """Devices whose peak exceeds their cap (a baseline's may; the verifier has the last word on rounding)."""
+        return tuple(d for d in self.plan.devices if d.memory is not None and d.peak_memory > d.memory * (1 + 4e-12))
+
+    @cached_property
+    def parameter_sets(self) -> float:
+        """Devices that hold an operator's parameters, on average over the operators.
+
+        Two copies on one device share their parameters, so this lies between 1 and the number of copies.
+        """
+        hosts: dict[str, set[str]] = {}
+        for placed in self.plan.placement:
+            hosts.setdefault(placed.operator, set()).add(placed.device)
+        return sum(map(len, hosts.values())) / len(hosts) if hosts else 1.0
+
+    @cached_property
+    def uses_comm(self) -> frozenset[str]:
+        """Devices whose communication stream runs a task."""
+        return frozenset(task.device for task in self.plan.tasks if task.stream == "comm")
+
+    @cached_property
+    def operators_of(self) -> dict[str, tuple[str, ...]]:
+        """The operators with a copy on each device, in the plan's order, each once."""
+        found: dict[str, dict[str, None]] = {device.name: {} for device in self.plan.devices}
+        for placed in self.plan.placement:
+            found.setdefault(placed.device, {})[placed.operator] = None
+        return {device: tuple(names) for device, names in found.items()}
+
+    def faster_than(self, baseline: BaselineFigures) -> bool | None:
+        """Whether the plan's makespan is smaller by more than rounding; None where the baseline has none."""
+        if baseline.makespan is None:
+            return None
+        return self.plan.makespan < baseline.makespan * (1 - 1e-9)

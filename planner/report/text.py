@@ -1,0 +1,163 @@
+"""The report of one plan as text."""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from planner.plan.plan import Plan
+from planner.report.chart import chart
+from planner.report.facts import PlanFacts
+from planner.report.tables import pairs, rendered, table
+from planner.report.words import NONE, cut, gap, names_in_brief, number, percent, plain, quotient, seconds, size
+
+DEVICES_AT_MOST = 64
+"""Rows of the table of devices; the rest is in the file."""
+
+
+def report_text(plan: Plan, width: int = 100, color: bool = False) -> str:
+    """The whole report: summary, devices, baselines, chart, and what the figures mean."""
+    facts = PlanFacts(plan)
+    parts: list[RenderableType] = [Text(_title(plan), style="bold"), Text(), pairs(_summary(plan, facts)), Text()]
+    parts += [_devices(plan, facts), *_more_devices(plan), Text()]
+    if plan.baselines:
+        parts += [_baselines(plan, facts), *_baseline_remarks(plan), Text()]
+    lines = chart(plan, facts, width)
+    parts += [*lines, Text()] if lines else []
+    parts += [Text(line, style="dim") for line in _meaning(plan)]
+    return rendered(parts, width, color)
+
+
+def report_line(plan: Plan) -> str:
+    """The report in one line."""
+    return (
+        f"{plain(plan.origin)}: makespan {seconds(plan.makespan)}, {plan.status}, "
+        f"bound {seconds(plan.lower_bound)}, gap {gap(plan.gap)}, bubble {percent(plan.bubble_ratio)}\n"
+    )
+
+
+def _title(plan: Plan) -> str:
+    origin = "plan" if plan.origin == "solve" else plan.origin.replace(":", " ", 1)
+    return plain(f"{origin} of {plan.graph.name} on {plan.cluster.name}")
+
+
+def _summary(plan: Plan, facts: PlanFacts) -> list[tuple[str, str]]:
+    bounded = plan.lower_bound is not None
+    throughput = NONE if facts.throughput is None else f"{number(facts.throughput)} microbatches/s"
+    working, everywhere = len(facts.working), len(plan.devices)
+    all_devices = f"; {percent(plan.bubble_ratio_all)} over all {everywhere}" if working < everywhere else ""
+    rows = [
+        ("makespan", f"{seconds(plan.makespan)} for {_count(plan.microbatches, 'microbatch', 'microbatches')}"),
+        ("throughput", throughput),
+        ("status", _status(plan)),
+        ("lower bound", f"{seconds(plan.lower_bound)}, gap {gap(plan.gap)}" if bounded else "none computed"),
+        ("placement bound", seconds(plan.placement_lower_bound) if bounded else "none computed"),
+        ("bubble", f"{percent(plan.bubble_ratio)} of {_count(working, 'device', 'devices')} x makespan{all_devices}"),
+        ("span bubble", f"{percent(facts.span_bubble_ratio)}, between each device's own first start and last end"),
+        ("copies", _copies(plan, facts)),
+        ("peak memory", _peak(facts)),
+    ]
+    rows += [("found" if i == 0 else "", plain(note)) for i, note in enumerate(plan.notes)]
+    rows.append(("took", f"{seconds(plan.solve_seconds, 3)}, planner {plain(plan.planner_version)}"))
+    return rows
+
+
+def _status(plan: Plan) -> str:
+    if plan.status == "optimal":
+        return "optimal (no plan that graph, cluster and flags allow is shorter by more than the gap)"
+    if plan.status == "interrupted":
+        return "interrupted by a signal: the best plan until then"
+    return "feasible" if plan.lower_bound is None else "feasible (valid; not proven to be the shortest)"
+
+
+def _copies(plan: Plan, facts: PlanFacts) -> str:
+    if plan.copies == 1:
+        return "1"
+    sets = number(facts.parameter_sets, 3)
+    return f"{plan.copies}; an operator's parameters lie on {sets} devices on average"
+
+
+def _peak(facts: PlanFacts) -> str:
+    text = size(facts.peak_memory) + " on the fullest device"
+    if facts.over_cap:
+        names = ", ".join(d.name for d in facts.over_cap[:4]) + (", ..." if len(facts.over_cap) > 4 else "")
+        text += f"; exceeds the cap on {plain(names)}"
+    return text
+
+
+def _devices(plan: Plan, facts: PlanFacts) -> Table:
+    capped = any(device.memory is not None for device in plan.devices)
+    columns = [("device", "left"), ("operators", "left")]
+    columns += [(name, "right") for name in ("busy", "bubble", "", "span bubble", "peak memory", "at")]
+    columns += [("cap", "right"), ("of cap", "right")] if capped else []
+    made = table(columns)
+    made.columns[1].ratio = 1
+    all_operators = list(dict.fromkeys(placed.operator for placed in plan.placement))
+    for device in plan.devices[:DEVICES_AT_MOST]:
+        ratio = device.bubble / plan.makespan if plan.makespan > 0 else 0.0
+        operators = names_in_brief(facts.operators_of[device.name], all_operators)
+        row = [plain(cut(device.name, 16)), cut(operators, 120) or "none"]
+        row += [seconds(device.busy), seconds(device.bubble), percent(ratio), seconds(device.span_bubble)]
+        row += [size(device.peak_memory), seconds(device.peak_memory_at, 4)]
+        if capped:
+            row += [size(device.memory), _of_cap(device.peak_memory, device.memory)]
+        made.add_row(*map(Text, row))
+    return made
+
+
+def _more_devices(plan: Plan) -> list[Text]:
+    more = len(plan.devices) - DEVICES_AT_MOST
+    return [Text(f"... and {more} more devices, which the plan file holds", style="dim")] if more > 0 else []
+
+
+def _of_cap(peak: float, cap: float | None) -> str:
+    if cap is None:
+        return NONE
+    return f"{peak / cap:.1%}".replace("%", " %") if cap > 0 else NONE
+
+
+def _baselines(plan: Plan, facts: PlanFacts) -> Table:
+    columns = [("schedule", "left")]
+    headings = ("makespan", "plan / it", "bubble", "plan / it", "span bubble", "peak memory", "copies")
+    columns += [(name, "right") for name in headings]
+    columns += [("fits", "left")]
+    made = table(columns)
+    own = [plain(plan.origin if plan.origin != "solve" else "this plan"), seconds(plan.makespan), NONE]
+    own += [percent(plan.bubble_ratio), NONE, percent(facts.span_bubble_ratio), size(facts.peak_memory)]
+    own += [str(plan.copies), "no" if facts.over_cap else "yes"]
+    made.add_row(*(Text(cell, style="bold") for cell in own))
+    for b in plan.baselines:
+        if b.makespan is None:
+            made.add_row(*map(Text, [plain(b.name), *[NONE] * 7, "does not apply"]))
+            continue
+        row = [plain(b.name), seconds(b.makespan), quotient(plan.makespan, b.makespan)]
+        row += [percent(b.bubble_ratio), quotient(plan.bubble_ratio, b.bubble_ratio), percent(b.span_bubble_ratio)]
+        row += [size(b.peak_memory), NONE if b.copies is None else str(b.copies)]
+        row.append(NONE if b.fits is None else "yes" if b.fits else "no: over the cap")
+        made.add_row(*map(Text, row))
+    return made
+
+
+def _baseline_remarks(plan: Plan) -> list[Text]:
+    return [Text(f"{plain(b.name)}: {plain(b.reason)}", style="dim") for b in plan.baselines if b.reason is not None]
+
+
+def _meaning(plan: Plan) -> list[str]:
+    lines = [
+        "bubble: makespan minus the time in which a device's compute stream works; the ratio is over the devices that "
+        "run a task. span bubble: the same within a device's own first start and last end, over the same total.",
+        "A transfer or a task on the communication stream never counts as work. Memory is parameters plus what the "
+        "microbatches in flight hold.",
+    ]
+    if plan.baselines:
+        lines.append(
+            "Baselines are replayed on the same graph and cluster, one stage a device, with the same pass times, "
+            "transfers and rules of memory; 'plan / it' divides the plan's figure by theirs (bubbles as ratios). One "
+            "that does not fit is over the memory cap and could not run."
+        )
+    return lines
+
+
+def _count(value: int, one: str, many: str) -> str:
+    return f"{value} {one if value == 1 else many}"

@@ -1,0 +1,118 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+_TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+_SIZES = tuple((1024.0**power, f"{prefix}iB") for power, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "K")))
+NONE = "-"
+"""Stands where there is no figure."""
+
+
+def plain(name: str) -> str:
+    """A name from a file, with whatever could disturb a terminal replaced by ``?``."""
+    return name if name.isprintable() else "".join(c if c.isprintable() else "?" for c in name)
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number of some significant digits, without exponents where people would write none."""
+    if value == 0 or 1e-4 <= abs(value) < 1e7:
+        whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0
+        text = f"{value:.{max(0, digits - whole)}f}" if abs(value) >= 1 else f"{value:.{digits}g}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value:.{digits}g}"
+
+
+def seconds(value: float | None, digits: int = 5) -> str:
+    """``63 s``, ``371.2 ms``."""
+    if value is None:
+        return NONE
+    for size, unit in _TIMES:
+        if abs(value) >= size:
+            return f"{number(value / size, digits)} {unit}"
+    return "0 s" if value == 0 else f"{value:.3g} s"
+
+
+def size(value: float | None) -> str:
+    """``58.7 GiB``; below 1 KiB in bytes, for the plans that count memory in units of their own."""
+    if value is None:
+        return NONE
+    for one, unit in _SIZES:
+        if abs(value) >= one:
+            return f"{number(value / one)} {unit}"
+    return f"{number(value)} B"
+
+
+def percent(ratio: float | None) -> str:
+    """``4.76 %``."""
+    if ratio is None:
+        return NONE
+    text = f"{ratio * 100:.2f}"
+    return "<0.01 %" if text == "0.00" and ratio > 0 else f"{text} %"
+
+
+def gap(value: float | None) -> str:
+    """A gap in percent; what is below a millionth shows its order of magnitude, not a false 0."""
+    if value is None:
+        return NONE
+    if 0 < abs(value) < 1e-4:
+        return f"{value * 100:.0e} %"
+    return f"{value * 100:.4g} %"
+
+
+def quotient(a: float | None, b: float | None) -> str:
+    """``0.9545``: a over b."""
+    if a is None or b is None or b == 0:
+        return NONE
+    return f"{a / b:.3f}"
+
+
+def cut(text: str, width: int) -> str:
+    """The text, shortened to a width."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def names_in_brief(names: Iterable[str], among: Iterable[str]) -> str:
+    """``embed, layer.0-3, layer.4.(attn, mlp)``: numbered copies of a block by their numbers.
+
+    A copy of which all operators (of those ``among``) are there needs no list of them.
+    """
+    whole: dict[tuple[str, int], int] = {}
+    for prefix, index, _ in map(_parts, among):
+        whole[prefix, index] = whole.get((prefix, index), 0) + 1
+    here: dict[str, dict[int, list[str]]] = {}
+    for prefix, index, rest in map(_parts, names):
+        here.setdefault(prefix, {}).setdefault(index, []).append(rest)
+    parts: list[str] = []
+    for prefix, copies in here.items():
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for index, inside in copies.items():
+            full = len(inside) == whole.get((prefix, index))
+            alike.setdefault(() if full else tuple(inside), []).append(index)
+        for inside_, indices in alike.items():
+            text = prefix + (ranges(sorted(indices)) if indices[0] >= 0 else "")
+            if len(inside_) > 1:
+                text += f".({', '.join(inside_)})"
+            parts.append(text + f".{inside_[0]}" if len(inside_) == 1 and inside_[0] else text)
+    return plain(", ".join(parts))
+
+
+def _parts(name: str) -> tuple[str, int, str]:
+    """The part of a name before the first number, the number (-1: none) and what follows it."""
+    found = re.fullmatch(r"(.+?\.)(\d{1,9})(?:\.(.+))?", name) or re.fullmatch(r"(.*?\D)(\d{1,9})()", name)
+    if found is None:
+        return name, -1, ""
+    return found[1], int(found[2]), found[3] or ""
+
+
+def ranges(values: Sequence[int]) -> str:
+    """``0-3,7``."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

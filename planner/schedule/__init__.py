@@ -1,0 +1,1 @@
+"""Level 2: orders and times for a given placement."""

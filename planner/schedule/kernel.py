@@ -1,0 +1,333 @@
+"""The list scheduler's inner loop, compiled: one pass over the events of a step.
+
+Serial schedule generation over classes (see ``classes``): at every event each idle stream or channel starts the
+ready class of lowest key that memory admits. Two rules go beyond the textbook:
+
+* *Look-ahead.* A resource stays idle where a class of lower key is known to become ready before ``patience`` times
+  the duration of the best candidate has passed.
+* *Admission* (Dijkstra's banker, with the microbatches in order of age as the safe sequence). An activation is
+  admitted only if afterwards, on its device, each copy's oldest microbatch that has not yet taken all its memory
+  there could still take it, were all older ones to finish and no younger one to release anything. Then the oldest
+  unfinished microbatch can always go on, so the scheduler never deadlocks. It needs ``need[c, d]``, the most bytes a
+  microbatch of copy c ever holds on d, to fit by itself.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from planner.schedule.classes import Classes, Floats, Ints
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Classes as flat arrays (compressed rows: ``xs[x_ptr[a]:x_ptr[a + 1]]``), in the kernel's argument order."""
+
+    count: Ints
+    ticks: Floats
+    copy: Ints
+    res_ptr: Ints
+    res: Ints
+    cand_ptr: Ints
+    cand: Ints
+    pred_ptr: Ints
+    pred: Ints
+    succ_ptr: Ints
+    succ: Ints
+    hold_device: Ints
+    hold_size: Floats
+    hold_alloc: Ints
+    rel_ptr: Ints
+    rel: Ints
+    relof_ptr: Ints
+    relof: Ints
+    alloc_ptr: Ints
+    alloc: Ints
+    devhold_ptr: Ints
+    devhold: Ints
+    available: Floats
+    need: Floats
+    copy_count: Ints
+
+    def arguments(self) -> tuple[Any, ...]:
+        """The fields, in order, for the kernel."""
+        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+
+
+def rows(lists: list[list[int]] | tuple[tuple[int, ...], ...]) -> tuple[Ints, Ints]:
+    """Lists of lists as compressed rows."""
+    pointer = np.zeros(len(lists) + 1, dtype=np.int64)
+    pointer[1:] = np.cumsum([len(row) for row in lists])
+    return pointer, np.array([x for row in lists for x in row], dtype=np.int64)
+
+
+def flatten(classes: Classes, need: Floats) -> Arrays:
+    """The kernel's arrays; ``need[c, d]`` is the most bytes a microbatch of copy c holds on device d."""
+    n, n_devices, holds = classes.n, classes.problem.n_devices, classes.holds
+    candidates: list[list[int]] = [[] for _ in range(classes.n_resources)]
+    for a in range(n):
+        for r in classes.resources[a]:
+            candidates[r].append(a)
+    released_by: list[list[int]] = [[] for _ in range(n)]
+    allocated_by: list[list[int]] = [[] for _ in range(n)]
+    on_device: list[list[int]] = [[] for _ in range(n_devices)]
+    for h, hold in enumerate(holds):
+        allocated_by[hold.alloc].append(h)
+        on_device[hold.device].append(h)
+        for a in hold.releases:
+            released_by[a].append(h)
+    res_ptr, res = rows(classes.resources)
+    cand_ptr, cand = rows(candidates)
+    pred_ptr, pred = rows(classes.preds)
+    succ_ptr, succ = rows(classes.succs)
+    rel_ptr, rel = rows(tuple(h.releases for h in holds))
+    relof_ptr, relof = rows(released_by)
+    alloc_ptr, alloc = rows(allocated_by)
+    devhold_ptr, devhold = rows(on_device)
+    return Arrays(
+        count=classes.count,
+        ticks=classes.ticks,
+        copy=classes.copy,
+        res_ptr=res_ptr,
+        res=res,
+        cand_ptr=cand_ptr,
+        cand=cand,
+        pred_ptr=pred_ptr,
+        pred=pred,
+        succ_ptr=succ_ptr,
+        succ=succ,
+        hold_device=np.array([h.device for h in holds], dtype=np.int64),
+        hold_size=np.array([h.size for h in holds], dtype=float),
+        hold_alloc=np.array([h.alloc for h in holds], dtype=np.int64),
+        rel_ptr=rel_ptr,
+        rel=rel,
+        relof_ptr=relof_ptr,
+        relof=relof,
+        alloc_ptr=alloc_ptr,
+        alloc=alloc,
+        devhold_ptr=devhold_ptr,
+        devhold=devhold,
+        available=np.ascontiguousarray(classes.available),
+        need=np.ascontiguousarray(need),
+        copy_count=np.array(classes.counts, dtype=np.int64),
+    )
+
+
+@numba.njit(cache=True)
+def _admitted(  # type: ignore[no-untyped-def]
+    a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr, alloc, devhold_ptr, devhold,
+    available, need, copy_count,
+):  # fmt: skip
+    """Whether the k-th task of class a may take its memory now (physically, and by the banker's rule)."""
+    begin, end = alloc_ptr[a], alloc_ptr[a + 1]
+    if begin == end:
+        return True
+    d = hold_device[alloc[begin]]
+    size = 0.0
+    for x in range(begin, end):
+        size += hold_size[alloc[x]]
+    if used[d] + size > available[d]:
+        return False
+    for c in range(len(copy_count)):
+        if need[c, d] <= 0.0:
+            continue
+        oldest = copy_count[c]  # first microbatch of copy c that has not taken all its memory on d
+        for x in range(devhold_ptr[d], devhold_ptr[d + 1]):
+            h = devhold[x]
+            if copy[hold_alloc[h]] == c and started[hold_alloc[h]] < oldest:
+                oldest = started[hold_alloc[h]]
+        if oldest == copy_count[c]:
+            continue
+        if k < oldest + (1 if copy[a] <= c else 0):
+            continue  # not younger: it is that microbatch, or one that finishes before it
+        younger = size
+        for x in range(devhold_ptr[d], devhold_ptr[d + 1]):
+            h = devhold[x]
+            first = oldest + (1 if copy[hold_alloc[h]] <= c else 0)
+            more = started[hold_alloc[h]] - max(first, released[h])
+            if more > 0:
+                younger += hold_size[h] * more
+        if need[c, d] + younger > available[d]:
+            return False
+    return True
+
+
+@numba.njit(cache=True)
+def simulate(  # type: ignore[no-untyped-def]
+    count, ticks, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
+    hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
+    key, patience, limit, start,
+):  # fmt: skip
+    """Schedule everything; fills ``start`` (ticks, shaped as ``key``: classes x microbatches).
+
+    Returns the makespan in ticks; inf as soon as it must exceed ``limit``; -1 if nothing can go on, which the
+    admission rule excludes where ``need`` fits.
+    """
+    n = len(count)
+    n_resources = len(cand_ptr) - 1
+    started = np.zeros(n, dtype=np.int64)
+    done = np.zeros(n, dtype=np.int64)
+    ready = np.zeros(n, dtype=np.bool_)
+    running_end = np.zeros(n)
+    free_at = np.zeros(n_resources)
+    busy = np.zeros(n_resources, dtype=np.bool_)
+    dirty = np.ones(n_resources, dtype=np.bool_)
+    used = np.zeros(len(available))
+    released = np.zeros(len(hold_size), dtype=np.int64)
+    todo = 0
+    for a in range(n):
+        todo += count[a]
+        ready[a] = count[a] > 0 and pred_ptr[a] == pred_ptr[a + 1]
+    events = [(0.0, 0)]
+    events.pop()
+    now = 0.0
+    makespan = 0.0
+    while todo > 0:
+        # start what can start now
+        again = True
+        while again:
+            again = False
+            for r in range(n_resources):
+                if busy[r] or not dirty[r]:
+                    continue
+                dirty[r] = False
+                best = -1
+                best_key = np.inf
+                for x in range(cand_ptr[r], cand_ptr[r + 1]):
+                    a = cand[x]
+                    if not ready[a] or key[a, started[a]] >= best_key:
+                        continue
+                    free = True
+                    for y in range(res_ptr[a], res_ptr[a + 1]):
+                        if busy[res[y]]:
+                            free = False
+                    if free and _admitted(
+                        a, started[a], started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr,
+                        alloc, devhold_ptr, devhold, available, need, copy_count,
+                    ):  # fmt: skip
+                        best = a
+                        best_key = key[a, started[a]]
+                if best < 0:
+                    continue
+                if patience > 0.0:
+                    horizon = now + patience * ticks[best]
+                    wait = False
+                    for x in range(cand_ptr[r], cand_ptr[r + 1]):
+                        a = cand[x]
+                        k = started[a]
+                        if a == best or k >= count[a] or key[a, k] >= best_key:
+                            continue
+                        soon = now
+                        if ready[a]:
+                            for y in range(res_ptr[a], res_ptr[a + 1]):
+                                if busy[res[y]]:
+                                    soon = max(soon, free_at[res[y]])
+                            if soon <= now:
+                                continue  # memory keeps it back
+                        else:
+                            for y in range(pred_ptr[a], pred_ptr[a + 1]):
+                                b = pred[y]
+                                if done[b] > k:
+                                    continue
+                                if started[b] > k:
+                                    soon = max(soon, running_end[b])
+                                else:
+                                    soon = np.inf
+                                    break
+                        if soon < horizon and _admitted(
+                            a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr,
+                            alloc, devhold_ptr, devhold, available, need, copy_count,
+                        ):  # fmt: skip
+                            wait = True
+                            break
+                    if wait:
+                        continue
+                k = started[best]
+                start[best, k] = now
+                end = now + ticks[best]
+                if end > limit:
+                    return np.inf
+                running_end[best] = end
+                makespan = max(makespan, end)
+                started[best] = k + 1
+                for y in range(res_ptr[best], res_ptr[best + 1]):
+                    busy[res[y]] = True
+                    free_at[res[y]] = end
+                ready[best] = False
+                if k + 1 < count[best]:
+                    good = True
+                    for y in range(pred_ptr[best], pred_ptr[best + 1]):
+                        if done[pred[y]] <= k + 1:
+                            good = False
+                            break
+                    ready[best] = good
+                if alloc_ptr[best] < alloc_ptr[best + 1]:
+                    d = hold_device[alloc[alloc_ptr[best]]]
+                    for y in range(alloc_ptr[best], alloc_ptr[best + 1]):
+                        used[d] += hold_size[alloc[y]]
+                    for s in range(2 * d, 2 * d + 2):  # a microbatch less to keep room for, perhaps
+                        if not busy[s]:
+                            dirty[s] = True
+                            again = True
+                heapq.heappush(events, (end, best))
+        if len(events) == 0:
+            return -1.0
+        now = events[0][0]
+        while len(events) > 0 and events[0][0] == now:
+            _, a = heapq.heappop(events)
+            k = done[a]
+            done[a] = k + 1
+            todo -= 1
+            for y in range(res_ptr[a], res_ptr[a + 1]):
+                r = res[y]
+                busy[r] = False
+                dirty[r] = True
+                for x in range(cand_ptr[r], cand_ptr[r + 1]):  # what waited for this and other resources together
+                    b = cand[x]
+                    if ready[b] and res_ptr[b + 1] - res_ptr[b] > 1:
+                        for z in range(res_ptr[b], res_ptr[b + 1]):
+                            dirty[res[z]] = True
+            for y in range(succ_ptr[a], succ_ptr[a + 1]):
+                b = succ[y]
+                if ready[b] or started[b] != k or k >= count[b]:
+                    continue
+                good = True
+                for z in range(pred_ptr[b], pred_ptr[b + 1]):
+                    if done[pred[z]] <= k:
+                        good = False
+                        break
+                if good:
+                    ready[b] = True
+                    for z in range(res_ptr[b], res_ptr[b + 1]):
+                        dirty[res[z]] = True
+            for y in range(relof_ptr[a], relof_ptr[a + 1]):
+                h = relof[y]
+                out = done[rel[rel_ptr[h]]]
+                for z in range(rel_ptr[h], rel_ptr[h + 1]):
+                    out = min(out, done[rel[z]])
+                if out > released[h]:
+                    d = hold_device[h]
+                    used[d] -= hold_size[h] * (out - released[h])
+                    released[h] = out
+                    dirty[2 * d] = True
+                    dirty[2 * d + 1] = True
+    return makespan
+
+
+_simulate: Callable[..., float] = simulate
+
+
+def run(arrays: Arrays, key: Floats, patience: float = 0.0, limit: float = np.inf) -> tuple[float, Floats]:
+    """Makespan and starts (ticks, shaped as ``key``) of the list schedule for these keys.
+
+    The makespan is inf where it exceeds ``limit``, -1 where the schedule could not be completed.
+    """
+    start = np.full(key.shape, np.nan)
+    makespan = float(_simulate(*arrays.arguments(), key, patience, limit, start))
+    return makespan, start

@@ -1,0 +1,129 @@
+"""Priority rules for the list scheduler: a dozen numbers that shape a whole pipeline schedule.
+
+A task's key grows with its microbatch and with how deep in the network it is. Microbatches come in groups: the
+forward passes of the next group overlap the backward passes of the one before, which is what keeps both streams
+busy where a step has few microbatches (the shape that a fluid relaxation of the problem shows).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from planner.schedule.classes import Classes, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """What the numbers of a rule are multiples of, in seconds."""
+
+    microbatch: float  # work of the busiest stream or channel for one microbatch
+    step: float  # its work for all of them
+    forward: float  # the longest forward path, up to its last task's start
+
+    @staticmethod
+    def of(classes: Classes) -> Scales:
+        """The scales of a problem under a placement."""
+        load = np.zeros(classes.n_resources)
+        for a in range(classes.n):
+            for r in classes.resources[a]:
+                load[r] += classes.seconds[a] * classes.count[a]
+        step = float(load.max()) or 1.0
+        forward = float(classes.head[classes.pass_ == 0].max()) or step
+        return Scales(step / max(1, sum(classes.counts)), step, forward)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Keys of the list scheduler. Lower keys go first; all numbers are multiples of the ``Scales``."""
+
+    groups: int = 1
+    forward_pace: float = 0.12  # x microbatch: a later microbatch's forward
+    forward_depth: float = 0.8  # x earliest start of the forward task
+    backward_offset: float = 1.0  # x forward
+    backward_pace: float = 0.24  # x microbatch
+    backward_depth: float = 1.4  # x earliest start after the first input gradient
+    group_forward: float = 0.4  # x step: the next group's forward
+    group_backward: float = 0.5  # x step: the next group's backward
+    weight_offset: float = 10.0  # x step: how long weight gradients wait for idle time
+    patience: float = 0.6  # x duration of the task that would start instead
+
+    def keys(self, classes: Classes, scales: Scales) -> Floats:
+        """Keys shaped (classes, largest count of microbatches)."""
+        most = max(classes.counts)
+        k = np.arange(most, dtype=float)[None, :]
+        size = most / self.groups
+        group = np.floor(k / size)
+        within = k - np.ceil(group * size)
+        depth = classes.head[:, None]
+        forward = (
+            self.forward_pace * scales.microbatch * within
+            + self.forward_depth * depth
+            + self.group_forward * scales.step * group
+        )
+        if not classes.problem.training:
+            return np.ascontiguousarray(forward)
+        turn = classes.head[(classes.pass_ == 1) & (classes.target < 0)].min()
+        backward = (
+            self.backward_offset * scales.forward
+            + self.backward_pace * scales.microbatch * within
+            + self.backward_depth * (depth - turn)
+            + self.group_backward * scales.step * group
+        )
+        pass_ = classes.pass_[:, None]
+        weight = backward + self.weight_offset * scales.step
+        return np.ascontiguousarray(np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
+
+
+RULES: tuple[Rule, ...] = (
+    # one forward, one backward: backward first, weight gradients where there is nothing else
+    Rule(1, 1.0, 0.0, -10.0, 1.0, 0.0, 0.0, 0.0, 20.0, 0.0),
+    # the same by depth: what has come furthest goes first
+    Rule(1, 1.0, -1.0, -10.0, 1.0, -1.0, 0.0, 0.0, 20.0, 0.0),
+    # all forward first, as far as memory goes
+    Rule(1, 0.1, 0.1, 10.0, 0.1, 0.1, 0.0, 0.0, 20.0, 0.0),
+    # weight gradients at once
+    Rule(1, 1.0, 0.0, -10.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    # in the order of an unhindered flow
+    Rule(1, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 10.0, 0.3),
+    # groups of microbatches
+    Rule(2),
+    Rule(2, patience=0.3),
+    Rule(3, group_forward=0.3, group_backward=0.35),
+    Rule(1, 0.12, 0.8, 1.0, 0.24, 1.4, 0.0, 0.0, 10.0, 0.6),
+    Rule(4, group_forward=0.22, group_backward=0.26),
+)
+
+
+def random_rule(rng: np.random.Generator) -> Rule:
+    """A rule drawn at random over the ranges in which good ones have been seen."""
+
+    def scale(low: float, high: float) -> float:
+        return float(10.0 ** rng.uniform(math.log10(low), math.log10(high)))
+
+    groups = int(rng.choice([1, 1, 2, 2, 2, 3, 4]))
+    return Rule(
+        groups=groups,
+        forward_pace=scale(0.03, 2.0),
+        forward_depth=scale(0.1, 2.0) * float(rng.choice([1.0, 1.0, 1.0, -1.0])),
+        backward_offset=float(rng.uniform(-0.5, 1.5)),
+        backward_pace=scale(0.03, 2.0),
+        backward_depth=scale(0.3, 3.0) * float(rng.choice([1.0, 1.0, 1.0, -1.0])),
+        group_forward=float(rng.uniform(0.3, 1.2)) / groups,
+        group_backward=float(rng.uniform(0.3, 1.6)) / groups,
+        weight_offset=float(rng.choice([0.0, 0.1, 0.3, 10.0])),
+        patience=float(rng.choice([0.0, 0.2, 0.4, 0.6, 0.8])),
+    )
+
+
+def nearby_rule(rule: Rule, rng: np.random.Generator, width: float = 0.15) -> Rule:
+    """A rule with one to three numbers changed a little."""
+    names = [f.name for f in fields(Rule) if f.name != "groups"]
+    changed: dict[str, float] = {}
+    for name in rng.choice(names, size=int(rng.integers(1, 4)), replace=False):
+        value = float(getattr(rule, name))
+        value = value * float(np.exp(rng.normal() * width)) + float(rng.normal()) * width * 0.1
+        changed[str(name)] = min(max(value, 0.0), 1.2) if name == "patience" else value
+    return replace(rule, **changed)  # type: ignore[arg-type]

@@ -1,0 +1,120 @@
+"""Level 2 by list scheduling: rules tried, then varied, on one placement.
+
+Everything is counted in evaluations, not in seconds, so that the same seed gives the same schedule unless the
+deadline cuts it off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from planner.control import Control
+from planner.placement.memory import Need, microbatch_need, parameters_on, sequence
+from planner.problem import Placement, Problem
+from planner.schedule.classes import Classes, Floats, build_classes, keep_to_order
+from planner.schedule.kernel import Arrays, flatten, run
+from planner.schedule.rules import RULES, Rule, Scales, nearby_rule, random_rule
+
+
+class DoesNotFit(Exception):
+    """A placement on which not even one microbatch fits. ``proven`` unless the search for an order was cut off."""
+
+    def __init__(self, proven: bool) -> None:
+        super().__init__("one microbatch alone does not fit")
+        self.proven = proven
+
+
+@dataclass
+class ListSearch:
+    """The list schedules of one placement: the best so far, and the state of the search for better ones."""
+
+    classes: Classes  # without what only keeps memory in order: what bounds and models speak of
+    ordered: Classes  # the classes that the list scheduler runs, the same where memory is not that tight
+    arrays: Arrays
+    scales: Scales
+    rng: np.random.Generator
+    makespan: float = np.inf  # ticks
+    start: Floats | None = None  # ticks, (classes, largest count)
+    pool: list[tuple[float, Rule]] = field(default_factory=list)
+    evaluations: int = 0
+
+    @staticmethod
+    def of(problem: Problem, placement: Placement, seed: int) -> ListSearch:
+        """Prepare a search; raises ``DoesNotFit`` where one microbatch alone has no room."""
+        classes = build_classes(problem, placement)
+        needs = microbatch_needs(problem, placement)
+        ordered = classes
+        for copy, need in enumerate(needs):
+            if need.order is not None and classes.counts[copy]:
+                ordered = keep_to_order(ordered, copy, sequence(problem, need.order))
+        arrays = flatten(ordered, np.array([need.peak for need in needs]))
+        return ListSearch(classes, ordered, arrays, Scales.of(classes), np.random.default_rng(seed))
+
+    @property
+    def seconds(self) -> float:
+        """The best makespan so far, in seconds."""
+        return self.makespan * self.classes.tick
+
+    def try_rule(self, rule: Rule, limit: float = np.inf) -> float:
+        """Schedule by a rule (ticks; inf beyond ``limit``) and keep it if it is the best."""
+        self.evaluations += 1
+        makespan, start = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit)
+        if makespan < 0:
+            return np.inf
+        if makespan < self.makespan:
+            self.makespan, self.start = makespan, start
+        return makespan
+
+    def try_known_rules(self, control: Control) -> None:
+        """The rules that stand for known shapes of schedules."""
+        for rule in RULES:
+            if self.start is not None and control.over:
+                return
+            self.pool.append((self.try_rule(rule), rule))
+
+    def improve(self, evaluations: int, control: Control, target: float) -> None:
+        """Vary rules (random restarts, then annealing from the best) until ``target`` seconds are reached."""
+        if not self.pool:
+            self.try_known_rules(control)
+        goal = target / self.classes.tick * (1 + 1e-12)
+        for _ in range(evaluations // 5):
+            if control.over or self.makespan <= goal:
+                return
+            rule = random_rule(self.rng)
+            self.pool.append((self.try_rule(rule, self.makespan * 1.1), rule))
+        self.pool.sort(key=lambda entry: entry[0])
+        del self.pool[12:]
+        walks = 3
+        for walk in range(walks):
+            self._anneal(self.pool[min(walk, len(self.pool) - 1)], evaluations * 4 // 5 // walks, control, goal)
+
+    def _anneal(self, origin: tuple[float, Rule], evaluations: int, control: Control, goal: float) -> None:
+        """A walk over neighbouring rules that accepts a little worse ones, less and less."""
+        value, rule = origin
+        best = origin
+        for step in range(evaluations):
+            if control.over or self.makespan <= goal:
+                break
+            worse = 1.0 + 0.004 * (1.0 - step / evaluations)
+            candidate = nearby_rule(rule, self.rng, 0.2 if self.rng.random() < 0.7 else 0.05)
+            found = self.try_rule(candidate, value * worse)
+            if found <= value * worse:
+                value, rule = found, candidate
+                if value < best[0]:
+                    best = (value, rule)
+        self.pool.append(best)
+        self.pool.sort(key=lambda entry: entry[0])
+
+
+def microbatch_needs(problem: Problem, placement: Placement) -> list[Need]:
+    """What one microbatch of each copy needs; raises ``DoesNotFit``."""
+    room = problem.cap_with_slack - parameters_on(problem, placement)
+    needs: list[Need] = []
+    for device_of in placement.device_of:
+        need = microbatch_need(problem, device_of, room)
+        if need is None or isinstance(need, bool):
+            raise DoesNotFit(proven=need is None)
+        needs.append(need)
+    return needs
