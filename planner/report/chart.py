@@ -105,7 +105,7 @@ def _exact(plan: Plan, facts: PlanFacts, shown: list[str], step: float) -> list[
 
 
 def _sampled(plan: Plan, facts: PlanFacts, shown: list[str], columns: int) -> list[_Row]:
-    """In each column the letter of what takes the largest part of it; idle counts like a pass."""
+    """In each column the letter of the pass that takes most of it, where the stream works half of it or more."""
     kinds = "FIWfiw"
     grid: dict[tuple[str, str], npt.NDArray[np.float64]] = {
         (name, stream): np.zeros((len(kinds), columns)) for name, stream, _ in _streams(facts, shown)
@@ -128,9 +128,9 @@ def _sampled(plan: Plan, facts: PlanFacts, shown: list[str], columns: int) -> li
     rows = []
     for name, stream, label in _streams(facts, shown):
         table = grid[name, stream]
-        idle = 1.0 - table.sum(axis=0)
-        best = table.argmax(axis=0)
-        letters = [kinds[k] if table[k, c] >= max(idle[c], 1e-12) else IDLE for c, k in enumerate(best.tolist())]
+        busy = table.sum(axis=0) >= 0.5
+        best = table.argmax(axis=0).tolist()
+        letters = [kinds[k] if busy[column] else IDLE for column, k in enumerate(best)]
         rows.append(_Row(label, "".join(letters), None))
     return rows
 
@@ -166,7 +166,8 @@ def _legend(plan: Plan, facts: PlanFacts, step: float | None, sample: float) -> 
     if step is None:
         lines = [
             legend,
-            f"Too long for whole steps: a column is {seconds(sample, 3)}, its letter what fills most of it.",
+            f"Too long for whole steps: a column is {seconds(sample, 3)}, its letter the pass that takes most of "
+            "it; idle where the stream works less than half of it. Exact instants are in the plan file.",
         ]
     else:
         lines = [f"{legend}; a column is {seconds(step)}"]

@@ -13,9 +13,9 @@ from rich.text import Text
 
 def table(columns: Sequence[tuple[str, str]]) -> Table:
     """An empty table; each column is its heading and how it is justified (``left`` or ``right``)."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for heading, justify in columns:
-        made.add_column(heading, justify="left" if justify == "left" else "right", overflow="fold")
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False, header_style="bold")
+    for at, (heading, justify) in enumerate(columns):
+        made.add_column(heading, justify="left" if justify == "left" else "right", overflow="fold", no_wrap=at == 0)
     return made
 
 

@@ -10,7 +10,20 @@ from planner.plan.plan import Plan
 from planner.report.chart import chart
 from planner.report.facts import PlanFacts
 from planner.report.tables import pairs, rendered, table
-from planner.report.words import NONE, cut, gap, names_in_brief, number, percent, plain, quotient, seconds, size
+from planner.report.words import (
+    NONE,
+    cut,
+    gap,
+    names_in_brief,
+    number,
+    percent,
+    plain,
+    quotient,
+    seconds,
+    size,
+    size_unit,
+    time_unit,
+)
 
 DEVICES_AT_MOST = 64
 """Rows of the table of devices; the rest is in the file."""
@@ -87,21 +100,27 @@ def _peak(facts: PlanFacts) -> str:
 
 
 def _devices(plan: Plan, facts: PlanFacts) -> Table:
+    """One row a device; one unit of time and one of memory for all of them, named in the headings."""
     capped = any(device.memory is not None for device in plan.devices)
+    second, time_unit_ = time_unit(plan.makespan)
+    byte, size_unit_ = size_unit(facts.peak_memory)
     columns = [("device", "left"), ("operators", "left")]
-    columns += [(name, "right") for name in ("busy", "bubble", "", "span bubble", "peak memory", "at")]
-    columns += [("cap", "right"), ("of cap", "right")] if capped else []
+    columns += [(f"{name} {time_unit_}", "right") for name in ("busy", "bubble")]
+    columns += [("bubble", "right"), (f"span bubble {time_unit_}", "right")]
+    columns += [(f"peak memory {size_unit_}", "right"), (f"at {time_unit_}", "right")]
+    columns += [(f"cap {size_unit_}", "right"), ("of cap", "right")] if capped else []
     made = table(columns)
-    made.columns[1].ratio = 1
     all_operators = list(dict.fromkeys(placed.operator for placed in plan.placement))
     for device in plan.devices[:DEVICES_AT_MOST]:
         ratio = device.bubble / plan.makespan if plan.makespan > 0 else 0.0
         operators = names_in_brief(facts.operators_of[device.name], all_operators)
-        row = [plain(cut(device.name, 16)), cut(operators, 120) or "none"]
-        row += [seconds(device.busy), seconds(device.bubble), percent(ratio), seconds(device.span_bubble)]
-        row += [size(device.peak_memory), seconds(device.peak_memory_at, 4)]
+        row = [plain(cut(device.name, 16)), cut(operators, 100) or "none"]
+        row += [number(device.busy / second), number(device.bubble / second), percent(ratio)]
+        row += [number(device.span_bubble / second)]
+        row += [number(device.peak_memory / byte), number(device.peak_memory_at / second)]
         if capped:
-            row += [size(device.memory), _of_cap(device.peak_memory, device.memory)]
+            cap = NONE if device.memory is None else number(device.memory / byte)
+            row += [cap, _of_cap(device.peak_memory, device.memory)]
         made.add_row(*map(Text, row))
     return made
 
@@ -119,22 +138,22 @@ def _of_cap(peak: float, cap: float | None) -> str:
 
 def _baselines(plan: Plan, facts: PlanFacts) -> Table:
     columns = [("schedule", "left")]
-    headings = ("makespan", "plan / it", "bubble", "plan / it", "span bubble", "peak memory", "copies")
+    headings = ("makespan", "plan/it", "bubble", "plan/it", "span bubble", "peak memory", "copies")
     columns += [(name, "right") for name in headings]
     columns += [("fits", "left")]
     made = table(columns)
-    own = [plain(plan.origin if plan.origin != "solve" else "this plan"), seconds(plan.makespan), NONE]
+    own = ["this plan", seconds(plan.makespan), NONE]
     own += [percent(plan.bubble_ratio), NONE, percent(facts.span_bubble_ratio), size(facts.peak_memory)]
-    own += [str(plan.copies), "no" if facts.over_cap else "yes"]
+    own += [str(plan.copies), "over cap" if facts.over_cap else "yes"]
     made.add_row(*(Text(cell, style="bold") for cell in own))
     for b in plan.baselines:
         if b.makespan is None:
-            made.add_row(*map(Text, [plain(b.name), *[NONE] * 7, "does not apply"]))
+            made.add_row(*map(Text, [plain(b.name), *[NONE] * 7, "see below"]))
             continue
         row = [plain(b.name), seconds(b.makespan), quotient(plan.makespan, b.makespan)]
         row += [percent(b.bubble_ratio), quotient(plan.bubble_ratio, b.bubble_ratio), percent(b.span_bubble_ratio)]
         row += [size(b.peak_memory), NONE if b.copies is None else str(b.copies)]
-        row.append(NONE if b.fits is None else "yes" if b.fits else "no: over the cap")
+        row.append(NONE if b.fits is None else "yes" if b.fits else "over cap")
         made.add_row(*map(Text, row))
     return made
 
@@ -152,8 +171,8 @@ def _meaning(plan: Plan) -> list[str]:
     ]
     if plan.baselines:
         lines.append(
-            "Baselines are replayed on the same graph and cluster, one stage a device, with the same pass times, "
-            "transfers and rules of memory; 'plan / it' divides the plan's figure by theirs (bubbles as ratios). One "
+            "Baselines are replayed on the same graph and cluster with the same pass times, transfers and "
+            "rules of memory; 'plan/it' divides the plan's figure by theirs (bubbles as ratios). One "
             "that does not fit is over the memory cap and could not run."
         )
     return lines

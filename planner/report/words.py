@@ -29,20 +29,26 @@ def seconds(value: float | None, digits: int = 5) -> str:
     """``63 s``, ``371.2 ms``."""
     if value is None:
         return NONE
-    for size, unit in _TIMES:
-        if abs(value) >= size:
-            return f"{number(value / size, digits)} {unit}"
-    return "0 s" if value == 0 else f"{value:.3g} s"
+    each, unit = time_unit(value)
+    return f"{number(value / each, digits)} {unit}"
+
+
+def time_unit(value: float) -> tuple[float, str]:
+    """The unit in which a time is a number from 1 on, and its length in seconds."""
+    return next((pair for pair in _TIMES if abs(value) >= pair[0]), _TIMES[0] if value == 0 else _TIMES[-1])
 
 
 def size(value: float | None) -> str:
     """``58.7 GiB``; below 1 KiB in bytes, for the plans that count memory in units of their own."""
     if value is None:
         return NONE
-    for one, unit in _SIZES:
-        if abs(value) >= one:
-            return f"{number(value / one)} {unit}"
-    return f"{number(value)} B"
+    each, unit = size_unit(value)
+    return f"{number(value / each)} {unit}"
+
+
+def size_unit(value: float) -> tuple[float, str]:
+    """The unit in which a size is a number from 1 on, and its bytes."""
+    return next((pair for pair in _SIZES if abs(value) >= pair[0]), (1.0, "B"))
 
 
 def percent(ratio: float | None) -> str:

@@ -1,0 +1,267 @@
+"""The command line: names, flags and exit codes. What a command does stands in ``planner.commands``.
+
+Modules load inside the commands, so that ``planner --help`` need not wait for a solver.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from planner import __version__
+
+
+class Layout(StrEnum):
+    """Values of ``--layout``."""
+
+    auto = "auto"
+    linear = "linear"
+    interleaved = "interleaved"
+    vshape = "vshape"
+    wave = "wave"
+    bidirectional = "bidirectional"
+
+
+class Objective(StrEnum):
+    """Values of ``--objective``."""
+
+    makespan = "makespan"
+
+
+class Format(StrEnum):
+    """Values of ``--format``."""
+
+    text = "text"
+    json = "json"
+
+
+class FileFormat(StrEnum):
+    """What ``planner schema`` knows."""
+
+    graph = "graph"
+    cluster = "cluster"
+    plan = "plan"
+
+
+GraphFile = Annotated[Path, typer.Argument(metavar="GRAPH", help="graph.yaml: what one microbatch computes.")]
+ClusterFile = Annotated[Path, typer.Argument(metavar="CLUSTER", help="cluster.yaml: devices and network.")]
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="plan.json.")]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan there; - prints it to stdout.")
+]
+Microbatches = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Microbatches in one step.  [default: the graph's]")
+]
+MemoryCap = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Cap of every device, such as 80GiB.  [default: the cluster's]"),
+]
+Chunks = Annotated[int | None, typer.Option(min=1, metavar="V", help="Chunks a device of layouts that take them.")]
+OutputFormat = Annotated[Format, typer.Option("--format", help="json prints one JSON document and nothing else.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", help="No progress and no notes on stderr; the report shrinks to one line.")
+]
+Picture = Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Draw the plan as an SVG picture there.")]
+
+app = typer.Typer(
+    name="planner",
+    help="Plans distributed deep learning at operator level: placement and schedule, with a proven bound.",
+    epilog="Exit codes: 0 done, 1 internal error, 2 bad usage or input, 3 proven infeasible, 4 no plan within the "
+    "limit, 5 threshold not met, 6 verify found violations.",
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: it is read in logs and pipes as well
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"planner {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _planner(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Plans distributed deep learning at operator level: placement and schedule, with a proven bound."""
+
+
+@app.command()
+def solve(
+    graph: GraphFile,
+    cluster: ClusterFile,
+    output: Output = None,
+    objective: Annotated[Objective, typer.Option(help="What to minimise.")] = Objective.makespan,
+    microbatches: Microbatches = None,
+    copies: Annotated[
+        int, typer.Option(min=1, metavar="K", help="Most copies of the operators; 2 allows bidirectional plans.")
+    ] = 1,
+    layout: Annotated[Layout, typer.Option(help="Which placements are allowed; auto: all.")] = Layout.auto,
+    chunks: Chunks = None,
+    memory_cap: MemoryCap = None,
+    time_limit: Annotated[str, typer.Option(metavar="SECONDS", help="Such as 60 or '2 min'.")] = "60",
+    gap: Annotated[
+        str, typer.Option(metavar="G", help="Optimal is what is within this fraction of the bound.")
+    ] = "1e-6",
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Of the search.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, metavar="T", help="Threads of the solvers.")] = 2,
+    baselines: Annotated[
+        str, typer.Option(metavar="A,B|all|none", help="Published schedules to compare with.")
+    ] = "all",
+    max_bubble: Annotated[
+        str | None, typer.Option(metavar="R", help="Exit with 5 where the bubble ratio is above this.")
+    ] = None,
+    beat: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Exit with 5 where the plan is not faster than this schedule.")
+    ] = None,
+    format: Annotated[
+        Format, typer.Option("--format", help="json prints one JSON document and nothing else.")
+    ] = Format.text,
+    quiet: Quiet = False,
+) -> int:
+    """Plan: the best placement and schedule that can be found, with a proven lower bound."""
+    begun = time.monotonic()
+    from planner.commands.solve import Inputs, Search, solve_command
+
+    inputs = Inputs(graph, cluster, output, microbatches, chunks, memory_cap, format is Format.json, quiet)
+    search = Search(objective.value, copies, layout.value, time_limit, gap, seed, threads, baselines, max_bubble, beat)
+    return solve_command(inputs, search, begun)
+
+
+@app.command()
+def baseline(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="gpipe, 1f1b, zb1p, dualpipe, ...")],
+    graph: GraphFile,
+    cluster: ClusterFile,
+    output: Output = None,
+    microbatches: Microbatches = None,
+    chunks: Chunks = None,
+    memory_cap: MemoryCap = None,
+    format: OutputFormat = Format.text,
+    quiet: Quiet = False,
+) -> int:
+    """The plan of a published schedule on the same inputs."""
+    from planner.commands.solve import Inputs, baseline_command
+
+    inputs = Inputs(graph, cluster, output, microbatches, chunks, memory_cap, format is Format.json, quiet)
+    return baseline_command(name, inputs)
+
+
+@app.command()
+def compare(
+    plans: Annotated[list[Path], typer.Argument(metavar="PLAN PLAN...", help="Two plans or more.")],
+    force: Annotated[bool, typer.Option("--force", "--any", help="Compare plans of different problems too.")] = False,
+    svg: Picture = None,
+    format: OutputFormat = Format.text,
+) -> int:
+    """Plans of one problem side by side."""
+    from planner.commands.plans import compare_command
+
+    return compare_command(plans, force, format is Format.json, svg)
+
+
+@app.command()
+def verify(
+    plan: PlanFile,
+    graph: Annotated[Path, typer.Option(metavar="GRAPH", help="The graph that the plan is for.")],
+    cluster: Annotated[Path, typer.Option(metavar="CLUSTER", help="The cluster that the plan is for.")],
+    copies: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Copies allowed.  [default: the plan's option]")
+    ] = None,
+    memory_cap: MemoryCap = None,
+    microbatches: Microbatches = None,
+    format: OutputFormat = Format.text,
+) -> int:
+    """Check a plan against every rule, independently of the solver."""
+    from planner.commands.plans import verify_command
+
+    return verify_command(plan, graph, cluster, copies, memory_cap, microbatches, format is Format.json)
+
+
+@app.command()
+def show(plan: PlanFile, svg: Picture = None, format: OutputFormat = Format.text) -> int:
+    """The report of a plan, from its file alone."""
+    from planner.commands.plans import show_command
+
+    return show_command(plan, format is Format.json, svg)
+
+
+@app.command()
+def schema(
+    name: Annotated[FileFormat, typer.Argument(metavar="graph|cluster|plan", help="Which file format.")],
+) -> int:
+    """The JSON Schema of a file format."""
+    import json
+
+    from planner.commands.common import emit
+    from planner.files.schemas import schema as schema_of
+
+    emit(json.dumps(schema_of(name.value), indent=2) + "\n")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code. Every error is one line on stderr, none a traceback."""
+    debug = bool(os.environ.get("PLANNER_DEBUG"))
+    try:
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        result = app(given, prog_name="planner", standalone_mode=False)
+        return int(result or 0)
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 128 + 2
+    except Exception as error:
+        known = _known_error(error)
+        if known is not None:
+            _complain(known[1])
+            return known[0]
+        if debug:
+            raise
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        _complain(f"internal error: {what} (PLANNER_DEBUG=1 shows where)")
+        return 1
+
+
+def _known_error(error: Exception) -> tuple[int, str] | None:
+    """Exit code and message of the errors that users cause; None for all others."""
+    format_message = getattr(error, "format_message", None)
+    if format_message is not None:  # what typer says about flags and arguments
+        context: Any = getattr(error, "ctx", None)
+        path = "planner" if context is None else context.command_path
+        message = str(format_message()).strip().rstrip(".").replace("Value error, ", "")
+        return 2, f"{message} (see {path} --help)"
+    if isinstance(error, typer.Abort):
+        return 130, "interrupted"
+
+    from planner.commands.common import UsageFault
+    from planner.files.errors import InputError
+    from planner.problem import Impossible, ProblemError
+
+    if isinstance(error, UsageFault | InputError | ProblemError):
+        return 2, str(error)
+    if isinstance(error, Impossible):
+        return 3, f"infeasible: {error}"
+    return None
+
+
+def _complain(message: str) -> None:
+    if sys.stderr is not None:
+        line = "".join(c if c.isprintable() else " " for c in message)
+        try:
+            print(f"planner: {line}", file=sys.stderr, flush=True)
+        except (OSError, UnicodeEncodeError):
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

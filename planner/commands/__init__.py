@@ -1,0 +1,1 @@
+"""What the commands of ``planner.cli`` do: one file a command or family of commands."""

@@ -1,0 +1,100 @@
+"""What all commands share: exit codes, where output goes, and values of flags."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import NoReturn
+
+from planner.problem.quantities import Dimension, QuantityError, parse_quantity
+
+
+class ExitCode(IntEnum):
+    """What the exit code says to a script."""
+
+    DONE = 0
+    INTERNAL = 1
+    USAGE = 2
+    INFEASIBLE = 3
+    NO_PLAN = 4
+    THRESHOLD = 5
+    VIOLATIONS = 6
+
+
+class UsageFault(Exception):
+    """Flags or inputs that do not go together; the message says what to do instead."""
+
+
+def emit(text: str) -> None:
+    """Data to stdout. A reader that has gone away (``| head``) is no error."""
+    if sys.stdout is None:
+        return
+    try:
+        reconfigure = getattr(sys.stdout, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")  # a terminal without UTF-8 shows ? instead of a traceback
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would raise again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def note(text: str, quiet: bool = False) -> None:
+    """A remark for people, on stderr."""
+    if quiet or sys.stderr is None:
+        return
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    try:
+        print(f"planner: {shown}", file=sys.stderr, flush=True)
+    except (OSError, UnicodeEncodeError):
+        return
+
+
+def leave_now(code: int) -> NoReturn:
+    """End the process without waiting for a solver that has not come back."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            try:
+                stream.flush()
+            except OSError:
+                continue
+    os._exit(code)
+
+
+def report_style() -> tuple[int, bool]:
+    """Width and whether to colour: those of the terminal; 100 columns and none where stdout is no terminal."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return 100, False
+    width = min(180, max(60, shutil.get_terminal_size((100, 24)).columns))
+    return width, not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def quantity(flag: str, text: str, dimension: Dimension) -> float:
+    """The value of a flag that takes a number or a number with a unit."""
+    try:
+        return parse_quantity(text, dimension)
+    except QuantityError as error:
+        raise UsageFault(f"{flag} {error}") from error
+
+
+def ratio(flag: str, text: str) -> float:
+    """The value of a flag that takes a fraction from 0 to 1, or a percentage."""
+    from planner.problem.quantities import FRACTION
+
+    value = quantity(flag, text, FRACTION)
+    if value > 1:
+        raise UsageFault(f"{flag} must be a fraction from 0 to 1 such as 0.05, or 5%; got {text}")
+    return value
+
+
+def not_an_input(output: str | None, inputs: Mapping[str, object]) -> None:
+    """Refuse to replace an input by the output."""
+    if output in (None, "-"):
+        return
+    for what, path in inputs.items():
+        if os.path.realpath(str(output)) == os.path.realpath(str(path)):
+            raise UsageFault(f"-o {output} is the {what} itself; write the plan to another file")

@@ -1,0 +1,127 @@
+"""``planner show``, ``compare`` and ``verify``: what is done with plans that exist."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from planner.commands.common import ExitCode, UsageFault, emit, not_an_input, note, quantity, report_style
+from planner.files.errors import InputError
+from planner.files.plan_file import read_plan
+from planner.files.whole import ensure_writable, write_whole
+from planner.plan.plan import Plan
+from planner.problem.quantities import BYTES, QuantityError, parse_quantity
+from planner.report import compare_document, compare_text, different_problems, gantt_svg, report_text
+
+VERIFICATION = "planner/verification@1"
+
+
+def show_command(path: Path, as_json: bool, svg: str | None) -> int:
+    """``planner show``."""
+    _check_svg(svg, [path])
+    plan = read_plan(path)
+    if svg is not None:
+        _draw([plan], [_label(path, plan)], svg)
+    if as_json:
+        emit(path.read_text(encoding="utf-8"))  # the file itself, with keys that this version does not know
+    else:
+        emit(report_text(plan, *report_style()))
+    return ExitCode.DONE
+
+
+def compare_command(paths: Sequence[Path], force: bool, as_json: bool, svg: str | None) -> int:
+    """``planner compare``."""
+    if len(paths) < 2:
+        raise UsageFault("compare takes two plans or more (planner show takes one)")
+    _check_svg(svg, paths)
+    plans = [read_plan(path) for path in paths]
+    names = [str(path) for path in paths]
+    different = different_problems(plans)
+    if different and not force:
+        raise UsageFault(f"the plans are of different problems ({'; '.join(different)}); --force compares them anyway")
+    if svg is not None:
+        _draw(plans, [_label(path, plan) for path, plan in zip(paths, plans, strict=True)], svg)
+    if as_json:
+        emit(json.dumps(compare_document(plans, names), indent=1, allow_nan=False) + "\n")
+    else:
+        emit(compare_text(plans, names, *report_style()))
+    return ExitCode.DONE
+
+
+def verify_command(
+    path: Path,
+    graph_path: Path,
+    cluster_path: Path,
+    copies: int | None,
+    memory_cap: str | None,
+    microbatches: int | None,
+    as_json: bool,
+) -> int:
+    """``planner verify``."""
+    from planner.files import read_cluster, read_graph
+    from planner.plan.verify import verify_plan
+
+    cap = None if memory_cap is None else quantity("--memory-cap", memory_cap, BYTES)
+    plan = read_plan(path)
+    graph, cluster = read_graph(graph_path), read_cluster(cluster_path)
+    violations = verify_plan(
+        plan,
+        graph,
+        cluster,
+        copies=copies or _whole_option(path, plan, "copies") or 1,
+        memory_cap=_cap_option(path, plan) if cap is None else cap,
+        microbatches=microbatches or _whole_option(path, plan, "microbatches") or graph.microbatches,
+    )
+    if as_json:
+        document = {
+            "schema": VERIFICATION,
+            "plan": str(path),
+            "valid": not violations,
+            "violations": [{"rule": v.rule, "message": v.message} for v in violations],
+        }
+        emit(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    elif violations:
+        count = f"{len(violations)} violation{'' if len(violations) == 1 else 's'}"
+        emit("".join(f"{violation}\n" for violation in violations) + f"{path}: {count}\n")
+    else:
+        emit(
+            f"OK: {path} is valid: {len(plan.tasks)} tasks, {len(plan.transfers)} transfers, "
+            f"{len(plan.devices)} devices, makespan {plan.makespan:.12g} s\n"
+        )
+    return ExitCode.VIOLATIONS if violations else ExitCode.DONE
+
+
+def _whole_option(path: Path, plan: Plan, name: str) -> int | None:
+    """An option of the plan that is a whole number from 1 on; None where the plan has none."""
+    value: Any = plan.options.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(path, None, f"options.{name}", f"must be a whole number from 1 on, found {value!r:.40}")
+    return value
+
+
+def _cap_option(path: Path, plan: Plan) -> float | None:
+    value: Any = plan.options.get("memory_cap")
+    try:
+        return None if value is None else parse_quantity(value, BYTES)
+    except QuantityError as error:
+        raise InputError(path, None, "options.memory_cap", str(error)) from error
+
+
+def _check_svg(svg: str | None, plans: Sequence[Path]) -> None:
+    if svg is not None:
+        not_an_input(svg, {f"plan {path}": path for path in plans})
+        ensure_writable(svg)
+
+
+def _draw(plans: Sequence[Plan], titles: Sequence[str], svg: str) -> None:
+    write_whole(svg, gantt_svg(plans, titles))
+    note(f"picture written to {svg}")
+
+
+def _label(path: Path, plan: Plan) -> str:
+    """A baseline by its name, a plan by that of its file."""
+    return plan.origin.removeprefix("baseline:") if plan.origin.startswith("baseline:") else path.stem

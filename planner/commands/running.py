@@ -1,0 +1,169 @@
+"""A solve in a thread of its own, so that signals and the deadline are heard while a solver works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import FrameType
+
+from planner.control import Control, Progress
+from planner.plan.plan import Plan
+from planner.problem import Problem
+from planner.report.words import gap, plain, seconds
+from planner.solve import NoPlan, SolveOptions, solve
+
+GRACE = 3.0
+"""Seconds after the deadline or a stop in which the search may come back with its own plan."""
+
+START = 1.5
+"""Seconds of starting (imports, reading the inputs) that the time limit does not count."""
+
+TICK = 0.1
+
+
+@dataclass
+class Signals:
+    """Whether a signal asked the search to stop."""
+
+    stop: threading.Event
+    received: bool = False
+
+
+@contextmanager
+def signals_caught(stop: threading.Event) -> Iterator[Signals]:
+    """The first Ctrl-C or SIGTERM sets ``stop``; a second one ends the process as if nobody had listened."""
+    state = Signals(stop)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        state.received = True
+        stop.set()
+        for each in caught:
+            signal.signal(each, signal.SIG_DFL)
+
+    caught = {}
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGINT, signal.SIGTERM):
+            # nohup and background jobs of a script ignore SIGINT, and go on doing so.
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                caught[each] = signal.signal(each, handle)
+    try:
+        yield state
+    finally:
+        for each, before in caught.items():
+            signal.signal(each, before)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The plan, and whether a solver is still at work that the process must not wait for."""
+
+    plan: Plan
+    abandoned: bool = False
+
+
+class Abandoned(NoPlan):
+    """The search did not come back in time, and nothing had been found until then."""
+
+
+def run_solve(
+    problem: Problem, control: Control, options: SolveOptions, signals: Signals, latest: float, progress: bool
+) -> Outcome:
+    """Solve, and be back by the instant ``latest`` whatever the solver does.
+
+    Raises what ``solve`` raises, and ``Abandoned``.
+    """
+    line = ProgressLine() if progress else None
+    if line is not None:
+        control.listener = line.listen
+    plans: list[Plan] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            plans.append(solve(problem, control, options))
+        except BaseException as error:  # it belongs to the main thread, whatever it is
+            errors.append(error)
+
+    worker = threading.Thread(target=work, name="solve", daemon=True)
+    worker.start()
+    over_since: float | None = None
+    try:
+        while worker.is_alive():
+            worker.join(TICK)
+            now = time.monotonic()
+            if over_since is None and control.over:
+                over_since = now
+            if now > latest or (over_since is not None and now > over_since + GRACE):
+                break
+            if line is not None:
+                line.draw(control)
+    finally:
+        if line is not None:
+            line.clear()
+    if errors:
+        raise errors[0]
+    if plans:
+        return Outcome(_marked(plans[0], signals))
+    incumbent = control.incumbent
+    if incumbent is None:
+        raise Abandoned("no plan was found in time")
+    return Outcome(_marked(replace(incumbent, solve_seconds=control.elapsed), signals), abandoned=True)
+
+
+def _marked(plan: Plan, signals: Signals) -> Plan:
+    """A plan that a signal ended says so, unless it is optimal all the same."""
+    if signals.received and plan.status != "optimal":
+        return replace(plan, status="interrupted")
+    return plan
+
+
+class ProgressLine:
+    """One line on a terminal that is drawn over and over."""
+
+    def __init__(self) -> None:
+        self.latest: Progress | None = None
+        self.width = 0
+
+    @staticmethod
+    def wanted(quiet: bool) -> bool:
+        """Whether somebody watches."""
+        return not quiet and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def listen(self, progress: Progress) -> None:
+        """Keep the latest news; the main thread draws them."""
+        self.latest = progress
+
+    def draw(self, control: Control) -> None:
+        """Draw the line over the last one."""
+        parts = [f"{control.elapsed:.0f} s"]
+        if self.latest is not None:
+            found = self.latest
+            parts.append(f"best {seconds(found.best)}")
+            parts.append(f"bound {seconds(found.bound)}")
+            parts.append(f"gap {gap(found.gap)}")
+            parts.append(plain(found.trying))
+        self._write("  ".join(parts))
+
+    def clear(self) -> None:
+        """Leave an empty line."""
+        self._write("")
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        try:
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        except OSError:
+            columns = 80
+        text = text[: max(1, columns - 1)]
+        try:
+            sys.stderr.write("\r" + text.ljust(min(self.width, columns - 1)) + ("" if text else "\r"))
+            sys.stderr.flush()
+        except OSError:
+            return
+        self.width = len(text)

@@ -1,0 +1,241 @@
+"""``planner solve`` and ``planner baseline``: from two files to a plan."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from planner.baselines import BASELINES, NotApplicable
+from planner.baselines.registry import SCHEDULES
+from planner.commands.common import ExitCode, UsageFault, emit, leave_now, not_an_input, note, quantity, ratio
+from planner.commands.common import report_style as style
+from planner.commands.running import GRACE, START, Abandoned, ProgressLine, run_solve, signals_caught
+from planner.control import Control
+from planner.files import InputError, read_cluster, read_graph
+from planner.files.errors import listed
+from planner.files.graph_file import MAX_MICROBATCHES
+from planner.files.plan_file import plan_to_json
+from planner.files.whole import ensure_writable, write_whole
+from planner.plan.plan import Plan
+from planner.problem import Problem
+from planner.problem.quantities import BYTES, SECONDS
+from planner.report import report_line, report_text
+from planner.report.facts import PlanFacts
+from planner.report.words import percent, seconds, size
+from planner.solve import NoPlan, SolveOptions, baseline_plan
+
+RESERVE = 4.0
+"""The command ends this many seconds after the time limit, whatever happens; the contract says 5."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Flags that ``solve`` and ``baseline`` share, as they were given."""
+
+    graph: Path
+    cluster: Path
+    output: str | None
+    microbatches: int | None
+    chunks: int | None
+    memory_cap: str | None
+    json: bool
+    quiet: bool
+
+    def check_output(self) -> None:
+        """Raise now where the plan could not be written later."""
+        if self.output is not None and self.output != "-":
+            not_an_input(self.output, {"graph": self.graph, "cluster": self.cluster})
+            ensure_writable(self.output)
+
+    def problem(self, **more: Any) -> Problem:
+        """Read both files and pose the problem."""
+        cap = None if self.memory_cap is None else quantity("--memory-cap", self.memory_cap, BYTES)
+        graph, cluster = read_graph(self.graph), read_cluster(self.cluster)
+        microbatches = graph.microbatches if self.microbatches is None else self.microbatches
+        if microbatches > MAX_MICROBATCHES:
+            raise UsageFault(f"--microbatches must be at most {MAX_MICROBATCHES}")
+        return Problem(graph, cluster, microbatches, memory_cap=cap, chunks=self.chunks, **more)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Flags of ``solve`` alone, as they were given."""
+
+    objective: str
+    copies: int
+    layout: str
+    time_limit: str
+    gap: str
+    seed: int
+    threads: int
+    baselines: str
+    max_bubble: str | None
+    beat: str | None
+
+
+def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
+    """``planner solve``. ``begun``: when the command started."""
+    stop = threading.Event()
+    with signals_caught(stop) as signals:
+        time_limit = quantity("--time-limit", search.time_limit, SECONDS)
+        if time_limit <= 0:
+            raise UsageFault("--time-limit must be above 0")
+        gap = ratio("--gap", search.gap)
+        max_bubble = None if search.max_bubble is None else ratio("--max-bubble", search.max_bubble)
+        baselines = _baseline_names(search.baselines, search.beat)
+        _check_layout(search.layout, search.copies, inputs.chunks)
+        inputs.check_output()
+        problem = inputs.problem(copies=search.copies, layout=search.layout)
+        flags = {
+            "objective": search.objective,
+            "microbatches": problem.microbatches,
+            "copies": search.copies,
+            "layout": search.layout,
+            "chunks": inputs.chunks,
+            "memory_cap": problem.memory_cap,
+            "time_limit": time_limit,
+            "gap": gap,
+            "seed": search.seed,
+            "threads": search.threads,
+            "baselines": list(baselines),
+        }
+        options = SolveOptions(flags, gap, search.seed, search.threads, baselines)
+        started = min(time.monotonic(), begun + START)
+        control = Control(time_limit, stop_requested=stop, started=started)
+        latest = min(begun + time_limit + RESERVE, started + time_limit + GRACE)
+        try:
+            outcome = run_solve(problem, control, options, signals, latest, ProgressLine.wanted(inputs.quiet))
+        except NoPlan as error:
+            why = ""
+            if signals.received:
+                why = " (interrupted)"
+            elif control.over:
+                why = f" (time limit of {seconds(time_limit)}; a longer --time-limit may find one)"
+            note(f"no plan, and no proof that there is none: {error}{why}")
+            if isinstance(error, Abandoned):
+                leave_now(ExitCode.NO_PLAN)
+            return ExitCode.NO_PLAN
+        code = _deliver(outcome.plan, inputs)
+        if _missed(outcome.plan, max_bubble, search.beat, inputs.quiet) and code == ExitCode.DONE:
+            code = ExitCode.THRESHOLD
+        if outcome.abandoned:
+            leave_now(code)
+        return code
+
+
+def baseline_command(name: str, inputs: Inputs) -> int:
+    """``planner baseline``."""
+    _known(name, "baseline")
+    if inputs.chunks is not None and inputs.chunks > 1 and SCHEDULES[name].chunks == 1:
+        chunked = listed(n for n in BASELINES if SCHEDULES[n].chunks > 1) or "none"
+        raise UsageFault(f"{name} puts one chunk on a device: leave out --chunks (schedules that take it: {chunked})")
+    inputs.check_output()
+    problem = inputs.problem()
+    flags = {
+        "microbatches": problem.microbatches,
+        "copies": 1,
+        "chunks": inputs.chunks,
+        "memory_cap": problem.memory_cap,
+    }
+    try:
+        plan = baseline_plan(name, problem, flags)
+    except NotApplicable as reason:
+        note(f"{name} does not apply: {reason}")
+        return ExitCode.INFEASIBLE
+    # A bidirectional schedule brings its copies along: they are allowed in its own plan.
+    plan = replace(plan, options={**plan.options, "copies": plan.copies})
+    code = _deliver(plan, inputs)
+    for device in PlanFacts(plan).over_cap:
+        over = f"{size(device.peak_memory)} of {size(device.memory)}"
+        note(f"{name} does not fit: {device.name} needs {over}", inputs.quiet)
+    return code
+
+
+def _deliver(plan: Plan, inputs: Inputs) -> ExitCode:
+    """Write the plan where it was asked for, then print it or its report."""
+    if inputs.output == "-":
+        emit(plan_to_json(plan))
+        return ExitCode.DONE
+    code = ExitCode.DONE
+    if inputs.output is not None:
+        try:
+            write_whole(inputs.output, plan_to_json(plan))
+        except InputError as error:  # it was writable when the search began; the report is not lost with the file
+            note(str(error))
+            code = ExitCode.INTERNAL
+        else:
+            note(f"plan written to {inputs.output}", inputs.quiet)
+    if inputs.json:
+        emit(plan_to_json(plan))
+    else:
+        emit(report_line(plan) if inputs.quiet else report_text(plan, *style()))
+    return code
+
+
+def _known(name: str, what: str) -> None:
+    if name not in BASELINES:
+        raise UsageFault(f"{what}: unknown schedule {name!r}; known are {listed(BASELINES, most=40)}")
+
+
+def _baseline_names(text: str, beat: str | None) -> tuple[str, ...]:
+    """The baselines to compare with, in the order in which they are reported; the one to beat is among them."""
+    if text == "all":
+        wanted = set(BASELINES)
+    elif text in ("none", ""):
+        wanted = set()
+    else:
+        wanted = {name.strip() for name in text.split(",")}
+        for name in sorted(wanted):
+            _known(name, "--baselines")
+    if beat is not None:
+        _known(beat, "--beat")
+        wanted.add(beat)
+    return tuple(name for name in BASELINES if name in wanted)
+
+
+def _check_layout(layout: str, copies: int, chunks: int | None) -> None:
+    if layout == "bidirectional" and copies < 2:
+        raise UsageFault("--layout bidirectional runs two copies of every operator: add --copies 2")
+    if chunks is None or layout in ("auto", "interleaved", "wave"):
+        return
+    takes = 2 if layout == "vshape" else 1
+    if chunks != takes:
+        raise UsageFault(
+            f"--layout {layout} has {takes} chunk{'s' if takes > 1 else ''} a device, not {chunks}: leave out "
+            "--chunks, or choose the layout interleaved or wave"
+        )
+
+
+def _missed(plan: Plan, max_bubble: float | None, beat: str | None, quiet: bool) -> bool:
+    """Whether the plan misses a threshold; says on stderr which and by how much."""
+    missed = False
+    if max_bubble is not None and plan.bubble_ratio > max_bubble:
+        note(f"threshold not met: bubble {percent(plan.bubble_ratio)} is above --max-bubble {percent(max_bubble)}")
+        missed = True
+    if beat is not None:
+        missed |= not _beats(plan, beat, quiet)
+    return missed
+
+
+def _beats(plan: Plan, beat: str, quiet: bool) -> bool:
+    """Whether the plan is faster than the baseline, or the baseline cannot run here."""
+    row = next((b for b in plan.baselines if b.name == beat), None)
+    faster = None if row is None else PlanFacts(plan).faster_than(row)
+    if row is not None and row.reason is not None:
+        note(f"--beat {beat}: met, for it does not apply here: {row.reason}", quiet)
+        return True
+    if row is None or row.makespan is None or faster is None:
+        note(f"threshold not met: --beat {beat}: its makespan is not known, the search ended before")
+        return False
+    if row.fits is False:
+        note(f"--beat {beat}: met, for it does not fit in memory here", quiet)
+        return True
+    if not faster:
+        note(
+            f"threshold not met: --beat {beat}: makespan {seconds(plan.makespan)} is not below its "
+            f"{seconds(row.makespan)}"
+        )
+    return faster
