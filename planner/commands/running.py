@@ -21,6 +21,9 @@ from planner.solve import NoPlan, SolveOptions, solve
 GRACE = 3.0
 """Seconds after the deadline or a stop in which the search may come back with its own plan."""
 
+PATIENCE = 8.0
+"""Seconds after a signal, where there is no plan at all yet: the first may be near, a second signal is free."""
+
 START = 1.5
 """Seconds of starting (imports, reading the inputs) that the time limit does not count."""
 
@@ -99,7 +102,8 @@ def run_solve(
             now = time.monotonic()
             if over_since is None and control.over:
                 over_since = now
-            if now > latest or (over_since is not None and now > over_since + GRACE):
+            grace = PATIENCE if signals.received and control.incumbent is None else GRACE
+            if now > latest or (over_since is not None and now > over_since + grace):
                 break
             if line is not None:
                 line.draw(control)

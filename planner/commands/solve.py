@@ -148,9 +148,12 @@ def baseline_command(name: str, inputs: Inputs) -> int:
     # A bidirectional schedule brings its copies along: they are allowed in its own plan.
     plan = replace(plan, options={**plan.options, "copies": plan.copies})
     code = _deliver(plan, inputs)
-    for device in PlanFacts(plan).over_cap:
-        over = f"{size(device.peak_memory)} of {size(device.memory)}"
-        note(f"{name} does not fit: {device.name} needs {over}", inputs.quiet)
+    over = PlanFacts(plan).over_cap
+    if over:
+        worst = max(over, key=lambda device: device.peak_memory - (device.memory or 0.0))
+        needs = f"{worst.name} needs {size(worst.peak_memory)}, its cap is {size(worst.memory)}"
+        count = f" (over the cap on {len(over)} devices)" if len(over) > 1 else ""
+        note(f"{name} does not fit in memory: {needs}{count}", inputs.quiet)
     return code
 
 

@@ -107,7 +107,7 @@ def _devices(plan: Plan, facts: PlanFacts) -> Table:
     columns = [("device", "left"), ("operators", "left")]
     columns += [(f"{name} {time_unit_}", "right") for name in ("busy", "bubble")]
     columns += [("bubble", "right"), (f"span bubble {time_unit_}", "right")]
-    columns += [(f"peak memory {size_unit_}", "right"), (f"at {time_unit_}", "right")]
+    columns += [(f"peak {size_unit_}", "right"), (f"at {time_unit_}", "right")]
     columns += [(f"cap {size_unit_}", "right"), ("of cap", "right")] if capped else []
     made = table(columns)
     all_operators = list(dict.fromkeys(placed.operator for placed in plan.placement))

@@ -114,11 +114,11 @@ def _parts(name: str) -> tuple[str, int, str]:
 
 
 def ranges(values: Sequence[int]) -> str:
-    """``0-3,7``."""
+    """``0-3, 7``."""
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][1] + 1:
             runs[-1][1] = value
         else:
             runs.append([value, value])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

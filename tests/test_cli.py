@@ -1,0 +1,427 @@
+"""The command line: exit codes, streams, files; with a search that is replaced where only the shell is meant."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner import __version__
+from planner.cli import main
+from planner.commands import running
+from planner.control import Control
+from planner.files.plan_file import plan_to_json, read_plan
+from planner.plan.plan import BaselineFigures, Plan
+from planner.problem import Impossible, Problem
+from planner.solve import NoPlan, SolveOptions, baseline_plan
+
+GRAPH = """
+schema: planner/graph@1
+name: two
+microbatches: 4
+operators:
+  - {name: a, time: {forward: 1}, parameters: 1 GiB, activation: 1 GiB, output: 1 MB}
+  - {name: b, time: {forward: 1}, parameters: 1 GiB, activation: 1 GiB, inputs: [a]}
+"""
+CLUSTER = """
+schema: planner/cluster@1
+name: pair
+device_types: {small: {memory: 8 GiB}}
+devices: [{name: gpu, type: small, count: 2}]
+"""
+
+Solve = Callable[[Problem, Control, SolveOptions], Plan]
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """GRAPH and CLUSTER in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    Path("graph.yaml").write_text(GRAPH, encoding="utf-8")
+    Path("cluster.yaml").write_text(CLUSTER, encoding="utf-8")
+    return ["graph.yaml", "cluster.yaml"]
+
+
+def found(problem: Problem, control: Control, options: SolveOptions) -> Plan:
+    """A search that gives the plan of 1F1B, and one baseline of each kind."""
+    plan = baseline_plan("1f1b", problem, options.flags)
+    rows = (
+        BaselineFigures("gpipe", plan.makespan, 0.5, 0.5, 2.0**34, 1, False),
+        BaselineFigures("1f1b", plan.makespan, 0.5, 0.5, 1.0, 1, True),
+        BaselineFigures("zb1p", plan.makespan * 2, 0.5, 0.5, 1.0, 1, True),
+        BaselineFigures("dualpipe", reason="DualPipe needs more"),
+    )
+    return replace(plan, origin="solve", baselines=tuple(r for r in rows if r.name in options.baselines))
+
+
+@pytest.fixture
+def search(monkeypatch: pytest.MonkeyPatch) -> Callable[[Solve], None]:
+    """Puts a search in the place of the real one."""
+    return lambda function: monkeypatch.setattr(running, "solve", function)
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"planner {__version__}\n"
+    assert main(["solve", "--help"]) == 0
+    out = capsys.readouterr().out
+    for flag in (
+        *("--objective", "--microbatches", "--copies", "--layout", "--chunks", "--memory-cap", "--time-limit", "--gap"),
+        *("--seed", "--threads", "--baselines", "--max-bubble", "--beat", "--format", "--quiet", "-o"),
+    ):
+        assert flag in out
+
+
+@pytest.mark.parametrize("name", ["graph", "cluster", "plan"])
+def test_schema(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", name]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["$schema"].startswith("https://json-schema.org/")
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--microbatches", "0"],
+        ["--copies", "0"],
+        ["--copies", "two"],
+        ["--layout", "circle"],
+        ["--layout", "bidirectional"],
+        ["--layout", "linear", "--chunks", "2"],
+        ["--layout", "vshape", "--chunks", "3"],
+        ["--chunks", "0"],
+        ["--memory-cap", "80 GB/s"],
+        ["--memory-cap", "-1"],
+        ["--time-limit", "0"],
+        ["--time-limit", "soon"],
+        ["--gap", "-0.1"],
+        ["--gap", "5"],
+        ["--gap", "nan"],
+        ["--seed", "-1"],
+        ["--threads", "0"],
+        ["--baselines", "1f1b,2f2b"],
+        ["--beat", "2f2b"],
+        ["--max-bubble", "many"],
+        ["--objective", "memory"],
+        ["--format", "yaml"],
+        ["--frobnicate"],
+        ["-o", "missing/plan.json"],
+        ["-o", "."],
+        ["-o", "graph.yaml"],
+    ],
+)
+def test_bad_flags_of_solve(
+    flags: list[str], files: list[str], search: Callable[[Solve], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line on stderr, exit 2, before any search."""
+
+    def never(*_: Any) -> Plan:
+        raise AssertionError("the search must not start")
+
+    search(never)
+    assert main(["solve", *files, *flags]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("planner: ") and captured.err.count("\n") == 1
+    assert Path("graph.yaml").read_text(encoding="utf-8") == GRAPH
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["solve"], ["frob"], ["schema", "x"], ["compare", "a"], ["show", "nope.json"]]
+)
+def test_bad_usage(arguments: list[str], files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+
+
+def test_bad_input_names_file_and_line(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("graph.yaml").write_text(GRAPH.replace("inputs: [a]", "inputs: [z]"), encoding="utf-8")
+    assert main(["solve", *files]) == 2
+    assert "graph.yaml:7" in capsys.readouterr().err
+    Path("graph.yaml").write_text(GRAPH.replace("inputs: [a]", "devices: [tpu]"), encoding="utf-8")
+    assert main(["solve", *files]) == 2
+    assert "tpu" in capsys.readouterr().err
+
+
+def test_solve_streams_and_file(
+    files: list[str], search: Callable[[Solve], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report on stdout, the note on stderr, the plan in its file with every flag."""
+    search(found)
+    flags = ["--microbatches", "6", "--memory-cap", "6 GiB", "--time-limit", "1 min", "--gap", "1%", "--seed", "7"]
+    assert main(["solve", *files, *flags, "--baselines", "zb1p,gpipe", "-o", "plan.json"]) == 0
+    captured = capsys.readouterr()
+    assert "makespan" in captured.out and "zb1p" in captured.out
+    assert captured.err == "planner: plan written to plan.json\n"
+    plan = read_plan("plan.json")
+    assert dict(plan.options) == {
+        "objective": "makespan",
+        "microbatches": 6,
+        "copies": 1,
+        "layout": "auto",
+        "chunks": None,
+        "memory_cap": 6 * 2**30,
+        "time_limit": 60.0,
+        "gap": 0.01,
+        "seed": 7,
+        "threads": 2,
+        "baselines": ["gpipe", "zb1p"],
+    }
+
+
+def test_json_is_the_plan_and_nothing_else(
+    files: list[str], search: Callable[[Solve], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    search(found)
+    assert main(["solve", *files, "--format", "json", "-o", "plan.json"]) == 0
+    out = capsys.readouterr().out
+    assert out == Path("plan.json").read_text(encoding="utf-8")
+    assert main(["solve", *files, "-o", "-"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["schema"] == "planner/plan@1" and captured.err == ""
+    assert not Path("-").exists()
+
+
+def test_quiet(files: list[str], search: Callable[[Solve], None], capsys: pytest.CaptureFixture[str]) -> None:
+    """One line on stdout, nothing on stderr."""
+    search(found)
+    assert main(["solve", *files, "--quiet", "-o", "plan.json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1 and captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--max-bubble", "0.9"], 0, ""),
+        (["--max-bubble", "90%"], 0, ""),
+        (["--max-bubble", "0"], 5, "--max-bubble"),
+        (["--beat", "zb1p"], 0, ""),
+        (["--beat", "1f1b"], 5, "not below"),  # as fast is not faster
+        (["--beat", "gpipe"], 0, "does not fit"),
+        (["--beat", "dualpipe"], 0, "does not apply"),
+        (["--beat", "zb1p", "--baselines", "none"], 0, ""),
+        (["--beat", "dualpipe-unfused"], 5, "not known"),
+    ],
+)
+def test_thresholds(
+    flags: list[str],
+    code: int,
+    words: str,
+    files: list[str],
+    search: Callable[[Solve], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Missing one exits with 5 and says why; the plan is written all the same."""
+    search(found)
+    assert main(["solve", *files, *flags, "-o", "plan.json"]) == code
+    assert words in capsys.readouterr().err
+    assert read_plan("plan.json").origin == "solve"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(Impossible("gpu0 is 1 GiB short"), 3), (NoPlan("nothing yet"), 4), (ZeroDivisionError("x"), 1)]
+)
+def test_errors_of_the_search(
+    error: Exception,
+    code: int,
+    files: list[str],
+    search: Callable[[Solve], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(*_: Any) -> Plan:
+        raise error
+
+    search(fails)
+    assert main(["solve", *files, "-o", "plan.json"]) == code
+    captured = capsys.readouterr()
+    assert captured.out == "" and str(error) in captured.err and captured.err.count("\n") == 1
+    assert not Path("plan.json").exists()
+
+
+def test_operator_that_no_device_may_run(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("graph.yaml").write_text(
+        GRAPH.replace("{name: b, time: {forward: 1},", "{name: b, time: {forward: {gpu9: 1}},"), encoding="utf-8"
+    )
+    code = main(["solve", *files])
+    assert code in (2, 3)  # an unknown name is an input error, a known one that fits nowhere is infeasible
+    Path("graph.yaml").write_text(
+        GRAPH.replace("{name: b, time: {forward: 1},", "{name: b, work: {forward: {flops: 1}},"), encoding="utf-8"
+    )
+    capsys.readouterr()
+    assert main(["solve", *files]) == 3
+    assert "peak_flops" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_with_the_best_plan(
+    number: int, files: list[str], search: Callable[[Solve], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The search sees the stop, and its plan is written and marked."""
+
+    def patient(problem: Problem, control: Control, options: SolveOptions) -> Plan:
+        assert control.stop_requested.wait(20)
+        return found(problem, control, options)
+
+    search(patient)
+    before = signal.getsignal(number)
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
+    timer.start()
+    assert main(["solve", *files, "-o", "plan.json"]) == 0
+    assert read_plan("plan.json").status == "interrupted"
+    assert signal.getsignal(number) is before
+
+
+def test_search_that_does_not_come_back(
+    files: list[str],
+    search: Callable[[Solve], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The plan found until then is written, and the process ends without the search."""
+    import planner.commands.solve as command
+
+    class Left(Exception):
+        pass
+
+    def leave(code: int) -> None:
+        raise Left(int(code))
+
+    def stuck(problem: Problem, control: Control, options: SolveOptions) -> Plan:
+        control.incumbent = found(problem, control, options)
+        time.sleep(30)
+        raise AssertionError
+
+    search(stuck)
+    monkeypatch.setattr(command, "leave_now", leave)
+    monkeypatch.setattr(running, "GRACE", 0.2)
+    monkeypatch.setenv("PLANNER_DEBUG", "1")
+    begun = time.monotonic()
+    with pytest.raises(Left, match="0"):
+        main(["solve", *files, "--time-limit", "0.5", "-o", "plan.json"])
+    assert time.monotonic() - begun < 5
+    assert read_plan("plan.json").status == "feasible"
+
+
+def test_baseline_verify_show_compare(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What baseline writes verifies, shows and compares."""
+    for name in ("1f1b", "gpipe"):
+        assert main(["baseline", name, *files, "-o", f"{name}.json", "--quiet"]) == 0
+    capsys.readouterr()
+    inputs = ["--graph", "graph.yaml", "--cluster", "cluster.yaml"]
+    assert main(["verify", "1f1b.json", *inputs]) == 0
+    assert capsys.readouterr().out.startswith("OK: 1f1b.json")
+    assert main(["verify", "1f1b.json", *inputs, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["violations"] == []
+    assert main(["show", "1f1b.json", "--svg", "plan.svg"]) == 0
+    assert "baseline 1f1b of two on pair" in capsys.readouterr().out
+    assert Path("plan.svg").read_text(encoding="utf-8").startswith("<svg ")
+    assert main(["show", "1f1b.json", "--format", "json"]) == 0
+    assert capsys.readouterr().out == Path("1f1b.json").read_text(encoding="utf-8")
+    assert main(["compare", "1f1b.json", "gpipe.json"]) == 0
+    assert "makespan" in capsys.readouterr().out
+    assert main(["compare", "1f1b.json", "gpipe.json", "--format", "json"]) == 0
+    assert [p["origin"] for p in json.loads(capsys.readouterr().out)["plans"]] == ["baseline:1f1b", "baseline:gpipe"]
+
+
+def test_baseline_that_brings_copies_verifies(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """DualPipe's two copies are among its options, so that no flag is needed."""
+    assert main(["baseline", "dualpipe", *files, "-o", "plan.json", "--microbatches", "8"]) == 0
+    assert read_plan("plan.json").options["copies"] == 2
+    assert main(["verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml"]) == 0
+    assert main(["verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml", "--copies", "1"]) == 6
+
+
+def test_baseline_that_does_not_fit_or_apply(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["baseline", "gpipe", *files, "--memory-cap", "3 GiB", "-o", "plan.json"]) == 0
+    assert "does not fit in memory" in capsys.readouterr().err
+    assert main(["verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml"]) == 6
+    assert "rule 5" in capsys.readouterr().out
+    assert main(["baseline", "dualpipe", *files, "--microbatches", "3"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == "" and "does not apply" in captured.err
+    assert main(["baseline", "1f1b", *files, "--chunks", "2"]) == 2
+    assert main(["baseline", "2f2b", *files]) == 2
+    assert "1f1b" in capsys.readouterr().err
+
+
+def test_verify_lists_violations(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["baseline", "1f1b", *files, "-o", "plan.json", "--quiet"]) == 0
+    capsys.readouterr()
+    plan = read_plan("plan.json")
+    broken = replace(plan, makespan=plan.makespan / 2, tasks=plan.tasks[1:])
+    Path("plan.json").write_text(plan_to_json(broken), encoding="utf-8")
+    inputs = ["--graph", "graph.yaml", "--cluster", "cluster.yaml"]
+    assert main(["verify", "plan.json", *inputs]) == 6
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 2 and all(line.startswith("rule ") for line in lines[:-1])
+    assert main(["verify", "plan.json", *inputs, "--format", "json"]) == 6
+    assert len(json.loads(capsys.readouterr().out)["violations"]) == len(lines) - 1
+
+
+@pytest.mark.parametrize("options", [{"copies": "two"}, {"copies": 0}, {"memory_cap": "much"}, {"microbatches": 1.5}])
+def test_verify_refuses_malformed_options(
+    options: Mapping[str, Any], files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["baseline", "1f1b", *files, "-o", "plan.json", "--quiet"]) == 0
+    Path("plan.json").write_text(plan_to_json(replace(read_plan("plan.json"), options=options)), encoding="utf-8")
+    assert main(["verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml"]) == 2
+    assert f"options.{next(iter(options))}" in capsys.readouterr().err
+
+
+def test_compare_refuses_different_problems(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["baseline", "1f1b", *files, "-o", "a.json", "--quiet"]) == 0
+    assert main(["baseline", "1f1b", *files, "-o", "b.json", "--quiet", "--microbatches", "8"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "a.json", "b.json"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and "4 microbatches against 8" in captured.err
+    assert main(["compare", "a.json", "b.json", "--force"]) == 0
+    assert "Different problems" in capsys.readouterr().out
+
+
+def planner(*arguments: str, **more: Any) -> subprocess.Popen[str]:
+    """The command as a process of its own."""
+    command = [sys.executable, "-m", "planner.cli", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+
+
+def test_help_does_not_wait_for_solvers() -> None:
+    code = (
+        "import sys, planner.cli as c; c.main(['--help']); "
+        "assert not {'numpy', 'numba', 'highspy', 'pulp'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_reader_that_goes_away(files: list[str]) -> None:
+    """``planner schema | head -1`` is no error."""
+    process = planner("schema", "plan")
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.wait(30) == 0
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_real_solve(files: list[str]) -> None:
+    """From files to a verified plan in a process of its own, without colours or progress."""
+    environment = {**os.environ, "NO_COLOR": "1"}
+    process = planner("solve", *files, "--time-limit", "10", "-o", "plan.json", env=environment)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "\x1b" not in out + err and "\r" not in err
+    verify = planner("verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml")
+    assert verify.communicate(timeout=60)[0].startswith("OK")
+    assert verify.returncode == 0
