@@ -146,11 +146,16 @@ class Model:
         )
 
 
-def _solver(threads: int) -> Any:
-    """A silent solver; a change of the number of threads needs the process's scheduler to be made anew."""
+def use_threads(threads: int) -> None:
+    """HiGHS's threads are global to the process: where their number changes, its scheduler is made anew."""
     if _threads_in_use and _threads_in_use[-1] != threads:
         highspy.Highs.resetGlobalScheduler(True)
     _threads_in_use[:] = [threads]
+
+
+def _solver(threads: int) -> Any:
+    """A silent solver."""
+    use_threads(threads)
     solver = highspy.Highs()  # type: ignore[no-untyped-call]
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("threads", threads)

@@ -6,13 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from planner.baselines import BASELINES, SCHEDULES, NotApplicable, baseline_timetable
+from planner.bounds import placement_bound, problem_bound
 from planner.control import Control
-from planner.plan.plan import Plan
+from planner.plan.build import build_plan
+from planner.plan.figures import figures
+from planner.plan.plan import BaselineFigures, Plan
+from planner.plan.timetable import Timetable
+from planner.plan.verify import verify_plan
 from planner.problem import Problem
+from planner.search import Candidate, Incumbent, Portfolio
 
 
 class NoPlan(Exception):
     """A limit was reached before any plan was found; nothing is proven."""
+
+
+class InvalidPlan(Exception):
+    """A plan failed verification: a fault of the program, never of its user."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +42,103 @@ def solve(problem: Problem, control: Control, options: SolveOptions) -> Plan:
 
     Raises ``Impossible`` (proven: no plan exists) or ``NoPlan``.
     """
-    raise NoPlan("not written yet")
+    published: dict[str, list[tuple[str, Timetable]]] = {}
+    rows: dict[str, BaselineFigures] = {}
+    for name in BASELINES:
+        control.report(f"baseline {name}")
+        if control.remaining < control.time_limit / 2:
+            rows[name] = BaselineFigures(name, reason="not replayed: half of the time limit was over")
+            continue
+        try:
+            timetable = baseline_timetable(name, problem)
+        except NotApplicable as reason:
+            rows[name] = BaselineFigures(name, reason=str(reason))
+            continue
+        rows[name] = baseline_figures(name, problem, timetable)
+        published.setdefault(SCHEDULES[name].family, []).append((name, timetable))
+    compared = tuple(rows[name] for name in options.baselines)
+
+    def publish(best: Candidate) -> None:
+        control.incumbent = plan_of(best)
+
+    def plan_of(best: Candidate) -> Plan:
+        proven = best.makespan - incumbent.bound <= options.gap * best.makespan
+        interrupted = control.stop_requested.is_set() and not proven
+        plan = build_plan(
+            problem,
+            best.timetable,
+            origin="solve",
+            status="optimal" if proven else "interrupted" if interrupted else "feasible",
+            lower_bound=incumbent.bound,
+            placement_lower_bound=incumbent.bound_of(best.timetable.placement),
+            options=options.flags,
+            solve_seconds=round(control.elapsed, 3),
+            baselines=compared,
+            notes=(f"found by {best.how}", *search.notes),
+        )
+        return verified(plan, problem)
+
+    incumbent = Incumbent(problem, control, options.gap, publish)
+    search = Portfolio(incumbent, published, options.seed, options.threads)
+    best = search.run()
+    if best is None:
+        raise NoPlan("no plan was found within the limits, and none is proven not to exist")
+    return plan_of(best)
 
 
 def baseline_plan(name: str, problem: Problem, flags: Mapping[str, Any]) -> Plan:
-    """The plan of a published schedule; raises ``planner.baselines.NotApplicable`` with the reason."""
-    raise NoPlan("not written yet")
+    """The plan of a published schedule; raises ``planner.baselines.NotApplicable`` with the reason.
+
+    It ignores the memory cap: whether it fits stands in its figures. Its bounds are those of the problem, as
+    far as they need no search, where it respects the copies and the cap; else they say nothing about it.
+    """
+    control = Control()
+    timetable = baseline_timetable(name, problem)
+    fits = figures(problem, timetable).fits
+    comparable = fits and timetable.placement.copies <= problem.copies
+    plan = build_plan(
+        problem,
+        timetable,
+        origin=f"baseline:{name}",
+        status="feasible",
+        lower_bound=problem_bound(problem, control) if comparable else None,
+        placement_lower_bound=placement_bound(problem, timetable.placement) if comparable else None,
+        options=flags,
+        solve_seconds=round(control.elapsed, 3),
+        notes=(
+            "contiguous stages, balanced by time; the published order, replayed with the same costs, transfers "
+            "and memory",
+            *(() if fits else ("needs more memory than the devices offer",)),
+        ),
+    )
+    return verified(plan, problem, cap=fits)
+
+
+def baseline_figures(name: str, problem: Problem, timetable: Timetable) -> BaselineFigures:
+    """The row of a baseline in a plan."""
+    found = figures(problem, timetable)
+    return BaselineFigures(
+        name=name,
+        makespan=found.makespan,
+        bubble_ratio=found.bubble_ratio,
+        span_bubble_ratio=found.span_bubble_ratio,
+        peak_memory=found.peak_memory,
+        copies=timetable.placement.copies,
+        fits=found.fits,
+    )
+
+
+def verified(plan: Plan, problem: Problem, cap: bool = True) -> Plan:
+    """The plan itself, checked against every rule (``cap``: memory too); raises ``InvalidPlan``."""
+    violations = verify_plan(
+        plan,
+        problem.graph,
+        problem.cluster,
+        copies=max(problem.copies, 1 if cap else plan.copies, plan.copies if plan.origin != "solve" else 1),
+        memory_cap=problem.memory_cap,
+        microbatches=problem.microbatches,
+    )
+    violations = [v for v in violations if cap or v.rule != 5]
+    if violations:
+        raise InvalidPlan(f"{len(violations)} violations, the first: {violations[0]}")
+    return plan

@@ -50,14 +50,19 @@ class Schedule:
     fused: bool = False
     forwards: bool = False
     even_ranks: bool = False
+    family: str = "linear"  # the layout, as the flag names it
 
 
 SCHEDULES: dict[str, Schedule] = {
     "gpipe": Schedule("GPipe", unchunked(gpipe.rows), forwards=True),
     "1f1b": Schedule("1F1B", unchunked(one_f_one_b.rows), forwards=True),
     "zb1p": Schedule("ZB1P", unchunked(zb1p.rows)),
-    "dualpipe": Schedule("DualPipe", unchunked(dualpipe.rows), both_ways, fused=True, even_ranks=True),
-    "dualpipe-unfused": Schedule("DualPipe", unchunked(dualpipe.rows), both_ways, even_ranks=True),
+    "dualpipe": Schedule(
+        "DualPipe", unchunked(dualpipe.rows), both_ways, fused=True, even_ranks=True, family="bidirectional"
+    ),
+    "dualpipe-unfused": Schedule(
+        "DualPipe", unchunked(dualpipe.rows), both_ways, even_ranks=True, family="bidirectional"
+    ),
 }
 
 BASELINES: tuple[str, ...] = tuple(SCHEDULES)

@@ -161,7 +161,7 @@ class ProgressLine:
 
     def _write(self, text: str) -> None:
         try:
-            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some terminals say 0
         except OSError:
             columns = 80
         text = text[: max(1, columns - 1)]

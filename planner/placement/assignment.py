@@ -9,20 +9,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import highspy
 import numpy as np
 import pulp
 
+from planner.highs import use_threads
 from planner.problem import Problem
 
-SOLVER_GAP = 1e-6
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """Operator -> device, and a proven lower bound of the model's objective."""
-
-    device_of: tuple[int, ...]
-    bound: float
+SOLVER_GAP = 1e-4
 
 
 @dataclass(frozen=True)
@@ -127,16 +121,23 @@ class AssignmentModel:
         ways = pulp.lpSum(self._slowest(i, d) * both / self.scale * s for (i, d), s in self.sent.items())
         self.model += self.weights.load * self.problem.microbatches * self.busiest + self.weights.path * ways
 
-    def solve(self, seconds: float, threads: int) -> Assignment | None:
-        """The best assignment found in the time; None where there is none or none was found."""
-        solver = pulp.HiGHS(msg=False, timeLimit=max(0.1, seconds), threads=threads, gapRel=SOLVER_GAP)
-        self.model.solve(solver)
-        if self.model.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
+    def solve(self, seconds: float, threads: int, nodes: int) -> tuple[int, ...] | None:
+        """Device of each operator in the best assignment found; None where there is none or none was found."""
+        use_threads(threads)
+        solver = pulp.HiGHS(
+            msg=False, timeLimit=max(0.1, seconds), threads=threads, gapRel=SOLVER_GAP, mip_max_nodes=nodes
+        )
+        # PuLP's own solve() knows no node limit (a KeyError), and reads a time limit as "optimal": ask HiGHS
+        solver.createAndConfigureSolver(self.model)
+        solver.buildSolverModel(self.model)
+        solver.callSolver(self.model)
+        highs = self.model.solverModel
+        if highs.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
             return None
-        bound = self.model.solverModel.getInfo().mip_dual_bound
+        values = highs.getSolution().col_value
         device_of = [0] * self.problem.n_operators
         for (g, d), y in self.y.items():
-            if (y.value() or 0) > 0.5:
+            if values[y.index] > 0.5:
                 for i in self.groups[g]:
                     device_of[i] = d
-        return Assignment(tuple(device_of), float(bound) * self.scale)
+        return tuple(device_of)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +13,8 @@ from planner.problem.partition import atoms, partition
 LAYOUTS: tuple[str, ...] = ("linear", "interleaved", "vshape", "wave", "bidirectional")
 """The families by name; ``auto`` tries them all and free placements besides."""
 
-CHUNKS_AT_MOST = 16
-"""``auto`` looks no further: more chunks a device mean more transfers for little less latency."""
+CHUNK_COUNTS = (2, 3, 4, 6, 8)
+"""What ``auto`` tries: more chunks a device mean more transfers for little less latency."""
 
 
 def stage_hosts(layout: str, devices: Sequence[int], chunks: int) -> list[tuple[int, ...]]:
@@ -26,14 +26,14 @@ def stage_hosts(layout: str, devices: Sequence[int], chunks: int) -> list[tuple[
     forth, back = list(devices), list(reversed(devices))
     if layout == "bidirectional":
         return list(zip(forth, back, strict=True))
-    lap = {
+    directions: dict[str, Callable[[int], list[int]]] = {
         "linear": lambda _: forth,
         "interleaved": lambda _: forth,
         "vshape": lambda c: back if c % 2 else forth,
         "wave": lambda c: back if c % 2 else forth,
-    }[layout]
+    }
     laps = {"linear": 1, "vshape": 2}.get(layout, chunks)
-    return [(d,) for c in range(laps) for d in lap(c)]
+    return [(d,) for c in range(laps) for d in directions[layout](c)]
 
 
 def family_placement(
@@ -60,66 +60,73 @@ def family_placement(
     return Placement(tuple(map(tuple, device_of)), name)
 
 
-def _rooms(problem: Problem, layout: str, devices: Sequence[int], chunks: int) -> list[list[int] | None]:
-    """What the stages must have room for: nothing in particular, what 1F1B holds, one microbatch."""
-    if not np.isfinite(problem.cap).any():
-        return [None]
-    hosts = stage_hosts(layout, devices, chunks)
-    n, m = len(hosts), problem.microbatches
-    one_f_one_b = [min(m, len(devices) - s) if layout == "linear" else min(m, len(devices)) for s in range(n)]
-    return [None, [max(1, k) for k in one_f_one_b], [1] * n]
-
-
-def family_placements(problem: Problem) -> list[Placement]:
+def family_placements(problem: Problem) -> Iterator[Placement]:
     """The placements of the families that the flags allow, each once.
 
+    Balanced by time first; where memory is short, also cut so that what 1F1B holds fits, or at least one microbatch.
     Raises ``Impossible`` where a layout was asked for that the graph cannot be cut into.
     """
-    asked = problem.layout
-    layouts = LAYOUTS if asked == "auto" else (asked,)
-    found: dict[tuple[tuple[int, ...], ...], Placement] = {}
     pieces = len(atoms(problem))
-    for layout in layouts:
+    seen: set[tuple[tuple[int, ...], ...]] = set()
+    for layout in LAYOUTS if problem.layout == "auto" else (problem.layout,):
         if layout == "bidirectional" and problem.copies < 2:
             continue
-        for devices in _device_sets(problem, pieces, asked):
+        for devices in _device_sets(problem, pieces):
             for chunks in _chunk_counts(problem, layout, len(devices), pieces):
                 for in_flight in _rooms(problem, layout, devices, chunks):
                     placement = family_placement(problem, layout, devices, chunks, in_flight)
-                    if placement is not None:
-                        found.setdefault(placement.device_of, placement)
-    if not found and asked != "auto":
-        stages = len(stage_hosts(asked, range(problem.n_devices), problem.chunks or 2))
+                    if placement is None or placement.device_of in seen:
+                        continue
+                    seen.add(placement.device_of)
+                    yield placement
+    if not seen and problem.layout != "auto":
+        stages = len(stage_hosts(problem.layout, range(problem.n_devices), problem.chunks or 2))
         raise Impossible(
-            f"no placement of layout {asked}: the graph falls into {pieces} contiguous pieces (operators, or the "
-            f"span of a colocate label), and {stages} stages on {problem.n_devices} devices are asked for, or "
+            f"no placement of layout {problem.layout}: the graph falls into {pieces} contiguous pieces (operators, or "
+            f"the span of a colocate label), and {stages} stages on {problem.n_devices} devices are asked for, or "
             "devices and pass times allow no such cut"
         )
-    return list(found.values())
 
 
-def is_only_placement(problem: Problem, placement: Placement) -> bool:
-    """Whether the flags allow no other placement than this one, exchanges of like devices aside.
+def _rooms(problem: Problem, layout: str, devices: Sequence[int], chunks: int) -> Iterator[list[int] | None]:
+    """What the stages must have room for: nothing in particular; where memory is capped, more kinds are worth it."""
+    yield None
+    if not np.isfinite(problem.cap).any():
+        return
+    stages, most = len(stage_hosts(layout, devices, chunks)), problem.microbatches
+    if layout == "linear":
+        yield [min(most, stages - s) for s in range(stages)]  # what 1F1B holds
+    elif layout == "bidirectional":
+        yield [max(1, min(most, len(devices)) // 2)] * stages
+    if layout in (problem.layout, "linear"):
+        yield [1] * stages
+
+
+def only_placement(problem: Problem) -> Placement | None:
+    """The placement that the flags leave, exchanges of like devices aside; None where they leave a choice.
 
     So it is for a layout that was asked for by name where every stage holds exactly one piece: then there is
     nothing to cut otherwise, and all devices are alike.
     """
-    if problem.layout not in ("linear", "bidirectional", "vshape") and not (
-        problem.chunks and problem.layout != "auto"
-    ):
-        return False
-    chunks = problem.chunks or 2
-    stages = stage_hosts(problem.layout, range(problem.n_devices), chunks)
-    return len(stages) == len(atoms(problem)) and len(problem.device_classes) == 1 and bool(placement.copies)
+    if problem.layout == "auto" or len(problem.device_classes) != 1:
+        return None
+    if problem.layout in ("interleaved", "wave") and problem.chunks is None:
+        return None
+    devices, chunks = range(problem.n_devices), problem.chunks or 1
+    if len(stage_hosts(problem.layout, devices, chunks)) != len(atoms(problem)):
+        return None
+    return family_placement(problem, problem.layout, devices, chunks)
 
 
-def _device_sets(problem: Problem, pieces: int, asked: str) -> list[range]:
-    """All devices; for ``auto`` also the first few, where a slow network makes fewer better."""
-    if asked != "auto":
+def _device_sets(problem: Problem, pieces: int) -> list[range]:
+    """All devices; for ``auto`` also the nodes of about half of them, where a slow network makes fewer better."""
+    if problem.layout != "auto":
         return [range(problem.n_devices)]
     sizes = {min(problem.n_devices, pieces)}
     nodes = [d.node for d in problem.cluster.devices]
-    sizes |= {k for k, (a, b) in enumerate(pairwise(nodes), start=1) if a != b and k <= pieces}
+    ends = [k for k, (a, b) in enumerate(pairwise(nodes), start=1) if a != b and k <= pieces]
+    if ends:  # whole nodes, about half of the devices
+        sizes.add(min(ends, key=lambda k: (abs(k - problem.n_devices / 2), k)))
     return [range(n) for n in sorted(sizes, reverse=True)]
 
 
@@ -130,6 +137,5 @@ def _chunk_counts(problem: Problem, layout: str, n_devices: int, pieces: int) ->
         return [2] if problem.chunks in (None, 2) and 2 * n_devices <= pieces else []
     if problem.chunks is not None:
         return [problem.chunks] if problem.chunks * n_devices <= pieces else []
-    most = min(CHUNKS_AT_MOST, pieces // n_devices)
-    counts = [c for c in (2, 3, 4, 6, 8, 12, 16) if c <= most]
+    counts = [c for c in CHUNK_COUNTS if c <= pieces // n_devices]
     return counts if layout == "interleaved" else [c for c in counts if c > 2]

@@ -24,11 +24,11 @@ INSTANT = 1e-6
 
 @dataclass(frozen=True)
 class _Row:
-    """What stands in front of a row, its letters and, under each, the microbatch."""
+    """What stands in front of a row, its letters and, under each, the number of its microbatch."""
 
     label: str
     letters: str
-    microbatches: str | None
+    numbers: str | None
 
 
 def chart(plan: Plan, facts: PlanFacts, width: int) -> list[Text]:
@@ -47,8 +47,8 @@ def chart(plan: Plan, facts: PlanFacts, width: int) -> list[Text]:
     lines = []
     for row in rows:
         lines.append(_line(row.label.ljust(label), row.letters))
-        if row.microbatches is not None:
-            lines.append(Text(" " * (label + 2) + row.microbatches, style="dim"))
+        if row.numbers is not None:
+            lines.append(Text(" " * (label + 2) + row.numbers, style="dim"))
     lines.append(Text(" " * (label + 2) + _axis(plan.makespan, len(rows[0].letters)), style="dim"))
     lines.extend(Text(line, style="dim") for line in _legend(plan, facts, step, plan.makespan / columns))
     if len(shown) < len(devices):
@@ -95,12 +95,16 @@ def _exact(plan: Plan, facts: PlanFacts, shown: list[str], step: float) -> list[
     rows = []
     for name, stream, label in _streams(facts, shown):
         letters, digits = [IDLE] * columns, [" "] * columns
+        numbers = {operator: k for k, operator in enumerate(facts.operators_of.get(name, ()))}
         for task in plan.tasks:
             if task.device == name and task.stream == stream:
                 for column in range(round(task.start / step), min(columns, round(task.end / step))):
                     letters[column] = _letter(task)
-                    digits[column] = _digit(task.microbatch, plan.microbatches)
-        rows.append(_Row(label, "".join(letters), "".join(digits) if plan.microbatches > 1 else None))
+                    if plan.microbatches > 1:
+                        digits[column] = _digit(task.microbatch, plan.microbatches)
+                    else:  # a job shop: what matters is which operator runs
+                        digits[column] = _digit(numbers.get(task.operator, 0), len(numbers))
+        rows.append(_Row(label, "".join(letters), "".join(digits)))
     return rows
 
 
@@ -145,10 +149,10 @@ def _streams(facts: PlanFacts, shown: list[str]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _digit(microbatch: int, microbatches: int) -> str:
-    if microbatches <= 36:
-        return "0123456789abcdefghijklmnopqrstuvwxyz"[microbatch % 36]
-    return str(microbatch % 10)
+def _digit(number: int, count: int) -> str:
+    if count <= 36:
+        return "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36]
+    return str(number % 10)
 
 
 def _axis(makespan: float, columns: int) -> str:
@@ -171,10 +175,13 @@ def _legend(plan: Plan, facts: PlanFacts, step: float | None, sample: float) -> 
         ]
     else:
         lines = [f"{legend}; a column is {seconds(step)}"]
-        if plan.microbatches > 1:
-            kind = "number in base 36" if 10 < plan.microbatches <= 36 else "number"
-            kind = "number's last digit" if plan.microbatches > 36 else kind
-            lines[0] += f"; below each letter the microbatch's {kind}"
+        count = plan.microbatches
+        below = "the microbatch's number"
+        if plan.microbatches == 1:
+            count = max(len(operators) for operators in facts.operators_of.values())
+            below = "the operator's place in its device's row of the table, from 0"
+        how = ", last digit" if count > 36 else ", in base 36" if count > 10 else ""
+        lines[0] += f"; below each letter {below}{how}"
     if facts.uses_comm:
         lines.append("Rows marked comm are the communication streams; their tasks are no work of the device.")
     return lines

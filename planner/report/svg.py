@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 from xml.sax.saxutils import escape
 
@@ -36,6 +36,7 @@ class _Box:
     pass_: str
     microbatch: int
     copy: int
+    label: str
 
 
 def gantt_svg(plans: Plan | Sequence[Plan], titles: Sequence[str] | None = None, width: int = 1200) -> str:
@@ -143,8 +144,8 @@ class _Panel:
         return f"M{self.left + start * self.scale:.2f} {y:.1f}h{shown:.2f}v{height:.0f}h{-shown:.2f}z"
 
     def _label(self, box: _Box, y: float) -> Iterator[str]:
-        text = str(box.microbatch)
-        if (box.end - box.start) * self.scale >= 6.2 * len(text) + 2:
+        text = _text(box.label)
+        if (box.end - box.start) * self.scale >= 6.2 * len(box.label) + 2:
             x = self.left + (box.start + box.end) / 2 * self.scale
             fill = "#ffffff" if box.copy == 0 and box.pass_ != "W" else INK
             yield f"<text x='{x:.1f}' y='{y + 13.6:.1f}' fill='{fill}'>{text}</text>"
@@ -167,14 +168,16 @@ def _color(box: _Box) -> str:
 def _boxes(plan: Plan) -> dict[tuple[str, str], list[_Box]]:
     """The boxes of every device and stream, by time."""
     tolerance = 1e-9 * plan.makespan
+    several = plan.microbatches > 1  # with one microbatch (a job shop) each operator is a box with its name
     rows: dict[tuple[str, str], list[_Box]] = defaultdict(list)
     for task in sorted(plan.tasks, key=lambda t: (t.start, t.end)):
         if task.end <= task.start:
             continue
         row = rows[task.device, task.stream]
-        box = _Box(task.start, task.end, task.pass_, task.microbatch, task.copy)
-        if row and _follows(row[-1], box, tolerance):
-            row[-1] = _Box(row[-1].start, box.end, box.pass_, box.microbatch, box.copy)
+        label = str(task.microbatch) if several else plain(task.operator)
+        box = _Box(task.start, task.end, task.pass_, task.microbatch, task.copy, label)
+        if several and row and _follows(row[-1], box, tolerance):
+            row[-1] = replace(box, start=row[-1].start)
         else:
             row.append(box)
     return rows

@@ -71,7 +71,7 @@ def _summary(plan: Plan, facts: PlanFacts) -> list[tuple[str, str]]:
         ("copies", _copies(plan, facts)),
         ("peak memory", _peak(facts)),
     ]
-    rows += [("found" if i == 0 else "", plain(note)) for i, note in enumerate(plan.notes)]
+    rows += [("how" if i == 0 else "", plain(note)) for i, note in enumerate(plan.notes)]
     rows.append(("took", f"{seconds(plan.solve_seconds, 3)}, planner {plain(plan.planner_version)}"))
     return rows
 

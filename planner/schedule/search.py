@@ -67,12 +67,12 @@ class ListSearch:
             self.makespan, self.start = makespan, start
         return makespan
 
-    def try_known_rules(self, control: Control) -> None:
-        """The rules that stand for known shapes of schedules."""
+    def try_known_rules(self, control: Control, limit: float = np.inf) -> None:
+        """The rules that stand for known shapes of schedules; those beyond ``limit`` seconds are given up early."""
         for rule in RULES:
             if self.start is not None and control.over:
                 return
-            self.pool.append((self.try_rule(rule), rule))
+            self.pool.append((self.try_rule(rule, limit / self.classes.tick), rule))
 
     def improve(self, evaluations: int, control: Control, target: float) -> None:
         """Vary rules (random restarts, then annealing from the best) until ``target`` seconds are reached."""

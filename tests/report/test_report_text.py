@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from samples import GIB, long_plan, pipeline, task
 
+from planner.plan.plan import PlacedOperator
 from planner.report import compare_document, compare_text, different_problems, report_line, report_text
 
 
@@ -68,6 +69,14 @@ def test_chart_second_copy_is_lower_case() -> None:
     assert "FFFF····" not in text  # the step is 4: a single letter
     assert "gpu1 |f·|" in text
     assert "lower case: copy 1" in text
+
+
+def test_job_shop_shows_operators() -> None:
+    """With one microbatch the number under a letter is that of the operator on its device."""
+    tasks = (task("layer.0.mlp", "F", 0, "gpu0", 0, 4), task("b", "F", 0, "gpu0", 4, 4))
+    places = (PlacedOperator("layer.0.mlp", 0, "gpu0"), PlacedOperator("b", 0, "gpu0"))
+    lines = report_text(pipeline(1, tasks=tasks, placement=places, makespan=8.0), 100).splitlines()
+    assert lines[lines.index("gpu0 |FF|") + 1] == "      01"
 
 
 def test_communication_stream_has_its_own_row() -> None:

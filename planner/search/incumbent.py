@@ -1,0 +1,103 @@
+"""The best schedule and the best bound so far, and whether they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from planner.bounds import Step, placement_bound
+from planner.control import Control
+from planner.plan.timetable import Timetable
+from planner.problem import Placement, Problem
+from planner.schedule.classes import Floats
+from planner.schedule.retime import retime
+from planner.schedule.search import ListSearch
+
+BETTER = 1e-12
+"""Makespans closer than this (relatively) are the same: the first found is kept."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A schedule that was found, and how."""
+
+    timetable: Timetable
+    makespan: float  # seconds
+    how: str
+
+
+@dataclass
+class Incumbent:
+    """What a search has shown so far. All parts of a search offer to it and ask it whether to go on."""
+
+    problem: Problem
+    control: Control
+    gap: float
+    publish: Callable[[Candidate], None]  # makes a verified plan, for a stop while a solver does not return
+    best: Candidate | None = None
+    bound: float = 0.0  # seconds, for the problem as posed
+    placement_bounds: dict[tuple[tuple[int, ...], ...], float] = field(default_factory=dict)  # proven by search
+
+    def __post_init__(self) -> None:
+        """The step of the grid on which all makespans fall."""
+        self.step = Step.of(self.problem)
+
+    @property
+    def met(self) -> bool:
+        """Whether the best is proven good enough, or there is no time for better."""
+        return self.proven or self.control.over
+
+    @property
+    def proven(self) -> bool:
+        """Whether the gap is within what was asked for."""
+        return self.best is not None and self.best.makespan - self.bound <= self.gap * self.best.makespan
+
+    @property
+    def goal(self) -> float:
+        """Seconds at which a search may stop."""
+        return self.bound * (1 + self.gap / 2)
+
+    @property
+    def cutoff(self) -> float:
+        """Seconds that every schedule worth finding stays below."""
+        if self.best is None:
+            return float("inf")
+        if self.step.seconds is not None:
+            return self.best.makespan - self.step.seconds / 2
+        return self.best.makespan * (1 - self.gap / 2)
+
+    def offer(self, timetable: Timetable, how: str) -> None:
+        """Keep a schedule if it is better than the best."""
+        makespan = timetable.makespan(self.problem)
+        if self.best is None or makespan < self.best.makespan * (1 - BETTER):
+            self.best = Candidate(timetable, makespan, how)
+            self.control.report(how, best=makespan)
+
+    def offer_search(self, search: ListSearch, how: str) -> None:
+        """Offer the best of a list search, with exact times, where it may be better."""
+        if search.start is None or (self.best is not None and search.seconds > self.best.makespan * (1 + 1e-9)):
+            return
+        self.offer_starts(search, search.start, how)
+
+    def offer_starts(self, search: ListSearch, start: Floats, how: str) -> None:
+        """Offer the schedule that keeps the order of these starts (ticks), if memory allows that order."""
+        seconds = retime(search.classes, start)
+        if seconds is not None:
+            self.offer(search.classes.timetable(seconds), how)
+
+    def raise_bound(self, bound: float, how: str) -> None:
+        """Note a proven bound of the problem."""
+        bound = self.step.round_up(bound)
+        if bound > self.bound:
+            self.bound = bound
+            self.control.report(how, bound=bound)
+
+    def publish_best(self) -> None:
+        """Have a plan ready before a solver runs that may not come back in time."""
+        if self.best is not None:
+            self.publish(self.best)
+
+    def bound_of(self, placement: Placement) -> float:
+        """The best bound known for a placement."""
+        proven = self.placement_bounds.get(placement.device_of, 0.0)
+        return max(self.bound, proven, self.step.round_up(placement_bound(self.problem, placement)))

@@ -1,0 +1,190 @@
+"""One straight line of steps, each of which may end the search by meeting the bound.
+
+All effort is counted in evaluations and nodes, so that a search that is not cut off by its deadline always goes
+the same way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from planner.bounds import placement_bound, problem_bound
+from planner.placement.assignment import AssignmentModel, Weights
+from planner.placement.earliest import earliest_finish_placement
+from planner.placement.fit import find_fit
+from planner.placement.layouts import family_placements, only_placement
+from planner.placement.merge import describe, merge
+from planner.plan.figures import figures
+from planner.plan.timetable import Timetable
+from planner.problem import Impossible, Placement, Problem
+from planner.schedule.search import DoesNotFit, ListSearch
+from planner.search.exact import count, solve_small
+from planner.search.incumbent import Candidate, Incumbent
+from planner.search.moves import move_groups
+
+ASSIGNMENT_NODES = 100
+EVALUATIONS = 3_000
+PLACEMENTS_IMPROVED = 3
+PLACEMENTS_COUNTED = 2
+PROMISING = 1.4
+"""A placement is given up where its known rules do worse than this times the best."""
+
+
+@dataclass
+class Portfolio:
+    """All that is tried on a problem. ``published`` are the timetables of baselines by layout, to begin with."""
+
+    incumbent: Incumbent
+    published: Mapping[str, list[tuple[str, Timetable]]]
+    seed: int
+    threads: int
+    notes: list[str] = field(default_factory=list)
+    searches: dict[tuple[tuple[int, ...], ...], ListSearch] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> Problem:
+        """The problem to be solved."""
+        return self.incumbent.problem
+
+    def run(self) -> Candidate | None:
+        """Search; the best candidate, None if a limit was reached before there was any. Raises ``Impossible``."""
+        incumbent = self.incumbent
+        incumbent.raise_bound(problem_bound(self.problem, incumbent.control), "bounds")
+        only = only_placement(self.problem)
+        if only is not None:
+            incumbent.raise_bound(placement_bound(self.problem, only), "bounds")
+        self._try_all(family_placements(self.problem))
+        self._offer_published()
+        if incumbent.best is None:
+            self._find_any_that_fits(only)
+        steps = (
+            self._solve_small,
+            self._propose,
+            self._count,
+            self._improve,
+            self._move,
+            self._count,
+        )
+        for step in steps:
+            if incumbent.best is None or incumbent.met:
+                break
+            incumbent.publish_best()
+            step()
+        return incumbent.best
+
+    def _offer_published(self) -> None:
+        """Published schedules whose layout, copies and memory the problem allows."""
+        problem = self.problem
+        for layout, timetables in self.published.items():
+            if problem.layout not in ("auto", layout):
+                continue
+            for name, timetable in timetables:
+                if timetable.placement.copies <= problem.copies and figures(problem, timetable).fits:
+                    self.incumbent.offer(timetable, f"the order of {name}")
+
+    def _try_all(self, placements: Iterable[Placement]) -> None:
+        """Schedule each placement by the known rules, while there is something to gain."""
+        for placement in placements:
+            if self.incumbent.best is not None and self.incumbent.met:
+                return
+            self._try(placement)
+
+    def _try(self, placement: Placement) -> None:
+        if placement.device_of in self.searches:
+            return
+        self.incumbent.control.report(f"placement {placement.origin}")
+        try:
+            search = ListSearch.of(self.problem, placement, self.seed)
+        except DoesNotFit:
+            return
+        best = self.incumbent.best
+        search.try_known_rules(self.incumbent.control, np.inf if best is None else best.makespan * PROMISING)
+        self.searches[placement.device_of] = search
+        self.incumbent.offer_search(search, f"list scheduling on placement {placement.origin}")
+
+    def _find_any_that_fits(self, only: Placement | None) -> None:
+        """Nothing has fitted so far: find what does, or the proof that nothing can."""
+        problem, control = self.problem, self.incumbent.control
+        if only is not None:
+            raise Impossible(_why_not(problem, only))
+        control.report("a placement that fits in memory")
+        placement = find_fit(problem, control, self.threads)
+        if placement is not None and problem.layout == "auto":
+            self._try(placement)
+
+    def _solve_small(self) -> None:
+        solve_small(self.incumbent, self.seed, self.threads)
+
+    def _propose(self) -> None:
+        self._try_all(self._proposals())
+
+    def _proposals(self) -> Iterator[Placement]:
+        """Placements that no family holds: by earliest finish, and from the assignment MIP over merged groups."""
+        problem, control = self.problem, self.incumbent.control
+        if problem.layout != "auto":
+            return
+        yield earliest_finish_placement(problem)
+        groups = merge(problem)
+        line = describe(problem, groups)
+        if line:
+            self.notes.append(line)
+        for held in sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True):
+            control.report(f"assignment MIP, {held} microbatches in flight")
+            model = AssignmentModel(problem, groups, Weights(in_flight=held))
+            found = model.solve(min(5.0, 0.1 * control.remaining), self.threads, ASSIGNMENT_NODES)
+            if found is not None:
+                yield Placement.single(found, f"assignment MIP ({held} in flight)")
+
+    def _ranked(self) -> list[ListSearch]:
+        """Searches that have found something, best first."""
+        found = [s for s in self.searches.values() if s.start is not None]
+        return sorted(found, key=lambda s: (s.seconds, s.classes.n_tasks))
+
+    def _improve(self) -> None:
+        """Vary rules on the best placements, most on the very best."""
+        for share, placements in ((0.15, PLACEMENTS_IMPROVED), (1.0, 1)):
+            for search in self._ranked()[:placements]:
+                self._vary(search, int(EVALUATIONS * share))
+
+    def _vary(self, search: ListSearch, evaluations: int) -> None:
+        incumbent = self.incumbent
+        if incumbent.met:
+            return
+        how = f"list scheduling on placement {search.classes.placement.origin}, rules varied"
+        incumbent.control.report(how)
+        search.improve(evaluations, incumbent.control, incumbent.goal)
+        incumbent.offer_search(search, how)
+
+    def _move(self) -> None:
+        """Move operators between devices where the layout is free, and vary rules on what comes of it."""
+        ranked = self._ranked()
+        if self.problem.layout != "auto" or not ranked:
+            return
+        moved = move_groups(self.incumbent, ranked[0], self.seed)
+        self.searches[moved.classes.placement.device_of] = moved
+        if moved is not ranked[0]:
+            self._vary(moved, EVALUATIONS // 2)
+
+    def _count(self) -> None:
+        for search in self._ranked()[:PLACEMENTS_COUNTED]:
+            if not self.incumbent.met:
+                count(self.incumbent, search, self.threads)
+
+
+def _why_not(problem: Problem, placement: Placement) -> str:
+    """What the only placement of a layout lacks."""
+    needs = np.zeros(problem.n_devices)
+    for d in range(problem.n_devices):
+        here = [[i for i, e in enumerate(copy) if e == d] for copy in placement.device_of]
+        parameters = math.fsum(problem.parameters[i] for i in {i for members in here for i in members})
+        needs[d] = parameters + max(math.fsum(problem.activation[i] for i in members) for members in here)
+    worst = int(np.argmax(needs - problem.cap))
+    return (
+        f"layout {problem.layout} allows one placement only, and in it device "
+        f"{problem.cluster.devices[worst].name} needs {needs[worst]:,.0f} B for parameters and the activations of one "
+        f"microbatch but has {problem.cap[worst]:,.0f} B: {needs[worst] - problem.cap[worst]:,.0f} B short"
+    )
