@@ -23,7 +23,7 @@ def show_command(path: Path, as_json: bool, svg: str | None) -> int:
     _check_svg(svg, [path])
     plan = read_plan(path)
     if svg is not None:
-        _draw([plan], [_label(path, plan)], svg)
+        _draw([plan], None, svg)
     if as_json:
         emit(path.read_text(encoding="utf-8"))  # the file itself, with keys that this version does not know
     else:
@@ -117,7 +117,7 @@ def _check_svg(svg: str | None, plans: Sequence[Path]) -> None:
         ensure_writable(svg)
 
 
-def _draw(plans: Sequence[Plan], titles: Sequence[str], svg: str) -> None:
+def _draw(plans: Sequence[Plan], titles: Sequence[str] | None, svg: str) -> None:
     write_whole(svg, gantt_svg(plans, titles))
     note(f"picture written to {svg}")
 

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from planner.plan.plan import Plan
 from planner.report.facts import PlanFacts
-from planner.report.words import cut, gap, percent, plain, seconds
+from planner.report.words import cut, gap, number, percent, plain, seconds, time_unit
 
 COLORS = {
     "F": ("#3d6fb4", "#86aede"),
@@ -190,6 +190,7 @@ def _follows(last: _Box, box: _Box, tolerance: float) -> bool:
 
 def _axis(until: float, left: float, scale: float, y: float) -> Iterator[str]:
     """Ticks at round numbers."""
+    each, unit = time_unit(until)
     rough = until / 10
     power = 10.0 ** floor(log10(rough))
     tick = next((m * power for m in (1, 2, 5) if m * power >= rough), 10 * power)
@@ -199,7 +200,7 @@ def _axis(until: float, left: float, scale: float, y: float) -> Iterator[str]:
         if k * tick <= until * (1 + 1e-9):
             x = left + k * tick * scale
             yield f"<path d='M{x:.2f} {y:.1f}v5' stroke='{LINE}'/>"
-            yield f"<text x='{x:.1f}' y='{y + 18:.1f}'>{seconds(k * tick, 4)}</text>"
+            yield f"<text x='{x:.1f}' y='{y + 18:.1f}'>{number(k * tick / each, 4)} {unit}</text>"
     yield "</g>"
 
 
@@ -219,7 +220,7 @@ def _legend(plans: Sequence[Plan], left: float, y: float) -> Iterator[str]:
             yield f"<rect x='{x:.1f}' y='{y:.1f}' width='11' height='11' fill='{second}'/>"
         yield f"<text x='{x + 16:.1f}' y='{y + 10:.1f}'>{word}</text>"
         x += 30 + 6.4 * len(word)
-    notes = ["light: copy 1" if copies else ""]
+    notes = ["light: copy 1" + (" and above" if any(plan.copies > 2 for plan in plans) else "") if copies else ""]
     if any(PlanFacts(plan).uses_comm for plan in plans):
         notes.append("thin row: communication stream")
     if any(plan.lower_bound is not None and plan.lower_bound < plan.makespan for plan in plans):
