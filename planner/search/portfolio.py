@@ -57,8 +57,9 @@ class Portfolio:
         only = only_placement(self.problem)
         if only is not None:
             incumbent.raise_bound(placement_bound(self.problem, only), "bounds")
-        self._try_all(family_placements(self.problem))
         self._offer_published()
+        incumbent.publish_best()
+        self._try_all(family_placements(self.problem))
         if incumbent.best is None:
             self._find_any_that_fits(only)
         steps = (
@@ -84,12 +85,13 @@ class Portfolio:
                 continue
             for name, timetable in timetables:
                 if timetable.placement.copies <= problem.copies and figures(problem, timetable).fits:
-                    self.incumbent.offer(timetable, f"the order of {name}")
+                    self.incumbent.offer(timetable, f"the order of {name}", published=True)
 
     def _try_all(self, placements: Iterable[Placement]) -> None:
         """Schedule each placement by the known rules, while there is something to gain."""
         for placement in placements:
-            if self.incumbent.best is not None and self.incumbent.met:
+            best = self.incumbent.best
+            if best is not None and (self.incumbent.control.over or (self.incumbent.proven and not best.published)):
                 return
             self._try(placement)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from planner.plan.verify.facts import Facts, Violation, number
 
-SLACK = 4e-12  # relative: less than a byte at 80 GiB
+SLACK = 4e-12  # relative: less than a byte at 80 GiB; and a millionth of a byte, for sizes that are fractions
 SCALE = 2**32  # sizes are counted in parts of a byte, as integers of any length, so that no sum can drift
 
 
@@ -103,7 +103,7 @@ def check_memory(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Viol
     """Memory never exceeds the cap; a device that exceeds it is named once, at its peak."""
     for name, held in memory.items():
         cap = facts.cap(name)
-        if cap is not None and held.peak > cap * (1.0 + SLACK):
+        if cap is not None and held.peak > cap * (1.0 + SLACK) + 1e-6:
             yield Violation(
                 5,
                 f"{name} holds {number(held.peak)} bytes at {number(held.peak_at)} s, "
