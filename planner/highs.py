@@ -62,9 +62,12 @@ class Model:
     def row(
         self, columns: Sequence[int], values: Sequence[float], lower: float = -INFINITY, upper: float = INFINITY
     ) -> None:
-        """Add lower <= sum of values x columns <= upper."""
-        self.index.extend(columns)
-        self.value.extend(values)
+        """Add lower <= sum of values x columns <= upper; a column that occurs twice counts with the sum."""
+        total: dict[int, float] = {}
+        for column, value in zip(columns, values, strict=True):
+            total[column] = total.get(column, 0.0) + value
+        self.index.extend(total)
+        self.value.extend(total.values())
         self.row_start.append(len(self.index))
         self.row_lower.append(lower)
         self.row_upper.append(upper)

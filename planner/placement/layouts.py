@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from planner.problem.partition import atoms, partition
 
 LAYOUTS: tuple[str, ...] = ("linear", "interleaved", "vshape", "wave", "bidirectional")
 """The families by name; ``auto`` tries them all and free placements besides."""
+
+CUTS_AT_MOST = 20_000
+"""Placements of a layout that are looked at one by one where nothing else fits."""
 
 CHUNK_COUNTS = (2, 3, 4, 6, 8)
 """What ``auto`` tries: more chunks a device mean more transfers for little less latency."""
@@ -86,6 +90,40 @@ def family_placements(problem: Problem) -> Iterator[Placement]:
             f"the span of a colocate label), and {stages} stages on {problem.n_devices} devices are asked for, or "
             "devices and pass times allow no such cut"
         )
+
+
+def all_cuts(problem: Problem) -> Iterator[Placement] | None:
+    """Every placement of the layout that was asked for; None where there are too many, or it names no layout.
+
+    Without ``chunks`` given, interleaved and wave have any number of them that the graph can be cut into.
+    """
+    if problem.layout == "auto":
+        return None
+    pieces, devices = atoms(problem), range(problem.n_devices)
+    chunks = range(1, len(pieces) // problem.n_devices + 1) if problem.layout in ("interleaved", "wave") else (1,)
+    if problem.chunks is not None:
+        chunks = (problem.chunks,)
+    patterns = {tuple(stage_hosts(problem.layout, devices, c)) for c in chunks}
+    if sum(math.comb(len(pieces) - 1, len(hosts) - 1) for hosts in patterns) > CUTS_AT_MOST:
+        return None
+    return (_cut(problem, pieces, hosts, cuts) for hosts in sorted(patterns) for cuts in _cuts(len(pieces), len(hosts)))
+
+
+def _cuts(pieces: int, stages: int) -> Iterator[tuple[int, ...]]:
+    for inner in combinations(range(1, pieces), stages - 1):
+        yield (0, *inner, pieces)
+
+
+def _cut(
+    problem: Problem, pieces: Sequence[Sequence[int]], hosts: Sequence[Sequence[int]], cuts: Sequence[int]
+) -> Placement:
+    device_of = [[0] * problem.n_operators for _ in hosts[0]]
+    for (low, high), those in zip(pairwise(cuts), hosts, strict=True):
+        for copy, d in enumerate(those):
+            for piece in pieces[low:high]:
+                for i in piece:
+                    device_of[copy][i] = d
+    return Placement(tuple(map(tuple, device_of)), f"{problem.layout}, all cuts looked at")
 
 
 def _rooms(problem: Problem, layout: str, devices: Sequence[int], chunks: int) -> Iterator[list[int] | None]:

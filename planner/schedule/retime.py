@@ -7,10 +7,12 @@ seconds, each start being the latest of the ends that it waits for, so that no r
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
-from planner.schedule.classes import Classes, Floats
+from planner.schedule.classes import Classes, Floats, Ints
 
 
 def retime(classes: Classes, start: Floats) -> Floats | None:
@@ -41,14 +43,32 @@ def retime(classes: Classes, start: Floats) -> Floats | None:
     return seconds
 
 
-def _in_order(classes: Classes, start: Floats) -> list[tuple[int, int]]:
-    """All (class, index) by start; at one instant what takes no time first, and inputs before what reads them."""
-    rank = np.empty(classes.n)
+def _in_order(classes: Classes, start: Floats) -> Iterator[tuple[int, int]]:
+    """All (class, index) by start, but never before what they wait for.
+
+    At one instant what takes no time comes first. Where rounding (or a solver's tolerance) has put a task a hair
+    before its input, the input comes first all the same.
+    """
+    rank = np.empty(classes.n, dtype=np.int64)
     rank[list(classes.topological)] = np.arange(classes.n)
-    a, k = np.nonzero(np.arange(start.shape[1])[None, :] < classes.count[:, None])
-    # Tasks that end where others start sort first only if they take no time; ties keep topological order.
-    order = np.lexsort((rank[a], k, classes.ticks[a] > 0, start[a, k]))
-    return list(zip(a[order].tolist(), k[order].tolist(), strict=True))
+    takes_time = classes.ticks > 0
+    waiting = {(a, k): len(classes.preds[a]) + (k > 0) for a in range(classes.n) for k in range(int(classes.count[a]))}
+    heap = [_entry(start, takes_time, rank, a, k) for (a, k), left in waiting.items() if not left]
+    heapq.heapify(heap)
+    while heap:
+        *_, k, _, a = heapq.heappop(heap)
+        yield a, k
+        for b, j in [*((b, k) for b in classes.succs[a]), (a, k + 1)]:
+            if (b, j) in waiting:
+                waiting[b, j] -= 1
+                if not waiting[b, j]:
+                    heapq.heappush(heap, _entry(start, takes_time, rank, b, j))
+
+
+def _entry(
+    start: Floats, takes_time: npt.NDArray[np.bool_], rank: Ints, a: int, k: int
+) -> tuple[float, bool, int, int, int]:
+    return float(start[a, k]), bool(takes_time[a]), k, int(rank[a]), a
 
 
 class _Memory:
@@ -58,6 +78,7 @@ class _Memory:
         self.classes = classes
         self.used = [0.0] * classes.problem.n_devices
         self.room = classes.available.tolist()
+        self.latest = [0.0] * len(self.used)  # the last instant at which memory was taken
         self.releases: list[list[tuple[float, float]]] = [[] for _ in self.used]  # heaps of (instant, bytes)
         self.takes: list[list[tuple[int, float]]] = [[] for _ in range(classes.n)]
         self.frees: list[list[int]] = [[] for _ in range(classes.n)]
@@ -73,6 +94,7 @@ class _Memory:
             return begin
         device = self.takes[a][0][0]
         size = sum(s for _, s in self.takes[a])
+        begin = max(begin, self.latest[device])
         heap = self.releases[device]
         while heap and (heap[0][0] <= begin or self.used[device] + size > self.room[device]):
             instant, released = heapq.heappop(heap)
@@ -81,6 +103,7 @@ class _Memory:
         if self.used[device] + size > self.room[device]:
             return None
         self.used[device] += size
+        self.latest[device] = begin
         return begin
 
     def ended(self, a: int, k: int, end: float) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 from planner.bounds import placement_bound, problem_bound
 from planner.placement.assignment import AssignmentModel, Weights
 from planner.placement.earliest import earliest_finish_placement
-from planner.placement.fit import find_fit
-from planner.placement.layouts import family_placements, only_placement
+from planner.placement.fit import find_fit, fits
+from planner.placement.layouts import all_cuts, family_placements, only_placement
 from planner.placement.merge import describe, merge
 from planner.plan.figures import figures
 from planner.plan.timetable import Timetable
@@ -115,8 +115,29 @@ class Portfolio:
             raise Impossible(_why_not(problem, only))
         control.report("a placement that fits in memory")
         placement = find_fit(problem, control, self.threads)
-        if placement is not None and problem.layout == "auto":
-            self._try(placement)
+        if problem.layout == "auto":
+            if placement is not None:
+                self._try(placement)
+            return
+        cuts = all_cuts(problem)
+        if cuts is None:
+            return
+        decided = True
+        for placement in cuts:
+            if control.over:
+                return
+            if not all(problem.allows(copy) for copy in placement.device_of):
+                continue
+            answer = fits(problem, placement)
+            if answer:
+                self._try(placement)
+                return
+            decided &= answer is not None
+        if decided:
+            raise Impossible(
+                f"no placement of layout {problem.layout} has room for its parameters and the activations of one "
+                "microbatch: every way to cut the graph was looked at; without --layout there are placements that fit"
+            )
 
     def _solve_small(self) -> None:
         solve_small(self.incumbent, self.seed, self.threads)
