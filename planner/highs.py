@@ -76,18 +76,17 @@ class Model:
         self,
         control: Control,
         *,
-        seconds: float = math.inf,
         threads: int = 2,
         gap: float = 0.0,
         nodes: int | None = None,
         start: Sequence[float] | None = None,
         improved: Callable[[npt.NDArray[np.float64]], None] | None = None,
     ) -> Outcome:
-        """Solve within ``seconds`` and the control's deadline; ``start`` is a solution to begin with.
+        """Solve before the control's deadline, within ``nodes``; ``start`` is a solution to begin with.
 
         ``improved`` is called with every better solution as it is found.
         """
-        budget = min(seconds, control.remaining)
+        budget = control.remaining
         if budget <= 0:
             return Outcome(False, False, None, math.inf, -math.inf)
         solver = _solver(threads)

@@ -13,6 +13,7 @@ import highspy
 import numpy as np
 import pulp
 
+from planner.control import Control
 from planner.highs import use_threads
 from planner.problem import Problem
 
@@ -121,11 +122,11 @@ class AssignmentModel:
         ways = pulp.lpSum(self._slowest(i, d) * both / self.scale * s for (i, d), s in self.sent.items())
         self.model += self.weights.load * self.problem.microbatches * self.busiest + self.weights.path * ways
 
-    def solve(self, seconds: float, threads: int, nodes: int) -> tuple[int, ...] | None:
+    def solve(self, control: Control, threads: int, nodes: int) -> tuple[int, ...] | None:
         """Device of each operator in the best assignment found; None where there is none or none was found."""
         use_threads(threads)
         solver = pulp.HiGHS(
-            msg=False, timeLimit=max(0.1, seconds), threads=threads, gapRel=SOLVER_GAP, mip_max_nodes=nodes
+            msg=False, timeLimit=max(0.1, control.remaining), threads=threads, gapRel=SOLVER_GAP, mip_max_nodes=nodes
         )
         # PuLP's own solve() knows no node limit (a KeyError), and reads a time limit as "optimal": ask HiGHS
         solver.createAndConfigureSolver(self.model)

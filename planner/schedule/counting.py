@@ -58,7 +58,7 @@ class CountingModel:
         """Classes that have variables of their own."""
         return [int(a) for a in np.flatnonzero(self.mirror == np.arange(self.classes.n))]
 
-    def solve(self, control: Control, seconds: float, threads: int, nodes: int | None = None) -> Answer:
+    def solve(self, control: Control, threads: int, nodes: int | None = None) -> Answer:
         """Answer the question, or neither where time ran out."""
         if self.impossible:
             return Answer(None, True)
@@ -69,7 +69,7 @@ class CountingModel:
         self.tasks_follow_their_inputs()
         self.streams_run_one_task_at_a_time()
         self.memory_suffices()
-        outcome = self.model.solve(control, seconds=seconds, threads=threads, nodes=nodes)
+        outcome = self.model.solve(control, threads=threads, nodes=nodes)
         if outcome.infeasible:
             return Answer(None, True)
         return Answer(self._starts(outcome), False)

@@ -163,7 +163,7 @@ class DisjunctiveModel:
                     tail[t] = max(tail[t], _one_machine(tail[here], self.shortest[here]))
         return head, tail
 
-    def solve(self, control: Control, threads: int, seconds: float, nodes: int | None) -> Relaxed:
+    def solve(self, control: Control, threads: int, nodes: int | None = None) -> Relaxed:
         """Minimise the makespan below the cutoff."""
         if not self.feasible:
             return Relaxed(math.inf, None, {})
@@ -178,7 +178,7 @@ class DisjunctiveModel:
         self.nothing_ends_after_the_makespan()
         self.streams_run_one_task_at_a_time()
         self.streams_work_no_longer_than_the_makespan()
-        outcome = self.model.solve(control, seconds=seconds, threads=threads, nodes=nodes)
+        outcome = self.model.solve(control, threads=threads, nodes=nodes)
         if outcome.infeasible:
             return Relaxed(math.inf, None, {})
         bound = max(0.0, outcome.bound - BOUND_SLACK) / self.scale if math.isfinite(outcome.bound) else 0.0

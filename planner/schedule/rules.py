@@ -14,6 +14,9 @@ import numpy as np
 
 from planner.schedule.classes import Classes, Floats
 
+FEW = 4
+"""Up to so many microbatches, operators need keys of their own: there is no steady flow for a rule to shape."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scales:
@@ -49,6 +52,9 @@ class Rule:
     group_backward: float = 0.5  # x step: the next group's backward
     weight_offset: float = 10.0  # x step: how long weight gradients wait for idle time
     patience: float = 0.6  # x duration of the task that would start instead
+    critical: float = 0.0  # x the longest way that is left after the task: sooner where that is long
+    jitter: float = 0.0  # x microbatch x a normal deviate of each class: what tells few microbatches' tasks apart
+    jitter_seed: int = 0
 
     def keys(self, classes: Classes, scales: Scales) -> Floats:
         """Keys shaped (classes, largest count of microbatches)."""
@@ -63,6 +69,11 @@ class Rule:
             + self.forward_depth * depth
             + self.group_forward * scales.step * group
         )
+        every = -self.critical * classes.tail[:, None]
+        if self.jitter:
+            deviates = np.random.default_rng(self.jitter_seed).normal(size=classes.n)
+            every = every + self.jitter * scales.microbatch * deviates[:, None]
+        forward = forward + every
         if not classes.problem.training:
             return np.ascontiguousarray(forward)
         turn = classes.head[(classes.pass_ == 1) & (classes.target < 0)].min()
@@ -71,6 +82,7 @@ class Rule:
             + self.backward_pace * scales.microbatch * within
             + self.backward_depth * (depth - turn)
             + self.group_backward * scales.step * group
+            + every
         )
         pass_ = classes.pass_[:, None]
         weight = backward + self.weight_offset * scales.step
@@ -88,6 +100,8 @@ RULES: tuple[Rule, ...] = (
     Rule(1, 1.0, 0.0, -10.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     # in the order of an unhindered flow
     Rule(1, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 10.0, 0.3),
+    # the critical path first
+    Rule(1, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, critical=1.0),
     # groups of microbatches
     Rule(2),
     Rule(2, patience=0.3),
@@ -97,8 +111,9 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def random_rule(rng: np.random.Generator) -> Rule:
+def random_rule(rng: np.random.Generator, microbatches: int) -> Rule:
     """A rule drawn at random over the ranges in which good ones have been seen."""
+    few = microbatches <= FEW
 
     def scale(low: float, high: float) -> float:
         return float(10.0 ** rng.uniform(math.log10(low), math.log10(high)))
@@ -115,12 +130,18 @@ def random_rule(rng: np.random.Generator) -> Rule:
         group_backward=float(rng.uniform(0.3, 1.6)) / groups,
         weight_offset=float(rng.choice([0.0, 0.1, 0.3, 10.0])),
         patience=float(rng.choice([0.0, 0.2, 0.4, 0.6, 0.8])),
+        critical=float(rng.choice([0.0, 0.0, 0.5, 1.0])),
+        jitter=float(rng.choice([0.0, 0.0, 0.1, 0.5])) if few else 0.0,
+        jitter_seed=int(rng.integers(1 << 30)),
     )
 
 
 def nearby_rule(rule: Rule, rng: np.random.Generator, width: float = 0.15) -> Rule:
     """A rule with one to three numbers changed a little."""
-    names = [f.name for f in fields(Rule) if f.name != "groups"]
+    fixed = ("groups", "jitter_seed") if rule.jitter else ("groups", "jitter", "jitter_seed")
+    names = [f.name for f in fields(Rule) if f.name not in fixed]
+    if rule.jitter and rng.random() < 0.3:
+        return replace(rule, jitter_seed=int(rng.integers(1 << 30)))
     changed: dict[str, float] = {}
     for name in rng.choice(names, size=int(rng.integers(1, 4)), replace=False):
         value = float(getattr(rule, name))

@@ -82,7 +82,7 @@ class ListSearch:
         for _ in range(evaluations // 5):
             if control.over or self.makespan <= goal:
                 return
-            rule = random_rule(self.rng)
+            rule = random_rule(self.rng, self.classes.problem.microbatches)
             self.pool.append((self.try_rule(rule, self.makespan * 1.1), rule))
         self.pool.sort(key=lambda entry: entry[0])
         del self.pool[12:]

@@ -16,6 +16,8 @@ from planner.schedule.search import DoesNotFit, ListSearch
 from planner.search.incumbent import Incumbent
 
 ROUNDS = 50
+ORDER_NODES = 20_000
+COUNTING_NODES = 500
 PATIENCES = (0.0, 0.5, 2.0, 1e6)
 
 
@@ -36,7 +38,7 @@ def solve_small(incumbent: Incumbent, seed: int, threads: int) -> None:
             return
         control.report("order variables")
         model = DisjunctiveModel(problem, incumbent.cutoff)
-        found = model.solve(control, threads, max(1.0, 0.6 * control.remaining), None)
+        found = model.solve(control, threads, ORDER_NODES)
         incumbent.raise_bound(min(found.bound, incumbent.cutoff), "order variables")
         if found.device_of is None:
             return
@@ -90,7 +92,7 @@ def count(incumbent: Incumbent, search: ListSearch, threads: int) -> None:
         if model.size > VARIABLES_AT_MOST:
             return
         control.report(f"{how}, {target * tick:g} s")
-        answer = model.solve(control, max(1.0, 0.4 * control.remaining), threads)
+        answer = model.solve(control, threads, COUNTING_NODES)
         if answer.start is not None:
             incumbent.offer_starts(search, answer.start, how)
             high = target - 1

@@ -1,7 +1,7 @@
 """One straight line of steps, each of which may end the search by meeting the bound.
 
 All effort is counted in evaluations and nodes, so that a search that is not cut off by its deadline always goes
-the same way.
+the same way. The exact models come last, since one of them may take all the time that is left.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from planner.search.exact import count, solve_small
 from planner.search.incumbent import Candidate, Incumbent
 from planner.search.moves import move_groups
 
-ASSIGNMENT_NODES = 100
+ASSIGNMENT_NODES = 1  # the root: what it proposes is judged by schedules, not by its proof
 EVALUATIONS = 3_000
 PLACEMENTS_IMPROVED = 3
 PLACEMENTS_COUNTED = 2
@@ -63,10 +63,9 @@ class Portfolio:
         if incumbent.best is None:
             self._find_any_that_fits(only)
         steps = (
-            self._solve_small,
             self._propose,
-            self._count,
             self._improve,
+            self._solve_small,
             self._move,
             self._count,
         )
@@ -158,7 +157,7 @@ class Portfolio:
         for held in sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True):
             control.report(f"assignment MIP, {held} microbatches in flight")
             model = AssignmentModel(problem, groups, Weights(in_flight=held))
-            found = model.solve(min(5.0, 0.1 * control.remaining), self.threads, ASSIGNMENT_NODES)
+            found = model.solve(control, self.threads, ASSIGNMENT_NODES)
             if found is not None:
                 yield Placement.single(found, f"assignment MIP ({held} in flight)")
 
