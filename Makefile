@@ -1,5 +1,5 @@
 # make          the virtual environment (.venv), with the versions of requirements.lock
-# make demo     plans DeepSeek-V3 on eight H800 and verifies the plan; leaves demo/
+# make demo     plans DeepSeek-V3 on eight H800, verifies the plan, draws it beside DualPipe; leaves demo/
 # make test     formatting, lint, types and tests (5 minutes at most on two cores)
 # make bench    plans the configs one after the other; prints makespan, bound, gap and baselines
 # make lock     resolves requirements.lock again
@@ -19,6 +19,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO := configs/deepseek-v3-h800
+DEMO_SECONDS ?= 60
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
@@ -45,8 +46,12 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)
 	mkdir -p demo
 	cp $(DEMO)/graph.yaml $(DEMO)/cluster.yaml demo/
-	$(BIN)/planner solve demo/graph.yaml demo/cluster.yaml --copies 2 --time-limit 120 -o demo/plan.json
+	$(BIN)/planner solve demo/graph.yaml demo/cluster.yaml --copies 2 --time-limit $(DEMO_SECONDS) -o demo/plan.json
 	$(BIN)/planner verify demo/plan.json --graph demo/graph.yaml --cluster demo/cluster.yaml
+	@# DualPipe on the same input, for the pictures: every task (plan.svg), and what is idle (idle.svg).
+	$(BIN)/planner baseline dualpipe demo/graph.yaml demo/cluster.yaml --quiet -o demo/dualpipe.json
+	$(BIN)/planner compare demo/plan.json demo/dualpipe.json --svg demo/plan.svg
+	$(BIN)/python scripts/picture.py demo/plan.json demo/dualpipe.json --titles planner,DualPipe -o demo/idle.svg
 
 test: $(STAMP)
 	$(BIN)/ruff format --check .

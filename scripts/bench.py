@@ -1,7 +1,9 @@
 """Plan the configs one after the other and print what came out.
 
-`python scripts/bench.py [--time-limit S] [--seed S] [--threads T] [--json FILE] [NAME...]`: each config runs
-in a process of its own with the flags that stand behind `# run:` in its graph.yaml, as a user would run it.
+`python scripts/bench.py [--time-limit S] [--seed S] [--threads T] [--memory-of BASELINE] [--json FILE] [NAME...]`:
+each config runs in a process of its own with the flags that stand behind `# run:` in its graph.yaml, as a user would
+run it. Two tables: the plans, then every baseline beside its plan. `--memory-of dualpipe` plans each config once
+more with no more memory a device than that baseline takes on its fullest one.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
+BASELINE_COLUMNS = ("config", "baseline", "makespan s", "plan / it", "bubble", "plan / it", "peak GiB", "fits")
 COLUMNS = ("config", "makespan s", "bound s", "gap", "bubble", "status", "seconds", "baseline / plan")
 
 
@@ -86,6 +89,44 @@ def row(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def baseline_rows(name: str, figures: dict[str, Any]) -> list[tuple[str, ...]]:
+    """A line for each baseline: its figures, and the plan's over them; bubbles as ratios."""
+    lines: list[tuple[str, ...]] = []
+    for b in figures.get("baselines") or []:
+        if not b.get("makespan"):
+            lines.append((name, b["name"], "does not apply", *[""] * (len(BASELINE_COLUMNS) - 3)))
+            continue
+        idle = f"{figures['bubble_ratio'] / b['bubble_ratio']:.3f}" if b["bubble_ratio"] else "-"
+        lines.append(
+            (
+                name,
+                b["name"],
+                f"{b['makespan']:.6g}",
+                f"{figures['makespan'] / b['makespan']:.3f}",
+                f"{b['bubble_ratio']:.2%}",
+                idle,
+                f"{b['peak_memory'] / 2**30:.4g}" if b["peak_memory"] >= 2**20 else f"{b['peak_memory']:g} B",
+                "yes" if b["fits"] else "no",
+            )
+        )
+    return lines
+
+
+def memory_of(figures: dict[str, Any], baseline: str) -> float | None:
+    """The bytes that a baseline takes on its fullest device; None where it does not apply."""
+    rows = [b for b in figures.get("baselines") or [] if b["name"] == baseline]
+    return rows[0].get("peak_memory") if rows else None
+
+
+def show(table: list[tuple[str, ...]]) -> None:
+    """Columns as wide as they need be; a line with a remark instead of figures may run over."""
+    full = [line for line in table if line[-1]] or table
+    widths = [max(len(line[c]) for line in full) for c in range(len(table[0]))]
+    widths[0] = max(len(line[0]) for line in table)
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
 def main() -> int:
     """Run the configs; exit code 1 where one left no plan."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -93,6 +134,7 @@ def main() -> int:
     parser.add_argument("--time-limit", type=float, default=60.0, help="seconds for each config")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--memory-of", metavar="BASELINE", help="plan again with no more memory than this takes")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     given = parser.parse_args()
     known = sorted(path.parent.name for path in CONFIGS.glob("*/graph.yaml"))
@@ -107,12 +149,14 @@ def main() -> int:
     for name in given.names or known:
         print(f"{name} ...", file=sys.stderr, flush=True)
         figures[name] = solve(CONFIGS / name, extra, given.time_limit + 60)
-    table = [COLUMNS, *(row(name, f) for name, f in figures.items())]
-    planned = [line for line in table if line[2]]
-    widths = [max(len(line[c]) for line in planned) for c in range(len(COLUMNS))]
-    widths[0] = max(len(line[0]) for line in table)
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        cap = memory_of(figures[name], given.memory_of) if given.memory_of else None
+        if cap:
+            capped = f"{name}, memory of {given.memory_of}"
+            print(f"{capped} ...", file=sys.stderr, flush=True)
+            figures[capped] = solve(CONFIGS / name, [*extra, "--memory-cap", repr(cap)], given.time_limit + 60)
+    show([COLUMNS, *(row(name, f) for name, f in figures.items())])
+    print()
+    show([BASELINE_COLUMNS, *(line for name, f in figures.items() for line in baseline_rows(name, f))])
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 1 if any("error" in f for f in figures.values()) else 0

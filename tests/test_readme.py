@@ -1,0 +1,75 @@
+"""What README.md and docs/ tell a reader to run or open exists, and README's example is a valid input."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from planner.cli import app
+from planner.files import read_cluster, read_graph
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = PAGES[0].read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+CODE = re.compile(r"```(?:sh|bash|console)\n(.*?)```|^ {4}((?:planner|make|python) .*)$", re.DOTALL | re.MULTILINE)
+
+
+def command_lines() -> list[tuple[str, str]]:
+    """(page, line) of every command in a block of shell or an indented line; comments cut off."""
+    found = []
+    for page in PAGES:
+        for match in CODE.finditer(page.read_text(encoding="utf-8")):
+            for line in (match.group(1) or match.group(2)).replace("\\\n", " ").splitlines():
+                bare = line.removeprefix("$ ").split(" #")[0].strip()
+                if bare.split(" ")[0].rsplit("/", 1)[-1] in ("planner", "make", "python"):
+                    found.append((page.name, bare))
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), command_lines())
+def test_command_lines_name_what_exists(page: str, line: str) -> None:
+    program, *words = shlex.split(line)
+    if program == "make":
+        for target in words:
+            if "=" not in target:
+                assert re.search(rf"^{re.escape(target)}:", MAKEFILE, re.MULTILINE), f"{page}: no target {target}"
+    elif program.endswith("python"):
+        assert (ROOT / words[0]).is_file(), f"{page}: no script {words[0]}"
+    else:
+        command = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+        command.make_context(words[0], words[1:])  # raises where arguments or flags do not parse
+
+
+def test_there_are_command_lines() -> None:
+    pages = [page for page, _ in command_lines()]
+    assert pages.count("README.md") >= 8
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_paths_lead_to_files(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        file, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        linked = page if not file else page.parent / file
+        assert linked.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+            assert anchor in anchors, target
+    for path in re.findall(r"\b(?:configs|scripts|planner|tests|docs)/[\w./-]*\w", text):
+        assert (ROOT / path).exists() or "@" in text[text.index(path) :][: len(path) + 2], path
+
+
+def test_the_example_is_a_valid_input(tmp_path: Path) -> None:
+    graph, cluster = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "graph.yaml").write_text(graph, encoding="utf-8")
+    (tmp_path / "cluster.yaml").write_text(cluster, encoding="utf-8")
+    assert read_graph(tmp_path / "graph.yaml").operators
+    assert read_cluster(tmp_path / "cluster.yaml").devices
