@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import typer.main
@@ -16,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = PAGES[0].read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-CODE = re.compile(r"```(?:sh|bash|console)\n(.*?)```|^ {4}((?:planner|make|python) .*)$", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"```(?:sh|bash|console)\n(.*?)```|^ {4}((?:\.venv/bin/\w+|make) .*)$", re.DOTALL | re.MULTILINE)
 
 
 def command_lines() -> list[tuple[str, str]]:
@@ -73,3 +76,23 @@ def test_the_example_is_a_valid_input(tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text(cluster, encoding="utf-8")
     assert read_graph(tmp_path / "graph.yaml").operators
     assert read_cluster(tmp_path / "cluster.yaml").devices
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.svg")), ids=lambda path: path.name)
+def test_pictures_are_whole_and_small(path: Path) -> None:
+    assert ElementTree.fromstring(path.read_bytes()).tag.endswith("svg")
+    assert path.stat().st_size < 1_500_000
+
+
+def test_the_picture_of_idle_time_names_it(tmp_path: Path) -> None:
+    """scripts/picture.py on the plan of docs/formats.md: 3 of 5.002 s are work on either device."""
+    formats = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    (plan,) = re.findall(r"```json\n(.*?)```", formats, re.DOTALL)
+    (tmp_path / "plan.json").write_text(plan.replace('"..."', f'"{"a" * 64}"'), encoding="utf-8")
+    command = [sys.executable, "scripts/picture.py", str(tmp_path / "plan.json"), "-o", str(tmp_path / "idle.svg")]
+    subprocess.run([*command, "--titles", "<mine>"], cwd=ROOT, check=True)
+    svg = (tmp_path / "idle.svg").read_text(encoding="utf-8")
+    assert [t.text for t in ElementTree.fromstring(svg).iter() if (t.text or "").startswith("idle ")][:2] == [
+        "idle 40%"
+    ] * 2
+    assert "&lt;mine&gt;" in svg

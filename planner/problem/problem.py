@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
@@ -124,6 +123,8 @@ class Problem:
     @cached_property
     def topological(self) -> tuple[int, ...]:
         """A topological order that stays as close to the file's order as it can."""
+        import networkx as nx  # half a second that commands on plans do not need
+
         graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from(range(self.n_operators))
         graph.add_edges_from((j, i) for i, inputs in enumerate(self.inputs) for j in inputs)
