@@ -14,7 +14,7 @@ from planner.problem import Problem
 
 def problem_bound(problem: Problem, control: Control) -> float:
     """Seconds that no plan can beat: the longest chain, the loads, and the wait for the first and last tasks."""
-    return max(longest_chain(problem), load_bound(problem, control), latency_bound(problem))
+    return max(longest_chain(problem), group_bound(problem), load_bound(problem, control), latency_bound(problem))
 
 
 def longest_chain(problem: Problem) -> float:
@@ -33,16 +33,34 @@ def longest_chain(problem: Problem) -> float:
     return float(ends.max())
 
 
+def group_bound(problem: Problem) -> float:
+    """The work of one operator (or one colocated group), with what must come before and after it.
+
+    One device runs all of it; with K copies one of them runs at least M / K microbatches, rounded up. On its
+    stream nothing of it starts before its inputs could have run, and after the last of its passes the rest of that
+    microbatch follows.
+    """
+    heads, tails = _heads_and_tails(problem)
+    share = math.ceil(problem.microbatches / problem.copies)
+    best = 0.0
+    for members in problem.groups:
+        for comm in (False, True):
+            here = [i for i in members if problem.on_comm[i] == comm]
+            if here:
+                allowed = problem.runs_on[list(members)].all(axis=0)
+                work = float(problem.duration[here].sum(axis=(0, 1))[allowed].min())
+                best = max(best, float(heads[here].min()) + share * work + float(tails[here].min()))
+    return best
+
+
 def load_bound(problem: Problem, control: Control) -> float:
     """The work of all microbatches, spread over the streams as evenly as fractions allow (a linear program).
 
     An operator takes its own passes' time on the device that runs it; with K copies it may be spread over several
-    devices, so that fractions are no loss. With one copy no operator is split: the longest of them is a bound too,
-    and with K copies one of them runs at least M / K microbatches, rounded up.
+    devices, so that fractions are no loss.
     """
     work = np.where(problem.runs_on, problem.duration.sum(axis=1), np.inf)  # seconds a microbatch (operator, device)
-    alone = float(work.min(axis=1).max()) * math.ceil(problem.microbatches / problem.copies)
-    return max(alone, problem.microbatches * _even_load(problem, work, control))
+    return problem.microbatches * _even_load(problem, work, control)
 
 
 def _even_load(problem: Problem, work: npt.NDArray[np.float64], control: Control) -> float:

@@ -21,7 +21,7 @@ from planner.problem import Problem
 
 Floats = npt.NDArray[np.float64]
 TASKS_AT_MOST = 160
-PAIRS_AT_MOST = 10_000
+ROWS_AT_MOST = 6_000
 HORIZON = 1_000.0  # of the model, whatever the seconds: feasibility tolerances are absolute (1e-6)
 BOUND_SLACK = 1e-4  # what the tolerances of big-M rows could be worth, of the horizon
 
@@ -68,15 +68,16 @@ class DisjunctiveModel:
         tasks = problem.microbatches * int(problem.has_pass.sum())
         if tasks > TASKS_AT_MOST or problem.copies > 1:
             return False
-        pairs = 0
+        rows = 0  # of big-M constraints: two a pair and a device that both may run on
         for comm in (False, True):
             members = [i for i in range(problem.n_operators) if problem.on_comm[i] == comm]
             for a in members:
                 for b in members:
-                    if a <= b and (problem.runs_on[a] & problem.runs_on[b]).any():
-                        per = int(problem.has_pass[a].sum() * problem.has_pass[b].sum())
-                        pairs += per * problem.microbatches**2 // (1 if a < b else 2)
-        return pairs <= PAIRS_AT_MOST
+                    shared = int((problem.runs_on[a] & problem.runs_on[b]).sum())
+                    if a <= b and shared:
+                        per = int(problem.has_pass[a].sum() * problem.has_pass[b].sum()) * problem.microbatches**2
+                        rows += 2 * shared * per // (1 if a < b else 2)
+        return rows <= ROWS_AT_MOST
 
     def _precedence(self) -> list[tuple[int, int, int]]:
         """(task, later task, operator whose output travels between them, -1 where nothing does)."""
