@@ -19,7 +19,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO := configs/deepseek-v3-h800
-DEMO_SECONDS ?= 60
+DEMO_SECONDS ?= 50
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
