@@ -15,10 +15,10 @@ MOVES = 400
 RULES_TRIED = 3
 
 
-def move_groups(incumbent: Incumbent, current: ListSearch, seed: int) -> ListSearch:
+def move_groups(incumbent: Incumbent, current: ListSearch, seed: tuple[int, int]) -> ListSearch:
     """Move groups of operators while that helps; the search of the best placement reached.
 
-    A placement is judged by the few rules that were best on the one it comes from.
+    ``seed``: the user's, and the round. A placement is judged by the few rules that were best on the one it comes from.
     """
     problem = incumbent.problem
     if problem.n_devices == 1:
@@ -34,7 +34,7 @@ def move_groups(incumbent: Incumbent, current: ListSearch, seed: int) -> ListSea
             continue
         seen.add(placement.device_of)
         try:
-            search = ListSearch.of(problem, placement, seed)
+            search = ListSearch.of(problem, placement, seed[0])
         except DoesNotFit:
             continue
         incumbent.control.report("moving operators between devices")

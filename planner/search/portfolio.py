@@ -30,6 +30,7 @@ ASSIGNMENT_NODES = 1  # the root: what it proposes is judged by schedules, not b
 EVALUATIONS = 3_000
 PLACEMENTS_IMPROVED = 3
 PLACEMENTS_COUNTED = 2
+USUAL_TIME_LIMIT = 60.0
 PROMISING = 1.4
 """A placement is given up where its known rules do worse than this times the best."""
 
@@ -43,6 +44,7 @@ class Portfolio:
     seed: int
     threads: int
     notes: list[str] = field(default_factory=list)
+    moves: int = 0  # rounds of moves so far
     searches: dict[tuple[tuple[int, ...], ...], ListSearch] = field(default_factory=dict)
 
     @property
@@ -62,19 +64,18 @@ class Portfolio:
         self._try_all(family_placements(self.problem))
         if incumbent.best is None:
             self._find_any_that_fits(only)
-        steps = (
-            self._propose,
-            self._improve,
-            self._solve_small,
-            self._move,
-            self._count,
-        )
+        steps = [self._propose, self._improve, self._solve_small, *[self._move] * self._rounds, self._count]
         for step in steps:
             if incumbent.best is None or incumbent.met:
                 break
             incumbent.publish_best()
             step()
         return incumbent.best
+
+    @property
+    def _rounds(self) -> int:
+        """Rounds of moving operators: more where more time is given (the flag, so that it is the same every time)."""
+        return max(1, round(2 * self.incumbent.control.time_limit / USUAL_TIME_LIMIT) - 1)
 
     def _offer_published(self) -> None:
         """Published schedules whose layout, copies and memory the problem allows."""
@@ -186,10 +187,10 @@ class Portfolio:
         ranked = self._ranked()
         if self.problem.layout != "auto" or not ranked:
             return
-        moved = move_groups(self.incumbent, ranked[0], self.seed)
+        self.moves += 1
+        moved = move_groups(self.incumbent, ranked[0], (self.seed, self.moves))
         self.searches[moved.classes.placement.device_of] = moved
-        if moved is not ranked[0]:
-            self._vary(moved, EVALUATIONS // 2)
+        self._vary(moved, EVALUATIONS // 2)
 
     def _count(self) -> None:
         for search in self._ranked()[:PLACEMENTS_COUNTED]:

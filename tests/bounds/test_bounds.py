@@ -11,7 +11,7 @@ from planner.bounds.problem import latency_bound, load_bound, longest_chain
 from planner.control import Control
 from planner.placement.layouts import only_placement
 from planner.problem import ByDevice, Impossible, NetworkLevel, Placement, Problem, Stream
-from planner.search import portfolio
+from planner.search import exact, portfolio
 
 SAME = 1 + 1e-8
 TINY = {"operators": 4, "devices": 2, "microbatches": (1, 1, 2, 3), "copies": (1, 1, 1, 2), "instant": False}
@@ -21,6 +21,7 @@ TINY = {"operators": 4, "devices": 2, "microbatches": (1, 1, 2, 3), "copies": (1
 def test_against_the_exhaustive_optimum(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On tiny problems: every bound <= the optimum <= every makespan; "optimal" and "impossible" are true."""
     monkeypatch.setattr(portfolio, "EVALUATIONS", 100)
+    monkeypatch.setattr(exact, "ORDER_NODES", 500)
     compared = 0
     for seed in range(12 * block, 12 * block + 12):
         problem = random_problem(seed, **TINY)
