@@ -205,7 +205,7 @@ def test_moves_never_lose() -> None:
     search = ListSearch.of(problem, Placement(((0,) * 6,)), 0)
     search.try_known_rules(Control())
     before = search.seconds
-    moved = move_groups(Incumbent(problem, Control(), 1e-6, lambda _: None), search, 0)
+    moved = move_groups(Incumbent(problem, Control(), 1e-6, lambda _: None), search, (0, 0))
     assert before == pytest.approx(36.0)
     assert moved.seconds == pytest.approx(18.0)
     device_of = moved.classes.placement.device_of[0]

@@ -1,0 +1,194 @@
+"""The list scheduler and exact retiming: any keys give a valid schedule, however tight the memory."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from solver_problems import chain, config, operator, posed, random_problem, unit_cluster, violations
+
+from planner.placement.layouts import only_placement
+from planner.placement.memory import parameters_on
+from planner.problem import Placement, Problem
+from planner.schedule.classes import Classes, Floats, build_classes, common_step
+from planner.schedule.kernel import run
+from planner.schedule.retime import retime
+from planner.schedule.rules import RULES, nearby_rule, random_rule
+from planner.schedule.search import DoesNotFit, ListSearch
+
+
+def random_placement(problem: Problem, seed: int) -> Placement:
+    """One of the placements that the problem allows, of as many copies as it allows."""
+    r = random.Random(seed)
+    copies = []
+    for _ in range(problem.copies):
+        copy = [0] * problem.n_operators
+        for members, allowed in zip(problem.groups, problem.group_runs_on, strict=True):
+            device = r.choice(np.flatnonzero(allowed).tolist())
+            for i in members:
+                copy[i] = device
+        copies.append(tuple(copy))
+    return Placement(tuple(copies))
+
+
+def least_cap(problem: Problem, placement: Placement) -> float:
+    """The least cap, the same for all devices, under which the placement fits (to a thousandth of an activation)."""
+    low, high = 0.0, float(parameters_on(problem, placement).max() + problem.activation.sum())
+    while high - low > 1e-3 * (problem.activation.max() or 1.0):
+        middle = (low + high) / 2
+        try:
+            ListSearch.of(capped(problem, middle), placement, 0)
+            high = middle
+        except DoesNotFit:
+            low = middle
+    return high
+
+
+def capped(problem: Problem, cap: float) -> Problem:
+    return Problem(problem.graph, problem.cluster, problem.microbatches, problem.copies, memory_cap=cap)
+
+
+def orders(classes: Classes, start: Floats) -> list[list[tuple[int, int]]]:
+    """The (class, index) on every resource by start, tasks of no length left out."""
+    tasks = [(a, k) for a in np.flatnonzero(classes.ticks).tolist() for k in range(int(classes.count[a]))]
+    return [
+        sorted((task for task in tasks if r in classes.resources[task[0]]), key=lambda task: start[task])
+        for r in range(classes.n_resources)
+    ]
+
+
+def check_run(search: ListSearch, key: Floats, patience: float) -> None:
+    """Complete, valid, and retiming keeps the orders and delays nothing."""
+    classes = search.classes
+    makespan, start = run(search.arrays, key, patience)
+    assert makespan >= 0, "deadlock"
+    seconds = retime(classes, start)
+    assert seconds is not None
+    real = ~np.isnan(start)
+    assert real.sum() == classes.n_tasks
+    assert (seconds[real] <= start[real] * classes.tick + 1e-9 * makespan * classes.tick).all(), "later than before"
+    assert orders(classes, seconds) == orders(classes, start)
+    timetable = classes.timetable(seconds)
+    assert violations(classes.problem, timetable) == []
+    assert timetable.makespan(classes.problem) <= makespan * classes.tick * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("block", range(6))
+def test_random_keys_on_random_problems(block: int) -> None:
+    """Whatever keys and patience: no deadlock, no memory exceeded, all rules kept; also after exact retiming."""
+    ran = 0
+    for seed in range(100 * block, 100 * block + 30):
+        problem = random_problem(seed)
+        if problem is None:
+            continue
+        rng = np.random.default_rng(seed)
+        placement = random_placement(problem, seed)
+        try:
+            search = ListSearch.of(problem, placement, seed)
+        except DoesNotFit:
+            search = ListSearch.of(capped(problem, least_cap(problem, placement)), placement, seed)
+        shape = (search.classes.n, max(search.classes.counts))
+        for patience in (0.0, 0.5, 1e6):
+            check_run(search, rng.random(shape), patience)
+        check_run(search, random_rule(rng, problem.microbatches).keys(search.classes, search.scales), 0.3)
+        ran += 1
+    assert ran > 20
+
+
+@pytest.mark.parametrize("seed", range(200, 240))
+def test_at_the_least_memory_that_a_placement_needs(seed: int) -> None:
+    """With the cap at what one microbatch needs in its best order, the scheduler still goes through."""
+    problem = random_problem(seed, operators=7, devices=2, copies=(1, 2))
+    if problem is None:
+        problem = posed(*chain(3, activation=1.0), devices=2)
+    placement = random_placement(problem, seed)
+    search = ListSearch.of(capped(problem, least_cap(problem, placement)), placement, seed)
+    rng = np.random.default_rng(seed)
+    for patience in (0.0, 1.0):
+        check_run(search, rng.random((search.classes.n, max(search.classes.counts))), patience)
+
+
+def test_an_order_that_memory_forces() -> None:
+    """Inference, room for 3: of two branches (3 bytes, then 1) joined at the end, one is finished before the other."""
+    heads = [operator(f"head{b}", times=(1.0,), activation=2.0) for b in (0, 1)]
+    ends = [operator(f"end{b}", f"head{b}", times=(1.0,), activation=0.5) for b in (0, 1)]
+    join = operator("join", "end0", "end1", times=(1.0,))
+    problem = posed(*heads, *ends, join, devices=unit_cluster(1, 3.0), microbatches=3, training=False)
+    search = ListSearch.of(problem, Placement(((0,) * 5,)), 0)
+    assert search.ordered.preds != search.classes.preds
+    for keys in np.random.default_rng(1).random((20, search.classes.n, 3)):
+        check_run(search, keys, 0.0)
+    with pytest.raises(DoesNotFit) as error:
+        ListSearch.of(capped(problem, 2.75), Placement(((0,) * 5,)), 0)
+    assert error.value.proven
+
+
+def test_known_schedule_of_one_device() -> None:
+    """Two stages on one device, no choice but order: work alone, 12 s for 2 microbatches."""
+    search = ListSearch.of(posed(*chain(2), microbatches=2), Placement(((0, 0),)), 0)
+    makespan, start = run(search.arrays, np.zeros((search.classes.n, 2)))
+    assert makespan * search.classes.tick == pytest.approx(12.0)
+    assert np.nanmin(start) == 0
+
+
+def test_a_limit_ends_a_schedule_early() -> None:
+    """Beyond the limit the answer is inf; at the makespan itself the schedule is complete."""
+    search = ListSearch.of(posed(*chain(3), devices=3, microbatches=4), Placement(((0, 1, 2),)), 0)
+    keys = RULES[0].keys(search.classes, search.scales)
+    makespan, start = run(search.arrays, keys)
+    assert run(search.arrays, keys, 0.0, makespan - 0.5)[0] == np.inf
+    again, same = run(search.arrays, keys, 0.0, makespan)
+    assert again == makespan
+    assert np.array_equal(start, same, equal_nan=True)
+
+
+def test_rules_reach_the_bound_of_zero_bubble() -> None:
+    """4 stages, no memory cap: some known rule is as good as the first device's work and the last one's wait."""
+    problem = config("dualpipe-4x8", layout="linear", memory_cap=100)
+    placement = only_placement(problem)
+    assert placement is not None
+    search = ListSearch.of(problem, placement, 0)
+    makespans = [search.try_rule(rule) for rule in RULES]
+    assert min(makespans) * search.classes.tick == pytest.approx(24 + 3)
+
+
+def test_rules_nearby_keep_their_groups() -> None:
+    """Variation changes numbers, not groups; patience stays in its range; keys are finite."""
+    rng = np.random.default_rng(0)
+    search = ListSearch.of(posed(*chain(3), devices=3, microbatches=5), Placement(((0, 1, 2),)), 0)
+    changed = 0
+    for _ in range(50):
+        rule = random_rule(rng, 5)
+        near = nearby_rule(rule, rng)
+        assert near.groups == rule.groups
+        changed += near != rule
+        assert 0 <= near.patience <= 1.2
+        assert np.isfinite(near.keys(search.classes, search.scales)).all()
+    assert changed > 40
+
+
+def test_retime_refuses_an_order_that_memory_forbids() -> None:
+    """Room for one activation, and an order that starts two forward passes at once: None."""
+    classes = build_classes(
+        posed(*chain(1, activation=1.0), devices=unit_cluster(1, 1.0), microbatches=2), Placement(((0,),))
+    )
+    assert retime(classes, np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])) is None
+    assert retime(classes, np.array([[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]])) is not None
+
+
+def test_retime_closes_gaps() -> None:
+    """A schedule with idle time in it gets as early as its order allows."""
+    classes = build_classes(posed(*chain(1), microbatches=2), Placement(((0,),)))
+    seconds = retime(classes, np.array([[0.0, 30.0], [10.0, 40.0], [20.0, 50.0]]))
+    assert seconds is not None
+    assert seconds.tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [([1.0, 2.0], 1.0), ([0.1, 0.25], 0.05), ([1.5, 0.0, 1.0], 0.5), ([0.0], None), ([1 / 3, 1.0], None)],
+)
+def test_common_step(values: list[float], step: float | None) -> None:
+    """Decimals as they print; nothing for thirds, which print as noise."""
+    assert common_step(np.array(values)) == (None if step is None else pytest.approx(step))
