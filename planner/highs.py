@@ -8,8 +8,8 @@ its interrupt callbacks; 1.14.0 returns wrong optima on small MIPs, which the de
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import highspy
@@ -19,6 +19,9 @@ import numpy.typing as npt
 from planner.control import Control
 
 INFINITY = float(highspy.kHighsInf)
+WITHOUT_PRESOLVE = 5_000
+"""Columns up to which a second solve can do without presolve; larger models get another seed."""
+
 _threads_in_use: list[int] = []
 
 
@@ -80,16 +83,46 @@ class Model:
         gap: float = 0.0,
         nodes: int | None = None,
         start: Sequence[float] | None = None,
-        improved: Callable[[npt.NDArray[np.float64]], None] | None = None,
+        certify: bool = False,
     ) -> Outcome:
         """Solve before the control's deadline, within ``nodes``; ``start`` is a solution to begin with.
 
-        ``improved`` is called with every better solution as it is found.
+        HiGHS 1.15.1 now and then calls a feasible model infeasible (big-M rows with fractions; a test keeps a case).
+        Where what it says is to be a proof, ``certify`` solves again on another way, without presolve, and claims
+        only what both have shown; a solve that was cut off then proves nothing.
         """
+        first = self._solve(control, threads, gap, nodes, start, {})
+        if not certify or (first.values is not None and not any(self.cost)):
+            return first  # a solution of a mere question is no claim to be certified
+        if not (first.infeasible or first.optimal):
+            return replace(first, bound=-math.inf)
+        plain = len(self.cost) <= WITHOUT_PRESOLVE
+        again: dict[str, Any] = {"random_seed": 1, **({"presolve": "off"} if plain else {})}
+        second = self._solve(control, threads, gap, nodes, start, again)
+        if not (second.infeasible or second.optimal):
+            return replace(first, infeasible=False, optimal=False, bound=-math.inf)
+        best = first if first.objective <= second.objective else second
+        return replace(
+            best,
+            infeasible=first.infeasible and second.infeasible,
+            bound=min(first.bound, second.bound),
+        )
+
+    def _solve(
+        self,
+        control: Control,
+        threads: int,
+        gap: float,
+        nodes: int | None,
+        start: Sequence[float] | None,
+        options: Mapping[str, Any],
+    ) -> Outcome:
         budget = control.remaining
         if budget <= 0:
             return Outcome(False, False, None, math.inf, -math.inf)
         solver = _solver(threads)
+        for name, value in options.items():
+            solver.setOptionValue(name, value)
         solver.setOptionValue("time_limit", budget)
         solver.setOptionValue("mip_rel_gap", gap)
         solver.setOptionValue("mip_abs_gap", 1e-9)
@@ -108,8 +141,6 @@ class Model:
 
         solver.cbMipInterrupt.subscribe(stop)
         solver.cbSimplexInterrupt.subscribe(stop)
-        if improved is not None:
-            solver.cbMipImprovingSolution.subscribe(lambda event: improved(np.array(event.data_out.mip_solution)))
         solver.run()
         return self._outcome(solver)
 

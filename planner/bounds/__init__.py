@@ -2,6 +2,5 @@
 
 from planner.bounds.placement import placement_bound
 from planner.bounds.problem import problem_bound
-from planner.bounds.step import Step
 
-__all__ = ["Step", "placement_bound", "problem_bound"]
+__all__ = ["placement_bound", "problem_bound"]

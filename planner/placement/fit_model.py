@@ -79,7 +79,7 @@ class FitModel:
 
     def solve(self, control: Control, threads: int) -> Proposal:
         """The assignment that lacks least of those not yet excluded."""
-        outcome = self.model.solve(control, threads=threads, gap=1e-9)
+        outcome = self.model.solve(control, threads=threads, gap=1e-9, certify=True)
         if outcome.values is None:
             return Proposal(None, 0.0, outcome.infeasible)
         device_of = [0] * self.problem.n_operators

@@ -4,6 +4,7 @@ from planner.problem.cluster import Cluster, Device, DeviceType, Link, NetworkLe
 from planner.problem.graph import PASS_ORDER, ByDevice, Graph, Mode, Operator, Pass, PassTime, Stream, Work
 from planner.problem.placement import Placement
 from planner.problem.problem import Impossible, Problem, ProblemError
+from planner.problem.step import Step, common_step
 
 __all__ = [
     "PASS_ORDER",
@@ -22,6 +23,8 @@ __all__ = [
     "Placement",
     "Problem",
     "ProblemError",
+    "Step",
     "Stream",
     "Work",
+    "common_step",
 ]

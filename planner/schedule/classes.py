@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from functools import cached_property, reduce
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from planner.plan.timetable import TimedTransfer, Timetable
-from planner.problem import Placement, Problem
+from planner.problem import Placement, Problem, common_step
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -169,21 +168,6 @@ class Classes:
 def split_microbatches(microbatches: int, copies: int) -> tuple[int, ...]:
     """Microbatches a copy, as even as can be, the first copies taking the remainder."""
     return tuple(microbatches // copies + (c < microbatches % copies) for c in range(copies))
-
-
-def common_step(values: Floats) -> float | None:
-    """The greatest number of which all positive values are multiples, read as the decimals they print as.
-
-    None where there is no positive value, or the step is so fine that it means nothing.
-    """
-    fractions = [Fraction(repr(float(v))) for v in set(values.tolist()) if v > 0]
-    if not fractions:
-        return None
-    denominator = reduce(math.lcm, (f.denominator for f in fractions))
-    if denominator > 10**15:
-        return None
-    step = reduce(math.gcd, (int(f * denominator) for f in fractions))
-    return step / denominator
 
 
 def build_classes(problem: Problem, placement: Placement, counts: tuple[int, ...] | None = None) -> Classes:

@@ -69,7 +69,8 @@ class CountingModel:
         self.tasks_follow_their_inputs()
         self.streams_run_one_task_at_a_time()
         self.memory_suffices()
-        outcome = self.model.solve(control, threads=threads, nodes=nodes)
+        proof = bool((self.mirror == np.arange(self.classes.n)).all())  # a mirrored model proves nothing anyway
+        outcome = self.model.solve(control, threads=threads, nodes=nodes, certify=proof)
         if outcome.infeasible:
             return Answer(None, True)
         return Answer(self._starts(outcome), False)

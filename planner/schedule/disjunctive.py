@@ -17,13 +17,14 @@ import numpy.typing as npt
 
 from planner.control import Control
 from planner.highs import Model
-from planner.problem import Problem
+from planner.problem import Problem, Step
 
 Floats = npt.NDArray[np.float64]
 TASKS_AT_MOST = 160
 ROWS_AT_MOST = 6_000
-HORIZON = 1_000.0  # of the model, whatever the seconds: feasibility tolerances are absolute (1e-6)
-BOUND_SLACK = 1e-4  # what the tolerances of big-M rows could be worth, of the horizon
+STEPS_AT_MOST = 100_000.0
+HORIZON = 1_000.0  # of a model without a grid, whatever the seconds
+BOUND_SLACK = 1e-4  # what the tolerances of big-M rows could be worth, in the model's unit
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,20 @@ class Relaxed:
 class DisjunctiveModel:
     """Order variables over all tasks of a small problem; one method for each family of constraints.
 
-    ``cutoff``: only schedules shorter than this (seconds) are of interest. Microbatches are alike, so each class
-    runs them in order.
+    ``cutoff``: only schedules of at most this (seconds) are of interest. Microbatches are alike, so each class runs
+    them in order. Where all times fall on a grid they are counted in whole steps of it, which keeps the big-M rows
+    free of fractions; else in thousandths of the cutoff, since the solver's tolerances are absolute.
     """
 
     def __init__(self, problem: Problem, cutoff: float) -> None:
         self.problem = problem
-        self.scale = HORIZON / cutoff  # the solver's tolerances are absolute
-        self.cutoff = HORIZON
-        self.duration = problem.duration * self.scale
+        step = Step.of(problem).seconds
+        self.whole = step is not None and cutoff / step <= STEPS_AT_MOST
+        if step is not None and self.whole:
+            self.scale, self.cutoff = 1.0 / step, float(math.floor(cutoff / step * (1 + 1e-12)))
+        else:
+            self.scale, self.cutoff = HORIZON / cutoff, HORIZON
+        self.duration = self._scaled(problem.duration)
         self.tasks = [
             (i, p, m)
             for m in range(problem.microbatches)
@@ -61,6 +67,10 @@ class DisjunctiveModel:
         self.edges = self._precedence()
         self.before = self._closure()
         self.feasible = self._tighten()
+
+    def _scaled(self, seconds: Floats) -> Floats:
+        """Seconds in the model's unit."""
+        return np.asarray(np.rint(seconds * self.scale) if self.whole else seconds * self.scale)
 
     @staticmethod
     def carries(problem: Problem) -> bool:
@@ -179,7 +189,7 @@ class DisjunctiveModel:
         self.nothing_ends_after_the_makespan()
         self.streams_run_one_task_at_a_time()
         self.streams_work_no_longer_than_the_makespan()
-        outcome = self.model.solve(control, threads=threads, nodes=nodes)
+        outcome = self.model.solve(control, threads=threads, nodes=nodes, certify=True)
         if outcome.infeasible:
             return Relaxed(math.inf, None, {})
         bound = max(0.0, outcome.bound - BOUND_SLACK) / self.scale if math.isfinite(outcome.bound) else 0.0
@@ -224,7 +234,7 @@ class DisjunctiveModel:
             for d in np.flatnonzero(problem.group_runs_on[g]).tolist():
                 # from d to each other device: the least time that the transfer takes
                 times = {
-                    e: problem.transfer(sender, d, e) * self.scale
+                    e: float(self._scaled(np.array(problem.transfer(sender, d, e))))
                     for e in np.flatnonzero(problem.group_runs_on[h]).tolist()
                     if e != d
                 }
@@ -232,14 +242,10 @@ class DisjunctiveModel:
                     away = [self.y[h, e] for e, s in times.items() if s >= seconds]
                     # seconds x (y[g, d] + sum of y[h, away] - 1) is at most the transfer's time
                     self.model.row(
-                        [self.start[u], self.start[t], *columns, *self._joined(self.y[g, d], away)],
+                        [self.start[u], self.start[t], *columns, self.y[g, d], *away],
                         [1.0, -1.0, *(-v for v in values), *([-seconds] * (1 + len(away)))],
                         -seconds,
                     )
-
-    @staticmethod
-    def _joined(here: int, away: list[int]) -> list[int]:
-        return [here, *away]
 
     def nothing_ends_after_the_makespan(self) -> None:
         """The makespan is at least every end and what must follow it."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -162,9 +162,9 @@ def _admitted(  # type: ignore[no-untyped-def]
 def simulate(  # type: ignore[no-untyped-def]
     count, ticks, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
-    key, patience, limit, start,
+    key, patience, limit, start, turn,
 ):  # fmt: skip
-    """Schedule everything; fills ``start`` (ticks, shaped as ``key``: classes x microbatches).
+    """Schedule everything; fills ``start`` (ticks) and ``turn`` (the how-manieth start it was), shaped as ``key``.
 
     Returns the makespan in ticks; inf as soon as it must exceed ``limit``; -1 if nothing can go on, which the
     admission rule excludes where ``need`` fits.
@@ -181,6 +181,7 @@ def simulate(  # type: ignore[no-untyped-def]
     used = np.zeros(len(available))
     released = np.zeros(len(hold_size), dtype=np.int64)
     todo = 0
+    turns = 0
     for a in range(n):
         todo += count[a]
         ready[a] = count[a] > 0 and pred_ptr[a] == pred_ptr[a + 1]
@@ -250,6 +251,8 @@ def simulate(  # type: ignore[no-untyped-def]
                         continue
                 k = started[best]
                 start[best, k] = now
+                turn[best, k] = turns
+                turns += 1
                 end = now + ticks[best]
                 if end > limit:
                     return np.inf
@@ -323,11 +326,20 @@ def simulate(  # type: ignore[no-untyped-def]
 _simulate: Callable[..., float] = simulate
 
 
-def run(arrays: Arrays, key: Floats, patience: float = 0.0, limit: float = np.inf) -> tuple[float, Floats]:
-    """Makespan and starts (ticks, shaped as ``key``) of the list schedule for these keys.
+class Run(NamedTuple):
+    """A list schedule: its makespan and starts (ticks), and in which turn each start was decided.
 
-    The makespan is inf where it exceeds ``limit``, -1 where the schedule could not be completed.
+    ``start`` and ``turn`` are shaped as the keys. The makespan is inf where it exceeds the limit, -1 where the
+    schedule could not be completed.
     """
-    start = np.full(key.shape, np.nan)
-    makespan = float(_simulate(*arrays.arguments(), key, patience, limit, start))
-    return makespan, start
+
+    makespan: float
+    start: Floats
+    turn: Ints
+
+
+def run(arrays: Arrays, key: Floats, patience: float = 0.0, limit: float = np.inf) -> Run:
+    """The list schedule for these keys (shaped classes x largest count of microbatches)."""
+    start, turn = np.full(key.shape, np.nan), np.zeros(key.shape, dtype=np.int64)
+    makespan = float(_simulate(*arrays.arguments(), key, patience, limit, start, turn))
+    return Run(makespan, start, turn)

@@ -10,13 +10,14 @@ import heapq
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from planner.schedule.classes import Classes, Floats, Ints
 
 
-def retime(classes: Classes, start: Floats) -> Floats | None:
+def retime(classes: Classes, start: Floats, turn: Ints | None = None) -> Floats | None:
     """Starts in seconds for a schedule in ticks, both shaped (classes, largest count).
+
+    ``turn``: the order in which starts at one instant were decided, where that is known.
 
     Keeps the order of starts on every resource and the order in which memory is taken on every device. Where the
     schedule is valid, by induction nothing starts later than in it (times the tick), rounding aside. Where it
@@ -25,7 +26,7 @@ def retime(classes: Classes, start: Floats) -> Floats | None:
     seconds = np.full(start.shape, np.nan)
     free: list[float] = [0.0] * classes.n_resources
     memory = _Memory(classes)
-    for a, k in _in_order(classes, start):
+    for a, k in _in_order(classes, start, turn):
         begin = 0.0
         for r in classes.resources[a]:
             begin = max(begin, free[r])
@@ -43,32 +44,33 @@ def retime(classes: Classes, start: Floats) -> Floats | None:
     return seconds
 
 
-def _in_order(classes: Classes, start: Floats) -> Iterator[tuple[int, int]]:
+def _in_order(classes: Classes, start: Floats, turn: Ints | None) -> Iterator[tuple[int, int]]:
     """All (class, index) by start, but never before what they wait for.
 
-    At one instant what takes no time comes first. Where rounding (or a solver's tolerance) has put a task a hair
-    before its input, the input comes first all the same.
+    At one instant by turn; where none is given, what takes no time comes first. Where rounding (or a solver's
+    tolerance) has put a task a hair before its input, the input comes first all the same.
     """
     rank = np.empty(classes.n, dtype=np.int64)
     rank[list(classes.topological)] = np.arange(classes.n)
-    takes_time = classes.ticks > 0
+    if turn is None:
+        later = (classes.ticks > 0) * np.int64(start.size) + rank  # what takes no time first, then inputs first
+        turn = later[:, None] * start.shape[1] + np.arange(start.shape[1])[None, :]
+    by_turn = turn
+
+    def entry(a: int, k: int) -> tuple[float, int, int, int]:
+        return float(start[a, k]), int(by_turn[a, k]), k, a
+
     waiting = {(a, k): len(classes.preds[a]) + (k > 0) for a in range(classes.n) for k in range(int(classes.count[a]))}
-    heap = [_entry(start, takes_time, rank, a, k) for (a, k), left in waiting.items() if not left]
+    heap = [entry(a, k) for (a, k), left in waiting.items() if not left]
     heapq.heapify(heap)
     while heap:
-        *_, k, _, a = heapq.heappop(heap)
+        *_, k, a = heapq.heappop(heap)
         yield a, k
         for b, j in [*((b, k) for b in classes.succs[a]), (a, k + 1)]:
             if (b, j) in waiting:
                 waiting[b, j] -= 1
                 if not waiting[b, j]:
-                    heapq.heappush(heap, _entry(start, takes_time, rank, b, j))
-
-
-def _entry(
-    start: Floats, takes_time: npt.NDArray[np.bool_], rank: Ints, a: int, k: int
-) -> tuple[float, bool, int, int, int]:
-    return float(start[a, k]), bool(takes_time[a]), k, int(rank[a]), a
+                    heapq.heappush(heap, entry(b, j))
 
 
 class _Memory:

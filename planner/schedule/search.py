@@ -13,8 +13,8 @@ import numpy as np
 from planner.control import Control
 from planner.placement.memory import Need, microbatch_need, parameters_on, sequence
 from planner.problem import Placement, Problem
-from planner.schedule.classes import Classes, Floats, build_classes, keep_to_order
-from planner.schedule.kernel import Arrays, flatten, run
+from planner.schedule.classes import Classes, build_classes, keep_to_order
+from planner.schedule.kernel import Arrays, Run, flatten, run
 from planner.schedule.rules import RULES, Rule, Scales, nearby_rule, random_rule
 
 
@@ -35,8 +35,7 @@ class ListSearch:
     arrays: Arrays
     scales: Scales
     rng: np.random.Generator
-    makespan: float = np.inf  # ticks
-    start: Floats | None = None  # ticks, (classes, largest count)
+    best: Run | None = None  # in ticks
     pool: list[tuple[float, Rule]] = field(default_factory=list)
     evaluations: int = 0
 
@@ -53,6 +52,11 @@ class ListSearch:
         return ListSearch(classes, ordered, arrays, Scales.of(classes), np.random.default_rng(seed))
 
     @property
+    def makespan(self) -> float:
+        """The best makespan so far, in ticks."""
+        return np.inf if self.best is None else self.best.makespan
+
+    @property
     def seconds(self) -> float:
         """The best makespan so far, in seconds."""
         return self.makespan * self.classes.tick
@@ -60,17 +64,17 @@ class ListSearch:
     def try_rule(self, rule: Rule, limit: float = np.inf) -> float:
         """Schedule by a rule (ticks; inf beyond ``limit``) and keep it if it is the best."""
         self.evaluations += 1
-        makespan, start = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit)
-        if makespan < 0:
+        found = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit)
+        if found.makespan < 0:
             return np.inf
-        if makespan < self.makespan:
-            self.makespan, self.start = makespan, start
-        return makespan
+        if self.best is None or found.makespan < self.best.makespan:
+            self.best = found if np.isfinite(found.makespan) else self.best
+        return found.makespan
 
     def try_known_rules(self, control: Control, limit: float = np.inf) -> None:
         """The rules that stand for known shapes of schedules; those beyond ``limit`` seconds are given up early."""
         for rule in RULES:
-            if self.start is not None and control.over:
+            if self.best is not None and control.over:
                 return
             self.pool.append((self.try_rule(rule, limit / self.classes.tick), rule))
 

@@ -37,8 +37,7 @@ def solve_small(incumbent: Incumbent, seed: int, threads: int) -> None:
         if incumbent.cutoff <= incumbent.bound:
             return
         control.report("order variables")
-        model = DisjunctiveModel(problem, incumbent.cutoff)
-        found = model.solve(control, threads, ORDER_NODES)
+        found = DisjunctiveModel(problem, incumbent.cutoff).solve(control, threads, ORDER_NODES)
         incumbent.raise_bound(min(found.bound, incumbent.cutoff), "order variables")
         if found.device_of is None:
             return
@@ -65,9 +64,9 @@ def _follow(incumbent: Incumbent, search: ListSearch, starts: dict[tuple[int, in
     incumbent.offer_starts(search, start, "order variables")
     keys = np.nan_to_num(start, nan=np.inf)
     for patience in PATIENCES:
-        makespan, found = run(search.arrays, keys, patience)
-        if makespan >= 0:
-            incumbent.offer_starts(search, found, "list scheduling led by order variables")
+        found = run(search.arrays, keys, patience)
+        if found.makespan >= 0:
+            incumbent.offer_starts(search, found.start, "list scheduling led by order variables", found.turn)
 
 
 def count(incumbent: Incumbent, search: ListSearch, threads: int) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from planner.bounds import Step, placement_bound
+from planner.bounds import placement_bound
 from planner.control import Control
 from planner.plan.timetable import Timetable
-from planner.problem import Placement, Problem
-from planner.schedule.classes import Floats
+from planner.problem import Placement, Problem, Step
+from planner.schedule.classes import Floats, Ints
 from planner.schedule.retime import retime
 from planner.schedule.search import ListSearch
 
@@ -60,7 +60,7 @@ class Incumbent:
 
     @property
     def cutoff(self) -> float:
-        """Seconds that every schedule worth finding stays below."""
+        """Seconds that no schedule worth finding exceeds: between two points of the grid, if any."""
         if self.best is None:
             return float("inf")
         if self.step.seconds is not None:
@@ -77,13 +77,13 @@ class Incumbent:
 
     def offer_search(self, search: ListSearch, how: str) -> None:
         """Offer the best of a list search, with exact times, where it may be better."""
-        if search.start is None or (self.best is not None and search.seconds > self.best.makespan * (1 + 1e-9)):
+        if search.best is None or (self.best is not None and search.seconds > self.best.makespan * (1 + 1e-9)):
             return
-        self.offer_starts(search, search.start, how)
+        self.offer_starts(search, search.best.start, how, search.best.turn)
 
-    def offer_starts(self, search: ListSearch, start: Floats, how: str) -> None:
+    def offer_starts(self, search: ListSearch, start: Floats, how: str, turn: Ints | None = None) -> None:
         """Offer the schedule that keeps the order of these starts (ticks), if memory allows that order."""
-        seconds = retime(search.classes, start)
+        seconds = retime(search.classes, start, turn)
         if seconds is not None:
             self.offer(search.classes.timetable(seconds), how)
 

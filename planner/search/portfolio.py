@@ -164,7 +164,7 @@ class Portfolio:
 
     def _ranked(self) -> list[ListSearch]:
         """Searches that have found something, best first."""
-        found = [s for s in self.searches.values() if s.start is not None]
+        found = [s for s in self.searches.values() if s.best is not None]
         return sorted(found, key=lambda s: (s.seconds, s.classes.n_tasks))
 
     def _improve(self) -> None:

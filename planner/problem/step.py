@@ -1,14 +1,16 @@
-"""Rounding a bound up to what a makespan can be."""
+"""The grid on which all times of a problem fall, where there is one."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
 
 import numpy as np
+import numpy.typing as npt
 
-from planner.problem import Problem
-from planner.schedule.classes import common_step
+from planner.problem.problem import Problem
 
 ROUNDING = 1e-9
 """A bound this little (relatively) above a multiple of the step is that multiple: sums of floats are not exact."""
@@ -48,3 +50,18 @@ class Step:
         if abs(steps - nearest) <= ROUNDING * max(1.0, steps):
             return nearest * self.seconds
         return math.ceil(steps) * self.seconds
+
+
+def common_step(values: npt.NDArray[np.float64]) -> float | None:
+    """The greatest number of which all positive values are multiples, read as the decimals they print as.
+
+    None where there is no positive value, or the step is so fine that it means nothing.
+    """
+    fractions = [Fraction(repr(float(v))) for v in set(values.tolist()) if v > 0]
+    if not fractions:
+        return None
+    denominator = reduce(math.lcm, (f.denominator for f in fractions))
+    if denominator > 10**15:
+        return None
+    step = reduce(math.gcd, (int(f * denominator) for f in fractions))
+    return step / denominator
