@@ -49,7 +49,7 @@ def comparable(plan: Plan) -> Any:
 @pytest.mark.parametrize(
     "problem",
     [
-        lambda: config("dualpipe-4x8", microbatches=5, copies=2),
+        lambda: config("dualpipe-4x8", microbatches=3, copies=2),
         small,
         lambda: random_problem(12, operators=5, devices=3, copies=(2,)),
     ],
@@ -223,6 +223,15 @@ def test_impossible_is_no_limit() -> None:
     for seconds in (0.0, 10.0):
         with pytest.raises(Impossible):
             solved(problem, seconds)
+
+
+def test_passes_of_no_length_in_little_memory() -> None:
+    """Room for one activation: the operator that takes no time goes first and is gone at once, then the other."""
+    brief, longer = (operator(f"o{k}", times=(0.0, float(k)), activation=1.0) for k in (0, 1))
+    problem = posed(brief, longer, devices=unit_cluster(1, 1.0))
+    plan = solved(problem, 5.0)
+    assert (plan.makespan, plan.status) == (1.0, "optimal")
+    assert checked(problem, plan) == []
 
 
 @pytest.mark.parametrize("block", range(5))

@@ -6,11 +6,11 @@ import pytest
 from exhaustive import TooLarge, optimum, optimum_of_placement
 from solver_problems import chain, checked, config, operator, posed, random_problem, solved, unit_cluster
 
-from planner.bounds import Step, placement_bound, problem_bound
+from planner.bounds import placement_bound, problem_bound
 from planner.bounds.problem import group_bound, latency_bound, load_bound, longest_chain
 from planner.control import Control
 from planner.placement.layouts import only_placement
-from planner.problem import ByDevice, Impossible, NetworkLevel, Placement, Problem, Stream
+from planner.problem import ByDevice, Impossible, NetworkLevel, Placement, Problem, Step, Stream
 from planner.search import exact, portfolio
 
 SAME = 1 + 1e-8

@@ -105,7 +105,7 @@ def fits_the_model(problem: Problem, device_of: tuple[int, ...]) -> bool:
     classes = build_classes(problem, Placement((device_of,)))
     if not classes.seconds.sum() or (classes.available < 0).any():
         return False
-    return float((classes.seconds * classes.count).sum()) / classes.tick < 80
+    return float((classes.seconds * classes.count).sum()) / classes.tick < 60
 
 
 def test_mirror_needs_mirrored_copies() -> None:

@@ -100,14 +100,31 @@ def test_threads_may_change() -> None:
 
 
 def test_a_start_is_honoured() -> None:
-    """With no node to look for a better one, a given solution is at least what comes back."""
-    best = knapsack(25, 3, 4).solve(Control())
-    assert best.optimal
-    seen: list[float] = []
-    model = knapsack(25, 3, 4)
-    again = model.solve(Control(), start=best.values, improved=lambda x: seen.append(float(np.dot(model.cost, x))))
-    assert again.objective == pytest.approx(best.objective)
-    assert seen[0] == pytest.approx(best.objective)
+    """A market split, which HiGHS cannot solve at the root: with its solution as start, that comes back."""
+    rng = np.random.default_rng(1)
+    hidden = rng.integers(0, 2, size=40)
+    weights = rng.integers(0, 100, size=(5, 40))
+    model = Model()
+    columns = [model.binary() for _ in hidden]
+    for row in weights:
+        model.row(columns, row.tolist(), float(row @ hidden), float(row @ hidden))
+    assert model.solve(Control(), nodes=1).values is None
+    found = model.solve(Control(), nodes=1, start=hidden.tolist()).values
+    assert found is not None
+    assert (weights @ np.rint(found) == weights @ hidden).all()
+
+
+def test_what_is_certified() -> None:
+    """Solved twice: the same optimum, the same infeasibility; cut off by nodes, nothing is claimed."""
+    once, twice = (knapsack(20, 3, 5).solve(Control(), certify=certify) for certify in (False, True))
+    assert (twice.optimal, twice.objective) == (True, once.objective)
+    assert twice.bound <= twice.objective + 1e-9
+    model = Model()
+    columns = [model.binary() for _ in range(3)]
+    model.row(columns, [2.0, 2.0, 2.0], 3.0, 3.0)
+    assert model.solve(Control(), certify=True).infeasible
+    cut = knapsack(60, 8, 1).solve(Control(), nodes=1, certify=True)
+    assert (cut.optimal, cut.infeasible, cut.bound) == (False, False, -float("inf"))
 
 
 def test_no_time_means_no_answer() -> None:

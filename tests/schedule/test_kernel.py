@@ -10,8 +10,8 @@ from solver_problems import chain, config, operator, posed, random_problem, unit
 
 from planner.placement.layouts import only_placement
 from planner.placement.memory import parameters_on
-from planner.problem import Placement, Problem
-from planner.schedule.classes import Classes, Floats, build_classes, common_step
+from planner.problem import Placement, Problem, common_step
+from planner.schedule.classes import Classes, Floats, build_classes
 from planner.schedule.kernel import run
 from planner.schedule.retime import retime
 from planner.schedule.rules import RULES, nearby_rule, random_rule
@@ -61,9 +61,9 @@ def orders(classes: Classes, start: Floats) -> list[list[tuple[int, int]]]:
 def check_run(search: ListSearch, key: Floats, patience: float) -> None:
     """Complete, valid, and retiming keeps the orders and delays nothing."""
     classes = search.classes
-    makespan, start = run(search.arrays, key, patience)
+    makespan, start, turn = run(search.arrays, key, patience)
     assert makespan >= 0, "deadlock"
-    seconds = retime(classes, start)
+    seconds = retime(classes, start, turn)
     assert seconds is not None
     real = ~np.isnan(start)
     assert real.sum() == classes.n_tasks
@@ -127,20 +127,22 @@ def test_an_order_that_memory_forces() -> None:
 def test_known_schedule_of_one_device() -> None:
     """Two stages on one device, no choice but order: work alone, 12 s for 2 microbatches."""
     search = ListSearch.of(posed(*chain(2), microbatches=2), Placement(((0, 0),)), 0)
-    makespan, start = run(search.arrays, np.zeros((search.classes.n, 2)))
+    makespan, start, turn = run(search.arrays, np.zeros((search.classes.n, 2)))
     assert makespan * search.classes.tick == pytest.approx(12.0)
     assert np.nanmin(start) == 0
+    in_turn = np.argsort(turn, axis=None)
+    assert (np.diff(start.ravel()[in_turn]) >= 0).all()
 
 
 def test_a_limit_ends_a_schedule_early() -> None:
     """Beyond the limit the answer is inf; at the makespan itself the schedule is complete."""
     search = ListSearch.of(posed(*chain(3), devices=3, microbatches=4), Placement(((0, 1, 2),)), 0)
     keys = RULES[0].keys(search.classes, search.scales)
-    makespan, start = run(search.arrays, keys)
-    assert run(search.arrays, keys, 0.0, makespan - 0.5)[0] == np.inf
-    again, same = run(search.arrays, keys, 0.0, makespan)
-    assert again == makespan
-    assert np.array_equal(start, same, equal_nan=True)
+    first = run(search.arrays, keys)
+    assert run(search.arrays, keys, 0.0, first.makespan - 0.5).makespan == np.inf
+    again = run(search.arrays, keys, 0.0, first.makespan)
+    assert again.makespan == first.makespan
+    assert np.array_equal(first.start, again.start, equal_nan=True)
 
 
 def test_rules_reach_the_bound_of_zero_bubble() -> None:

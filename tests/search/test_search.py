@@ -130,7 +130,8 @@ def test_a_search_repeats() -> None:
         search.improve(100, Control(), 0.0)
         assert search.makespan <= before
         assert search.evaluations > len(RULES)
-        found.append(search.start)
+        assert search.best is not None
+        found.append(search.best.start)
     assert np.array_equal(found[0], found[1], equal_nan=True)
     search = ListSearch.of(problem, placement, 7)
     search.try_known_rules(Control())
