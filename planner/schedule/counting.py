@@ -14,6 +14,7 @@ mirrored copies are made to run alike, only an answer "yes" means something).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,9 +107,11 @@ class CountingModel:
             return -1, float(self.classes.count[a])
         return int(self.column[a] + t - self.first[a]), 0.0
 
-    def _row(self, terms: list[tuple[int, int, float]], upper: float) -> None:
-        """Sum of value x C[a, t] <= upper, for terms (a, t, value)."""
-        total: dict[int, float] = {}
+    def _row(
+        self, terms: Iterable[tuple[int, int, float]], upper: float, extra: Iterable[tuple[int, float]] = ()
+    ) -> None:
+        """Sum of value x C[a, t] <= upper, for terms (a, t, value), and of value x column for ``extra``."""
+        total: dict[int, float] = dict(extra)
         for a, t, value in terms:
             column, constant = self.count_at(a, t)
             if column < 0:
@@ -170,13 +173,10 @@ class CountingModel:
             unit = max(h.size for h in holds)
             takers = sorted({h.alloc for h in holds})
             begin, end = min(self.first[takers]), max(self.last[takers])
-            released: dict[int, dict[int, int]] = {}
             for t in range(int(begin), int(end) + 1):
-                self._memory_row(holds, t, room / unit, unit, released)
+                self._memory_row(holds, t, room / unit, unit)
 
-    def _memory_row(
-        self, holds: list[Hold], t: int, room: float, unit: float, released: dict[int, dict[int, int]]
-    ) -> None:
+    def _memory_row(self, holds: list[Hold], t: int, room: float, unit: float) -> None:
         """Memory at step t; a hold with several releasers gets a variable for the fewest of them that have ended."""
         terms = [(h.alloc, t, h.size / unit) for h in holds]
         extra: list[tuple[int, float]] = []
@@ -193,17 +193,7 @@ class CountingModel:
                 else:
                     self.model.row([fewest, column], [1.0, -1.0], upper=0.0)
             extra.append((fewest, -h.size / unit))
-        total: dict[int, float] = dict(extra)
-        upper = room
-        for a, t_, value in terms:
-            column, constant = self.count_at(a, t_)
-            if column < 0:
-                upper -= value * constant
-            else:
-                total[column] = total.get(column, 0.0) + value
-        total = {c: v for c, v in total.items() if v}
-        if total:
-            self.model.row(list(total), list(total.values()), upper=upper)
+        self._row(terms, room, extra)
 
     def _starts(self, outcome: Outcome) -> Floats | None:
         if outcome.values is None:
