@@ -139,13 +139,17 @@ def random_problem(
         )
     total = sum(o.parameters + o.activation for o in made) / unit
     cap = None if not memory or r.random() < 0.3 else round(total / n_devices * r.choice([0.8, 1, 1.3, 2, 3])) * unit
+    caps = [cap] * n_devices
+    own = random.Random(f"caps {seed}")
+    if cap is not None and own.random() < 0.4:
+        caps = [round(cap / unit * own.choice([0.5, 1, 1.5])) * unit for _ in names]
     nodes = [r.choice([None, "n0", "n1"]) for _ in names]
     levels = [r.choice([None, NetworkLevel(None, 0.5), NetworkLevel(GIGA), NetworkLevel(GIGA, 0.25)]) for _ in "wb"]
     within, between = levels if transfers else (None, None)
     link = transfers and n_devices > 1 and r.random() < 0.3
     cluster = Cluster(
         "random",
-        tuple(Device(d, "g", t, node, cap) for d, t, node in zip(names, kinds, nodes, strict=True)),
+        tuple(Device(*row) for row in zip(names, "g" * n_devices, kinds, nodes, caps, strict=True)),
         types,
         within,
         between,

@@ -13,7 +13,7 @@ from solver_problems import chain, checked, config, operator, posed, random_prob
 from planner.control import Control
 from planner.placement.fit import find_fit, fits
 from planner.placement.memory import Need, microbatch_need, parameters_on
-from planner.problem import Impossible, Placement, Problem
+from planner.problem import Cluster, Device, DeviceType, Impossible, Placement, Problem
 
 LAYER = 3_486_050_304 + 1_263_017_984  # bytes of one layer of DeepSeek-V3: parameters and one activation
 
@@ -104,6 +104,18 @@ def test_parts_that_no_device_can_share() -> None:
     parts = [operator(f"p{k}", parameters=2.0) for k in range(3)]
     with pytest.raises(Impossible, match=r"is 1 B short"):
         solved(posed(*parts, devices=unit_cluster(2, 3.0)))
+
+
+@pytest.mark.parametrize("larger", [0, 1])
+def test_what_a_small_device_cannot_hold_a_large_one_may(larger: int) -> None:
+    """Inference, a colocated pair of 2 bytes each, held together while the second runs: only the device of 4 can."""
+    kind = DeviceType("unit")
+    caps = [4.0 if d == larger else 3.0 for d in (0, 1)]
+    cluster = Cluster("two", tuple(Device(f"g{d}", "g", kind, None, cap) for d, cap in enumerate(caps)))
+    pair = chain(2, times=(1.0,), activation=2.0, colocate="x")
+    placement = find_fit(posed(*pair, devices=cluster, training=False), Control(), 2)
+    assert placement is not None
+    assert placement.device_of == ((larger, larger),)
 
 
 def test_a_layout_may_be_impossible_where_others_fit() -> None:

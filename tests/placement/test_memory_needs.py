@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from solver_problems import chain, operator, posed, random_problem
 
+from planner.placement import memory
 from planner.placement.memory import Need, microbatch_need, parameters_on, sequence
 from planner.problem import Placement, Problem
 
@@ -128,6 +129,17 @@ def test_inference_lets_go_of_what_was_read() -> None:
     trained = posed(*chain(5, activation=1.0))
     assert microbatch_need(trained, (0,) * 5, np.array([4.9])) is None
     assert isinstance(microbatch_need(trained, (0,) * 5, np.array([5.0])), Need)
+
+
+def test_a_search_that_is_cut_off_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a need nor the proof that there is none, where not all sets of passes could be looked at."""
+    trunk = operator("trunk", activation=1.0)
+    middles = [operator(f"m{k}", "trunk", activation=1.0) for k in range(3)]
+    heads = [operator(f"h{k}", f"m{k}", activation=2.0) for k in range(3)]
+    problem, room = posed(trunk, *middles, *heads), np.array([3.9])
+    assert microbatch_need(problem, (0,) * 7, room) is None
+    monkeypatch.setattr(memory, "STATES_AT_MOST", 1)
+    assert microbatch_need(problem, (0,) * 7, room) is False
 
 
 def test_copies_on_one_device_share_parameters() -> None:
