@@ -21,7 +21,7 @@ VERIFICATION = "planner/verification@1"
 def show_command(path: Path, as_json: bool, svg: str | None) -> int:
     """``planner show``."""
     _check_svg(svg, [path])
-    plan = read_plan(path)
+    plan = _presentable(path)
     if svg is not None:
         _draw([plan], None, svg)
     if as_json:
@@ -31,12 +31,22 @@ def show_command(path: Path, as_json: bool, svg: str | None) -> int:
     return ExitCode.DONE
 
 
+def _presentable(path: Path) -> Plan:
+    """The plan in a file, if a report can be made of it."""
+    plan = read_plan(path)
+    if not plan.devices:
+        raise InputError(path, None, "devices", "lists no device: planner verify says what is wrong with the plan")
+    if plan.makespan < 0:
+        raise InputError(path, None, "makespan", "is negative: planner verify says what is wrong with the plan")
+    return plan
+
+
 def compare_command(paths: Sequence[Path], force: bool, as_json: bool, svg: str | None) -> int:
     """``planner compare``."""
     if len(paths) < 2:
         raise UsageFault("compare takes two plans or more (planner show takes one)")
     _check_svg(svg, paths)
-    plans = [read_plan(path) for path in paths]
+    plans = [_presentable(path) for path in paths]
     names = [str(path) for path in paths]
     different = different_problems(plans)
     if different and not force:

@@ -24,7 +24,7 @@ GRACE = 3.0
 PATIENCE = 8.0
 """Seconds after a signal, where there is no plan at all yet: the first may be near, a second signal is free."""
 
-START = 1.5
+START = 0.5
 """Seconds of starting (imports, reading the inputs) that the time limit does not count."""
 
 TICK = 0.1

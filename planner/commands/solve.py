@@ -20,7 +20,7 @@ from planner.files.graph_file import MAX_MICROBATCHES
 from planner.files.plan_file import plan_to_json
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import Plan
-from planner.problem import Problem
+from planner.problem import ByDevice, Cluster, Graph, Problem
 from planner.problem.quantities import BYTES, SECONDS
 from planner.report import report_line, report_text
 from planner.report.facts import PlanFacts
@@ -54,10 +54,21 @@ class Inputs:
         """Read both files and pose the problem."""
         cap = None if self.memory_cap is None else quantity("--memory-cap", self.memory_cap, BYTES)
         graph, cluster = read_graph(self.graph), read_cluster(self.cluster)
+        note_unknown_devices(graph, cluster, self.quiet)
         microbatches = graph.microbatches if self.microbatches is None else self.microbatches
         if microbatches > MAX_MICROBATCHES:
             raise UsageFault(f"--microbatches must be at most {MAX_MICROBATCHES}")
         return Problem(graph, cluster, microbatches, memory_cap=cap, chunks=self.chunks, **more)
+
+
+def note_unknown_devices(graph: Graph, cluster: Cluster, quiet: bool) -> None:
+    """Say which names in pass times the cluster does not have: measured elsewhere, or misspelt."""
+    costs = (cost for operator in graph.operators for cost in operator.times.values())
+    named = {name for cost in costs if isinstance(cost, ByDevice) for name in cost.seconds}
+    unknown = sorted(named - cluster.names())
+    if unknown:
+        shown = ", ".join(unknown[:5]) + (", ..." if unknown[5:] else "")
+        note(f"pass times name {shown}: cluster {cluster.name!r} has no such device, group or type", quiet)
 
 
 @dataclass(frozen=True)

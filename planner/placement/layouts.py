@@ -84,17 +84,25 @@ def family_placements(problem: Problem) -> Iterator[Placement]:
                     seen.add(placement.device_of)
                     yield placement
     if not seen and problem.layout != "auto":
-        stages = len(stage_hosts(problem.layout, range(problem.n_devices), problem.chunks or 2))
+        fewest = 2 if problem.layout in ("interleaved", "wave") else 1
+        stages = len(stage_hosts(problem.layout, range(problem.n_devices), problem.chunks or fewest))
         raise Impossible(
-            f"no placement of layout {problem.layout}: the graph falls into {pieces} contiguous pieces (operators, or "
-            f"the span of a colocate label), and {stages} stages on {problem.n_devices} devices are asked for, or "
-            "devices and pass times allow no such cut"
+            f"no placement of layout {problem.layout}: the topological order nearest to the file's falls "
+            f"into {pieces} contiguous pieces (operators, or the span of a colocate label), and {stages} stages on "
+            f"{problem.n_devices} devices are asked for, or devices and pass times allow no such cut"
         )
+
+
+def is_chain(problem: Problem) -> bool:
+    """Whether the graph has one topological order, and no colocated operators: then its contiguous cuts are all."""
+    order = problem.topological
+    return len(problem.groups) == len(order) and all(a in problem.inputs[b] for a, b in pairwise(order))
 
 
 def all_cuts(problem: Problem) -> Iterator[Placement] | None:
     """Every placement of the layout that was asked for; None where there are too many, or it names no layout.
 
+    That is every contiguous cut of the topological order that is nearest to the file's.
     Without ``chunks`` given, interleaved and wave have any number of them that the graph can be cut into.
     """
     if problem.layout == "auto":
@@ -143,10 +151,12 @@ def _rooms(problem: Problem, layout: str, devices: Sequence[int], chunks: int) -
 def only_placement(problem: Problem) -> Placement | None:
     """The placement that the flags leave, exchanges of like devices aside; None where they leave a choice.
 
-    So it is for a layout that was asked for by name where every stage holds exactly one piece: then there is
-    nothing to cut otherwise, and all devices are alike.
+    So it is for a layout that was asked for by name, with as many copies as it has, on like devices, where the graph
+    has one topological order and every stage holds exactly one piece of it: then there is nothing to cut otherwise.
     """
-    if problem.layout == "auto" or len(problem.device_classes) != 1:
+    if problem.layout == "auto" or len(problem.device_classes) != 1 or not is_chain(problem):
+        return None
+    if problem.copies != (2 if problem.layout == "bidirectional" else 1):
         return None
     if problem.layout in ("interleaved", "wave") and problem.chunks is None:
         return None

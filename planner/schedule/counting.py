@@ -47,7 +47,7 @@ class CountingModel:
         tail = np.rint(classes.tail / classes.tick).astype(np.int64)
         self.first = head  # first step at which the first task can start
         self.last = horizon - tail - self.length  # last step at which the last one can
-        self.impossible = bool((self.last < self.first).any())
+        self.impossible = bool((self.last < self.first).any() or (classes.available < 0).any())
 
     @property
     def size(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,7 +29,8 @@ def solve_small(incumbent: Incumbent, seed: int, threads: int) -> None:
     none, or what it finds gains nothing once those are respected.
     """
     problem, control = incumbent.problem, incumbent.control
-    if problem.layout != "auto" or not DisjunctiveModel.carries(problem):
+    single = replace(problem, copies=1)  # of several copies the model says nothing, but one is allowed, too
+    if problem.layout != "auto" or not DisjunctiveModel.carries(single):
         return
     for _ in range(ROUNDS):
         if incumbent.met or incumbent.best is None:
@@ -37,8 +39,9 @@ def solve_small(incumbent: Incumbent, seed: int, threads: int) -> None:
         if incumbent.cutoff <= incumbent.bound:
             return
         control.report("order variables")
-        found = DisjunctiveModel(problem, incumbent.cutoff).solve(control, threads, ORDER_NODES)
-        incumbent.raise_bound(min(found.bound, incumbent.cutoff), "order variables")
+        found = DisjunctiveModel(single, incumbent.cutoff).solve(control, threads, ORDER_NODES)
+        if problem.copies == 1:
+            incumbent.raise_bound(min(found.bound, incumbent.cutoff), "order variables")
         if found.device_of is None:
             return
         try:

@@ -114,10 +114,10 @@ class Portfolio:
         if only is not None:
             raise Impossible(_why_not(problem, only))
         control.report("a placement that fits in memory")
-        placement = find_fit(problem, control, self.threads)
+        free = find_fit(problem, control, self.threads)
         if problem.layout == "auto":
-            if placement is not None:
-                self._try(placement)
+            if free is not None:
+                self._try(free)
             return
         cuts = all_cuts(problem)
         if cuts is None:
@@ -136,7 +136,8 @@ class Portfolio:
         if decided:
             raise Impossible(
                 f"no placement of layout {problem.layout} has room for its parameters and the activations of one "
-                "microbatch: every way to cut the graph was looked at; without --layout there are placements that fit"
+                "microbatch: every way to cut the topological order nearest to the file's was looked at"
+                + ("; without --layout there are placements that fit" if free is not None else "")
             )
 
     def _solve_small(self) -> None:
@@ -171,10 +172,12 @@ class Portfolio:
         """Vary rules on the best placements, most on the very best."""
         for share, placements in ((0.15, PLACEMENTS_IMPROVED), (1.0, 1)):
             for search in self._ranked()[:placements]:
-                self._vary(search, int(EVALUATIONS * share))
+                self._vary(search, share)
 
-    def _vary(self, search: ListSearch, evaluations: int) -> None:
+    def _vary(self, search: ListSearch, share: float) -> None:
+        """Vary rules, for a share of the usual evaluations."""
         incumbent = self.incumbent
+        evaluations = int(EVALUATIONS * share)
         if incumbent.met:
             return
         how = f"list scheduling on placement {search.classes.placement.origin}, rules varied"
@@ -190,7 +193,7 @@ class Portfolio:
         self.moves += 1
         moved = move_groups(self.incumbent, ranked[0], (self.seed, self.moves))
         self.searches[moved.classes.placement.device_of] = moved
-        self._vary(moved, EVALUATIONS // 2)
+        self._vary(moved, 0.5)
 
     def _count(self) -> None:
         for search in self._ranked()[:PLACEMENTS_COUNTED]:
