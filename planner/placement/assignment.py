@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import highspy
 import numpy as np
@@ -20,24 +19,14 @@ from planner.problem import Problem
 SOLVER_GAP = 1e-4
 
 
-@dataclass(frozen=True)
-class Weights:
-    """What the assignment minimises, in seconds a step.
+class AssignmentModel:
+    """The MIP over merged groups; one method for each family of constraints.
 
-    ``in_flight``: microbatches whose activations a device holds at once. ``path``: weight of the transfers that
-    one microbatch meets on its way, ``load``: of the busiest stream (times all microbatches).
+    ``in_flight``: microbatches whose activations a device must have room for at once.
     """
 
-    in_flight: int = 1
-    load: float = 1.0
-    path: float = 1.0
-
-
-class AssignmentModel:
-    """The MIP over merged groups; one method for each family of constraints."""
-
-    def __init__(self, problem: Problem, groups: Sequence[Sequence[int]], weights: Weights) -> None:
-        self.problem, self.groups, self.weights = problem, [tuple(g) for g in groups], weights
+    def __init__(self, problem: Problem, groups: Sequence[Sequence[int]], in_flight: int = 1) -> None:
+        self.problem, self.groups, self.in_flight = problem, [tuple(g) for g in groups], in_flight
         self.model = pulp.LpProblem("assignment", pulp.LpMinimize)
         self.devices = range(problem.n_devices)
         self.group_of = {i: g for g, members in enumerate(self.groups) for i in members}
@@ -89,7 +78,7 @@ class AssignmentModel:
     def _bytes(self, g: int) -> float:
         members = list(self.groups[g])
         problem = self.problem
-        return float(problem.parameters[members].sum() + self.weights.in_flight * problem.activation[members].sum())
+        return float(problem.parameters[members].sum() + self.in_flight * problem.activation[members].sum())
 
     def outputs_are_sent_where_they_are_read(self) -> None:
         """``sent[i, d]`` is at least 1 where operator i is read on device d and placed elsewhere."""
@@ -120,7 +109,7 @@ class AssignmentModel:
         """The busiest stream over the step, and what one microbatch spends on transfers."""
         both = 2.0 if self.problem.training else 1.0
         ways = pulp.lpSum(self._slowest(i, d) * both / self.scale * s for (i, d), s in self.sent.items())
-        self.model += self.weights.load * self.problem.microbatches * self.busiest + self.weights.path * ways
+        self.model += self.problem.microbatches * self.busiest + ways
 
     def solve(self, control: Control, threads: int, nodes: int) -> tuple[int, ...] | None:
         """Device of each operator in the best assignment found; None where there is none or none was found."""

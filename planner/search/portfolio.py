@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from planner.bounds import placement_bound, problem_bound
-from planner.placement.assignment import AssignmentModel, Weights
+from planner.placement.assignment import AssignmentModel
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.fit import find_fit, fits
 from planner.placement.layouts import all_cuts, family_placements, only_placement
@@ -158,7 +158,7 @@ class Portfolio:
             self.notes.append(line)
         for held in sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True):
             control.report(f"assignment MIP, {held} microbatches in flight")
-            model = AssignmentModel(problem, groups, Weights(in_flight=held))
+            model = AssignmentModel(problem, groups, held)
             found = model.solve(control, self.threads, ASSIGNMENT_NODES)
             if found is not None:
                 yield Placement.single(found, f"assignment MIP ({held} in flight)")

@@ -10,7 +10,7 @@ import pytest
 from solver_problems import chain, config, operator, posed, random_problem, unit_cluster
 
 from planner.control import Control
-from planner.placement.assignment import AssignmentModel, Weights
+from planner.placement.assignment import AssignmentModel
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.fit import fits
 from planner.placement.layouts import all_cuts, family_placement, family_placements, only_placement, stage_hosts
@@ -155,7 +155,7 @@ def test_assignment_balances_two_speeds() -> None:
     """Nine equal operators, one device twice as fast: six there, three on the slow one."""
     cost = ByDevice({"g0": 2.0, "g1": 1.0})
     problem = posed(*(operator(f"o{k}", times=(cost, cost)) for k in range(9)), devices=2)
-    found = AssignmentModel(problem, problem.groups, Weights()).solve(Control(), 2, 1000)
+    found = AssignmentModel(problem, problem.groups).solve(Control(), 2, 1000)
     assert found is not None
     assert sorted(found) == [0] * 3 + [1] * 6
 
@@ -164,12 +164,12 @@ def test_assignment_respects_memory_and_colocation() -> None:
     """Memory for three operators a device, two of which must be together."""
     four = [operator(f"o{k}", parameters=1.0, colocate="x" if k in (0, 3) else None) for k in range(5)]
     problem = posed(*four, devices=unit_cluster(2, 3.0))
-    found = AssignmentModel(problem, problem.groups, Weights()).solve(Control(), 2, 1000)
+    found = AssignmentModel(problem, problem.groups).solve(Control(), 2, 1000)
     assert found is not None
     assert found[0] == found[3]
     assert sorted(found.count(d) for d in (0, 1)) == [2, 3]
     short = posed(*four, devices=unit_cluster(2, 2.0))
-    assert AssignmentModel(short, short.groups, Weights()).solve(Control(), 2, 1000) is None
+    assert AssignmentModel(short, short.groups).solve(Control(), 2, 1000) is None
 
 
 def test_assignment_saves_transfers() -> None:
@@ -178,7 +178,7 @@ def test_assignment_saves_transfers() -> None:
     a = [operator(f"a{k}", *([f"a{k - 1}"] if k else [])) for k in range(3)]
     b = [operator(f"b{k}", *([f"b{k - 1}"] if k else [])) for k in range(3)]
     problem = posed(*a, *b, devices=network)
-    found = AssignmentModel(problem, problem.groups, Weights()).solve(Control(), 2, 1000)
+    found = AssignmentModel(problem, problem.groups).solve(Control(), 2, 1000)
     assert found is not None
     assert (set(found[:3]), set(found[3:])) in [({0}, {1}), ({1}, {0})]
 
