@@ -8,6 +8,7 @@ and stage P-1-r of copy 1 (the second half).
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 from planner.baselines.call import Call, NotApplicable, Part, Row, Rows
 
@@ -22,21 +23,40 @@ def rows(ranks: int, microbatches: int) -> Rows:
         raise NotApplicable(
             f"DualPipe needs at least two microbatches a rank: {2 * ranks} for {ranks} ranks, not {microbatches}"
         )
-    return [_Rank(r, ranks, microbatches).row() for r in range(ranks)]
+    half = microbatches // 2
+    out = []
+    for r in range(ranks):
+        near, far = sorted((Flow(r, 0, 0), Flow(ranks - 1 - r, 1, half)))
+        out.append(row(near, far, ranks // 2, half))
+    return out
+
+
+class Flow(NamedTuple):
+    """One direction of a pipeline on a rank: its stage there, the copy it belongs to, and its first microbatch."""
+
+    stage: int
+    copy: int
+    first: int
+
+
+def row(near: Flow, far: Flow, middle: int, microbatches: int) -> Row:
+    """One rank's order, of two flows of as many microbatches that meet between two halves of ``middle`` ranks.
+
+    ``near`` is the one that enters the pipeline at this rank's end.
+    """
+    return _Rank(near, far, middle, microbatches).row()
 
 
 class _Rank:
     """One rank's order in the making. The near copy enters the pipeline at this end, the far one leaves."""
 
-    def __init__(self, rank: int, ranks: int, microbatches: int) -> None:
-        self.depth = min(rank, ranks - 1 - rank)  # ranks between this one and the nearer end
-        self.to_middle = ranks // 2 - 1 - self.depth
-        self.steady = microbatches // 2 - ranks + self.depth + 1
-        near = 0 if rank < ranks // 2 else 1
-        self.copy = {"near": near, "far": 1 - near}
-        self.stage = {"near": self.depth, "far": ranks - 1 - self.depth}
-        first = {"near": near * microbatches // 2, "far": (1 - near) * microbatches // 2}
-        self.forwards, self.backwards = dict(first), dict(first)
+    def __init__(self, near: Flow, far: Flow, middle: int, microbatches: int) -> None:
+        self.depth = near.stage  # ranks between this one and the nearer end
+        self.to_middle = middle - 1 - self.depth
+        self.steady = microbatches - 2 * middle + self.depth + 1
+        self.flow = {"near": near, "far": far}
+        self.forwards = {which: flow.first for which, flow in self.flow.items()}
+        self.backwards = dict(self.forwards)
         self.put_off: deque[Part] = deque()  # weight gradients, first in first out
         self.calls: Row = []
 
@@ -77,11 +97,13 @@ class _Rank:
 
     def _f(self, which: str) -> Part:
         self.forwards[which] += 1
-        return Part("F", self.stage[which], self.copy[which], self.forwards[which] - 1)
+        flow = self.flow[which]
+        return Part("F", flow.stage, flow.copy, self.forwards[which] - 1)
 
     def _b(self, which: str) -> Part:
         self.backwards[which] += 1
-        return Part("B", self.stage[which], self.copy[which], self.backwards[which] - 1)
+        flow = self.flow[which]
+        return Part("B", flow.stage, flow.copy, self.backwards[which] - 1)
 
     def _i(self, which: str) -> Part:
         b = self._b(which)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from planner.baselines import dualpipe, gpipe, one_f_one_b, zb1p
+from planner.baselines import (
+    dualpipe,
+    dualpipev,
+    gpipe,
+    interleaved_1f1b,
+    one_f_one_b,
+    v_half,
+    v_min,
+    zb1p,
+    zb2p,
+    zbv,
+)
 from planner.baselines.call import Call, NotApplicable, Part, Rows
 from planner.baselines.operators import Pipeline, replay_blocks, replay_streams
 from planner.plan.timetable import Timetable
@@ -27,9 +38,26 @@ def both_ways(ranks: int, chunks: int) -> Layout:
     return (tuple(range(ranks)), tuple(reversed(range(ranks))))
 
 
+def there_and_back(ranks: int, chunks: int) -> Layout:
+    """One copy in a V: stages r and 2P-1-r on rank r."""
+    assert chunks == 2
+    return ((*range(ranks), *reversed(range(ranks))),)
+
+
 def unchunked(rows: Callable[[int, int], Rows]) -> Callable[[int, int, int], Rows]:
     """An order of one stage a rank in the shape that ``Schedule`` asks for."""
     return lambda ranks, microbatches, chunks: rows(ranks, microbatches)
+
+
+def two_chunks(title: str, rows: Callable[[int, int], Rows]) -> Callable[[int, int, int], Rows]:
+    """An order of exactly two stages a rank in the shape that ``Schedule`` asks for."""
+
+    def checked(ranks: int, microbatches: int, chunks: int) -> Rows:
+        if chunks != 2:
+            raise NotApplicable(f"{title} has two chunks on every device, there and back, not {chunks}")
+        return rows(ranks, microbatches)
+
+    return checked
 
 
 @dataclass(frozen=True)
@@ -53,16 +81,27 @@ class Schedule:
     family: str = "linear"  # the layout, as the flag names it
 
 
+def v_shaped(title: str, rows: Callable[[int, int], Rows], fused: bool = False) -> Schedule:
+    """A schedule of two chunks on every rank, there and back."""
+    return Schedule(title, two_chunks(title, rows), there_and_back, chunks=2, fused=fused, family="vshape")
+
+
 SCHEDULES: dict[str, Schedule] = {
     "gpipe": Schedule("GPipe", unchunked(gpipe.rows), forwards=True),
     "1f1b": Schedule("1F1B", unchunked(one_f_one_b.rows), forwards=True),
+    "interleaved-1f1b": Schedule("interleaved 1F1B", interleaved_1f1b.rows, chunks=2, family="interleaved"),
     "zb1p": Schedule("ZB1P", unchunked(zb1p.rows)),
+    "zb2p": Schedule("ZB2P", unchunked(zb2p.rows)),
+    "zbv": v_shaped("ZB-V", zbv.rows),
+    "v-half": v_shaped("V-Half", v_half.rows),
+    "v-min": v_shaped("V-Min", v_min.rows),
     "dualpipe": Schedule(
         "DualPipe", unchunked(dualpipe.rows), both_ways, fused=True, even_ranks=True, family="bidirectional"
     ),
     "dualpipe-unfused": Schedule(
         "DualPipe", unchunked(dualpipe.rows), both_ways, even_ranks=True, family="bidirectional"
     ),
+    "dualpipev": v_shaped("DualPipe-V", dualpipev.rows, fused=True),
 }
 
 BASELINES: tuple[str, ...] = tuple(SCHEDULES)

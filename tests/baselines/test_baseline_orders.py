@@ -1,20 +1,30 @@
 """The orders of published schedules are those of the reference implementations."""
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from planner.baselines import dualpipe, gpipe, one_f_one_b, zb1p
+from planner.baselines import SCHEDULES
 from planner.baselines.call import NotApplicable, Rows
 
-REFERENCE = json.loads((Path(__file__).parents[1] / "data" / "reference_orders.json").read_text())["schedules"]
-ROWS = {"gpipe": gpipe.rows, "1f1b": one_f_one_b.rows, "zb1p": zb1p.rows, "dualpipe": dualpipe.rows}
+RECORDED = json.loads((Path(__file__).parents[1] / "data" / "reference_orders.json").read_text())
+REFERENCE, DIGESTS = RECORDED["schedules"], RECORDED["digests"]
 
 
 def label(reference: dict) -> str:
-    return f"{reference['baseline']}-{reference['ranks']}x{reference['microbatches']}"
+    chunks = f"x{reference['chunks']}" if "chunks" in reference else ""
+    return f"{reference['baseline']}-{reference['ranks']}x{reference['microbatches']}{chunks}"
+
+
+def rows_of(name: str, ranks: int, microbatches: int, chunks: int | None = None) -> Rows:
+    return SCHEDULES[name].rows(ranks, microbatches, chunks or SCHEDULES[name].chunks)
+
+
+def written(rows: Rows) -> list[str]:
+    return [",".join(map(str, row)) for row in rows]
 
 
 def peaks(rows: Rows, until: str) -> list[int]:
@@ -30,37 +40,90 @@ def peaks(rows: Rows, until: str) -> list[int]:
     return out
 
 
+def passes(row) -> Counter:
+    """How often each F, I and W (of stage, copy and microbatch) stands in a row; B is I and W."""
+    parts = (part for call in row for part in call.parts)
+    return Counter((kind, *part[1:]) for part in parts for kind in ("IW" if part.kind == "B" else part.kind))
+
+
 @pytest.mark.parametrize("reference", REFERENCE, ids=label)
 def test_order_and_activations_equal_the_reference_implementation(reference):
-    rows = ROWS[reference["baseline"]](reference["ranks"], reference["microbatches"])
-    assert [",".join(map(str, row)) for row in rows] == reference["rows"]
+    rows = rows_of(reference["baseline"], reference["ranks"], reference["microbatches"], reference.get("chunks"))
+    assert written(rows) == reference["rows"]
     assert peaks(rows, "I") == reference["peak"]
     assert peaks(rows, "W") == reference["peak_w"]
 
 
-@pytest.mark.parametrize("name", ["gpipe", "1f1b", "zb1p"])
-@pytest.mark.parametrize(("ranks", "microbatches"), [(1, 1), (1, 5), (2, 1), (4, 2), (6, 5), (5, 16)])
+@pytest.mark.parametrize(("name", "size"), [(name, size) for name in DIGESTS for size in DIGESTS[name]])
+def test_orders_equal_the_reference_implementation_at_other_sizes(name, size):
+    """Odd and even numbers of ranks, too few microbatches to fill the pipeline, and many."""
+    rows = rows_of(name, *map(int, size.split("x")))
+    assert hashlib.sha256("\n".join(written(rows)).encode()).hexdigest().startswith(DIGESTS[name][size])
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if not name.startswith("dualpipe")])
+@pytest.mark.parametrize(("ranks", "microbatches"), [(1, 1), (1, 5), (2, 1), (4, 2), (5, 16), (6, 5), (3, 20)])
 def test_every_pass_of_every_microbatch_stands_in_the_order_once(name, ranks, microbatches):
-    for r, row in enumerate(ROWS[name](ranks, microbatches)):
-        count = Counter((part.kind, part.stage, part.microbatch) for call in row for part in call.parts)
-        kinds = "FIW" if name == "zb1p" else "FB"
-        assert count == {(kind, r, m): 1 for kind in kinds for m in range(microbatches)}
+    schedule = SCHEDULES[name]
+    if name == "interleaved-1f1b":  # takes whole rounds only: three a rank here
+        microbatches = 3 * ranks
+    ((*host,),) = schedule.layout(ranks, schedule.chunks)
+    for r, row in enumerate(rows_of(name, ranks, microbatches)):
+        there = [s for s, rank in enumerate(host) if rank == r]
+        assert passes(row) == {(kind, s, 0, m): 1 for kind in "FIW" for s in there for m in range(microbatches)}
 
 
 @pytest.mark.parametrize(("ranks", "microbatches"), [(2, 4), (2, 6), (6, 12), (6, 26), (10, 20), (16, 40)])
 def test_dualpipe_runs_every_stage_of_both_copies_for_their_halves(ranks, microbatches):
-    for r, row in enumerate(dualpipe.rows(ranks, microbatches)):
-        count: Counter = Counter()
-        for part in (part for call in row for part in call.parts):
-            for kind in "IW" if part.kind == "B" else part.kind:
-                count[kind, part.stage, part.copy, part.microbatch] += 1
+    for r, row in enumerate(rows_of("dualpipe", ranks, microbatches)):
         half = microbatches // 2
         near = {(kind, r, 0, m): 1 for kind in "FIW" for m in range(half)}
         far = {(kind, ranks - 1 - r, 1, m): 1 for kind in "FIW" for m in range(half, microbatches)}
-        assert count == {**near, **far}
+        assert passes(row) == {**near, **far}
 
 
-@pytest.mark.parametrize(("ranks", "microbatches"), [(5, 20), (4, 9), (4, 6)])
-def test_dualpipe_says_which_numbers_it_does_not_take(ranks, microbatches):
-    with pytest.raises(NotApplicable, match=r"even number|at least two"):
-        dualpipe.rows(ranks, microbatches)
+@pytest.mark.parametrize(("ranks", "microbatches"), [(1, 2), (2, 4), (3, 7), (5, 10), (16, 40)])
+def test_dualpipev_runs_both_stages_of_a_rank_for_all_microbatches(ranks, microbatches):
+    for r, row in enumerate(rows_of("dualpipev", ranks, microbatches)):
+        there = (r, 2 * ranks - 1 - r)
+        assert passes(row) == {(kind, s, 0, m): 1 for kind in "FIW" for s in there for m in range(microbatches)}
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks", "microbatches", "reason"),
+    [
+        ("dualpipe", 5, 20, "even number of ranks"),
+        ("dualpipe", 4, 9, "even number of microbatches"),
+        ("dualpipe", 4, 6, "at least two microbatches a rank"),
+        ("dualpipev", 4, 7, "at least two microbatches a rank"),
+        ("interleaved-1f1b", 4, 9, "2 does not divide 9"),
+    ],
+)
+def test_schedules_say_which_numbers_they_do_not_take(name, ranks, microbatches, reason):
+    with pytest.raises(NotApplicable, match=reason):
+        rows_of(name, ranks, microbatches)
+
+
+@pytest.mark.parametrize(("ranks", "microbatches"), [(4, 4), (4, 10), (4, 3), (7, 21), (16, 48)])
+@pytest.mark.parametrize("chunks", [1, 2, 5])
+def test_interleaved_holds_a_round_of_all_chunks_but_one_and_two_a_rank_that_follows(ranks, microbatches, chunks):
+    """Rounds of 10 microbatches on 4 ranks are of 5; with one chunk it is ahead of 1F1B."""
+    in_round = microbatches // max(1, microbatches // ranks)
+    most = min(microbatches * chunks, (chunks - 1) * in_round + 2 * (ranks - 1) + 1)
+    assert max(peaks(rows_of("interleaved-1f1b", ranks, microbatches, chunks), "I")) == most
+
+
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [
+        ("zb2p", {4: 7, 8: 15, 16: 31}),
+        ("zbv", {4: 8, 8: 16, 16: 32}),
+        ("v-half", {4: 6, 8: 10, 16: 18}),
+        ("v-min", {4: 4, 8: 8, 16: 12}),
+        ("dualpipev", {4: 9, 8: 17, 16: 33}),
+    ],
+)
+def test_activations_are_those_of_the_papers(name, held):
+    """Most of a rank until I ends, in stages of the schedule (half a device's work where it has two chunks)."""
+    for ranks, most in held.items():
+        assert max(peaks(rows_of(name, ranks, 3 * ranks), "I")) == most

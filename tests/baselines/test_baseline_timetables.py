@@ -9,6 +9,7 @@ from test_baseline_orders import REFERENCE, label
 from planner.baselines import BASELINES, NotApplicable, baseline_timetable
 from planner.baselines.call import call
 from planner.baselines.registry import SCHEDULES, Schedule
+from planner.plan.figures import figures
 from planner.problem import Mode, Stream
 
 UNEVEN = (1.0, 1.2, 0.8)
@@ -20,24 +21,47 @@ def makespan(name, p):
     return timetable.makespan(p)
 
 
+def recorded(reference, *args):
+    """The chain of a recording: as many equal operators as stages."""
+    ranks, chunks = reference["ranks"], reference.get("chunks")
+    p = chain(ranks, reference["microbatches"], *args, length=ranks * (chunks or 1))
+    return replace(p, chunks=chunks)
+
+
 @pytest.mark.parametrize("reference", REFERENCE, ids=label)
 def test_makespans_equal_the_reference_replay(reference):
-    name, ranks, microbatches = reference["baseline"], reference["ranks"], reference["microbatches"]
-    assert makespan(name, chain(ranks, microbatches)) == reference["unit"]
-    uneven = makespan(name, chain(ranks, microbatches, UNEVEN, 0.1))
-    if name == "dualpipe":
-        # Both directions send over one channel when a block ends. The recording lets them go at once.
-        assert reference["uneven"] < uneven < reference["uneven"] + 0.1 * microbatches
-        assert makespan("dualpipe-unfused", chain(ranks, microbatches)) == reference["unit_sequential"]
+    name = reference["baseline"]
+    assert makespan(name, recorded(reference)) == reference["unit"]
+    uneven = makespan(name, recorded(reference, UNEVEN, 0.1))
+    schedule = SCHEDULES[name]
+    if schedule.fused:
+        # Two outputs may leave over one channel when a block ends. The recording lets them go at once.
+        assert reference["uneven"] < uneven < reference["uneven"] + 0.1 * schedule.chunks * reference["microbatches"]
     else:
         assert uneven == pytest.approx(reference["uneven"])
+    if name == "dualpipe":
+        assert makespan("dualpipe-unfused", recorded(reference)) == reference["unit_sequential"]
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("gpipe", 81), ("1f1b", 81), ("zb1p", 67), ("dualpipe", 66), ("dualpipe-unfused", 63)]
+    ("name", "expected"),
+    [
+        ("gpipe", 81),
+        ("1f1b", 81),
+        ("interleaved-1f1b", 141),
+        ("zb1p", 67),
+        ("zb2p", 67),
+        ("zbv", 127),
+        ("v-half", 137),
+        ("v-min", 147),
+        ("dualpipe", 66),
+        ("dualpipe-unfused", 63),
+        ("dualpipev", 134),
+    ],
 )
 def test_eight_devices_twenty_microbatches(name, expected):
-    assert makespan(name, chain(8, 20)) == expected
+    """A stage of a schedule with two chunks is half of a device's work: 141 stands for 70.5."""
+    assert makespan(name, chain(8, 20, length=8 * SCHEDULES[name].chunks)) == expected
 
 
 def test_dualpipe_with_uneven_passes_and_free_transfers():
@@ -53,6 +77,19 @@ def test_formulas_hold_beyond_the_recorded_sizes(ranks, microbatches):
     assert makespan("zb1p", p) == work + ranks - 1
     assert makespan("dualpipe", p) == work + (ranks // 2 - 1) * 2
     assert makespan("dualpipe-unfused", p) == work + ranks // 2 - 1
+    assert makespan("zb2p", p) == work + ranks - 1
+    halves = chain(ranks, microbatches, length=2 * ranks)
+    assert makespan("zbv", halves) == 2 * work + ranks - 1
+    assert makespan("dualpipev", halves) == 2 * work + 2 * (ranks - 1)
+    rounds = chain(ranks, 2 * ranks, length=2 * ranks)
+    assert makespan("interleaved-1f1b", rounds) == 2 * 6 * ranks + 3 * (ranks - 1)
+
+
+@pytest.mark.parametrize("name", ["zb2p", "zbv"])
+def test_zero_bubble_schedules_have_none_within_the_span_of_a_device(name):
+    """The figure of the papers, for steps that follow each other without a flush."""
+    p = chain(6, 12, length=6 * SCHEDULES[name].chunks)
+    assert figures(p, baseline_timetable(name, p)).span_bubble_ratio == 0
 
 
 def test_deepseek_v3_measured_operators():
@@ -84,9 +121,17 @@ def test_baselines_on_a_graph_with_branches_two_streams_and_exclusive_transfers(
 def test_inference_runs_the_forwards_of_gpipe_and_1f1b_alone():
     p = chain(4, 6, latency=0.5, mode=Mode.INFERENCE)
     assert makespan("gpipe", p) == makespan("1f1b", p) == 6 + 3 * 1.5
-    for name in ("zb1p", "dualpipe", "dualpipe-unfused"):
+    for name in (name for name, schedule in SCHEDULES.items() if not schedule.forwards):
         with pytest.raises(NotApplicable, match="inference"):
             baseline_timetable(name, p)
+
+
+def test_schedules_in_a_v_go_there_and_back_and_have_two_chunks():
+    p = chain(4, 8, length=8)
+    for name in ("zbv", "v-half", "v-min", "dualpipev"):
+        assert baseline_timetable(name, p).placement.device_of == ((0, 1, 2, 3, 3, 2, 1, 0),)
+        with pytest.raises(NotApplicable, match="two chunks on every device, there and back, not 3"):
+            baseline_timetable(name, replace(p, chunks=3))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""ZB2P (ZB-H2): 1F1B with split backwards and enough microbatches ahead that no rank ever waits.
+
+Qi et al., "Zero Bubble Pipeline Parallelism" (2023), with memory for 2P microbatches on each rank. The order is
+that of the authors' heuristic (``zb.py``: ``initial_solution``) with F = I = W, where none of its variants
+beats the one that prefers backwards; their ILP finds the same order.
+"""
+
+from __future__ import annotations
+
+from planner.baselines.call import Rows
+from planner.baselines.greedy import Greedy
+
+
+def rows(ranks: int, microbatches: int) -> Rows:
+    """The order of every rank; stage r on rank r."""
+    play = Greedy(range(ranks), room=4 * ranks)
+    for r in range(ranks):  # all that fits before the first gradient is back
+        for _ in range(min(microbatches, 2 * (ranks - r) - 1)):
+            play.run("F", r)
+    for backward in range(microbatches):
+        if backward:
+            # A rank runs no forward where one after it does not: it would only be further ahead.
+            resting = [r for r in range(ranks) if not _forward_now(play, r, microbatches)]
+            for r in range(max(resting, default=-1) + 1, ranks):
+                play.run("F", r)
+        for r in reversed(range(ranks)):
+            if r == 0 and play.count("F", 0) == microbatches:  # nothing is left to wait for but gradients
+                while play.put_off[0]:
+                    play.weight(0)
+            play.run("I", r)
+    return play.finish()
+
+
+def _forward_now(play: Greedy, rank: int, microbatches: int) -> bool:
+    """Whether the rank should run a forward before its next backward; one that is well ahead may catch up first."""
+    ahead = play.count("F", rank)
+    if ahead == microbatches:
+        return False
+    if rank + 1 == len(play.rows) or ahead < play.count("F", rank + 1) + 2:
+        return True
+    return play.clock[rank] < play.clock[rank + 1] + 2  # until then that one runs a forward and a backward
