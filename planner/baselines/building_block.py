@@ -39,13 +39,30 @@ Starts = list[list[list[int]]]
 
 def rows(block: Callable[[int, int], Sequence[int]], ranks: int, microbatches: int) -> Rows:
     """The order of every rank; ``block(r, ranks)``: the slots of microbatch 0's first four passes on rank r."""
-    grid = [_with_weights(_repeated(block(r, ranks), microbatches)) for r in range(ranks)]
-    _Pull(grid, microbatches, filling=True).run()
-    grid = [_without_weights(slots) for slots in _squeezed(grid, microbatches)]
+    # Filling and draining are over after some 3/2 P microbatches: more of them only repeat what lies between.
+    played = min(microbatches, 2 * ranks + 8)
+    grid = [_with_weights(_repeated(block(r, ranks), played)) for r in range(ranks)]
+    _Pull(grid, played, filling=True).run()
+    grid = [_without_weights(slots) for slots in _squeezed(grid, played)]
     # Again, with weight gradients wherever a slot is free, not where they stood: there is more to gain at the end.
-    _Pull(grid, microbatches, filling=False).run()
-    grid = _squeezed([_with_weights(slots) for slots in grid], microbatches)
-    return [_row(_with_weights(_without_weights(slots)), r, ranks) for r, slots in enumerate(grid)]
+    _Pull(grid, played, filling=False).run()
+    grid = _squeezed([_with_weights(slots) for slots in grid], played)
+    out = []
+    for r, slots in enumerate(grid):
+        tasks = [task for task in _with_weights(_without_weights(slots)) if task is not None]
+        out.append(_row(_prolonged(tasks, microbatches - played), r, ranks))
+    return out
+
+
+def _prolonged(tasks: list[Task], more: int) -> list[Task]:
+    """The order with more microbatches: the period in its middle so many times more."""
+    if not more:
+        return tasks
+    cut = len(tasks) // 2
+    period = tasks[cut : cut + PERIOD]
+    assert tasks[cut - PERIOD : cut] == [Task(p, m - 1) for p, m in period], "an order that has not settled"
+    repeated = [Task(p, m + k) for k in range(more) for p, m in period]
+    return tasks[:cut] + repeated + [Task(p, m + more) for p, m in tasks[cut:]]
 
 
 def _repeated(offsets: Sequence[int], microbatches: int) -> Slots:
@@ -193,7 +210,7 @@ class _Pull:
         return (held, waiting + 1) if task.pass_ < WEIGHT_FORTH else (held - 1, waiting - 1)
 
 
-def _row(slots: Slots, rank: int, ranks: int) -> Row:
+def _row(tasks: Sequence[Task], rank: int, ranks: int) -> Row:
     back = 2 * ranks - 1 - rank
     calls = (("F", rank), ("F", back), ("I", back), ("I", rank), ("W", back), ("W", rank))
-    return [call(*calls[task.pass_], task.microbatch) for task in slots if task is not None]
+    return [call(*calls[task.pass_], task.microbatch) for task in tasks]
