@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from planner.control import Control
 from planner.files import read_cluster, read_graph
 from planner.plan.build import build_plan
@@ -25,6 +27,7 @@ from planner.problem import (
     Operator,
     Pass,
     PassTime,
+    Placement,
     Problem,
     Stream,
     Work,
@@ -164,6 +167,20 @@ def random_problem(
         return Problem(graph, cluster, m, copies=k, layout=layout)
     except Impossible:
         return None
+
+
+def random_placement(problem: Problem, seed: int) -> Placement:
+    """One of the placements that the problem allows, of as many copies as it allows."""
+    r = random.Random(seed)
+    copies = []
+    for _ in range(problem.copies):
+        copy = [0] * problem.n_operators
+        for members, allowed in zip(problem.groups, problem.group_runs_on, strict=True):
+            device = r.choice(np.flatnonzero(allowed).tolist())
+            for i in members:
+                copy[i] = device
+        copies.append(tuple(copy))
+    return Placement(tuple(copies))
 
 
 def violations(problem: Problem, timetable: Timetable) -> list[Violation]:

@@ -137,6 +137,23 @@ class Classes:
         """The index of the first microbatch of a copy."""
         return sum(self.counts[:copy])
 
+    def starts_of(self, timetable: Timetable) -> Floats | None:
+        """Starts (seconds) shaped (classes, largest count) of a timetable on this placement: its microbatches in turn.
+
+        None where it deals the microbatches to the copies in another way.
+        """
+        members = [[m for m, c in enumerate(timetable.copy_of) if c == copy] for copy in range(len(self.counts))]
+        if timetable.placement.device_of != self.placement.device_of or tuple(map(len, members)) != self.counts:
+            return None
+        sent = {(t.operator, t.pass_, t.microbatch, t.target): t.start for t in timetable.transfers}
+        start = np.full((self.n, int(self.count.max())), np.nan)
+        for a in range(self.n):
+            i, p, to = int(self.operator[a]), int(self.pass_[a]), int(self.target[a])
+            here = members[int(self.copy[a])]
+            starts = timetable.start[i, p, here] if to < 0 else [sent[i, p, m, to] for m in here]
+            start[a, : len(here)] = np.sort(starts)
+        return start
+
     def timetable(self, start: Floats) -> Timetable:
         """The timetable of start times (seconds) shaped (classes, largest count)."""
         problem = self.problem

@@ -9,7 +9,7 @@
 
 It asks whether a schedule of at most so many steps exists. The grid is the exact common step of all durations, so
 that an answer "no" is a proof for the placement (with one copy; where microbatches are split between copies, or
-mirrored copies are made to run alike, only an answer "yes" means something).
+mirrored copies are folded into one, only an answer "yes" means something).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from planner.control import Control
 from planner.highs import Model, Outcome
-from planner.schedule.classes import Classes, Floats, Hold, Ints
+from planner.schedule.classes import Classes, Floats, Hold
 
 VARIABLES_AT_MOST = 40_000
 STEPS_AT_MOST = 2_000
@@ -38,11 +38,10 @@ class Answer:
 class CountingModel:
     """One feasibility question: all tasks within ``horizon`` steps; one method a family of constraints."""
 
-    def __init__(self, classes: Classes, horizon: int, mirror: Ints | None = None) -> None:
+    def __init__(self, classes: Classes, horizon: int) -> None:
         self.classes = classes
         self.horizon = horizon
         self.length = classes.ticks.astype(np.int64)
-        self.mirror = np.arange(classes.n) if mirror is None else mirror  # the class whose variables stand for it
         head = np.rint(classes.head / classes.tick).astype(np.int64)
         tail = np.rint(classes.tail / classes.tick).astype(np.int64)
         self.first = head  # first step at which the first task can start
@@ -52,15 +51,10 @@ class CountingModel:
     @property
     def size(self) -> int:
         """Number of variables."""
-        own = self.mirror == np.arange(self.classes.n)
-        return int(np.maximum(0, self.last - self.first + 1)[own].sum())
+        return int(np.maximum(0, self.last - self.first + 1).sum())
 
-    def _own(self) -> list[int]:
-        """Classes that have variables of their own."""
-        return [int(a) for a in np.flatnonzero(self.mirror == np.arange(self.classes.n))]
-
-    def solve(self, control: Control, threads: int, nodes: int | None = None) -> Answer:
-        """Answer the question, or neither where time ran out."""
+    def solve(self, control: Control, threads: int, nodes: int | None = None, certify: bool = True) -> Answer:
+        """Answer the question, or neither where time ran out; ``certify`` where a "no" is to be a proof."""
         if self.impossible:
             return Answer(None, True)
         self.model = Model()
@@ -70,8 +64,7 @@ class CountingModel:
         self.tasks_follow_their_inputs()
         self.streams_run_one_task_at_a_time()
         self.memory_suffices()
-        proof = bool((self.mirror == np.arange(self.classes.n)).all())  # a mirrored model proves nothing anyway
-        outcome = self.model.solve(control, threads=threads, nodes=nodes, certify=proof)
+        outcome = self.model.solve(control, threads=threads, nodes=nodes, certify=certify)
         if outcome.infeasible:
             return Answer(None, True)
         return Answer(self._starts(outcome), False)
@@ -81,8 +74,6 @@ class CountingModel:
         count, length = self.classes.count, np.maximum(self.length, 0)
         self.column = np.full(self.classes.n, -1, dtype=np.int64)
         for a in range(self.classes.n):
-            if self.mirror[a] != a:
-                continue
             steps = np.arange(self.first[a], self.last[a] + 1)
             if length[a]:
                 can = np.minimum(count[a], (steps - self.first[a]) // length[a] + 1)
@@ -100,7 +91,6 @@ class CountingModel:
 
     def count_at(self, a: int, t: int) -> tuple[int, float]:
         """C[a, t] as (column, constant): column -1 where it is constant."""
-        a = int(self.mirror[a])
         if t < self.first[a]:
             return -1, 0.0
         if t >= self.last[a]:
@@ -124,7 +114,7 @@ class CountingModel:
 
     def one_start_a_step_at_most(self) -> None:
         """0 <= C[a, t] - C[a, t - 1] <= 1 (any number at once where the task takes no time)."""
-        for a in self._own():
+        for a in range(self.classes.n):
             for t in range(int(self.first[a]), int(self.last[a]) + 1):
                 self._row([(a, t - 1, 1.0), (a, t, -1.0)], 0.0)
                 if self.length[a] and t > self.first[a]:
@@ -132,7 +122,7 @@ class CountingModel:
 
     def tasks_follow_their_inputs(self) -> None:
         """C[b, t] <= C[a, t - duration of a]."""
-        for b in self._own():
+        for b in range(self.classes.n):
             for a in self.classes.preds[b]:
                 for t in range(int(self.first[b]), int(self.last[b]) + 1):
                     self._row([(b, t, 1.0), (a, t - int(self.length[a]), -1.0)], 0.0)
@@ -144,12 +134,7 @@ class CountingModel:
             for r in resources:
                 if self.length[a]:
                     members.setdefault(r, []).append(a)
-        seen: set[tuple[int, ...]] = set()
         for here in members.values():
-            alike = tuple(sorted(int(self.mirror[a]) for a in here))
-            if alike in seen:  # the mirrored device says the same
-                continue
-            seen.add(alike)
             begin, end = min(self.first[here]), max(self.last[here])
             for t in range(int(begin), int(end) + 1):
                 terms = [(a, t, 1.0) for a in here] + [(a, t - int(self.length[a]), -1.0) for a in here]
@@ -158,7 +143,6 @@ class CountingModel:
     def memory_suffices(self) -> None:
         """Taken less released, at every step at which something may be taken."""
         classes = self.classes
-        seen: set[tuple[tuple[int, float], ...]] = set()
         for d in range(classes.problem.n_devices):
             holds = [h for h in classes.holds if h.device == d]
             room = float(classes.available[d])
@@ -166,10 +150,6 @@ class CountingModel:
                 continue
             if sum(h.size * float(classes.count[h.alloc]) for h in holds) <= room:
                 continue
-            alike = tuple(sorted((int(self.mirror[h.alloc]), h.size) for h in holds))
-            if alike in seen:
-                continue
-            seen.add(alike)
             unit = max(h.size for h in holds)
             takers = sorted({h.alloc for h in holds})
             begin, end = min(self.first[takers]), max(self.last[takers])
@@ -201,47 +181,8 @@ class CountingModel:
         classes = self.classes
         start = np.full((classes.n, int(classes.count.max())), np.nan)
         for a in range(classes.n):
-            own = int(self.mirror[a])
-            counts = np.rint(
-                outcome.values[self.column[own] : self.column[own] + self.last[own] - self.first[own] + 1]
-            ).astype(np.int64)
-            counts[-1] = classes.count[own]
-            started = np.diff(counts, prepend=0)
-            start[a, : classes.count[a]] = np.repeat(np.arange(self.first[own], self.last[own] + 1), started)
+            steps = np.arange(self.first[a], self.last[a] + 1)
+            counts = np.rint(outcome.values[self.column[a] : self.column[a] + len(steps)]).astype(np.int64)
+            counts[-1] = classes.count[a]
+            start[a, : classes.count[a]] = np.repeat(steps, np.diff(counts, prepend=0))
         return start
-
-
-def mirror_of(classes: Classes) -> Ints | None:
-    """For two copies that mirror each other: the class of copy 0 that each class of copy 1 is like.
-
-    The exchange of the copies must map devices onto each other and leave durations, memory and counts as they are.
-    None where it does not.
-    """
-    if classes.placement.copies != 2 or classes.counts[0] != classes.counts[1]:
-        return None
-    to: dict[int, int] = {}
-    for a, b in zip(*classes.placement.device_of, strict=True):
-        if to.setdefault(a, b) != b or to.setdefault(b, a) != a:
-            return None
-    if any(classes.available[d] != classes.available[e] for d, e in to.items()):
-        return None
-    of = {
-        (int(classes.operator[a]), int(classes.pass_[a]), int(classes.device[a]), int(classes.target[a])): a
-        for a in range(classes.n)
-        if classes.copy[a] == 0
-    }
-    mirror = np.arange(classes.n)
-    for a in np.flatnonzero(classes.copy == 1):
-        target = int(classes.target[a])
-        like = of.get(
-            (
-                int(classes.operator[a]),
-                int(classes.pass_[a]),
-                to[int(classes.device[a])],
-                to[target] if target >= 0 else -1,
-            )
-        )
-        if like is None or classes.ticks[like] != classes.ticks[a]:
-            return None
-        mirror[a] = like
-    return mirror

@@ -14,7 +14,7 @@ import numpy as np
 from planner.schedule.classes import Classes, Floats, Ints
 
 
-def retime(classes: Classes, start: Floats, turn: Ints | None = None) -> Floats | None:
+def retime(classes: Classes, start: Floats, turn: Ints | Floats | None = None) -> Floats | None:
     """Starts in seconds for a schedule in ticks, both shaped (classes, largest count).
 
     ``turn``: the order in which starts at one instant were decided, where that is known.
@@ -44,7 +44,7 @@ def retime(classes: Classes, start: Floats, turn: Ints | None = None) -> Floats 
     return seconds
 
 
-def _in_order(classes: Classes, start: Floats, turn: Ints | None) -> Iterator[tuple[int, int]]:
+def _in_order(classes: Classes, start: Floats, turn: Ints | Floats | None) -> Iterator[tuple[int, int]]:
     """All (class, index) by start, but never before what they wait for.
 
     At one instant by turn; where none is given, what takes no time comes first. Where rounding (or a solver's

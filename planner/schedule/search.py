@@ -1,4 +1,4 @@
-"""Level 2 by list scheduling: rules tried, then varied, on one placement.
+"""Level 2 by list scheduling: rules tried, then varied, on one placement; the best then annealed.
 
 Everything is counted in evaluations, not in seconds, so that the same seed gives the same schedule unless the
 deadline cuts it off.
@@ -7,14 +7,18 @@ deadline cuts it off.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from planner.control import Control
 from planner.placement.memory import Need, microbatch_need, parameters_on, sequence
+from planner.plan.timetable import Timetable
 from planner.problem import Placement, Problem
-from planner.schedule.classes import Classes, build_classes, keep_to_order
+from planner.schedule.classes import Classes, Floats, build_classes, keep_to_order
+from planner.schedule.fold import Fold, fold
 from planner.schedule.kernel import Arrays, Run, flatten, run
+from planner.schedule.orders import HOT, Orders, OrderSearch
 from planner.schedule.rules import RULES, Rule, Scales, nearby_rule, random_rule
 
 
@@ -28,10 +32,15 @@ class DoesNotFit(Exception):
 
 @dataclass
 class ListSearch:
-    """The list schedules of one placement: the best so far, and the state of the search for better ones."""
+    """The schedules of one placement: the best so far, and the state of the search for better ones.
 
+    With ``folded`` it schedules only one of two mirrored copies, for both (see ``fold``).
+    """
+
+    full: Classes  # of all copies
     classes: Classes  # without what only keeps memory in order: what bounds and models speak of
     ordered: Classes  # the classes that the list scheduler runs, the same where memory is not that tight
+    folded: Fold | None
     arrays: Arrays
     scales: Scales
     rng: np.random.Generator
@@ -49,7 +58,27 @@ class ListSearch:
             if need.order is not None and classes.counts[copy]:
                 ordered = keep_to_order(ordered, copy, sequence(problem, need.order))
         arrays = flatten(ordered, np.array([need.peak for need in needs]))
-        return ListSearch(classes, ordered, arrays, Scales.of(classes), np.random.default_rng(seed))
+        return ListSearch(classes, classes, ordered, None, arrays, Scales.of(classes), np.random.default_rng(seed))
+
+    def fold(self, seed: int) -> ListSearch | None:
+        """The search for schedules in which mirrored copies run alike; None where there are no such.
+
+        Where one device has no room for a microbatch of each of its two copies at once, or memory dictates an
+        order, the list scheduler might deadlock on it: None, too.
+        """
+        half = fold(self.full) if self.ordered is self.full else None
+        if half is None:
+            return None
+        needs = self.arrays.need[0] + self.arrays.need[0][half.device_image]
+        if (needs > half.classes.available).any():
+            return None
+        arrays = flatten(half.classes, needs[None, :])
+        scales = Scales.of(half.classes)
+        return ListSearch(self.full, half.classes, half.classes, half, arrays, scales, np.random.default_rng(seed))
+
+    def whole(self, start: Floats) -> Floats:
+        """Starts of all copies (``full.n`` rows) from those that this search decides."""
+        return start if self.folded is None else self.folded.expand(start)
 
     @property
     def makespan(self) -> float:
@@ -65,11 +94,37 @@ class ListSearch:
         """Schedule by a rule (ticks; inf beyond ``limit``) and keep it if it is the best."""
         self.evaluations += 1
         found = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit)
-        if found.makespan < 0:
-            return np.inf
-        if self.best is None or found.makespan < self.best.makespan:
-            self.best = found if np.isfinite(found.makespan) else self.best
-        return found.makespan
+        self.keep(found)
+        return found.makespan if found.makespan >= 0 else np.inf
+
+    def anneal(self, rounds: int, control: Control, target: float, hot: float = HOT) -> None:
+        """Local search on the orders of the best schedule, until ``target`` seconds are reached."""
+        goal = target / self.classes.tick * (1 + 1e-12)
+        for _ in range(rounds):
+            if self.best is None or control.over or self.makespan <= goal:
+                return
+            self.keep(self.orders.improve(self.best, control, goal, self.rng, hot))
+
+    @cached_property
+    def orders(self) -> OrderSearch:
+        """The search on orders that goes with this one."""
+        return OrderSearch.of(self.ordered, self.arrays, self.scales.microbatch / self.classes.tick)
+
+    def follow(self, timetable: Timetable) -> None:
+        """Learn from a timetable on this placement, whether or not it fits in memory: its order, or that as keys."""
+        start = self.full.starts_of(timetable)
+        if start is None:
+            return
+        start = (start if self.folded is None else self.folded.restrict(start)) / self.classes.tick
+        self.keep(self.orders.play(Orders.of(self.ordered, start)))
+        keys = np.nan_to_num(start, nan=np.inf)
+        for patience in (0.0, 0.5):
+            self.keep(run(self.arrays, keys, patience))
+
+    def keep(self, found: Run | None) -> None:
+        """Keep a schedule if it is the best."""
+        if found is not None and 0 <= found.makespan < self.makespan:
+            self.best = found
 
     def try_known_rules(self, control: Control, limit: float = np.inf) -> None:
         """The rules that stand for known shapes of schedules; those beyond ``limit`` seconds are given up early."""
@@ -92,9 +147,9 @@ class ListSearch:
         del self.pool[12:]
         walks = 3
         for walk in range(walks):
-            self._anneal(self.pool[min(walk, len(self.pool) - 1)], evaluations * 4 // 5 // walks, control, goal)
+            self._walk(self.pool[min(walk, len(self.pool) - 1)], evaluations * 4 // 5 // walks, control, goal)
 
-    def _anneal(self, origin: tuple[float, Rule], evaluations: int, control: Control, goal: float) -> None:
+    def _walk(self, origin: tuple[float, Rule], evaluations: int, control: Control, goal: float) -> None:
         """A walk over neighbouring rules that accepts a little worse ones, less and less."""
         value, rule = origin
         best = origin

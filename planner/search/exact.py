@@ -10,7 +10,7 @@ import numpy as np
 from planner.bounds import placement_bound
 from planner.placement.layouts import only_placement
 from planner.problem import Placement
-from planner.schedule.counting import STEPS_AT_MOST, VARIABLES_AT_MOST, CountingModel, mirror_of
+from planner.schedule.counting import STEPS_AT_MOST, VARIABLES_AT_MOST, CountingModel
 from planner.schedule.disjunctive import DisjunctiveModel
 from planner.schedule.kernel import run
 from planner.schedule.search import DoesNotFit, ListSearch
@@ -76,8 +76,7 @@ def count(incumbent: Incumbent, search: ListSearch, threads: int) -> None:
     """Ask the counting model for ever shorter schedules on one placement.
 
     The bound comes first: where it is met, nothing else need be asked. Where an answer does not come in time, a
-    longer schedule is asked for. Mirrored copies are made to run alike, which halves the model and only costs
-    proofs.
+    longer schedule is asked for. Where the search is folded, its answers "no" prove nothing.
     """
     classes, control = search.classes, incumbent.control
     placement, tick = classes.placement, classes.tick
@@ -86,15 +85,14 @@ def count(incumbent: Incumbent, search: ListSearch, threads: int) -> None:
     lowest = max(incumbent.bound, placement_bound(incumbent.problem, placement))
     low = math.ceil(lowest / tick - 1e-6)  # no schedule has fewer steps
     high = math.ceil(incumbent.best.makespan / tick - 1e-6) - 1  # more are of no interest
-    mirror = mirror_of(classes)
     how = f"counting model on placement {placement.origin}"
     target = low
     while low <= high and not incumbent.met and high <= STEPS_AT_MOST:
-        model = CountingModel(classes, target, mirror)
+        model = CountingModel(classes, target)
         if model.size > VARIABLES_AT_MOST:
             return
         control.report(f"{how}, {target * tick:g} s")
-        answer = model.solve(control, threads, COUNTING_NODES)
+        answer = model.solve(control, threads, COUNTING_NODES, certify=placement.copies == 1)
         if answer.start is not None:
             incumbent.offer_starts(search, answer.start, how)
             high = target - 1

@@ -82,10 +82,11 @@ class Incumbent:
         self.offer_starts(search, search.best.start, how, search.best.turn)
 
     def offer_starts(self, search: ListSearch, start: Floats, how: str, turn: Ints | None = None) -> None:
-        """Offer the schedule that keeps the order of these starts (ticks), if memory allows that order."""
-        seconds = retime(search.classes, start, turn)
+        """Offer the schedule that keeps the order of these starts (ticks, of what the search decides), if it fits."""
+        whole = search.whole(start)
+        seconds = retime(search.full, whole, None if turn is None else search.whole(turn.astype(float)))
         if seconds is not None:
-            self.offer(search.classes.timetable(seconds), how)
+            self.offer(search.full.timetable(seconds), how)
 
     def raise_bound(self, bound: float, how: str) -> None:
         """Note a proven bound of the problem."""

@@ -30,6 +30,8 @@ ASSIGNMENT_NODES = 1  # the root: what it proposes is judged by schedules, not b
 EVALUATIONS = 3_000
 PLACEMENTS_IMPROVED = 3
 PLACEMENTS_COUNTED = 2
+SEARCHES_ANNEALED = 3
+ANNEALINGS = 12
 USUAL_TIME_LIMIT = 60.0
 PROMISING = 1.4
 """A placement is given up where its known rules do worse than this times the best."""
@@ -45,7 +47,8 @@ class Portfolio:
     threads: int
     notes: list[str] = field(default_factory=list)
     moves: int = 0  # rounds of moves so far
-    searches: dict[tuple[tuple[int, ...], ...], ListSearch] = field(default_factory=dict)
+    searches: list[ListSearch] = field(default_factory=list)
+    seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
 
     @property
     def problem(self) -> Problem:
@@ -64,7 +67,15 @@ class Portfolio:
         self._try_all(family_placements(self.problem))
         if incumbent.best is None:
             self._find_any_that_fits(only)
-        steps = [self._propose, self._improve, self._solve_small, *[self._move] * self._rounds, self._count]
+        steps = [
+            self._anneal_some,
+            self._propose,
+            self._improve,
+            self._anneal_best,
+            self._solve_small,
+            *[self._move] * self._rounds,
+            self._count,
+        ]
         for step in steps:
             if incumbent.best is None or incumbent.met:
                 break
@@ -96,17 +107,23 @@ class Portfolio:
             self._try(placement)
 
     def _try(self, placement: Placement) -> None:
-        if placement.device_of in self.searches:
+        if placement.device_of in self.seen:
             return
+        self.seen.add(placement.device_of)
         self.incumbent.control.report(f"placement {placement.origin}")
         try:
             search = ListSearch.of(self.problem, placement, self.seed)
         except DoesNotFit:
             return
-        best = self.incumbent.best
-        search.try_known_rules(self.incumbent.control, np.inf if best is None else best.makespan * PROMISING)
-        self.searches[placement.device_of] = search
-        self.incumbent.offer_search(search, f"list scheduling on placement {placement.origin}")
+        for each in (search, search.fold(self.seed)):
+            best = self.incumbent.best
+            if each is None or (self.incumbent.met and not (best is not None and best.published)):
+                continue
+            each.try_known_rules(self.incumbent.control, np.inf if best is None else best.makespan * PROMISING)
+            for _, timetable in self.published.get(placement.origin, ()):
+                each.follow(timetable)
+            self.searches.append(each)
+            self.incumbent.offer_search(each, f"list scheduling on placement {placement.origin}")
 
     def _find_any_that_fits(self, only: Placement | None) -> None:
         """Nothing has fitted so far: find what does, or the proof that nothing can."""
@@ -165,7 +182,7 @@ class Portfolio:
 
     def _ranked(self) -> list[ListSearch]:
         """Searches that have found something, best first."""
-        found = [s for s in self.searches.values() if s.best is not None]
+        found = [s for s in self.searches if s.best is not None]
         return sorted(found, key=lambda s: (s.seconds, s.classes.n_tasks))
 
     def _improve(self) -> None:
@@ -173,6 +190,27 @@ class Portfolio:
         for share, placements in ((0.15, PLACEMENTS_IMPROVED), (1.0, 1)):
             for search in self._ranked()[:placements]:
                 self._vary(search, share)
+
+    def _anneal_some(self) -> None:
+        """A little annealing on several placements, since it changes which is best."""
+        for search in self._ranked()[:SEARCHES_ANNEALED]:
+            self._anneal(search, 1)
+
+    def _anneal_best(self) -> None:
+        """Much annealing on the best."""
+        for search in self._ranked()[:1]:
+            self._anneal(search, ANNEALINGS)
+
+    def _anneal(self, search: ListSearch, rounds: int) -> None:
+        """Annealing of orders, each improvement offered at once."""
+        incumbent = self.incumbent
+        how = f"annealing on placement {search.classes.placement.origin}"
+        for _ in range(rounds):
+            if incumbent.met:
+                return
+            incumbent.control.report(how)
+            search.anneal(1, incumbent.control, incumbent.goal)
+            incumbent.offer_search(search, how)
 
     def _vary(self, search: ListSearch, share: float) -> None:
         """Vary rules, for a share of the usual evaluations."""
@@ -192,8 +230,11 @@ class Portfolio:
             return
         self.moves += 1
         moved = move_groups(self.incumbent, ranked[0], (self.seed, self.moves))
-        self.searches[moved.classes.placement.device_of] = moved
+        if moved is not ranked[0]:
+            self.searches.append(moved)
+            self.seen.add(moved.classes.placement.device_of)
         self._vary(moved, 0.5)
+        self._anneal(moved, 2)
 
     def _count(self) -> None:
         for search in self._ranked()[:PLACEMENTS_COUNTED]:

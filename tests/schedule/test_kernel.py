@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from solver_problems import chain, config, operator, posed, random_problem, unit_cluster, violations
+from solver_problems import chain, config, operator, posed, random_placement, random_problem, unit_cluster, violations
 
 from planner.placement.layouts import only_placement
 from planner.placement.memory import parameters_on
@@ -16,20 +16,6 @@ from planner.schedule.kernel import run
 from planner.schedule.retime import retime
 from planner.schedule.rules import RULES, nearby_rule, random_rule
 from planner.schedule.search import DoesNotFit, ListSearch
-
-
-def random_placement(problem: Problem, seed: int) -> Placement:
-    """One of the placements that the problem allows, of as many copies as it allows."""
-    r = random.Random(seed)
-    copies = []
-    for _ in range(problem.copies):
-        copy = [0] * problem.n_operators
-        for members, allowed in zip(problem.groups, problem.group_runs_on, strict=True):
-            device = r.choice(np.flatnonzero(allowed).tolist())
-            for i in members:
-                copy[i] = device
-        copies.append(tuple(copy))
-    return Placement(tuple(copies))
 
 
 def least_cap(problem: Problem, placement: Placement) -> float:

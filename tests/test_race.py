@@ -1,0 +1,119 @@
+"""What the race of scripts/race.py rests on: its cases, its arithmetic, its page. The rivals: tests/race_rivals.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from racing import shop
+from racing.cases import Case, cases
+from racing.course import check, told
+from racing.data import FLEXIBLE, LAWRENCE, flexible_job_shop, job_shop
+from racing.measure import Ratio, behind, best, geometric_mean, losses, ratio, reached, strongest
+from racing.page import page
+from racing.plot import plot
+from racing.problem import read, write
+
+NAMED = {case.name: case for case in cases()}
+
+
+def run(*incumbents: tuple[float, float], limit: float = 60.0, **more: object) -> dict[str, object]:
+    found = {"incumbents": [list(i) for i in incumbents], "bounds": [], "limit": limit, "seconds": limit, **more}
+    return {"when": "2026-01-01 00:00", "commit": "abc", **found}
+
+
+def test_names_tell_cases_apart() -> None:
+    assert len(NAMED) == len(cases())
+    assert {case.group for case in cases() if not case.regular} == {"measured stages"}
+
+
+@pytest.mark.parametrize("name", ["unit-4x8", "uneven-4x8-transfer", "zb-8x24-h2304-1p", "vshape-4x20", "mk01", "ft06"])
+def test_the_greedy_schedule_of_a_case_is_a_valid_plan(name: str, tmp_path: Path) -> None:
+    """It keeps to all rules, so the tasks that rivals are given say nothing but the rules."""
+    case = NAMED[name]
+    write(case, tmp_path)
+    problem = read(tmp_path, case.flags)
+    placement = shop.placement_of(case.placement, problem)
+    tasks = shop.build(problem, placement)
+    ends = [s + tasks.options[t][w][1] for t, (s, w) in enumerate(zip(tasks.start, tasks.way, strict=True))]
+    check(problem, shop.timetable(problem, placement, tasks, tasks.start, tasks.way), max(ends) * tasks.tick)
+    assert case.known is None or max(ends) * tasks.tick >= case.known
+
+
+def test_a_plan_that_forgets_a_rule_is_found_out(tmp_path: Path) -> None:
+    case = NAMED["unit-4x8"]
+    write(case, tmp_path)
+    problem = read(tmp_path, case.flags)
+    placement = shop.placement_of(case.placement, problem)
+    tasks = shop.build(problem, placement)
+    with pytest.raises(Exception, match="violations"):
+        check(problem, shop.timetable(problem, placement, tasks, [0] * len(tasks.start), tasks.way), 1.0)
+
+
+def test_job_shops_have_the_jobs_and_machines_of_their_sources() -> None:
+    for _, text in LAWRENCE.values():
+        jobs = job_shop(text)
+        assert len(jobs) == 10
+        assert all(sorted(machine for ((machine, _),) in job) == [0, 1, 2, 3, 4] for job in jobs)
+    for machines, _, text in FLEXIBLE.values():
+        assert {m for job in flexible_job_shop(text) for step in job for m, _ in step} == set(range(machines))
+    with pytest.raises(ValueError, match="more numbers"):
+        flexible_job_shop("1 1 0 5 7")
+
+
+def test_time_to_quality() -> None:
+    ours, theirs = run((1, 70), (2, 63)), run((0.5, 80), (20, 65), (40, 64))
+    assert (reached(ours["incumbents"], 64), reached(ours["incumbents"], 62)) == (2, None)
+    assert ratio(ours, theirs) == Ratio(20.0)
+    assert ratio(theirs, ours) == Ratio(2 / 60, "<")  # 63 was never reached: at best at the limit
+    assert ratio(ours, run()) == Ratio(60.0, ">")
+    assert ratio(run(), run()) is None
+    assert behind(ours["incumbents"], theirs["incumbents"], 60) == 0.5  # from the first plan until ours
+    assert behind(theirs["incumbents"], ours["incumbents"], 60) == pytest.approx(19 + 40)
+    assert geometric_mean([4, 9]) == pytest.approx(6) and geometric_mean([]) is None
+
+
+def test_losses_are_named() -> None:
+    assert losses({"ours": run((1, 63)), "cpsat": run((20, 63))}) == []
+    (late,) = losses({"ours": run((4, 63)), "cpsat": run((3.97, 63))})
+    assert late == "its makespan 1.01 times later"
+    assert losses({"ours": run((1, 64)), "cpsat": run((20, 63))})[0] == "makespan 1.59% above CP-SAT's"
+    assert losses({"ours": run(), "cpsat": run((20, 63))}) == ["no plan, CP-SAT has one"]
+
+
+def test_the_better_model_of_cp_sat_counts() -> None:
+    runs = {"cpsat": run((20, 63)), "cpsat-ordered": run((10, 63)), "ours": run((1, 63))}
+    assert strongest(runs) is runs["cpsat-ordered"]
+    assert best(strongest({"cpsat": run(), "cpsat-ordered": run((3, 70))})) == 70
+    assert strongest({"ours": run()}) is None
+
+
+def test_lines_of_a_racer() -> None:
+    lines = ["makespan 63 s", '{"t": 1.5, "best": 64, "bound": 60}', '{"t": 2, "status": "optimal"}', '{"t": 3, "be']
+    assert told(lines) == {"incumbents": [[1.5, 64]], "bounds": [[1.5, 60]], "status": "optimal"}
+
+
+def test_page_and_plot_name_every_case() -> None:
+    ours = run((1, 64), makespan=64.0, lower_bound=63.0, status="feasible")
+    bigm = run(status="not built", reason="too many order variables")
+    runs = {"ours": ours, "cpsat": run((20, 63)), "bigm": bigm, "heuristics": run((0.5, 66))}
+    case = {"name": "unit-8x20", "group": "unit times", "known": None, "runs": runs}
+    results = {"machine": "2 cores.", "cases": {"unit-8x20": case}}
+    text = page(results, "race.svg")
+    assert "| unit-8x20 | 64 | 63 | 1.56% |" in text
+    assert "- unit-8x20: makespan 1.59% above CP-SAT's" in text and "too many order variables" in text
+    assert "**0.333 times faster**" in text
+    assert ">unit-8x20</text>" in plot(results)
+
+
+def test_cases_pose_what_they_say(tmp_path: Path) -> None:
+    def posed(case: Case) -> tuple[int, int, float]:
+        write(case, tmp_path)
+        problem = read(tmp_path, case.flags)
+        return problem.n_devices, problem.microbatches, float(problem.cap[0])
+
+    assert posed(NAMED["unit-8x20"]) == (8, 20, 11)
+    assert posed(NAMED["unit-8x20-room7"]) == (8, 20, 9)
+    assert posed(NAMED["vshape-8x20"]) == (8, 20, 18)
+    assert posed(NAMED["zb-16x48-h5120-2p"]) == (16, 48, 33)
