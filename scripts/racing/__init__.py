@@ -1,0 +1,1 @@
+"""The race of the solver against rivals on many cases: `python scripts/race.py`."""

@@ -1,0 +1,33 @@
+"""The solver of this project, as the command line runs it: the whole of `planner solve`, start-up included.
+
+What differs from the command: every improvement is told at once, as the search reports it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+from racing.child import Reporter
+
+
+def main() -> int:
+    """`planner solve` with the arguments after the instant of the start."""
+    began, *arguments = sys.argv[1:]
+    reporter = Reporter(float(began))
+
+    from planner.cli import main as planner
+    from planner.commands import solve
+    from planner.control import Control, Progress
+
+    def listen(progress: Progress) -> None:
+        reporter.news(progress.best, progress.bound)
+
+    solve.Control = functools.partial(Control, listener=listen)  # type: ignore[assignment,misc]
+    code = planner(["solve", *arguments])
+    reporter.news(exit=code)
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

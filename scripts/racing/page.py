@@ -1,0 +1,127 @@
+"""The page of results: what was run, a table a group, and where we lose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from racing.measure import best, geometric_mean, losses, ratio, strongest
+
+HEAD = (
+    "| case | ours | bound | gap | to best | total | status | CP-SAT | its bound | to best "
+    "| big-M | heuristics | times faster | behind |\n" + "|---|" + "--:|" * 5 + "---|" + "--:|" * 6 + "---|\n"
+)
+
+METHOD = """\
+How to read it:
+
+- Every racer is a process of its own, on an otherwise idle machine one after the other. All times are seconds of wall
+  clock since before the process was started: our start-up, CP-SAT's import and model building, all included.
+- **ours**: `planner solve` with the case's flags and `--time-limit {limit}`. A plan counts when the search reports it.
+  `bound` is `lower_bound`: it holds for every placement that the flags allow.
+- **CP-SAT** (OR-Tools, {limit} s, 2 workers): an interval a task, no overlap on streams and channels, precedences,
+  memory as a cumulative from the start of a forward pass to the end of the last pass that needs it. `+` marks the
+  variant with rows that keep the microbatches of a copy in order, where that was raced too and did better.
+- **big-M** (HiGHS, {bigm} s, 2 threads): a binary for the order of each pair, M from heads, tails and a greedy
+  schedule, which is also what the solver begins with. `-`: see the end of the page.
+- **heuristics**: the published schedules that fit, and list scheduling by the known rules on the usual placements. No
+  MIP, no random search.
+- Rivals are spared the search for a placement: with two copies they get DualPipe's, half of the microbatches each
+  way, else a stage a device, or the V. Their bounds hold for that placement only. In job shops machines are theirs to
+  choose. All of their plans are verified by the code that verifies ours.
+- **times faster**: CP-SAT's time to its best plan over our time to one as short. `<`: we did not get there, and our
+  time counts as the limit; `>`: CP-SAT has no plan, and its time counts as the limit.
+- **behind**: in words, where CP-SAT had something shorter at some time.
+- Transfers of {transfer} s are latency; stages have 1 B of parameters and 1 B of activation, which is held until W.
+  Measured stages: one copy, `--layout linear`, room for p (`1p`) or 2 p activations. In unit cases a device has room
+  for two stages and P + 1 activations, in `room8` to `room5` for so many.
+"""
+
+
+def number(value: float | None) -> str:
+    """Six digits; a dash for nothing."""
+    return "-" if value is None else f"{value:.6g}"
+
+
+def row(name: str, runs: dict[str, Any]) -> str:
+    """The line of a case."""
+    ours, theirs, found = runs.get("ours") or {}, strongest(runs), None
+    mine = ours.get("makespan")
+    bound = ours.get("lower_bound")
+    cells = [
+        name,
+        number(mine),
+        number(bound),
+        "-" if not mine or bound is None else f"{(mine - bound) / mine:.2%}",
+        seconds(ours),
+        f"{ours['seconds']:.1f}" if ours else "-",
+        ours.get("status", "-"),
+        "-",
+        "-",
+        "-",
+    ]
+    if theirs is not None:
+        mark = " +" if theirs is runs.get("cpsat-ordered") else ""
+        bounds = theirs["bounds"]
+        cells[7:] = [number(best(theirs)) + mark, number(bounds[-1][1] if bounds else None), seconds(theirs)]
+        found = ratio(ours, theirs) if ours else None
+    cells += [number(best(runs.get("bigm"))), number(best(runs.get("heuristics")))]
+    cells += ["-" if found is None else str(found), "; ".join(losses(runs))]
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def seconds(run: dict[str, Any]) -> str:
+    """When the best plan was there."""
+    return f"{run['incumbents'][-1][0]:.1f}" if run and run["incumbents"] else "-"
+
+
+def means(cases: list[dict[str, Any]]) -> Iterator[str]:
+    """The geometric mean of all, and of each group."""
+    ratios: dict[str, list[float]] = {}
+    for case in cases:
+        theirs = strongest(case["runs"])
+        found = ratio(case["runs"]["ours"], theirs) if theirs and "ours" in case["runs"] else None
+        if found is not None:
+            ratios.setdefault(case["group"], []).append(found.value)
+    every = geometric_mean(v for group in ratios.values() for v in group)
+    if every is None:
+        return
+    count = sum(map(len, ratios.values()))
+    yield f"**{every:.3g} times faster** to CP-SAT's quality in the geometric mean of {count} cases. By group:\n\n"
+    yield "".join(f"- {group}: {geometric_mean(v) or 0:.3g} ({len(v)} cases)\n" for group, v in ratios.items())
+
+
+def page(results: dict[str, Any], plot: str) -> str:
+    """The whole page."""
+    cases = list(results["cases"].values())
+    groups = list(dict.fromkeys(case["group"] for case in cases))
+    runs = [run for case in cases for run in case["runs"].values()]
+    whens = sorted(run["when"] for run in runs) or ["never"]
+    commits = sorted({run["commit"] for run in runs})
+    limits = {name: {c["runs"][name]["limit"] for c in cases if name in c["runs"]} for name in ("ours", "bigm")}
+    limit, bigm = (" or ".join(f"{s:g}" for s in sorted(those)) or "-" for those in limits.values())
+    changed = " (*: with changes that are not committed)" if any("*" in c for c in commits) else ""
+    parts = [
+        "# Race against CP-SAT, big-M and heuristics\n\n",
+        "Written by `scripts/race.py` (part of `make bench`) from `race.json`; do not edit.\n\n",
+        f"{whens[0]} to {whens[-1]}, commit {', '.join(commits)}{changed}. {results['machine']}\n\n",
+        *means(cases),
+        f"\n![Incumbent and bound over time]({plot})\n\n",
+        METHOD.format(limit=limit, bigm=bigm, transfer=0.1),
+    ]
+    for group in groups:
+        parts.append(f"\n## {group[0].upper() + group[1:]}\n\n{HEAD}")
+        parts += [row(case["name"], case["runs"]) for case in cases if case["group"] == group]
+    lost = [(case["name"], words) for case in cases if (words := losses(case["runs"]))]
+    parts.append("\n## Where we lose\n\n")
+    parts += [f"- {name}: {'; '.join(words)}\n" for name, words in lost] or ["Nowhere.\n"]
+    troubled = [
+        (case["name"], racer, run.get("reason") or f"no plan within {run['limit']:g} s")
+        for case in cases
+        for racer, run in case["runs"].items()
+        if not run["incumbents"]
+    ]
+    if troubled:
+        parts.append("\n## Without a result\n\n")
+        parts += [f"- {name}, {racer}: {reason}\n" for name, racer, reason in troubled]
+    return "".join(parts)
