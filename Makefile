@@ -1,8 +1,9 @@
 # make          the virtual environment (.venv), with the versions of requirements.lock
 # make demo     plans DeepSeek-V3 on eight H800, verifies the plan, draws it beside DualPipe; leaves demo/
 # make test     formatting, lint, types and tests (5 minutes at most on two cores)
-# make bench    plans the configs one after the other; prints makespan, bound, gap and baselines
-# make lock     resolves requirements.lock again
+# make bench    plans the configs one after the other, then races the solver against CP-SAT, big-M and heuristics
+#               (docs/bench.md, docs/race.svg); installs OR-Tools for it. Takes more than an hour
+# make lock     resolves requirements.lock and requirements-bench.lock again
 # make configs  writes configs/ again from scripts/make_configs.py
 # make clean    removes what make has made
 #
@@ -22,11 +23,13 @@ DEMO := configs/deepseek-v3-h800
 DEMO_SECONDS ?= 50
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+RACE_FLAGS ?=
+RIVALS := .venv/.rivals-installed
 
 # What a shell may carry in and a fresh environment must not see.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: .venv demo test bench lock configs clean
+.PHONY: .venv demo test bench rivals lock configs clean
 
 .venv: $(STAMP)
 
@@ -59,8 +62,16 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
-bench: $(STAMP)
+bench: $(RIVALS)
 	$(BIN)/python scripts/bench.py $(BENCH_FLAGS)
+	$(BIN)/python scripts/race.py $(RACE_FLAGS)
+
+rivals: $(RIVALS)
+
+# What only the race needs; the rest of the environment stays as requirements.lock has it.
+$(RIVALS): $(STAMP) requirements-bench.lock
+	$(PIP) install --require-hashes -r requirements-bench.lock
+	touch $@
 
 # The build requirements of pyproject.toml are locked too. Universal: markers cover Python 3.11 and newer.
 lock: $(STAMP)
@@ -68,6 +79,9 @@ lock: $(STAMP)
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(BIN)/python -m uv pip compile --quiet --upgrade --universal --extra dev --generate-hashes \
 	    --python-version 3.11 --custom-compile-command "make lock" pyproject.toml - -o requirements.lock
+	$(BIN)/python -m uv pip compile --quiet --upgrade --universal --extra bench --constraints requirements.lock \
+	  --generate-hashes --python-version 3.11 --custom-compile-command "make lock" pyproject.toml \
+	  -o requirements-bench.lock
 
 configs: $(STAMP)
 	$(BIN)/python scripts/make_configs.py
