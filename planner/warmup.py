@@ -1,9 +1,10 @@
-"""Compile the list scheduler once, right after installation, so that the first plan does not wait for it."""
+"""Compile the kernels once, right after installation, so that the first plan does not wait for them."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from planner.baselines import baseline_timetable
 from planner.control import Control
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
 from planner.schedule.search import ListSearch
@@ -22,6 +23,7 @@ def main() -> None:
     search = ListSearch.of(problem, Placement.single([0, 0]), seed=0)
     search.try_known_rules(Control())
     assert np.isfinite(search.makespan)
+    assert np.isfinite(baseline_timetable("1f1b", problem).makespan(problem))  # compiles the replay
 
 
 if __name__ == "__main__":

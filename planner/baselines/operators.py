@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from planner.baselines.call import Call, Part, Rows
+from planner.baselines.kinds import CallKind, by_kind
 from planner.baselines.packing import Item, pack
-from planner.plan.network import Network
-from planner.plan.replay import Leg, Task, legs_of, replay, timed_transfers
+from planner.plan.network import Floats, Ints, Network
+from planner.plan.replay import Task, replay
 from planner.plan.timetable import Timetable
+from planner.plan.wiring import connect, timed_transfers
 from planner.problem import Placement, Problem
 
 SHARED_EFFORT = 320_000
@@ -45,10 +48,19 @@ class Pipeline:
             if self.problem.has_pass[i, p]
         ]
 
+    @cached_property
+    def kinds(self) -> list[list[CallKind]]:
+        """By rank: its calls by kind. What follows is done once a kind, for all its microbatches."""
+        return [by_kind(row) for row in self.rows]
+
+    @cached_property
     def copy_of(self) -> tuple[int, ...]:
         """The copy that each microbatch uses."""
-        copies = {p.microbatch: p.copy for row in self.rows for call in row for p in call.parts}
-        return tuple(copies[m] for m in range(self.problem.microbatches))
+        copies = np.zeros(self.problem.microbatches, dtype=np.int64)
+        for kind in (kind for kinds in self.kinds for kind in kinds):
+            for part, microbatches in zip(kind.call.parts, kind.microbatches, strict=True):
+                copies[microbatches] = part.copy
+        return tuple(copies.tolist())
 
 
 def replay_streams(pipeline: Pipeline) -> Timetable:
@@ -60,24 +72,44 @@ def replay_streams(pipeline: Pipeline) -> Timetable:
     overlapping within the pair, so there its operators go in the order of their best packing.
     """
     problem = pipeline.problem
-    orders: list[list[list[Task]]] = [[[], []] for _ in range(problem.n_devices)]
-    leaves_after: dict[tuple[int, int], list[Task]] = {}
-    for device, row in zip(pipeline.devices, pipeline.rows, strict=True):
-        for call in row:
-            last: dict[tuple[int, int], Task] = {}  # by microbatch and stream: those before it end earlier
-            for task in _issued(pipeline, call, device):
-                i, p, m = task
-                stream = int(problem.on_comm[i])
-                orders[device][stream].append(task)
-                if p > 0:
-                    last[m, stream] = task
-            for part in call.parts:
-                if part.kind == "B":
-                    ends = [task for (m, _), task in last.items() if m == part.microbatch]
-                    leaves_after.update({(i, part.microbatch): ends for i in pipeline.stages[part.stage]})
-    timetable = replay(problem, pipeline.placement, pipeline.copy_of(), orders, leaves_after=leaves_after)
+    orders: list[list[Ints]] = [[np.zeros((0, 3), dtype=np.int64)] * 2 for _ in range(problem.n_devices)]
+    leaves_after = np.full((problem.n_operators, 2, problem.microbatches), -1)
+    for device, row, kinds in zip(pipeline.devices, pipeline.rows, pipeline.kinds, strict=True):
+        issued = [(kind, _issued(pipeline, kind.call, device)) for kind in kinds]
+        for stream in (0, 1):
+            there = ((kind, [t for t in tasks if problem.on_comm[t[0]] == stream]) for kind, tasks in issued)
+            orders[device][stream] = _in_row(len(row), list(there))
+        for kind, tasks in issued:
+            _note_full_backwards(pipeline, kind, tasks, leaves_after)
+    timetable = replay(problem, pipeline.placement, pipeline.copy_of, orders, leaves_after=leaves_after)
     assert timetable is not None, "a published order deadlocks"
     return timetable
+
+
+def _in_row(calls: int, issued: Iterable[tuple[CallKind, list[Task]]]) -> Ints:
+    """The tasks of all calls of a row, a row each, in the order of the calls."""
+    issued = list(issued)
+    length = np.zeros(calls, dtype=np.int64)
+    for kind, tasks in issued:
+        length[kind.places] = len(tasks)
+    first = np.cumsum(length) - length
+    found = np.empty((int(length.sum()), 3), dtype=np.int64)
+    for kind, tasks in issued:
+        for k, (i, p, part) in enumerate(tasks):
+            at = first[kind.places] + k
+            found[at, 0], found[at, 1], found[at, 2] = i, p, kind.microbatches[part]
+    return found
+
+
+def _note_full_backwards(pipeline: Pipeline, kind: CallKind, tasks: Sequence[Task], leaves_after: Ints) -> None:
+    """The gradients of full backward passes leave after the last task on each stream: those before it end earlier."""
+    for part, (what, microbatches) in enumerate(zip(kind.call.parts, kind.microbatches, strict=True)):
+        if what.kind == "B":
+            for i, p, of in tasks:  # the last one stays
+                if p > 0 and of == part:
+                    stream = int(pipeline.problem.on_comm[i])
+                    for reader in pipeline.stages[what.stage]:
+                        leaves_after[reader, stream, microbatches] = 3 * i + p
 
 
 def _issued(pipeline: Pipeline, call: Call, device: int) -> list[Task]:
@@ -104,52 +136,27 @@ def replay_blocks(pipeline: Pipeline) -> Timetable:
     Inside, the operators of a call (of both parts, where it is fused) take the best packing on the two
     streams that the search finds.
     """
-    problem, copy_of = pipeline.problem, pipeline.copy_of()
-    network = Network(problem.n_devices)
-    starts_of: list[tuple[tuple[Task, float], ...]] = []
-    node_of: dict[Task, int] = {}
-    for device, row in zip(pipeline.devices, pipeline.rows, strict=True):
-        blocks = [_block(pipeline, call, device) for call in row]
-        network.lanes[device] = range(len(starts_of), len(starts_of) + len(blocks))
-        network.add(block.seconds for block in blocks)
-        for block in blocks:
-            node_of.update({task: len(starts_of) for task, _ in block.starts})
-            starts_of.append(block.starts)
-    transfers: list[tuple[int, Leg, int]] = []
-    legs = [legs_of(problem, device_of) for device_of in pipeline.placement.device_of]
-    for m, copy in enumerate(copy_of):
-        _precede_on_devices(network, problem, pipeline.placement.device_of[copy], node_of, m)
-        for leg in legs[copy]:
-            first, last = ([leg.operator], leg.readers) if leg.pass_ == 0 else (leg.readers, [leg.operator])
-            node = network.add_transfer(
-                (leg.source, leg.target),
-                leg.seconds,
-                sorted({node_of[i, leg.pass_, m] for i in first}),
-                sorted({node_of[i, leg.pass_, m] for i in last}),
-                tuple(d for d in (leg.source, leg.target) if problem.exclusive[d]),
-            )
-            if node is not None:
-                transfers.append((node, leg, m))
+    problem = pipeline.problem
+    lanes = [np.zeros(0, dtype=np.int64)] * (2 * problem.n_devices)
+    seconds: Floats = np.zeros(sum(map(len, pipeline.rows)))
+    node_of = np.full((problem.n_operators, 3, problem.microbatches), -1)
+    inside = np.zeros(node_of.shape)
+    first = 0
+    for device, row, kinds in zip(pipeline.devices, pipeline.rows, pipeline.kinds, strict=True):
+        lanes[2 * device] = np.arange(first, first + len(row))
+        for kind in kinds:
+            block = _block(pipeline, kind.call, device)
+            seconds[first + kind.places] = block.seconds
+            for (i, p, part), offset in block.starts:
+                node_of[i, p, kind.microbatches[part]] = first + kind.places
+                inside[i, p, kind.microbatches[part]] = offset
+        first += len(row)
+    network = Network(seconds, lanes)
+    sent = connect(network, problem, pipeline.placement, pipeline.copy_of, node_of)
     times = network.run()
     assert times is not None, "a published order deadlocks"
-    start = np.full((problem.n_operators, 3, problem.microbatches), np.nan)
-    for block_start, inside in zip(times, starts_of, strict=False):
-        for task, offset in inside:
-            start[task] = block_start + offset
-    return Timetable(pipeline.placement, copy_of, start, timed_transfers(times, transfers))
-
-
-def _precede_on_devices(
-    network: Network, problem: Problem, device_of: Sequence[int], node_of: dict[Task, int], m: int
-) -> None:
-    """Precedence between blocks of one device; chunked stages may meet there."""
-    for i, consumers in enumerate(problem.consumers):
-        for j in consumers:
-            if device_of[i] == device_of[j]:
-                for first, last in (((i, 0, m), (j, 0, m)), ((j, 1, m), (i, 1, m))):
-                    a, b = node_of.get(first), node_of.get(last)
-                    if a is not None and b is not None and a != b:
-                        network.precede(a, b)
+    start = np.where(node_of >= 0, times[node_of] + inside, np.nan)
+    return Timetable(pipeline.placement, pipeline.copy_of, start, timed_transfers(times, sent))
 
 
 def _block(pipeline: Pipeline, call: Call, device: int) -> _Block:

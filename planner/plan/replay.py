@@ -6,52 +6,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from planner.plan.network import Memory, Network
-from planner.plan.timetable import TimedTransfer, Timetable
+from planner.plan.network import Floats, Ints, Memory, Network
+from planner.plan.timetable import Timetable
+from planner.plan.wiring import Sent, connect, timed_transfers
 from planner.problem import Placement, Problem
 
 Task = tuple[int, int, int]
 """Operator, pass (F, I, W = 0, 1, 2) and microbatch."""
 
-Orders = Sequence[Sequence[Sequence[Task]]]
-"""``orders[device][stream]``: the tasks there, first to last; stream 0 computes, stream 1 communicates."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """A transfer that every microbatch of a copy makes (rule 4): the output of ``operator`` or its gradient.
-
-    ``readers`` are the operators on the device at the other end; they wait for pass 0 and make pass 1.
-    """
-
-    operator: int
-    pass_: int
-    source: int
-    target: int
-    seconds: float
-    readers: tuple[int, ...]
-
-
-def legs_of(problem: Problem, device_of: Sequence[int]) -> list[Leg]:
-    """All transfers of one microbatch under the placement of its copy, those without length too."""
-    legs: list[Leg] = []
-    for i in problem.topological:
-        home = device_of[i]
-        readers: dict[int, list[int]] = {}
-        for j in problem.consumers[i]:
-            if device_of[j] != home:
-                readers.setdefault(device_of[j], []).append(j)
-        for away in sorted(readers):
-            there = tuple(readers[away])
-            legs.append(Leg(i, 0, home, away, problem.transfer(i, home, away), there))
-            if problem.training:
-                legs.append(Leg(i, 1, away, home, problem.transfer(i, away, home), there))
-    return legs
+Orders = Sequence[Sequence[npt.ArrayLike]]
+"""``orders[device][stream]``: the tasks there, a row each, first to last; stream 0 computes, stream 1 communicates."""
 
 
 def replay(
@@ -60,105 +29,61 @@ def replay(
     copy_of: Sequence[int],
     orders: Orders,
     *,
-    leaves_after: Mapping[tuple[int, int], Sequence[Task]] | None = None,
+    leaves_after: Ints | None = None,
     caps: Sequence[float] | None = None,
     allocation_order: Sequence[Sequence[tuple[int, int]]] | None = None,
 ) -> Timetable | None:
     """The timetable of these orders, everything as early as possible; None where they deadlock.
 
-    ``leaves_after[reader, microbatch]`` names tasks that must end, too, before a gradient that ``reader``
-    makes leaves its device (a full backward pass hands its gradient on when it is over).
+    ``leaves_after[reader, :, microbatch]`` names tasks of the microbatch (3 x operator + pass, -1 for none) that
+    must end, too, before a gradient that ``reader`` makes leaves its device (a full backward pass hands its
+    gradient on when it is over).
 
     ``caps`` (bytes a device, parameters included; ``Problem.cap_with_slack``) lets an F wait until its
     activation fits. ``allocation_order[d]`` then fixes in which order the (operator, microbatch) listed there
     allocate on device d: without it two streams may take each other's memory, and an earlier task may make
     a later makespan.
     """
-    m_all = problem.microbatches
-    lanes = _lanes(problem, placement, copy_of, orders)
-    network = Network(2 * problem.n_devices)
-    network.add([0.0] * (3 * problem.n_operators * m_all))
-    network.lanes = lanes
-    transfers: list[tuple[int, Leg, int]] = []  # node, leg, microbatch
-    inference_reads: dict[tuple[int, int], list[int]] = {}
-    legs = [legs_of(problem, device_of) for device_of in placement.device_of]
-    extra = leaves_after or {}
-    for m, copy in enumerate(copy_of):
-        device_of = placement.device_of[copy]
-        _add_tasks(network, problem, device_of, m)
-        for leg in legs[copy]:
-            first, last = ([leg.operator], leg.readers) if leg.pass_ == 0 else (leg.readers, [leg.operator])
-            before = [(3 * i + leg.pass_) * m_all + m for i in first]
-            if leg.pass_ == 1 and extra:
-                late = {task for reader in leg.readers for task in extra.get((reader, m), ())}
-                before += sorted((3 * i + p) * m_all + mb for i, p, mb in late)
-            after = [(3 * i + leg.pass_) * m_all + m for i in last]
-            ends = (leg.source, leg.target)
-            occupies = tuple(2 * d for d in ends if problem.exclusive[d])
-            node = network.add_transfer(ends, leg.seconds, before, after, occupies)
-            if node is not None:
-                transfers.append((node, leg, m))
-                inference_reads.setdefault((leg.operator, m), []).append(node)
+    shape = (problem.n_operators, 3, problem.microbatches)
+    number = np.arange(3 * problem.n_operators * problem.microbatches).reshape(shape)
+    node_of: Ints = np.where(problem.has_pass[:, :, None], number, -1)
+    network = Network(_seconds(problem, placement, copy_of), _lanes(problem, placement, copy_of, orders))
+    sent = connect(network, problem, placement, copy_of, node_of, leaves_after)
     memory = None
     if caps is not None:
-        memory = _memory(problem, placement, copy_of, caps, inference_reads)
-        if allocation_order is not None:
-            memory.sequence = {d: [3 * i * m_all + m for i, m in order] for d, order in enumerate(allocation_order)}
-    starts = network.run(memory)
-    if starts is None:
+        memory = _memory(problem, placement, copy_of, caps, node_of, sent)
+        for d, order in enumerate(allocation_order or ()):
+            memory.sequence[d] = [int(node_of[i, 0, m]) for i, m in order]
+    start = network.run(memory)
+    if start is None:
         return None
-    table = np.array(starts[: 3 * problem.n_operators * m_all]).reshape(problem.n_operators, 3, m_all)
-    return Timetable(placement, tuple(copy_of), table, timed_transfers(starts, transfers))
+    return Timetable(placement, tuple(copy_of), start[: number.size].reshape(shape), timed_transfers(start, sent))
 
 
-def timed_transfers(starts: Sequence[float], transfers: Iterable[tuple[int, Leg, int]]) -> tuple[TimedTransfer, ...]:
-    """The transfers (node, leg, microbatch) with their times, in order of time."""
-    timed = [
-        TimedTransfer(leg.operator, leg.pass_, m, leg.source, leg.target, starts[node], starts[node] + leg.seconds)
-        for node, leg, m in transfers
-    ]
-    return tuple(sorted(timed, key=lambda x: (x.start, x.end, x.microbatch, x.operator, x.pass_, x.target)))
+def _seconds(problem: Problem, placement: Placement, copy_of: Sequence[int]) -> Floats:
+    """Lengths of all tasks, in the order of the table of starts; 0 where the pass does not exist."""
+    placed = np.array(placement.device_of)[np.asarray(copy_of)].T  # (operators, microbatches)
+    seconds = problem.duration[np.arange(problem.n_operators)[:, None], :, placed]
+    found: Floats = np.where(problem.has_pass[:, :, None], np.moveaxis(seconds, 2, 1), 0.0)
+    return found.ravel()
 
 
-def _lanes(problem: Problem, placement: Placement, copy_of: Sequence[int], orders: Orders) -> list[Sequence[int]]:
+def _lanes(problem: Problem, placement: Placement, copy_of: Sequence[int], orders: Orders) -> list[Ints]:
     """Orders as node numbers. Tasks that are missing, doubled or on a wrong stream are the caller's bug."""
-    comm = problem.on_comm.astype(int).tolist()
-    lane_of = [[2 * d + comm[i] for i, d in enumerate(device_of)] for device_of in placement.device_of]
-    lanes: list[Sequence[int]] = []
-    seen: set[int] = set()
+    lane_of = 2 * np.array(placement.device_of) + problem.on_comm
+    copies = np.asarray(copy_of)
+    lanes: list[Ints] = []
     for d, streams in enumerate(orders):
         for s, tasks in enumerate(streams):
-            nodes = [(3 * i + p) * problem.microbatches + m for i, p, m in tasks]
-            if any(lane_of[copy_of[m]][i] != 2 * d + s for i, _, m in tasks):
+            i, p, m = np.asarray(tasks, dtype=np.int64).reshape(-1, 3).T
+            if (lane_of[copies[m], i] != 2 * d + s).any():
                 raise ValueError(f"a task in the order of device {d}, stream {s} does not run there")
-            lanes.append(nodes)
-            seen.update(nodes)
-    expected = int(problem.has_pass.sum()) * problem.microbatches
-    if len(seen) != expected or sum(len(nodes) for nodes in lanes) != expected:
-        raise ValueError(f"the orders hold {len(seen)} different tasks, the problem {expected}")
+            lanes.append((3 * i + p) * problem.microbatches + m)
+    times = np.bincount(np.concatenate(lanes))
+    different, expected = int(np.count_nonzero(times)), int(problem.has_pass.sum()) * problem.microbatches
+    if different != expected or times.sum() != expected:
+        raise ValueError(f"the orders hold {different} different tasks, the problem {expected}")
     return lanes
-
-
-def _add_tasks(network: Network, problem: Problem, device_of: Sequence[int], m: int) -> None:
-    """Lengths of one microbatch's tasks and the precedence between those that share a device (rule 3)."""
-    m_all, seconds = problem.microbatches, network.seconds
-    for i, device in enumerate(device_of):
-        f = 3 * i * m_all + m
-        input_grad, weight_grad = f + m_all, f + 2 * m_all
-        times = problem.duration[i, :, device]
-        seconds[f] = float(times[0])
-        for j in problem.consumers[i]:
-            if device_of[j] == device:
-                reader = 3 * j * m_all + m
-                network.precede(f, reader)
-                if problem.training:
-                    network.precede(reader + m_all, input_grad)
-        if problem.training:
-            seconds[input_grad] = float(times[1])
-            network.precede(f, input_grad)
-            if problem.has_pass[i, 2]:
-                seconds[weight_grad] = float(times[2])
-                network.precede(input_grad, weight_grad)
 
 
 def _memory(
@@ -166,26 +91,29 @@ def _memory(
     placement: Placement,
     copy_of: Sequence[int],
     caps: Sequence[float],
-    reads: Mapping[tuple[int, int], Sequence[int]],
+    node_of: Ints,
+    sent: Sequence[Sent],
 ) -> Memory:
-    """Rule 5 as needs and releases; ``reads``: the nodes of the transfers that carry an output away."""
-    free = [float(cap) for cap in caps]
+    """Rule 5 as needs and releases; what was sent away holds an output until it has left."""
+    free = np.array(caps, dtype=np.float64)
     for d in range(problem.n_devices):
         there = sorted({i for device_of in placement.device_of for i, at in enumerate(device_of) if at == d})
         free[d] -= float(problem.parameters[there].sum())
-    memory, m_all = Memory(free), problem.microbatches
-    for m, copy in enumerate(copy_of):
-        device_of = placement.device_of[copy]
+    memory, copies = Memory(free), np.asarray(copy_of)
+    for copy, device_of in enumerate(placement.device_of):
+        own = np.flatnonzero(copies == copy)
+        node = node_of[:, :, own]
         for i, device in enumerate(device_of):
-            f, whole, held = 3 * i * m_all + m, float(problem.activation[i]), float(problem.held[i])
-            memory.needs[f] = (device, whole)
+            whole, held = float(problem.activation[i]), float(problem.held[i])
+            memory.needs.append((node[i, 0], device, whole))
             if problem.training:
-                memory.release_after([f + m_all], device, whole - held)
+                memory.release_after([node[i, 1]], device, whole - held)
                 if held:
-                    memory.release_after([f + 2 * m_all], device, held)
+                    memory.release_after([node[i, 2]], device, held)
             else:
-                here = [3 * j * m_all + m for j in problem.consumers[i] if device_of[j] == device]
-                memory.release_after([f, *here, *reads.get((i, m), ())], device, whole)
+                here = [node[j, 0] for j in problem.consumers[i] if device_of[j] == device]
+                left = [x.nodes for x in sent if (x.copy, x.leg.operator) == (copy, i)]
+                memory.release_after([node[i, 0], *here, *left], device, whole)
     return memory
 
 

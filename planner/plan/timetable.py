@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,7 @@ import numpy.typing as npt
 from planner.problem import Placement, Problem
 
 
-@dataclass(frozen=True, slots=True)
-class TimedTransfer:
+class TimedTransfer(NamedTuple):
     """A transfer between devices (indices); ``operator`` is the producer, for pass F as for pass I (1)."""
 
     operator: int

@@ -108,7 +108,9 @@ def test_a_gradient_may_have_to_wait_for_more_tasks():
     orders = [[[(0, F, 0), (0, I, 0)], []], [[(1, F, 0), (1, I, 0), (1, W, 0)], []]]
     placement = Placement.single((0, 1))
     assert at(replay(p, placement, (0,), orders), (0, I, 0)) == 5.0
-    late = replay(p, placement, (0,), orders, leaves_after={(1, 0): [(1, W, 0)]})
+    leaves_after = np.full((2, 2, 1), -1)
+    leaves_after[1, 0, 0] = 3 * 1 + W
+    late = replay(p, placement, (0,), orders, leaves_after=leaves_after)
     assert at(late, (0, I, 0)) == 7.0
 
 
