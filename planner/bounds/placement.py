@@ -2,35 +2,37 @@
 
 For every stream and channel: the earliest start of anything on it, its whole work, the least that must follow the
 last thing on it. On the compute stream of a training step also the idle time that memory forces (see
-``_idle_before_first_gradient``). And the longest chain of one microbatch. What is minimised over is the split of
+``_on_compute``). And the longest chain of one microbatch. What is minimised over is the split of
 the microbatches between the copies, by looking at every split.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from planner.problem import Placement, Problem
-from planner.schedule.classes import Classes, Ints, build_classes
+from planner.schedule.classes import Classes, Floats, Ints, build_classes
 
-Bools = npt.NDArray[np.bool_]
+Item = tuple[float, float, int]
+"""Seconds of work of a microbatch, the bytes that it needs, and its copy."""
+
 SPLITS_AT_MOST = 5_000
 
 
 def placement_bound(problem: Problem, placement: Placement) -> float:
     """Seconds that no schedule on this placement can beat; 0 where there are too many splits to look at."""
-    classes = build_classes(problem, placement, counts=(1,) * placement.copies)
-    work = _Work(classes)
-    best = np.inf
-    for n, split in enumerate(_splits(problem.microbatches, placement.copies)):
-        if n >= SPLITS_AT_MOST:
-            return 0.0
-        best = min(best, work.bound(np.array(split)))
-    return float(best)
+    copies = placement.copies
+    if math.comb(problem.microbatches + copies - 1, copies - 1) > SPLITS_AT_MOST:
+        return 0.0
+    splits = np.array(list(_splits(problem.microbatches, copies)), dtype=float)
+    classes = build_classes(problem, placement, counts=(1,) * copies)
+    return float(_Work(classes, splits).bound().min())
 
 
 def _splits(microbatches: int, copies: int) -> Iterator[tuple[int, ...]]:
@@ -45,28 +47,93 @@ def _splits(microbatches: int, copies: int) -> Iterator[tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class _Work:
-    """Loads, heads and tails of the resources of a placement, copy by copy."""
+    """Loads, heads and tails of the resources of a placement, for all splits at once.
+
+    ``splits[s, c]``: microbatches of copy c in split s. What follows is shaped as the splits, one bound for each.
+    """
 
     classes: Classes
+    splits: Floats
 
-    def bound(self, counts: Ints) -> float:
-        """The bound for one split: ``counts[c]`` microbatches in copy c."""
+    def bound(self) -> Floats:
+        """The bound for each split."""
         classes = self.classes
-        used = counts[classes.copy] > 0
-        chain = float((classes.head + classes.seconds + classes.tail)[used].max())
-        return max(chain, *(self._on_resource(r, counts, used) for r in range(classes.n_resources)))
+        everything = list(range(classes.n))
+        bound = -self._least(-(classes.head + classes.seconds + classes.tail), everything)  # the longest chain
+        for r, here in enumerate(self._members):
+            if here:
+                bound = np.maximum(bound, self._on_resource(r, here))
+        return bound
 
-    def _on_resource(self, r: int, counts: Ints, used: Bools) -> float:
+    def _least(self, values: Floats, of: list[int]) -> Floats:
+        """The least value among classes, where they have microbatches; inf where none has."""
+        used = self.splits[:, _copies_of(self.classes, of)] > 0
+        return np.asarray(np.where(used, values[of][None, :], np.inf).min(axis=1))
+
+    def _load(self, of: list[int]) -> Floats:
+        """Seconds of work of classes."""
+        return np.asarray(self.splits[:, _copies_of(self.classes, of)] @ self.classes.seconds[of])
+
+    def _on_resource(self, r: int, here: list[int]) -> Floats:
         classes = self.classes
-        here = [a for a in self._members[r] if used[a]]
-        if not here:
-            return 0.0
-        seconds = classes.seconds[here]
-        load = float((seconds * counts[classes.copy[here]]).sum())
-        first = float(classes.head[here].min())
-        if r < 2 * classes.problem.n_devices and r % 2 == 0 and classes.problem.training:
-            first = max(first, self._idle_before_first_gradient(r // 2, here, counts))
-        return first + load + float(classes.tail[here].min())
+        load = self._load(here)
+        first, last = self._least(classes.head, here), self._least(classes.tail, here)
+        first, last = (np.where(np.isfinite(x), x, 0.0) for x in (first, last))
+        bound = np.asarray(first + load + last)
+        if r % 2 or r >= 2 * classes.problem.n_devices or not classes.problem.training:
+            return bound
+        copies = sorted({int(classes.copy[a]) for a in here})
+        for some in [copies] if len(copies) == 1 else [copies, *([c] for c in copies)]:
+            bound = np.maximum(bound, self._on_compute(r // 2, here, some, first, load, last))
+        return bound
+
+    def _on_compute(
+        self, device: int, here: list[int], copies: list[int], first: Floats, load: Floats, last: Floats
+    ) -> Floats:
+        """The bound of a compute stream with the idle time that memory forces on the operators of some copies.
+
+        Before the first input gradient among them, of them only forward passes run, and nothing is released, so
+        that only so many fit. After the last of their forward passes, of them only the gradients of what fits in
+        memory then run. Both waits count where not all forward passes can come before the first gradient.
+        """
+        classes = self.classes
+        mine = [a for a in here if classes.target[a] < 0 and int(classes.copy[a]) in copies]
+        gradients = [a for a in mine if classes.pass_[a] == 1]
+        forwards = [a for a in mine if classes.pass_[a] == 0]
+        if not gradients:
+            return np.zeros(len(self.splits))
+        early: list[Item] = []
+        late: list[Item] = []
+        for a in forwards:
+            i, copy = int(classes.operator[a]), int(classes.copy[a])
+            size, held = float(classes.problem.activation[i]), float(classes.problem.held[i])
+            early.append((float(classes.seconds[a]), size, copy))
+            late += [(*item, copy) for item in gradients_in_memory(*self._gradients(i, copy), size, held)]
+        others = self._load([a for a in here if a not in mine])
+        room = float(classes.available[device])
+        before = self._least(classes.head, gradients) - self._most_work(early, room)
+        after = self._least(classes.tail, forwards) - self._most_work(late, room)
+        before, after = (np.where(np.isfinite(x), x, -np.inf) for x in (before, after))
+        taken = sum((self.splits[:, copy] * size for _, size, copy in early), np.zeros(len(self.splits)))
+        # where not all activations fit at once, the last F comes after the first I
+        return np.asarray(load + idle(first, last, before, after, others, taken > room))
+
+    def _gradients(self, operator: int, copy: int) -> tuple[float, float]:
+        """Seconds of an operator's I and W on the device of a copy."""
+        problem, device = self.classes.problem, self.classes.placement.device_of[copy][operator]
+        back, weight = (float(problem.duration[operator, p, device]) for p in (1, 2))
+        return back, weight if problem.has_pass[operator, 2] else 0.0
+
+    def _most_work(self, items: Iterable[Item], room: float) -> Floats:
+        """The most seconds of work whose memory fits in ``room``, items divisible (a fractional knapsack)."""
+        total = np.zeros(len(self.splits))
+        left = np.full(len(self.splits), max(0.0, room))
+        for seconds, size, copy in sorted(items, key=lambda item: -item[0] / item[1] if item[1] > 0 else -np.inf):
+            count = self.splits[:, copy]
+            part = np.minimum(count, left / size) if size > 0 else count
+            total += seconds * part
+            left -= size * part
+        return total
 
     @property
     def _members(self) -> list[list[int]]:
@@ -76,33 +143,32 @@ class _Work:
                 members[r].append(a)
         return members
 
-    def _idle_before_first_gradient(self, device: int, here: list[int], counts: Ints) -> float:
-        """Idle time of a compute stream that its memory forces.
 
-        Before the first input gradient can start there, the stream has only forward passes (and transfers) to run,
-        nothing of the device's activations is released, and only so many fit: take the forward passes that give
-        most time for their memory (a fractional knapsack).
-        """
-        classes = self.classes
-        gradients = [a for a in here if classes.target[a] < 0 and classes.pass_[a] == 1]
-        if not gradients:
-            return 0.0
-        turn = float(classes.head[gradients].min())
-        room = float(classes.available[device])
-        possible = 0.0
-        items: list[tuple[float, float]] = []  # (seconds, bytes) of all microbatches of a class
-        for a in here:
-            if classes.target[a] < 0 and classes.pass_[a] > 0:
-                continue
-            n = float(counts[classes.copy[a]])
-            is_forward = classes.target[a] < 0
-            size = float(classes.problem.activation[classes.operator[a]]) if is_forward else 0.0
-            if size > 0:
-                items.append((float(classes.seconds[a]) * n, size * n))
-            else:
-                possible += float(classes.seconds[a]) * n
-        for seconds, size in sorted(items, key=lambda item: -item[0] / item[1]):
-            part = min(1.0, max(0.0, room) / size)
-            possible += seconds * part
-            room -= size * part
-        return max(0.0, turn - possible)
+def _copies_of(classes: Classes, of: list[int]) -> Ints:
+    """The copies of some classes."""
+    return classes.copy[np.array(of, dtype=np.int64)]
+
+
+def idle(
+    first: Floats, last: float | Floats, before: Floats, after: Floats, others: float | Floats, apart: npt.NDArray[Any]
+) -> Floats:
+    """Idle seconds of a stream at the beginning and the end of a step.
+
+    ``first``, ``last``: nothing runs so long at either end. ``before``, ``after``: some operators leave so much time
+    free at either end, in which only ``others`` seconds of other work can run. Both ends count where they are
+    ``apart``.
+    """
+    begin, end = np.maximum(first, before - others), np.maximum(last, after - others)
+    both = np.maximum(begin + end, before + after - others)
+    return np.asarray(np.where(apart, both, np.maximum(begin + last, first + end)))
+
+
+def gradients_in_memory(back: float, weight: float, size: float, held: float) -> list[tuple[float, float]]:
+    """I and W as items (seconds, bytes) of a divisible knapsack: what may run of passes whose F has ended.
+
+    Before I they hold ``size`` for the work of both; after it ``held`` for W. Where W alone is worth more for its
+    memory, it is taken first.
+    """
+    if weight > 0 and weight * size > (back + weight) * held:
+        return [(weight, held), (back, size - held)]
+    return [(back + weight, size)]

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from planner.bounds.patterns import pattern_bound
+from planner.bounds.waits import Waits, fastest
 from planner.control import Control
 from planner.highs import Model
 from planner.problem import Problem
@@ -14,12 +16,18 @@ from planner.problem import Problem
 
 def problem_bound(problem: Problem, control: Control) -> float:
     """Seconds that no plan can beat: the longest chain, the loads, and the wait for the first and last tasks."""
-    return max(longest_chain(problem), group_bound(problem), load_bound(problem, control), latency_bound(problem))
+    return max(
+        longest_chain(problem),
+        group_bound(problem),
+        load_bound(problem, control),
+        latency_bound(problem),
+        pattern_bound(problem, control),
+    )
 
 
 def longest_chain(problem: Problem) -> float:
     """The passes of one microbatch along the longest path, each on its fastest device, transfers free."""
-    best = _fastest(problem)
+    best = fastest(problem)
     forward, backward = np.zeros(problem.n_operators), np.zeros(problem.n_operators)
     for i in problem.topological:
         forward[i] = best[i, 0] + max((forward[j] for j in problem.inputs[i]), default=0.0)
@@ -40,7 +48,8 @@ def group_bound(problem: Problem) -> float:
     stream nothing of it starts before its inputs could have run, and after the last of its passes the rest of that
     microbatch follows.
     """
-    heads, tails = _heads_and_tails(problem)
+    waits = Waits.of(problem)
+    heads, tails = waits.head, waits.tail
     share = math.ceil(problem.microbatches / problem.copies)
     best = 0.0
     for members in problem.groups:
@@ -105,7 +114,8 @@ def latency_bound(problem: Problem) -> float:
     work = np.where(problem.runs_on, problem.duration.sum(axis=1), np.nan)
     if np.nanmax(np.ptp(np.nan_to_num(work, nan=-1.0), axis=1)) > 0:
         return 0.0
-    heads, tails = _heads_and_tails(problem)
+    waits = Waits.of(problem)
+    heads, tails = waits.head, waits.tail
     best = 0.0
     for comm in (False, True):
         members = np.flatnonzero((problem.on_comm == comm) & (work[:, 0] > 0))
@@ -114,33 +124,6 @@ def latency_bound(problem: Problem) -> float:
         total = problem.microbatches * math.fsum(work[members, 0])
         first = np.sort(np.repeat(heads[members], problem.copies))[: problem.n_devices]
         last = np.sort(np.repeat(tails[members], problem.copies))[: problem.n_devices]
-        waits = np.cumsum(first) + np.cumsum(last)
-        best = max(best, float(((total + waits) / np.arange(1, len(waits) + 1)).min()))
+        ends = np.cumsum(first) + np.cumsum(last)
+        best = max(best, float(((total + ends) / np.arange(1, len(ends) + 1)).min()))
     return best
-
-
-def _fastest(problem: Problem) -> npt.NDArray[np.float64]:
-    """``[i, p]``: seconds on the fastest device that may run operator i."""
-    return np.asarray(np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2))
-
-
-def _heads_and_tails(
-    problem: Problem,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Earliest start of each operator's F, and the least time that follows the last of its passes."""
-    best = _fastest(problem)
-    n = problem.n_operators
-    heads, after_input_grad = np.zeros(n), np.zeros(n)
-    for i in problem.topological:
-        heads[i] = max((heads[j] + best[j, 0] for j in problem.inputs[i]), default=0.0)
-    tails = np.zeros(n)
-    if not problem.training:
-        for i in reversed(problem.topological):
-            tails[i] = max((tails[j] + best[j, 0] for j in problem.consumers[i]), default=0.0)
-        return heads, tails
-    for i in problem.topological:  # what must follow the end of I: own W, and the I of the inputs
-        after_input_grad[i] = max(best[i, 2], *(best[j, 1] + after_input_grad[j] for j in problem.inputs[i]), 0.0)
-    for i in range(n):
-        passes = [0.0] if problem.has_pass[i, 2] else [after_input_grad[i]]
-        tails[i] = min(passes)
-    return heads, tails

@@ -93,12 +93,6 @@ def family_placements(problem: Problem) -> Iterator[Placement]:
         )
 
 
-def is_chain(problem: Problem) -> bool:
-    """Whether the graph has one topological order, and no colocated operators: then its contiguous cuts are all."""
-    order = problem.topological
-    return len(problem.groups) == len(order) and all(a in problem.inputs[b] for a, b in pairwise(order))
-
-
 def all_cuts(problem: Problem) -> Iterator[Placement] | None:
     """Every placement of the layout that was asked for; None where there are too many, or it names no layout.
 
@@ -154,7 +148,7 @@ def only_placement(problem: Problem) -> Placement | None:
     So it is for a layout that was asked for by name, with as many copies as it has, on like devices, where the graph
     has one topological order and every stage holds exactly one piece of it: then there is nothing to cut otherwise.
     """
-    if problem.layout == "auto" or len(problem.device_classes) != 1 or not is_chain(problem):
+    if problem.layout == "auto" or len(problem.device_classes) != 1 or not problem.is_chain:
         return None
     if problem.copies != (2 if problem.layout == "bidirectional" else 1):
         return None

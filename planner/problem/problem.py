@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +111,12 @@ class Problem:
         """``inputs[i]``: the operators that operator i reads, each once, sorted."""
         index = self.graph.index
         return tuple(tuple(sorted({index[n] for n in o.inputs})) for o in self.operators)
+
+    @cached_property
+    def is_chain(self) -> bool:
+        """Whether the graph has one topological order, and no colocated operators."""
+        order = self.topological
+        return len(self.groups) == len(order) and all(a in self.inputs[b] for a, b in pairwise(order))
 
     @cached_property
     def consumers(self) -> tuple[tuple[int, ...], ...]:

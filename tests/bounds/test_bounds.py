@@ -141,8 +141,8 @@ def test_memory_forces_idle_time() -> None:
     problem = posed(*chain(3, activation=1.0), devices=cluster, microbatches=4)
     free = posed(*chain(3, activation=1.0), devices=3, microbatches=4)
     placement = Placement(((0, 1, 2),))
-    # F, two more stages there and back, then load less the one F that can run before
-    assert placement_bound(problem, placement) == pytest.approx(16.0)
+    # before its first I, the first device waits 5 s and runs one F; after its last F, 6 s follow with one I and W
+    assert placement_bound(problem, placement) == pytest.approx(12 + (5 - 1) + (6 - 2))
     assert placement_bound(free, placement) == pytest.approx(14.0)
 
 

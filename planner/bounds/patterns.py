@@ -1,0 +1,260 @@
+"""A bound over all placements of one or two copies of like operators on like devices: what a device can be given.
+
+The work of M microbatches cannot be spread as evenly as fractions would allow: a device hosts whole operators of
+each copy, and which ones they are decides how long it waits for its first task, for its first gradient where memory
+is short, and after its last forward pass. So every device has a *pattern*: how many operators of each copy it hosts,
+which of each copy is the earliest in the network and which the latest. For a makespan T only some patterns are left,
+and an integer program asks whether the devices can be given such patterns that every operator of every copy is
+hosted, none being the earliest or latest of two devices. Where they cannot, for no split of the microbatches, every
+plan takes longer than T.
+
+On a chain of P operators, P devices and two copies it yields 3 M + P / 2 - 1 at F = I = W = 1: the work splits evenly
+or worse, and the earliest operators, two of each depth, are used up before the last two devices have one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.bounds.placement import gradients_in_memory, idle
+from planner.bounds.waits import Waits
+from planner.control import Control
+from planner.highs import Model
+from planner.problem import Problem
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+OPERATORS_AT_MOST = 64
+PATTERNS_AT_MOST = 20_000
+NODES = 50
+CERTAIN = 1e-3
+"""Operators are taken to find no host where at least this much of one is left over."""
+
+SAME = 1e-9
+"""Makespans are told apart down to this, relatively."""
+
+
+def pattern_bound(problem: Problem, control: Control) -> float:
+    """Seconds that no plan can beat; 0 where the bound does not apply.
+
+    It applies to at most two copies, devices that are all alike, and compute operators that take the same time for a
+    microbatch, pass by pass.
+    """
+    if len(problem.device_classes) != 1 or problem.copies > 2 or not problem.runs_on.all():
+        return 0.0
+    compute = [i for i in problem.topological if not problem.on_comm[i]]
+    if not compute or len(compute) > OPERATORS_AT_MOST:
+        return 0.0
+    passes = problem.duration[compute, :, 0]
+    if not (passes == passes[0]).all() or passes[0].sum() <= 0:
+        return 0.0
+    return _Patterns.of(problem, compute).bound(control)
+
+
+@dataclass(frozen=True)
+class _Patterns:
+    """The compute operators of a problem, all alike; arrays over them in topological order."""
+
+    problem: Problem
+    times: Floats  # seconds of F, I, W
+    waits: Waits
+    forward_rate: float  # most seconds of F for a byte of activation
+    backward_rate: float  # most seconds of I and W for a byte
+    activation: float  # of a microbatch, the least of all operators
+    parameters: float  # the least of all operators
+    chain: bool
+    hop: float  # seconds of a transfer between operators of the chain on two devices, at least
+
+    @staticmethod
+    def of(problem: Problem, operators: list[int]) -> _Patterns:
+        """Collect what the patterns need."""
+        forward_rate, backward_rate = 0.0, 0.0
+        times = problem.duration[operators[0], :, 0]
+        for i in operators:
+            size = float(problem.activation[i])
+            forward_rate = max(forward_rate, times[0] / size if size > 0 else math.inf)
+            for seconds, held in gradients_in_memory(times[1], times[2], size, float(problem.held[i])):
+                backward_rate = max(backward_rate, seconds / held if held > 0 else math.inf)
+        chain = problem.is_chain and len(operators) == problem.n_operators
+        hops = [problem.transfer(i, 0, d) for i in operators[:-1] for d in range(1, problem.n_devices)]
+        return _Patterns(
+            problem,
+            times,
+            Waits.of(problem).some(operators),
+            forward_rate,
+            backward_rate,
+            float(problem.activation[operators].min()),
+            float(problem.parameters[operators].min()),
+            chain,
+            min(hops, default=0.0) if chain else 0.0,
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of operators."""
+        return len(self.waits.head)
+
+    @property
+    def work(self) -> float:
+        """Seconds that an operator takes for a microbatch."""
+        return float(self.times.sum())
+
+    def bound(self, control: Control) -> float:
+        """The least makespan for which some split of the microbatches leaves enough patterns."""
+        m, devices = self.problem.microbatches, self.problem.n_devices
+        least = m * self.n * self.work / devices
+        waits = self.waits.head.max() + self.waits.turn.max() + self.waits.drain.max() + self.waits.tail.max()
+        best = m * math.ceil(self.n / devices) * self.work + float(waits) + 4 * self.n * self.hop
+        asked: dict[bytes, bool] = {}
+        for split in self._splits():
+            if control.over:
+                return 0.0
+            if not self._enough(split, best * (1 - SAME), control, asked):
+                continue
+            low, high = least * (1 - SAME), best  # not enough, enough
+            while high - low > SAME * high:
+                middle = (low + high) / 2
+                if self._enough(split, middle, control, asked):
+                    high = middle
+                else:
+                    low = middle
+            best = low
+        return best
+
+    def _splits(self) -> Iterator[tuple[int, int]]:
+        """Microbatches of the two copies, the most even split first; all in the first where there is one copy."""
+        m = self.problem.microbatches
+        for few in range(m // 2 if self.problem.copies == 2 else 0, -1, -1):
+            yield m - few, few
+
+    def _enough(self, split: tuple[int, int], makespan: float, control: Control, asked: dict[bytes, bool]) -> bool:
+        """Whether the patterns that a makespan leaves can host everything; True where that is not decided."""
+        counts = self._counts(split, makespan)
+        if not len(counts):
+            return False
+        most, some = int(counts.max()), []
+        for a, b in counts.tolist():
+            pairs = self._ends(a), self._ends(b)
+            if len(pairs[0]) * len(pairs[1]) > 10 * PATTERNS_AT_MOST:
+                return True
+            some.append(self._patterns(a, b, pairs, split, makespan, most))
+        patterns = np.concatenate(some)
+        if len(patterns) > PATTERNS_AT_MOST:
+            return True
+        key = patterns.tobytes()
+        if key not in asked:
+            asked[key] = self._cover(patterns, split, control)
+        return asked[key]
+
+    def _counts(self, split: tuple[int, int], makespan: float) -> Ints:
+        """Operators of each copy that one device may host, so that all others can take the rest."""
+        n, devices = self.n, self.problem.n_devices
+        a, b = np.meshgrid(np.arange(n + 1), np.arange(n + 1 if split[1] else 1), indexing="ij")
+        load = self.work * (a * split[0] + b * split[1])
+        fits = (load <= makespan) & (a + b > 0)
+        if not fits.any():
+            return np.empty((0, 2), dtype=np.int64)
+        total = self.work * n * sum(split)
+        fits &= load >= (total - (devices - 1) * load[fits].max()) * (1 - SAME)
+        return np.stack([a[fits], b[fits]], axis=1)
+
+    def _ends(self, hosted: int) -> Ints:
+        """The earliest and the latest of so many operators of one copy on one device, by place in the order.
+
+        One that hosts none counts as having both at ``n``, where the waits are endless.
+        """
+        n = self.n
+        if hosted == 0:
+            return np.array([[n, n]])
+        early, late = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
+        if hosted == 1:
+            good = early == late
+        else:
+            good = late - early + 1 >= hosted if self.chain else np.ones((n, n), dtype=bool)
+        return np.stack([early[good], late[good]], axis=1)
+
+    def _patterns(
+        self, a: int, b: int, ends: tuple[Ints, Ints], split: tuple[int, int], makespan: float, most: int
+    ) -> Ints:
+        """The patterns of devices with a and b operators of the copies that a makespan leaves.
+
+        A pattern is a row: a, b, then the earliest and the latest of copy 0 and of copy 1. No device hosts more than
+        ``most`` operators of one copy, so that a chain goes from device to device that often.
+        """
+        x, y = np.meshgrid(np.arange(len(ends[0])), np.arange(len(ends[1])), indexing="ij")
+        pairs = np.concatenate([ends[0][x.ravel()], ends[1][y.ravel()]], axis=1)
+        shared = np.full(len(pairs), min(a, b))
+        if self.chain:
+            overlap = np.minimum(pairs[:, 1], pairs[:, 3]) - np.maximum(pairs[:, 0], pairs[:, 2]) + 1
+            shared = np.minimum(shared, np.maximum(0, overlap))
+        needed = self._seconds((a * split[0], b * split[1]), a + b - shared, pairs, most)
+        kept = pairs[needed <= makespan]
+        return np.concatenate([np.tile([a, b], (len(kept), 1)), kept], axis=1)
+
+    def _seconds(self, counts: tuple[int, int], distinct: Ints, pairs: Ints, most: int) -> Floats:
+        """Seconds that devices need, by ``pairs``, for ``counts`` microbatches of operators of the two copies."""
+        waits, n = self.waits, self.n
+        place = np.arange(n)
+        around = self.hop * (math.ceil(n / most) - 1 + np.ceil((n - 1 - place) / most))
+        head = np.append(waits.head + self.hop * np.ceil(place / most), np.inf)
+        turn, drain = (np.append(w + around, np.inf) for w in (waits.turn, waits.drain))
+        last = float(waits.tail.min())
+        load = sum(counts) * self.work
+        first = np.minimum(head[pairs[:, 0]], head[pairs[:, 2]])
+        needed = np.asarray(first + load + last)
+        room = np.maximum(0.0, float(self.problem.cap_with_slack[0]) - distinct * self.parameters)
+        forwards, backwards = self._work_in_memory(room)
+        for copies in ((0,), (1,), (0, 1)):
+            count = sum(counts[c] for c in copies)
+            if not count:
+                continue
+            others = load - count * self.work
+            begin = np.min([head[pairs[:, 2 * c]] for c in copies], axis=0)
+            before, after = begin, np.full(len(pairs), last)
+            several = np.ones(len(pairs), dtype=bool)
+            if self.problem.training:
+                before = np.maximum(before, np.min([turn[pairs[:, 2 * c + 1]] for c in copies], axis=0) - forwards)
+                if self.chain:
+                    ends = np.min([drain[pairs[:, 2 * c + 1]] for c in copies], axis=0)
+                    after = np.maximum(after, ends - backwards)
+                several = (count * self.activation > room) | (before == begin)
+            needed = np.maximum(needed, load + idle(first, last, before, after, others, several))
+        return needed
+
+    def _work_in_memory(self, room: Floats) -> tuple[Floats, Floats]:
+        """Seconds of F, and of I and W, that run on activations which fit in ``room`` together."""
+        forwards, backwards = np.full(len(room), np.inf), np.full(len(room), np.inf)
+        if not np.isfinite(room).all():
+            return forwards, backwards
+        if self.activation > 0:
+            forwards = np.minimum(room * self.forward_rate, np.floor(room / self.activation + SAME) * self.times[0])
+        if math.isfinite(self.backward_rate):
+            backwards = room * self.backward_rate
+        return forwards, backwards
+
+    def _cover(self, patterns: Ints, split: tuple[int, int], control: Control) -> bool:
+        """Whether the devices can be given patterns that leave no operator without a host, as far as is proven."""
+        for integer in (False, True):
+            model = Model()
+            columns = [model.variable(0.0, self.problem.n_devices, 0.0, integer) for _ in patterns]
+            model.row(columns, [1.0] * len(columns), upper=float(self.problem.n_devices))
+            for copy in (0, 1) if split[1] else (0,):
+                homeless = model.variable(0.0, float(self.n), 1.0)
+                hosts = [*map(float, patterns[:, copy]), 1.0]
+                model.row([*columns, homeless], hosts, float(self.n), float(self.n))
+            for copy in (0, 1):
+                for place in range(self.n):
+                    here = np.flatnonzero((patterns[:, 2 + 2 * copy : 4 + 2 * copy] == place).any(axis=1)).tolist()
+                    if here:
+                        model.row([columns[x] for x in here], [1.0] * len(here), upper=1.0)
+            outcome = model.solve(control, nodes=NODES if integer else None, certify=True)
+            if outcome.infeasible or outcome.bound > CERTAIN:
+                return False
+        return True

@@ -1,0 +1,57 @@
+"""How long before and after each operator's passes others must run: longest paths, transfers free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.problem import Problem
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Seconds, for every operator, each pass on its fastest device.
+
+    ``head``: nothing of it starts before. ``turn``: its I does not. ``tail``: what follows the last of its passes.
+    ``drain``: what follows its F. In inference ``turn`` and ``drain`` are as ``head`` and ``tail``.
+    """
+
+    head: Floats
+    turn: Floats
+    tail: Floats
+    drain: Floats
+
+    @staticmethod
+    def of(problem: Problem) -> Waits:
+        """The waits of a problem's operators."""
+        best, n = fastest(problem), problem.n_operators
+        head, turn, tail, drain, after = (np.zeros(n) for _ in range(5))
+        for i in problem.topological:
+            head[i] = max((head[j] + best[j, 0] for j in problem.inputs[i]), default=0.0)
+        if not problem.training:
+            for i in reversed(problem.topological):
+                tail[i] = max((tail[j] + best[j, 0] for j in problem.consumers[i]), default=0.0)
+            return Waits(head, head, tail, tail)
+        for i in reversed(problem.topological):
+            turn[i] = max(head[i] + best[i, 0], *(turn[j] + best[j, 1] for j in problem.consumers[i]), 0.0)
+        for i in problem.topological:  # what follows the end of I: own W, and the I of the inputs
+            after[i] = max(best[i, 2], *(best[j, 1] + after[j] for j in problem.inputs[i]), 0.0)
+            tail[i] = 0.0 if problem.has_pass[i, 2] else after[i]
+        for i in reversed(problem.topological):
+            drain[i] = max(best[i, 1] + after[i], *(best[j, 0] + drain[j] for j in problem.consumers[i]), 0.0)
+        return Waits(head, turn, tail, drain)
+
+    def some(self, operators: Sequence[int]) -> Waits:
+        """The waits of some operators, in the order given."""
+        here = list(operators)
+        return Waits(self.head[here], self.turn[here], self.tail[here], self.drain[here])
+
+
+def fastest(problem: Problem) -> Floats:
+    """``[i, p]``: seconds on the fastest device that may run operator i; 0 where there is no such pass."""
+    return np.asarray(np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2))
