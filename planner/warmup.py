@@ -7,6 +7,8 @@ import numpy as np
 from planner.baselines import baseline_timetable
 from planner.control import Control
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
+from planner.schedule.classes import build_classes
+from planner.schedule.retime import retime
 from planner.schedule.search import ListSearch
 
 
@@ -23,7 +25,10 @@ def main() -> None:
     search = ListSearch.of(problem, Placement.single([0, 0]), seed=0)
     search.try_known_rules(Control())
     assert np.isfinite(search.makespan)
-    assert np.isfinite(baseline_timetable("1f1b", problem).makespan(problem))  # compiles the replay
+    timetable = baseline_timetable("1f1b", problem)  # compiles the replay
+    classes = build_classes(problem, timetable.placement)
+    start = classes.starts_of(timetable)
+    assert start is not None and retime(classes, start) is not None
 
 
 if __name__ == "__main__":
