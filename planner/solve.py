@@ -125,6 +125,7 @@ def baseline_figures(name: str, problem: Problem, timetable: Timetable) -> Basel
         peak_memory=found.peak_memory,
         copies=timetable.placement.copies,
         fits=found.fits,
+        devices=len({d for device_of in timetable.placement.device_of for d in device_of}),
     )
 
 
