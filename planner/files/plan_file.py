@@ -93,6 +93,7 @@ class BaselineRow(TypedDict):
     span_bubble_ratio: NotRequired[float | None]
     peak_memory: NotRequired[float | None]
     copies: NotRequired[int | None]
+    devices: NotRequired[Annotated[int | None, Field(description="how many run a task")]]
     fits: NotRequired[bool | None]
     reason: NotRequired[Annotated[str | None, Field(description="why the baseline does not apply")]]
 
@@ -234,6 +235,8 @@ def _baseline_row(baseline: BaselineFigures) -> dict[str, Any]:
     row["peak_memory"] = _bytes(baseline.peak_memory)
     if baseline.copies is not None:
         row["copies"] = baseline.copies
+    if baseline.devices is not None:
+        row["devices"] = baseline.devices
     row["fits"] = baseline.fits
     return row
 

@@ -71,6 +71,7 @@ class BaselineFigures:
     copies: int | None = None
     fits: bool | None = None
     reason: str | None = None
+    devices: int | None = None  # that run a task
 
 
 @dataclass(frozen=True, slots=True)

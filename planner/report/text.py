@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from planner.plan.plan import Plan
+from planner.plan.plan import BaselineFigures, Plan
 from planner.report.chart import chart
 from planner.report.facts import PlanFacts
 from planner.report.tables import pairs, rendered, table
@@ -150,12 +150,18 @@ def _baselines(plan: Plan, facts: PlanFacts) -> Table:
         if b.makespan is None:
             made.add_row(*map(Text, [plain(b.name), *[NONE] * 7, "see below"]))
             continue
-        row = [plain(b.name), seconds(b.makespan), quotient(plan.makespan, b.makespan)]
+        row = [_baseline_name(plan, b), seconds(b.makespan), quotient(plan.makespan, b.makespan)]
         row += [percent(b.bubble_ratio), quotient(plan.bubble_ratio, b.bubble_ratio), percent(b.span_bubble_ratio)]
         row += [size(b.peak_memory), NONE if b.copies is None else str(b.copies)]
         row.append(NONE if b.fits is None else "yes" if b.fits else "over cap")
         made.add_row(*map(Text, row))
     return made
+
+
+def _baseline_name(plan: Plan, baseline: BaselineFigures) -> str:
+    """The name, and under it how many devices it takes, where it leaves some idle: it compares less well then."""
+    few = baseline.devices is not None and baseline.devices < len(plan.devices)
+    return plain(baseline.name) + (f"\n({baseline.devices} of {len(plan.devices)} devices)" if few else "")
 
 
 def _baseline_remarks(plan: Plan) -> list[Text]:

@@ -49,7 +49,7 @@ PLAN = Plan(
         DeviceFigures("gpu1", 0.0, 0.3, 0.0, 1932735283.2, 0.2, None),
     ),
     baselines=(
-        BaselineFigures("gpipe", 0.4, 0.6, 0.1, 11.0, 1, True),
+        BaselineFigures("gpipe", 0.4, 0.6, 0.1, 11.0, 1, True, devices=2),
         BaselineFigures("dualpipe", reason="needs an even number of devices"),
     ),
     notes=("merged nothing",),
@@ -111,6 +111,7 @@ def test_key_names():
             "span_bubble_ratio": 0.1,
             "peak_memory": 11,
             "copies": 1,
+            "devices": 2,
             "fits": True,
         },
         {"name": "dualpipe", "reason": "needs an even number of devices"},

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from samples import GIB, long_plan, pipeline, task
 
-from planner.plan.plan import PlacedOperator
+from planner.plan.plan import BaselineFigures, PlacedOperator
 from planner.report import compare_document, compare_text, different_problems, report_line, report_text
 
 
@@ -113,6 +113,15 @@ def test_long_plans_are_sampled_and_fast() -> None:
     text = report_text(long_plan(9000), 100)
     assert time.perf_counter() - begun < 5
     assert "Too long for whole steps" in text
+
+
+def test_baselines_on_fewer_devices_say_so() -> None:
+    """A baseline that leaves devices idle compares less well; one on all of them, or on unknown ones, says nothing."""
+    rows = tuple(BaselineFigures(f"b{n}", 16.0, 0.5, 0.25, 1.0, 1, True, devices=n) for n in (1, 2, None))
+    text = report_text(pipeline(baselines=rows), 100)
+    lines = [line.split("  ")[0] for line in text.splitlines()]
+    at = lines.index("b1")
+    assert lines[at : at + 4] == ["b1", "(1 of 2 devices)", "b2", "bNone"]
 
 
 def test_baseline_and_empty_plan() -> None:
