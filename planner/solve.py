@@ -15,7 +15,7 @@ from planner.plan.plan import BaselineFigures, Plan
 from planner.plan.timetable import Timetable
 from planner.plan.verify import verify_plan
 from planner.problem import Problem
-from planner.search import Candidate, Incumbent, Portfolio
+from planner.search import Candidate, Incumbent, Portfolio, Published
 
 
 class NoPlan(Exception):
@@ -42,21 +42,14 @@ def solve(problem: Problem, control: Control, options: SolveOptions) -> Plan:
 
     Raises ``Impossible`` (proven: no plan exists) or ``NoPlan``.
     """
-    published: dict[str, list[tuple[str, Timetable]]] = {}
-    rows: dict[str, BaselineFigures] = {}
-    for name in BASELINES:
-        control.report(f"baseline {name}")
-        if published and control.remaining < control.time_limit / 2:
-            rows[name] = BaselineFigures(name, reason="not replayed: half of the time limit was over")
-            continue
-        try:
-            timetable = baseline_timetable(name, problem)
-        except NotApplicable as reason:
-            rows[name] = BaselineFigures(name, reason=str(reason))
-            continue
-        rows[name] = baseline_figures(name, problem, timetable)
-        published.setdefault(SCHEDULES[name].family, []).append((name, timetable))
-    compared = tuple(rows[name] for name in options.baselines)
+    published, reasons = replayed(problem, control)
+    timetables = dict(entry for entries in published.values() for entry in entries)
+    compared = tuple(
+        baseline_figures(name, problem, timetables[name])
+        if name in timetables
+        else BaselineFigures(name, reason=reasons[name])
+        for name in options.baselines
+    )
 
     def publish(best: Candidate) -> None:
         control.incumbent = plan_of(best)
@@ -79,11 +72,27 @@ def solve(problem: Problem, control: Control, options: SolveOptions) -> Plan:
         return verified(plan, problem)
 
     incumbent = Incumbent(problem, control, options.gap, publish)
-    search = Portfolio(incumbent, published, options.seed, options.threads)
+    search = Portfolio(incumbent, published, lambda p: replayed(p, control)[0], options.seed, options.threads)
     best = search.run()
     if best is None:
         raise NoPlan("no plan was found within the limits, and none is proven not to exist")
     return plan_of(best)
+
+
+def replayed(problem: Problem, control: Control) -> tuple[Published, dict[str, str]]:
+    """The timetables of the baselines by layout, and the reasons why others are not there."""
+    published: dict[str, list[tuple[str, Timetable]]] = {}
+    reasons: dict[str, str] = {}
+    for name in BASELINES:
+        control.report(f"baseline {name}")
+        if published and control.remaining < control.time_limit / 2:
+            reasons[name] = "not replayed: half of the time limit was over"
+            continue
+        try:
+            published.setdefault(SCHEDULES[name].family, []).append((name, baseline_timetable(name, problem)))
+        except NotApplicable as reason:
+            reasons[name] = str(reason)
+    return published, reasons
 
 
 def baseline_plan(name: str, problem: Problem, flags: Mapping[str, Any]) -> Plan:

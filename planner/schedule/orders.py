@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numba
@@ -212,11 +212,34 @@ def _waits(p, seq, owner, last, cause, place, first, second):  # type: ignore[no
 
 
 @numba.njit(cache=True)
-def anneal(p, seq_ptr, seq, best_seq, owner, begin, end, total, hot, cold, goal, rng):  # type: ignore[no-untyped-def]
+def _move(seq, i, j, lo, length, times):  # type: ignore[no-untyped-def]
+    """Move the element at i to j, in every repetition of the block at ``lo`` if they are in it.
+
+    False, and nothing moved, where that would cross an end of the block or of a repetition.
+    """
+    past = lo + length * times
+    if (i < lo) != (j < lo) or (i < past) != (j < past):
+        return False
+    if i < lo or i >= past:
+        _shift(seq, i, j)
+        return True
+    if (i - lo) // length != (j - lo) // length:
+        return False
+    x, y = (i - lo) % length, (j - lo) % length
+    for t in range(times):
+        _shift(seq, lo + t * length + x, lo + t * length + y)
+    return True
+
+
+@numba.njit(cache=True)
+def anneal(  # type: ignore[no-untyped-def]
+    p, seq_ptr, seq, best_seq, owner, lo, length, times, begin, end, total, hot, cold, goal, rng
+):  # fmt: skip
     """Iterations ``begin`` to ``end`` of ``total``, from ``seq``; the makespan (ticks) of the best order so far.
 
     The temperature falls geometrically from ``hot`` to ``cold`` ticks over the total. ``best_seq`` is replaced where
-    something better is found. Ends at once where ``goal`` is reached.
+    something better is found. Ends at once where ``goal`` is reached. On resource r a block of ``length[r]`` classes
+    at ``lo[r]`` comes ``times`` times in a row; all its repetitions stay alike.
     """
     n, width = len(p.tasks), p.tasks.max()
     start, start_2 = np.zeros((n, width)), np.zeros((n, width))
@@ -245,10 +268,11 @@ def anneal(p, seq_ptr, seq, best_seq, owner, begin, end, total, hot, cold, goal,
             i, j = j, i
         temperature = hot * (cold / hot) ** (step / total)
         limit = value - temperature * np.log(1.0 - rng.random()) + 1e-9
-        _shift(seq, i, j)
+        if not _move(seq, i, j, lo[r], length[r], times):
+            continue
         then, then_last = play(p, seq_ptr, seq, limit, start_2, turn, cause_2, place_2)
         if then < 0 or then > limit:
-            _shift(seq, j, i)
+            _move(seq, j, i, lo[r], length[r], times)
             continue
         value, last = then, then_last
         start, start_2 = start_2, start
@@ -267,10 +291,16 @@ _anneal: Callable[..., float] = anneal
 
 @dataclass(frozen=True)
 class Orders:
-    """The orders of a schedule: ``seq[seq_ptr[r]:seq_ptr[r + 1]]`` are the classes that resource r runs, in turn."""
+    """The orders of a schedule: ``seq[seq_ptr[r]:seq_ptr[r + 1]]`` are the classes that resource r runs, in turn.
+
+    On resource r a block of ``length[r]`` classes at ``lo[r]`` (in ``seq``) comes ``times`` times in a row.
+    """
 
     seq_ptr: Ints
     seq: Ints
+    lo: Ints
+    length: Ints
+    times: int = 1
 
     @staticmethod
     def of(classes: Classes, start: Floats, turn: Ints | None = None) -> Orders:
@@ -284,8 +314,40 @@ class Orders:
                 tie = int(rank[a] if turn is None else turn[a, k])
                 for r in classes.resources[a]:
                     on[r].append((float(start[a, k]), tie, k, a))
-        seq_ptr, seq = rows([[a for *_, a in sorted(here)] for here in on])
-        return Orders(seq_ptr, seq)
+        return Orders.plain(*rows([[a for *_, a in sorted(here)] for here in on]))
+
+    @staticmethod
+    def plain(seq_ptr: Ints, seq: Ints) -> Orders:
+        """Orders without a block."""
+        return Orders(seq_ptr, seq, seq_ptr[1:], np.zeros(len(seq_ptr) - 1, dtype=np.int64))
+
+    def with_block(self, classes: Classes, start: Floats, begin: float, end: float) -> Orders:
+        """The same orders, with what starts from ``begin`` to before ``end`` as their block."""
+        before, within = (
+            np.array(
+                [
+                    int(sum(((start[a] >= low) & (start[a] < high)).sum() for a in here))
+                    for here in self._classes_on(classes)
+                ],
+                dtype=np.int64,
+            )
+            for low, high in ((-np.inf, begin), (begin, end))
+        )
+        return Orders(self.seq_ptr, self.seq, self.seq_ptr[:-1] + before, within)
+
+    def _classes_on(self, classes: Classes) -> list[list[int]]:
+        return [[a for a in range(classes.n) if r in classes.resources[a]] for r in range(classes.n_resources)]
+
+    def repeated(self, times: int) -> Orders:
+        """The orders with the block run ``times`` times."""
+        parts: list[list[int]] = []
+        for r in range(len(self.seq_ptr) - 1):
+            begin, end = int(self.lo[r]), int(self.lo[r] + self.length[r])
+            past = end + int(self.length[r]) * (self.times - 1)
+            before, after = self.seq[self.seq_ptr[r] : begin], self.seq[past : self.seq_ptr[r + 1]]
+            parts.append([*before.tolist(), *self.seq[begin:end].tolist() * times, *after.tolist()])
+        seq_ptr, seq = rows(parts)
+        return Orders(seq_ptr, seq, seq_ptr[:-1] + (self.lo - self.seq_ptr[:-1]), self.length, times)
 
 
 @dataclass(frozen=True)
@@ -320,7 +382,13 @@ class OrderSearch:
 
         Stops at ``goal`` ticks. ``hot`` is the first temperature, in units of the search.
         """
-        orders = Orders.of(self.classes, begin.start, begin.turn)
+        orders = self.anneal(Orders.of(self.classes, begin.start, begin.turn), control, goal, rng, hot)
+        return None if orders is None else self.play(orders)
+
+    def anneal(
+        self, orders: Orders, control: Control, goal: float, rng: np.random.Generator, hot: float = HOT
+    ) -> Orders | None:
+        """One annealing from given orders, their blocks kept alike; the best orders met, as in ``improve``."""
         if self.play(orders).makespan < 0:
             return None
         owner = np.repeat(np.arange(len(orders.seq_ptr) - 1), np.diff(orders.seq_ptr))
@@ -333,8 +401,9 @@ class OrderSearch:
             end = min(total, step + slice_)
             temperatures = (hot * self.unit, min(hot, COLD) * self.unit)
             reached = _anneal(
-                self.parts, orders.seq_ptr, seq, best, owner, step, end, total, *temperatures, goal, rng
+                self.parts, orders.seq_ptr, seq, best, owner, orders.lo, orders.length, orders.times,
+                step, end, total, *temperatures, goal, rng,
             )  # fmt: skip
             if reached <= goal:
                 break
-        return self.play(Orders(orders.seq_ptr, best))
+        return replace(orders, seq=best)

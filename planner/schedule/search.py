@@ -111,15 +111,19 @@ class ListSearch:
         return OrderSearch.of(self.ordered, self.arrays, self.scales.microbatch / self.classes.tick)
 
     def follow(self, timetable: Timetable) -> None:
-        """Learn from a timetable on this placement, whether or not it fits in memory: its order, or that as keys."""
+        """Keep what can be learnt from a timetable on this placement, if it is the best."""
+        for found in self.learn(timetable):
+            self.keep(found)
+
+    def learn(self, timetable: Timetable) -> list[Run]:
+        """Schedules by a timetable's order, or with its starts as keys, whether or not it fits in memory."""
         start = self.full.starts_of(timetable)
         if start is None:
-            return
+            return []
         start = (start if self.folded is None else self.folded.restrict(start)) / self.classes.tick
-        self.keep(self.orders.play(Orders.of(self.ordered, start)))
         keys = np.nan_to_num(start, nan=np.inf)
-        for patience in (0.0, 0.5):
-            self.keep(run(self.arrays, keys, patience))
+        played = self.orders.play(Orders.of(self.ordered, start))
+        return [played, *(run(self.arrays, keys, patience) for patience in (0.0, 0.5))]
 
     def keep(self, found: Run | None) -> None:
         """Keep a schedule if it is the best."""

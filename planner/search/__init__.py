@@ -2,5 +2,6 @@
 
 from planner.search.incumbent import Candidate, Incumbent
 from planner.search.portfolio import Portfolio
+from planner.search.repeating import Published
 
-__all__ = ["Candidate", "Incumbent", "Portfolio"]
+__all__ = ["Candidate", "Incumbent", "Portfolio", "Published"]

@@ -7,7 +7,7 @@ the same way. The exact models come last, since one of them may take all the tim
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,12 +19,12 @@ from planner.placement.fit import find_fit, fits
 from planner.placement.layouts import all_cuts, family_placements, only_placement
 from planner.placement.merge import describe, merge
 from planner.plan.figures import figures
-from planner.plan.timetable import Timetable
 from planner.problem import Impossible, Placement, Problem
 from planner.schedule.search import DoesNotFit, ListSearch
 from planner.search.exact import count, solve_small
 from planner.search.incumbent import Candidate, Incumbent
 from planner.search.moves import move_groups
+from planner.search.repeating import Published, repeat
 
 ASSIGNMENT_NODES = 1  # the root: what it proposes is judged by schedules, not by its proof
 EVALUATIONS = 3_000
@@ -39,10 +39,14 @@ PROMISING = 1.4
 
 @dataclass
 class Portfolio:
-    """All that is tried on a problem. ``published`` are the timetables of baselines by layout, to begin with."""
+    """All that is tried on a problem.
+
+    ``published`` are the timetables of baselines by layout, to begin with; ``replay`` those of another problem.
+    """
 
     incumbent: Incumbent
-    published: Mapping[str, list[tuple[str, Timetable]]]
+    published: Published
+    replay: Callable[[Problem], Published]
     seed: int
     threads: int
     notes: list[str] = field(default_factory=list)
@@ -64,6 +68,7 @@ class Portfolio:
             incumbent.raise_bound(placement_bound(self.problem, only), "bounds")
         self._offer_published()
         incumbent.publish_best()
+        repeat(incumbent, self.replay, self.seed)
         self._try_all(family_placements(self.problem))
         if incumbent.best is None:
             self._find_any_that_fits(only)
@@ -120,8 +125,9 @@ class Portfolio:
             if each is None or (self.incumbent.met and not (best is not None and best.published)):
                 continue
             each.try_known_rules(self.incumbent.control, np.inf if best is None else best.makespan * PROMISING)
-            for _, timetable in self.published.get(placement.origin, ()):
-                each.follow(timetable)
+            for timetables in self.published.values():
+                for _, timetable in timetables:
+                    each.follow(timetable)
             self.searches.append(each)
             self.incumbent.offer_search(each, f"list scheduling on placement {placement.origin}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from exhaustive import TooLarge, optimum_of_placement
 from solver_problems import chain, config, operator, posed, random_problem, unit_cluster, violations

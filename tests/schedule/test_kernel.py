@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 import pytest
 from solver_problems import chain, config, operator, posed, random_placement, random_problem, unit_cluster, violations

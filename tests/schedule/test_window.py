@@ -1,0 +1,125 @@
+"""Repeatable windows: found where schedules settle, and right however often they are run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from solver_problems import chain, config, posed, random_placement, random_problem, unit_cluster, violations
+
+from planner.control import Control
+from planner.placement.layouts import only_placement
+from planner.problem import Placement, Problem
+from planner.schedule.classes import build_classes
+from planner.schedule.orders import Orders
+from planner.schedule.retime import retime
+from planner.schedule.search import DoesNotFit, ListSearch
+from planner.schedule.window import Window, find_window, fits, stretched
+
+
+def with_microbatches(problem: Problem, microbatches: int) -> Problem:
+    return Problem(problem.graph, problem.cluster, microbatches, problem.copies, layout=problem.layout)
+
+
+def stretch_and_check(search: ListSearch, window: Window, times: int) -> float:
+    """The makespan of a schedule with its window run more often; the timetable is valid."""
+    assert search.best is not None
+    problem, copies = search.full.problem, search.full.placement.copies
+    longer = with_microbatches(problem, problem.microbatches + times * window.each * copies)
+    classes = build_classes(longer, search.full.placement)
+    start = stretched(search.best.start, window, times)
+    seconds = retime(classes, start if search.folded is None else search.folded.expand(start))
+    assert seconds is not None
+    timetable = classes.timetable(seconds)
+    assert violations(longer, timetable) == []
+    return timetable.makespan(longer)
+
+
+def test_dualpipe_repeats_every_six_seconds() -> None:
+    """8 devices, F = I = W = 1: once full, each copy takes a microbatch every 6 s, whatever M is."""
+    problem = config("dualpipe-8x20", copies=2, layout="bidirectional", microbatches=32)
+    placement = only_placement(problem)
+    assert placement is not None
+    search = ListSearch.of(problem, placement, 0).fold(0)
+    assert search is not None
+    search.try_known_rules(Control())
+    assert search.best is not None and search.seconds == 99.0
+    window = find_window(search.classes, search.best.start, search.classes.tick)
+    assert window is not None
+    assert (window.length * search.classes.tick, window.each) == (6.0, 1)
+    assert stretch_and_check(search, window, 1) == 105.0
+    assert stretch_and_check(search, window, 30) == 3 * 92 + 3
+
+
+def test_windows_of_random_problems() -> None:
+    """Whatever is found can be run once and five times more."""
+    found = 0
+    for seed in range(300):
+        problem = random_problem(seed, microbatches=(8, 12), operators=4, devices=3)
+        if problem is None:
+            continue
+        try:
+            search = ListSearch.of(problem, random_placement(problem, seed), seed)
+        except DoesNotFit:
+            continue
+        search.try_known_rules(Control())
+        assert search.best is not None
+        window = find_window(search.classes, search.best.start, search.classes.tick)
+        if window is None:
+            continue
+        found += 1
+        before = search.seconds
+        for times in (1, 5):
+            longer = stretch_and_check(search, window, times)
+            assert longer <= before + times * window.length * search.classes.tick * (1 + 1e-9)
+    assert found >= 40
+
+
+def test_no_window_where_nothing_settles() -> None:
+    """Two microbatches that go through one after the other, as a whole: there is no third to repeat them."""
+    problem = posed(*chain(2, activation=1.0), devices=unit_cluster(2, 1.0), microbatches=1)
+    classes = build_classes(problem, Placement(((0, 1),)))
+    search = ListSearch.of(problem, classes.placement, 0)
+    search.try_known_rules(Control())
+    assert search.best is not None
+    assert find_window(classes, search.best.start, classes.tick) is None
+
+
+@pytest.mark.parametrize(
+    ("a", "k", "to"),
+    [(0, 1, 0.5), (1, 0, 0.5), (2, 1, 4.0)],
+    ids=["two tasks at once", "before its input", "before its turn"],
+)
+def test_what_does_not_fit(a: int, k: int, to: float) -> None:
+    """A schedule of one device by hand, and what breaks it: F0 I0 W0 F1 I1 W1."""
+    problem = posed(*chain(1, activation=1.0), devices=unit_cluster(1, 1.0), microbatches=2)
+    classes = build_classes(problem, Placement(((0,),)))
+    start = np.array([[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]])
+    assert fits(classes, start, 1.0, 0.0)
+    start[a, k] = to
+    assert not fits(classes, start, 1.0, 0.0)
+
+
+def test_memory_that_does_not_fit() -> None:
+    """Two activations at once where there is room for one: the second F before the first W."""
+    problem = posed(*chain(1, activation=1.0), devices=unit_cluster(1, 1.0), microbatches=2)
+    classes = build_classes(problem, Placement(((0,),)))
+    assert not fits(classes, np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]), 1.0, 0.0)
+
+
+def test_blocks_of_orders() -> None:
+    """A block run three times is the orders of the stretched schedule."""
+    problem = config("dualpipe-4x8", copies=2, layout="bidirectional", microbatches=16)
+    placement = only_placement(problem)
+    assert placement is not None
+    search = ListSearch.of(problem, placement, 0)
+    search.try_known_rules(Control())
+    assert search.best is not None
+    window = find_window(search.classes, search.best.start, search.classes.tick)
+    assert window is not None
+    orders = Orders.of(search.classes, search.best.start, search.best.turn)
+    block = orders.with_block(search.classes, search.best.start, window.begin, window.begin + window.length).repeated(3)
+    longer = with_microbatches(problem, 16 + 4 * window.each)
+    other = ListSearch.of(longer, placement, 0)
+    played = other.orders.play(block)
+    assert played.makespan * other.classes.tick <= search.seconds + 2 * window.length * search.classes.tick
+    assert block.repeated(1).seq.tolist() == orders.seq.tolist()
