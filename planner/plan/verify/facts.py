@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
+from planner.plan.verify.table import Flags, Floats, TaskIndex, TaskTable
 from planner.problem.cluster import Cluster, Device, NetworkLevel
 from planner.problem.graph import ByDevice, Graph, Mode, Operator, Pass
 
 INSTANT = 1e-9  # of the makespan: instants closer than this are one instant
 DURATION = 1e-6  # relative: durations closer than this are one duration
 ROUNDING = 1e-12  # of the makespan: what the difference of two instants loses as floating-point numbers
+
+FloatsT = TypeVar("FloatsT", float, Floats)
 
 Item = PlannedTask | PlannedTransfer
 """What occupies a stream or a channel for a while."""
@@ -130,6 +135,26 @@ class Facts:
     # -- who runs where -------------------------------------------------------------------------------------
 
     @cached_property
+    def table(self) -> TaskTable:
+        """The plan's tasks as columns; numbers of operators, devices and passes are places in the mappings above."""
+        return TaskTable(self.plan.tasks, self.passes, self.devices, self.microbatches)
+
+    @cached_property
+    def timed_rows(self) -> Flags:
+        """Which rows of the table have usable times."""
+        return self.table.timed(self.tolerance)
+
+    @cached_property
+    def usable_rows(self) -> Flags:
+        """Which rows of the table are usable."""
+        return self.table.known & (self.table.device >= 0) & self.timed_rows
+
+    @cached_property
+    def index(self) -> TaskIndex:
+        """Where the usable task of an operator, pass and microbatch stands (the first where there are several)."""
+        return self.table.index(self.usable_rows)
+
+    @cached_property
     def place(self) -> dict[tuple[str, int], str]:
         """The device of every operator and copy, by the plan's placement (its first word counts)."""
         found: dict[tuple[str, int], str] = {}
@@ -141,11 +166,14 @@ class Facts:
     @cached_property
     def copy_of(self) -> dict[int, int]:
         """The copy that runs each microbatch: the one that most of its tasks name."""
-        votes: dict[int, Counter[int]] = {}
-        for task in self.plan.tasks:
-            if task.operator in self.operators:
-                votes.setdefault(task.microbatch, Counter())[task.copy] += 1
-        return {m: max(sorted(v), key=v.__getitem__) for m, v in votes.items()}
+        table, many = self.table, max(1, len(self.table.copies))
+        votes = (table.microbatch * many + table.copy)[table.operator >= 0]
+        named, count = np.unique(votes, return_counts=True)
+        found: dict[int, int] = {}
+        for k in np.lexsort((named, -count)).tolist():  # the most votes first, of as many the lower copy
+            microbatch, copy = divmod(int(named[k]), many)
+            found.setdefault(table.microbatches[microbatch], table.copies[copy])
+        return found
 
     def device(self, operator: str, microbatch: int) -> str | None:
         """The device that runs an operator for a microbatch; None where the plan does not say."""
@@ -161,7 +189,8 @@ class Facts:
     @cached_property
     def makespan(self) -> float:
         """The last end of a task."""
-        return max((t.end for t in self.plan.tasks if math.isfinite(t.end)), default=0.0)
+        ends = self.table.end[np.isfinite(self.table.end)]
+        return float(ends.max()) if len(ends) else 0.0
 
     @property
     def tolerance(self) -> float:
@@ -170,20 +199,16 @@ class Facts:
 
     def same_duration(self, found: float, expected: float) -> bool:
         """Whether two durations agree."""
-        return abs(found - expected) <= DURATION * expected + ROUNDING * max(0.0, self.makespan)
+        return abs(found - expected) <= self.duration_slack(expected)
+
+    def duration_slack(self, expected: FloatsT) -> FloatsT:
+        """Seconds by which a duration may differ from the expected one."""
+        return DURATION * expected + ROUNDING * max(0.0, self.makespan)
 
     @cached_property
     def usable(self) -> tuple[PlannedTask, ...]:
         """The tasks that name a known operator, pass, microbatch and device, with usable times."""
-        return tuple(
-            t
-            for t in self.plan.tasks
-            if t.operator in self.operators
-            and t.pass_ in self.passes[t.operator]
-            and 0 <= t.microbatch < self.microbatches
-            and t.device in self.devices
-            and self.timed(t)
-        )
+        return tuple(compress(self.plan.tasks, self.usable_rows.tolist()))
 
     @cached_property
     def tasks(self) -> dict[tuple[str, str, int], PlannedTask]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from planner.plan.verify.facts import Facts, Violation, number
+from planner.plan.verify.table import Floats
 
 SLACK = 4e-12  # relative: less than a byte at 80 GiB; and a millionth of a byte, for sizes that are fractions
 SCALE = 2**32  # sizes are counted in parts of a byte, as integers of any length, so that no sum can drift
@@ -41,48 +45,63 @@ def device_memory(facts: Facts) -> dict[str, DeviceMemory]:
     resident = dict.fromkeys(facts.devices, 0)
     for device, name in {(device, name) for (name, _), device in facts.place.items()}:
         resident[device] += _size(facts.operators[name].parameters)
-    changes: dict[str, list[tuple[float, int]]] = {name: [] for name in facts.devices}
-    for device, start, end, size in _holdings(facts):
-        # A release and a start at one instant: release first. Ending a tolerance earlier puts all releases
-        # of an instant before its starts, however the plan rounds them.
-        changes[device] += [(start, size), (max(start, end - facts.tolerance), -size)]
-    return {name: _steps(resident[name], changes[name]) for name in facts.devices}
+    changes: dict[str, list[_Holding]] = {name: [] for name in facts.devices}
+    for holding in _holdings(facts):
+        changes[holding.device].append(holding)
+    return {name: _steps(resident[name], changes[name], facts.tolerance) for name in facts.devices}
 
 
-def _steps(resident: int, changes: list[tuple[float, int]]) -> DeviceMemory:
-    times, held = [0.0], [resident]
-    for time, change in sorted(changes):
-        if time > times[-1]:
-            times.append(time)
-            held.append(held[-1])
-        held[-1] += change
-    return DeviceMemory(tuple(times), tuple(held))
+class _Holding(NamedTuple):
+    """Bytes (x SCALE) that some microbatches hold on a device, each from its start to its end."""
+
+    device: str
+    start: Floats
+    end: Floats
+    size: int
 
 
-def _holdings(facts: Facts) -> Iterator[tuple[str, float, float, int]]:
-    """Device, start, end and size of everything that microbatches hold."""
-    left = _transfers_left(facts)
-    for (name, pass_, microbatch), forward in facts.tasks.items():
-        if pass_ != "F":
-            continue
-        operator = facts.operators[name]
-        device = forward.device
-        if not facts.training:
-            ends = [forward.end, left.get((name, microbatch), 0.0)]
+def _steps(resident: int, holdings: Sequence[_Holding], tolerance: float) -> DeviceMemory:
+    # A release and a start at one instant: release first. Ending a tolerance earlier puts all releases
+    # of an instant before its starts, however the plan rounds them.
+    instants, sizes = [np.zeros(1)], [resident]
+    for each in holdings:
+        instants += [each.start, np.maximum(each.start, each.end - tolerance)]
+        sizes += [each.size, -each.size]
+    times = np.maximum(np.concatenate(instants), 0.0)
+    changes = np.repeat(np.array(sizes, dtype=object), [len(part) for part in instants])
+    order = np.argsort(times)
+    times, held = times[order], np.cumsum(changes[order])  # integers of any length
+    last = np.append(times[1:] > times[:-1], True)  # of each instant
+    return DeviceMemory(tuple(times[last].tolist()), tuple(held[last].tolist()))
+
+
+def _holdings(facts: Facts) -> Iterator[_Holding]:
+    """Device, starts, ends and size of everything that microbatches hold, by operator and device."""
+    table, left = facts.table, _transfers_left(facts)
+    devices, number = list(facts.devices), {name: i for i, name in enumerate(facts.operators)}
+    for name, i in number.items():
+        microbatch, rows = facts.index.of(i, "F")
+        where, start, end = table.device[rows], table.start[rows], table.end[rows]
+        kept: list[tuple[Floats, Floats, int]] = []  # starts, ends, size
+        if facts.training:
+            backward = facts.index.at(i, "I", microbatch)
+            # One that is missing is reported as such; until the end is what it would hold.
+            end = np.where(backward >= 0, table.end[backward], facts.makespan)
+            kept.append((start, end, _size(facts.operators[name].activation)))
+            weights = facts.index.at(i, "W", microbatch)
+            until = np.where((backward >= 0) & (weights >= 0), np.maximum(end, table.end[weights]), end)
+            kept.append((end, until, _size(facts.operators[name].held_for_weight_grad)))
+        else:
             for reader in facts.consumers[name]:
-                task = facts.tasks.get((reader, "F", microbatch))
-                if task is not None and task.device == device:
-                    ends.append(task.end)
-            yield device, forward.start, max(ends), _size(operator.activation)
-            continue
-        backward = facts.tasks.get((name, "I", microbatch))
-        if backward is None:  # reported as missing; until the end is what it would hold
-            yield device, forward.start, facts.makespan, _size(operator.activation)
-            continue
-        yield device, forward.start, backward.end, _size(operator.activation)
-        weights = facts.tasks.get((name, "W", microbatch))
-        if weights is not None:
-            yield device, backward.end, max(backward.end, weights.end), _size(operator.held_for_weight_grad)
+                there = facts.index.at(number[reader], "F", microbatch)
+                same = (there >= 0) & (table.device[there] == where)
+                end = np.where(same, np.maximum(end, table.end[there]), end)
+            sent = [left.get((name, table.microbatches[m]), 0.0) for m in microbatch.tolist()]
+            kept.append((start, np.maximum(end, sent), _size(facts.operators[name].activation)))
+        for d in np.unique(where).tolist():
+            own = where == d
+            for begin, until, size in kept:
+                yield _Holding(devices[d], begin[own], until[own], size)
 
 
 def _transfers_left(facts: Facts) -> dict[tuple[str, int], float]:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
+
+import numpy as np
 
 from planner.plan.plan import PlannedTask
 from planner.plan.verify.facts import Facts, Violation, name_task, number, overlaps
+from planner.plan.verify.table import PASSES, Flags, TaskIndex
+from planner.problem.graph import Stream
 
 
 def check_tasks(facts: Facts) -> Iterator[Violation]:
     """Yield what is wrong with single tasks, and which are missing or listed twice."""
-    seen: dict[tuple[str, str, int], PlannedTask] = {}
-    for task in facts.plan.tasks:
+    table = facts.table
+    index = table.index(table.known)
+    doubled = table.known.copy()
+    doubled[index.rows] = False
+    for row in np.flatnonzero(~table.known | doubled | _suspicious(facts)).tolist():
+        task = facts.plan.tasks[row]
         if task.operator not in facts.operators:
             yield Violation(2, f"{name_task(task)}: the graph has no such operator")
             continue
@@ -23,28 +31,56 @@ def check_tasks(facts: Facts) -> Iterator[Violation]:
         if not 0 <= task.microbatch < facts.microbatches:
             yield Violation(2, f"{name_task(task)}: microbatches are 0 to {facts.microbatches - 1}")
             continue
-        first = seen.setdefault((task.operator, task.pass_, task.microbatch), task)
-        if first is not task:
+        if doubled[row]:
+            at = index.at(int(table.operator[row]), task.pass_, table.microbatch[row : row + 1])
+            first = facts.plan.tasks[int(at[0])]
             yield Violation(
                 2, f"{name_task(task)} runs a second time; first on {first.device} at {number(first.start)} s"
             )
         yield from _task(facts, task)
-    yield from _missing(facts, seen.keys())
+    yield from _missing(facts, index)
 
 
-def _missing(facts: Facts, seen: Collection[tuple[str, str, int]]) -> Iterator[Violation]:
+def _suspicious(facts: Facts) -> Flags:
+    """The rows whose stream, device, times or duration are not as they should be (or whose names are unknown)."""
+    table = facts.table
+    comm = np.array([o.stream is Stream.COMM for o in facts.operators.values()], dtype=np.int64)
+    devices, copies = list(facts.devices), {copy: k for k, copy in enumerate(table.copies)}
+    placed = np.full((len(facts.operators), max(1, len(copies))), -1)
+    for i, name in enumerate(facts.operators):
+        for copy, k in copies.items():
+            where = facts.place.get((name, copy))
+            placed[i, k] = -1 if where is None else devices.index(where)
+    wrong = (table.on_comm != comm[table.operator]) | (table.device < 0) | ~facts.timed_rows
+    wrong |= placed[table.operator, table.copy] != table.device
+    names = [(name, p) for name in facts.operators for p in PASSES]
+    which, at = np.unique(table.kind * len(devices) + table.device, return_inverse=True)
+    lasts = np.full(len(which), math.inf)
+    for k, code in enumerate(which.tolist()):
+        (name, pass_), device = names[code // len(devices)], devices[code % len(devices)]
+        if pass_ in facts.passes[name]:
+            lasts[k] = facts.seconds(name, pass_, device)
+    expected = lasts[at]
+    with np.errstate(invalid="ignore"):
+        same = np.abs(table.end - table.start - expected) <= facts.duration_slack(expected)
+    flags: Flags = wrong | (np.isfinite(expected) & ~same)
+    return flags
+
+
+def _missing(facts: Facts, index: TaskIndex) -> Iterator[Violation]:
     """Tasks that nobody runs; microbatches without any task are named once, not task by task."""
-    present = sorted({microbatch for _, _, microbatch in seen})
-    for before, after in pairwise([-1, *present, facts.microbatches]):
+    present = np.unique(index.keys % index.most)
+    named = [facts.table.microbatches[k] for k in present.tolist()]
+    for before, after in pairwise([-1, *named, facts.microbatches]):
         if after - before > 1:
             which = f"{before + 1}" if after - before == 2 else f"{before + 1} to {after - 1}"
             yield Violation(2, f"microbatch {which} has no task on any device")
-    for name, passes in facts.passes.items():
+    for i, (name, passes) in enumerate(facts.passes.items()):
         for pass_ in passes:
-            for microbatch in present:
-                if (name, pass_, microbatch) not in seen:
-                    where = facts.device(name, microbatch) or "any device"
-                    yield Violation(2, f"{pass_} of {name!r}, microbatch {microbatch}, does not run on {where}")
+            for k in np.flatnonzero(index.at(i, pass_, present) < 0).tolist():
+                microbatch = named[k]
+                where = facts.device(name, microbatch) or "any device"
+                yield Violation(2, f"{pass_} of {name!r}, microbatch {microbatch}, does not run on {where}")
 
 
 def _task(facts: Facts, task: PlannedTask) -> Iterator[Violation]:
