@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, cast
@@ -161,8 +161,8 @@ def plan_to_json(plan: Plan) -> str:
         "bubble_ratio_all": _compact(float(plan.bubble_ratio_all)),
         "solve_seconds": _compact(float(plan.solve_seconds)),
         "placement": _rows({"operator": p.operator, "copy": p.copy, "device": p.device} for p in plan.placement),
-        "tasks": _rows(_task_row(task) for task in plan.tasks),
-        "transfers": _rows(_transfer_row(transfer) for transfer in plan.transfers),
+        "tasks": _lines(_task_rows(plan.tasks)),
+        "transfers": _lines(_transfer_rows(plan.transfers)),
         "devices": _rows(_device_row(device) for device in plan.devices),
         "baselines": _rows(_baseline_row(baseline) for baseline in plan.baselines),
         "notes": _rows(plan.notes),
@@ -179,34 +179,40 @@ def _compact(value: Any) -> str:
 
 def _rows(rows: Iterable[Any]) -> str:
     """A list with one row a line, so that two plans can be compared line by line."""
-    lines = ",\n".join(f"  {_encode(row)}" for row in rows)
+    return _lines(map(_encode, rows))
+
+
+def _lines(rows: Iterable[str]) -> str:
+    lines = ",\n".join(f"  {row}" for row in rows)
     return f"[\n{lines}\n ]" if lines else "[]"
 
 
-def _task_row(task: PlannedTask) -> dict[str, Any]:
-    return {
-        "operator": task.operator,
-        "pass": task.pass_,
-        "microbatch": task.microbatch,
-        "copy": task.copy,
-        "device": task.device,
-        "stream": task.stream,
-        "start": float(task.start),
-        "end": float(task.end),
-    }
+def _task_rows(tasks: Iterable[PlannedTask]) -> Iterator[str]:
+    """Written out, since there are many: every name is encoded once, a number is as JSON has it."""
+    word = cache(_encode)
+    for t in tasks:
+        yield (
+            f'{{"operator": {word(t.operator)}, "pass": {word(t.pass_)}, "microbatch": {int(t.microbatch)}, '
+            f'"copy": {int(t.copy)}, "device": {word(t.device)}, "stream": {word(t.stream)}, '
+            f'"start": {_instant(t.start)}, "end": {_instant(t.end)}}}'
+        )
 
 
-def _transfer_row(transfer: PlannedTransfer) -> dict[str, Any]:
-    return {
-        "operator": transfer.operator,
-        "pass": transfer.pass_,
-        "microbatch": transfer.microbatch,
-        "copy": transfer.copy,
-        "from": transfer.source,
-        "to": transfer.target,
-        "start": float(transfer.start),
-        "end": float(transfer.end),
-    }
+def _transfer_rows(transfers: Iterable[PlannedTransfer]) -> Iterator[str]:
+    """As the rows of tasks."""
+    word = cache(_encode)
+    for t in transfers:
+        yield (
+            f'{{"operator": {word(t.operator)}, "pass": {word(t.pass_)}, "microbatch": {int(t.microbatch)}, '
+            f'"copy": {int(t.copy)}, "from": {word(t.source)}, "to": {word(t.target)}, '
+            f'"start": {_instant(t.start)}, "end": {_instant(t.end)}}}'
+        )
+
+
+def _instant(value: float) -> str:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is no instant that JSON could hold")
+    return float.__repr__(float(value))
 
 
 def _device_row(device: DeviceFigures) -> dict[str, Any]:

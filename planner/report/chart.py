@@ -114,21 +114,14 @@ def _sampled(plan: Plan, facts: PlanFacts, shown: list[str], columns: int) -> li
     grid: dict[tuple[str, str], npt.NDArray[np.float64]] = {
         (name, stream): np.zeros((len(kinds), columns)) for name, stream, _ in _streams(facts, shown)
     }
+    boxes: dict[tuple[str, str], list[tuple[int, float, float]]] = {key: [] for key in grid}
+    number = {letter: k for k, letter in enumerate(kinds)}
     for task in plan.tasks:
-        table = grid.get((task.device, task.stream))
-        if table is None:
-            continue
-        row = table[kinds.index(_letter(task))]
-        a, b = (min(columns, max(0.0, at / plan.makespan * columns)) for at in (task.start, task.end))
-        first, last = int(a), min(columns - 1, int(b))
-        if first >= columns:
-            continue
-        if first == last:
-            row[first] += b - a
-        else:
-            row[first] += first + 1 - a
-            row[first + 1 : last] += 1.0
-            row[last] += b - last
+        if (task.device, task.stream) in boxes:
+            boxes[task.device, task.stream].append((number[_letter(task)], task.start, task.end))
+    for key, drawn in boxes.items():
+        if drawn:
+            _add(grid[key], np.array(drawn) * (1.0, columns / plan.makespan, columns / plan.makespan))
     rows = []
     for name, stream, label in _streams(facts, shown):
         table = grid[name, stream]
@@ -137,6 +130,25 @@ def _sampled(plan: Plan, facts: PlanFacts, shown: list[str], columns: int) -> li
         letters = [kinds[k] if busy[column] else IDLE for column, k in enumerate(best)]
         rows.append(_Row(label, "".join(letters), None))
     return rows
+
+
+def _add(table: npt.NDArray[np.float64], drawn: npt.NDArray[np.float64]) -> None:
+    """Add what tasks (kind, start, end in columns) cover of every column: whole ones as steps up and down."""
+    columns = table.shape[1]
+    kind = drawn[:, 0].astype(np.int64)
+    a, b = np.clip(drawn[:, 1:].T, 0.0, columns)
+    inside = a < columns
+    kind, a, b = kind[inside], a[inside], b[inside]
+    first, last = a.astype(np.int64), np.minimum(columns - 1, b.astype(np.int64))
+    within = first == last
+    np.add.at(table, (kind[within], first[within]), (b - a)[within])
+    kind, a, b, first, last = (x[~within] for x in (kind, a, b, first, last))
+    np.add.at(table, (kind, first), first + 1 - a)
+    np.add.at(table, (kind, last), b - last)
+    steps, longer = np.zeros((table.shape[0], columns + 1)), last > first
+    np.add.at(steps, (kind[longer], first[longer] + 1), 1.0)
+    np.add.at(steps, (kind[longer], last[longer]), -1.0)
+    table += np.cumsum(steps, axis=1)[:, :-1]
 
 
 def _streams(facts: PlanFacts, shown: list[str]) -> list[tuple[str, str, str]]:
