@@ -121,7 +121,8 @@ def _sampled(plan: Plan, facts: PlanFacts, shown: list[str], columns: int) -> li
             boxes[task.device, task.stream].append((number[_letter(task)], task.start, task.end))
     for key, drawn in boxes.items():
         if drawn:
-            _add(grid[key], np.array(drawn) * (1.0, columns / plan.makespan, columns / plan.makespan))
+            kind, start, end = np.array(drawn).T
+            _add(grid[key], kind.astype(np.int64), start / plan.makespan * columns, end / plan.makespan * columns)
     rows = []
     for name, stream, label in _streams(facts, shown):
         table = grid[name, stream]
@@ -132,19 +133,20 @@ def _sampled(plan: Plan, facts: PlanFacts, shown: list[str], columns: int) -> li
     return rows
 
 
-def _add(table: npt.NDArray[np.float64], drawn: npt.NDArray[np.float64]) -> None:
-    """Add what tasks (kind, start, end in columns) cover of every column: whole ones as steps up and down."""
+def _add(
+    table: npt.NDArray[np.float64],
+    kind: npt.NDArray[np.int64],
+    start: npt.NDArray[np.float64],
+    end: npt.NDArray[np.float64],
+) -> None:
+    """Add what tasks (starts and ends in columns) cover of every column; the whole ones as steps up and down."""
     columns = table.shape[1]
-    kind = drawn[:, 0].astype(np.int64)
-    a, b = np.clip(drawn[:, 1:].T, 0.0, columns)
-    inside = a < columns
-    kind, a, b = kind[inside], a[inside], b[inside]
+    inside = start < columns
+    kind, a, b = kind[inside], np.clip(start[inside], 0.0, columns), np.clip(end[inside], 0.0, columns)
     first, last = a.astype(np.int64), np.minimum(columns - 1, b.astype(np.int64))
     within = first == last
-    np.add.at(table, (kind[within], first[within]), (b - a)[within])
-    kind, a, b, first, last = (x[~within] for x in (kind, a, b, first, last))
-    np.add.at(table, (kind, first), first + 1 - a)
-    np.add.at(table, (kind, last), b - last)
+    amounts = np.where(within, [b - a, np.zeros(len(a))], [first + 1 - a, b - last])
+    np.add.at(table, (np.repeat(kind, 2), np.array([first, last]).T.ravel()), amounts.T.ravel())  # task after task
     steps, longer = np.zeros((table.shape[0], columns + 1)), last > first
     np.add.at(steps, (kind[longer], first[longer] + 1), 1.0)
     np.add.at(steps, (kind[longer], last[longer]), -1.0)
