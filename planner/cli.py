@@ -5,6 +5,7 @@ Modules load inside the commands, so that ``planner --help`` need not wait for a
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -213,6 +214,8 @@ def schema(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code. Every error is one line on stderr, none a traceback."""
     debug = bool(os.environ.get("PLANNER_DEBUG"))
+    gc.freeze()  # what was imported stays; a plan of 50,000 tasks is no garbage either, so look for some less often
+    gc.set_threshold(200_000, 50, 100)
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
         result = app(given, prog_name="planner", standalone_mode=False)

@@ -106,12 +106,17 @@ class _Patterns:
         """Seconds that an operator takes for a microbatch."""
         return float(self.times.sum())
 
+    @property
+    def longest(self) -> float:
+        """At least as many seconds as all waits of a device together."""
+        waits = (self.waits.head, self.waits.turn, self.waits.drain, self.waits.tail)
+        return sum(float(w.max()) for w in waits) + 4 * self.n * self.hop
+
     def bound(self, control: Control) -> float:
         """The least makespan for which some split of the microbatches leaves enough patterns."""
         m, devices = self.problem.microbatches, self.problem.n_devices
         least = m * self.n * self.work / devices
-        waits = self.waits.head.max() + self.waits.turn.max() + self.waits.drain.max() + self.waits.tail.max()
-        best = m * math.ceil(self.n / devices) * self.work + float(waits) + 4 * self.n * self.hop
+        best = m * math.ceil(self.n / devices) * self.work + self.longest
         asked: dict[bytes, bool] = {}
         for split in self._splits():
             if control.over:
@@ -139,6 +144,21 @@ class _Patterns:
         counts = self._counts(split, makespan)
         if not len(counts):
             return False
+        # where one operator of either copy keeps a device busy for longer than all waits, only loads matter
+        alike = split[1] * self.work >= self.longest
+        loads = counts @ np.array(split)
+        shape = b"".join((counts.tobytes(), loads.tobytes(), np.float64(makespan).tobytes()))
+        if alike and shape in asked:
+            return asked[shape]
+        answer = self._patterns_suffice(counts, split, makespan, control, asked)
+        if alike:
+            asked[shape] = answer
+        return answer
+
+    def _patterns_suffice(
+        self, counts: Ints, split: tuple[int, int], makespan: float, control: Control, asked: dict[bytes, bool]
+    ) -> bool:
+        """The same for devices that may host operators as often as ``counts`` says."""
         most, some = int(counts.max()), []
         for a, b in counts.tolist():
             pairs = self._ends(a), self._ends(b)

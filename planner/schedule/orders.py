@@ -23,9 +23,10 @@ from planner.control import Control
 from planner.schedule.classes import Classes, Floats, Ints
 from planner.schedule.kernel import Arrays, Run, rows
 
-ITERATIONS = 20_000
 PLAYED_AT_MOST = 10_000_000
-"""Tasks played in one call of ``anneal``; large problems get fewer iterations."""
+"""Tasks played in one annealing: about a second."""
+
+ITERATIONS_AT_MOST = 50_000
 
 SLICE = 500_000
 """Tasks played between two looks at the clock."""
@@ -184,7 +185,7 @@ def play(p, seq_ptr, seq, limit, start, turn, cause, place):  # type: ignore[no-
 
 
 @numba.njit(cache=True)
-def _shift(seq, i, j):  # type: ignore[no-untyped-def]
+def shift(seq, i, j):  # type: ignore[no-untyped-def]
     """Move the element at i to j; those between make room."""
     moved = seq[i]
     step = 1 if i < j else -1
@@ -194,7 +195,7 @@ def _shift(seq, i, j):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _waits(p, seq, owner, last, cause, place, first, second):  # type: ignore[no-untyped-def]
+def waits(p, seq, owner, last, cause, place, first, second):  # type: ignore[no-untyped-def]
     """Pairs on one resource of which the second waits for the first along the critical path; their number."""
     width = cause.shape[1]
     found = 0
@@ -221,13 +222,13 @@ def _move(seq, i, j, lo, length, times):  # type: ignore[no-untyped-def]
     if (i < lo) != (j < lo) or (i < past) != (j < past):
         return False
     if i < lo or i >= past:
-        _shift(seq, i, j)
+        shift(seq, i, j)
         return True
     if (i - lo) // length != (j - lo) // length:
         return False
     x, y = (i - lo) % length, (j - lo) % length
     for t in range(times):
-        _shift(seq, lo + t * length + x, lo + t * length + y)
+        shift(seq, lo + t * length + x, lo + t * length + y)
     return True
 
 
@@ -251,7 +252,7 @@ def anneal(  # type: ignore[no-untyped-def]
     value, last = play(p, seq_ptr, seq, np.inf, start, turn, cause, place)
     if value < 0 or value <= goal:
         return value if value >= 0 else best
-    found = _waits(p, seq, owner, last, cause, place, first, second)
+    found = waits(p, seq, owner, last, cause, place, first, second)
     for step in range(begin, end):
         if found == 0 or best <= goal:
             break
@@ -278,7 +279,7 @@ def anneal(  # type: ignore[no-untyped-def]
         start, start_2 = start_2, start
         cause, cause_2 = cause_2, cause
         place, place_2 = place_2, place
-        found = _waits(p, seq, owner, last, cause, place, first, second)
+        found = waits(p, seq, owner, last, cause, place, first, second)
         if value < best:
             best = value
             best_seq[:] = seq
@@ -393,7 +394,7 @@ class OrderSearch:
             return None
         owner = np.repeat(np.arange(len(orders.seq_ptr) - 1), np.diff(orders.seq_ptr))
         seq, best = orders.seq.copy(), orders.seq.copy()
-        total = max(1, min(ITERATIONS, PLAYED_AT_MOST // self.classes.n_tasks))
+        total = max(1, min(ITERATIONS_AT_MOST, PLAYED_AT_MOST // self.classes.n_tasks))
         slice_ = max(1, SLICE // self.classes.n_tasks)
         for step in range(0, total, slice_):
             if control.over:

@@ -20,6 +20,7 @@ from planner.placement.layouts import all_cuts, family_placements, only_placemen
 from planner.placement.merge import describe, merge
 from planner.plan.figures import figures
 from planner.problem import Impossible, Placement, Problem
+from planner.schedule.reassign import ShopSearch, is_shop
 from planner.schedule.search import DoesNotFit, ListSearch
 from planner.search.exact import count, solve_small
 from planner.search.incumbent import Candidate, Incumbent
@@ -32,6 +33,7 @@ PLACEMENTS_IMPROVED = 3
 PLACEMENTS_COUNTED = 2
 SEARCHES_ANNEALED = 3
 ANNEALINGS = 12
+REASSIGNMENTS = 4
 USUAL_TIME_LIMIT = 60.0
 PROMISING = 1.4
 """A placement is given up where its known rules do worse than this times the best."""
@@ -67,17 +69,18 @@ class Portfolio:
         if only is not None:
             incumbent.raise_bound(placement_bound(self.problem, only), "bounds")
         self._offer_published()
-        incumbent.publish_best()
         repeat(incumbent, self.replay, self.seed)
         self._try_all(family_placements(self.problem))
         if incumbent.best is None:
             self._find_any_that_fits(only)
         steps = [
             self._anneal_some,
+            self._reassign,
             self._propose,
             self._improve,
-            self._anneal_best,
             self._solve_small,
+            self._anneal_best,
+            self._reassign,
             *[self._move] * self._rounds,
             self._count,
         ]
@@ -217,6 +220,25 @@ class Portfolio:
             incumbent.control.report(how)
             search.anneal(1, incumbent.control, incumbent.goal)
             incumbent.offer_search(search, how)
+
+    def _reassign(self) -> None:
+        """In a job shop: annealing over devices and orders together."""
+        if not is_shop(self.problem):
+            return
+        rng = np.random.default_rng((self.seed, len(self.searches)))
+        for _ in range(REASSIGNMENTS):
+            best = self._ranked()[0]
+            if self.incumbent.met:
+                return
+            self.incumbent.control.report("annealing over devices and orders")
+            found = ShopSearch.of(best).improve(self.incumbent.control, self.incumbent.goal, rng)
+            if found is not None:
+                placement, orders = found
+                search = ListSearch.of(self.problem, placement, self.seed)
+                search.keep(search.orders.play(orders))
+                self.searches.append(search)
+                self.seen.add(placement.device_of)
+                self.incumbent.offer_search(search, "annealing over devices and orders")
 
     def _vary(self, search: ListSearch, share: float) -> None:
         """Vary rules, for a share of the usual evaluations."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -67,24 +68,25 @@ def repeat(incumbent: Incumbent, published: Callable[[Problem], Published], seed
         return
     control.report(f"repeatable windows, {few} microbatches")
     small = replace(problem, microbatches=few)
+    searches = list(_searches(small, seed))
     found: list[_Found] = []
-    teachers = published(small)
-    for search in _searches(small, seed):
-        if control.over:
-            break
-        found += _stretchable(problem, search, teachers)
-    found.sort(key=lambda f: f.makespan)
-    for best in found[:1]:
-        _offer(
-            incumbent,
-            best.search,
-            _block(best),
-            best.window.each,
-            f"a window of placement {best.search.full.placement.origin}",
-        )
+    for schedules in (_by_rules, _by_published(lambda: published(small))):
+        for search in searches:
+            if not control.over:
+                found += _stretchable(problem, search, schedules(search))
+        found.sort(key=lambda f: f.makespan)
+        _offer_best(incumbent, found)
+        if incumbent.met:
+            return
     for each in found[:ANNEALED]:
         if not incumbent.met:
             _anneal(incumbent, each, seed)
+
+
+def _offer_best(incumbent: Incumbent, found: list[_Found]) -> None:
+    for best in found[:1]:
+        how = f"a window of placement {best.search.full.placement.origin}"
+        _offer(incumbent, best.search, _block(best), best.window.each, how)
 
 
 def _searches(problem: Problem, seed: int) -> Iterator[ListSearch]:
@@ -98,11 +100,11 @@ def _searches(problem: Problem, seed: int) -> Iterator[ListSearch]:
         yield from (search,) if half is None else (half, search)
 
 
-def _stretchable(problem: Problem, search: ListSearch, teachers: Published) -> Iterable[_Found]:
-    """The best schedule of a search that has a window."""
+def _stretchable(problem: Problem, search: ListSearch, schedules: Iterable[Run]) -> list[_Found]:
+    """The best of some schedules that has a window."""
     copies = search.full.placement.copies
     best: _Found | None = None
-    for schedule in _schedules(search, teachers):
+    for schedule in schedules:
         if schedule.makespan < 0:
             continue
         window = find_window(search.classes, schedule.start, search.classes.tick)
@@ -115,13 +117,22 @@ def _stretchable(problem: Problem, search: ListSearch, teachers: Published) -> I
     return [] if best is None else [best]
 
 
-def _schedules(search: ListSearch, teachers: Published) -> Iterator[Run]:
-    """List schedules by the known rules, and the published orders of the same placement."""
+def _by_rules(search: ListSearch) -> Iterator[Run]:
+    """List schedules by the known rules."""
     for rule in RULES:
         yield run(search.arrays, rule.keys(search.classes, search.scales), rule.patience)
-    for timetables in teachers.values():
-        for _, timetable in timetables:
-            yield from search.learn(timetable)
+
+
+def _by_published(replay: Callable[[], Published]) -> Callable[[ListSearch], Iterator[Run]]:
+    """What the published orders of the same placement teach, replayed only if they are asked for."""
+    teachers = cache(replay)
+
+    def schedules(search: ListSearch) -> Iterator[Run]:
+        for timetables in teachers().values():
+            for _, timetable in timetables:
+                yield from search.learn(timetable)
+
+    return schedules
 
 
 def _block(found: _Found) -> Orders:
