@@ -21,6 +21,7 @@ from planner.plan.plan import (
     Plan,
     PlannedTask,
     PlannedTransfer,
+    PlanWindow,
     Source,
 )
 
@@ -98,6 +99,14 @@ class BaselineRow(TypedDict):
     reason: NotRequired[Annotated[str | None, Field(description="why the baseline does not apply")]]
 
 
+class WindowRow(TypedDict):
+    """A stretch of the schedule that may be run any number of times in a row."""
+
+    start: Annotated[float, Field(ge=0, description="seconds")]
+    length: Annotated[float, Field(gt=0, description="seconds")]
+    microbatches: Annotated[int, Field(ge=1, description="that pass in one window, all copies together")]
+
+
 class PlanRow(TypedDict):
     """A schedule of one training or inference step, with its figures and proven bounds."""
 
@@ -116,8 +125,12 @@ class PlanRow(TypedDict):
     lower_bound: Annotated[float | None, Field(description="proven for the problem as posed, seconds")]
     placement_lower_bound: Annotated[float | None, Field(description="proven for the chosen placement, seconds")]
     gap: Annotated[float | None, Field(description="(makespan - lower_bound) / makespan")]
+    memory_lower_bound: NotRequired[
+        Annotated[float | None, Field(description="proven for the fullest device, bytes; null: not the objective")]
+    ]
     bubble_ratio: float
     bubble_ratio_all: float
+    window: NotRequired[Annotated[WindowRow | None, Field(description="null: none is known")]]
     solve_seconds: Seconds
     placement: list[PlacedRow]
     tasks: list[TaskRow]
@@ -157,8 +170,10 @@ def plan_to_json(plan: Plan) -> str:
         "lower_bound": _compact(_seconds(plan.lower_bound)),
         "placement_lower_bound": _compact(_seconds(plan.placement_lower_bound)),
         "gap": _compact(_seconds(plan.gap)),
+        "memory_lower_bound": _compact(_bytes(plan.memory_lower_bound)),
         "bubble_ratio": _compact(float(plan.bubble_ratio)),
         "bubble_ratio_all": _compact(float(plan.bubble_ratio_all)),
+        "window": _compact(_window_row(plan.window)),
         "solve_seconds": _compact(float(plan.solve_seconds)),
         "placement": _rows({"operator": p.operator, "copy": p.copy, "device": p.device} for p in plan.placement),
         "tasks": _lines(_task_rows(plan.tasks)),
@@ -213,6 +228,12 @@ def _instant(value: float) -> str:
     if not math.isfinite(value):
         raise ValueError(f"{value} is no instant that JSON could hold")
     return float.__repr__(float(value))
+
+
+def _window_row(window: PlanWindow | None) -> dict[str, Any] | None:
+    if window is None:
+        return None
+    return {"start": float(window.start), "length": float(window.length), "microbatches": int(window.microbatches)}
 
 
 def _device_row(device: DeviceFigures) -> dict[str, Any]:
@@ -394,7 +415,13 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
             BaselineFigures(**_only(r, *BaselineFigures.__dataclass_fields__)) for r in rows.get("baselines", ())
         ),
         notes=tuple(rows.get("notes", ())),
+        window=_window(rows.get("window")),
+        memory_lower_bound=rows.get("memory_lower_bound"),
     )
+
+
+def _window(row: Mapping[str, Any] | None) -> PlanWindow | None:
+    return None if row is None else PlanWindow(**_only(row, *PlanWindow.__dataclass_fields__))
 
 
 def _only(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from planner.plan.plan import (
     Plan,
     PlannedTask,
     PlannedTransfer,
+    PlanWindow,
     Source,
 )
 from planner.plan.timetable import Timetable
@@ -38,6 +39,8 @@ def build_plan(
     baselines: Sequence[BaselineFigures] = (),
     notes: Sequence[str] = (),
     objective: str = "makespan",
+    window: PlanWindow | None = None,
+    memory_lower_bound: float | None = None,
 ) -> Plan:
     """The plan of a timetable, with its figures and gap.
 
@@ -72,6 +75,8 @@ def build_plan(
         devices=found.devices,
         baselines=tuple(baselines),
         notes=tuple(notes),
+        window=window,
+        memory_lower_bound=memory_lower_bound,
     )
 
 

@@ -75,6 +75,15 @@ class BaselineFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanWindow:
+    """A stretch of the schedule that may be run any number of times in a row, for as many more microbatches."""
+
+    start: float  # seconds
+    length: float  # seconds
+    microbatches: int  # that pass in one window, all copies together
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Which file the plan was made from: the name in it and the SHA-256 of its bytes."""
 
@@ -107,6 +116,8 @@ class Plan:
     devices: tuple[DeviceFigures, ...]
     baselines: tuple[BaselineFigures, ...] = ()
     notes: tuple[str, ...] = field(default=())  # how it was found, what was merged, what bound holds
+    window: PlanWindow | None = None  # None: there is none, or nobody has looked for one
+    memory_lower_bound: float | None = None  # bytes on the fullest device, where memory is the objective
 
     @property
     def copies(self) -> int:

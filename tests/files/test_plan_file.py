@@ -19,6 +19,7 @@ from planner.plan.plan import (
     Plan,
     PlannedTask,
     PlannedTransfer,
+    PlanWindow,
     Source,
 )
 
@@ -53,13 +54,9 @@ PLAN = Plan(
         BaselineFigures("dualpipe", reason="needs an even number of devices"),
     ),
     notes=("merged nothing",),
+    window=PlanWindow(0.1, 0.2, 2),
+    memory_lower_bound=2**40 + 0.5,
 )
-
-KEYS = [
-    *("schema", "planner_version", "origin", "graph", "cluster", "options", "microbatches", "objective", "status"),
-    *("makespan", "lower_bound", "placement_lower_bound", "gap", "bubble_ratio", "bubble_ratio_all"),
-    *("solve_seconds", "placement", "tasks", "transfers", "devices", "baselines", "notes"),
-]
 
 
 def test_round_trip(tmp_path):
@@ -88,8 +85,10 @@ def test_key_names():
         "lower_bound",
         "placement_lower_bound",
         "gap",
+        "memory_lower_bound",
         "bubble_ratio",
         "bubble_ratio_all",
+        "window",
         "solve_seconds",
         "placement",
         "tasks",
@@ -100,6 +99,7 @@ def test_key_names():
     ]
     assert raw["schema"] == "planner/plan@1"
     assert raw["graph"] == {"name": "tiny", "sha256": "a" * 64}
+    assert raw["window"] == {"start": 0.1, "length": 0.2, "microbatches": 2}
     assert list(raw["tasks"][0]) == ["operator", "pass", "microbatch", "copy", "device", "stream", "start", "end"]
     assert list(raw["transfers"][0]) == ["operator", "pass", "microbatch", "copy", "from", "to", "start", "end"]
     assert list(raw["devices"][0]) == [field.name for field in fields(DeviceFigures)]
@@ -146,10 +146,15 @@ def test_unknown_keys_and_missing_extras_are_fine(tmp_path):
     raw["graph"]["path"] = "x"
     raw["devices"][0]["extra"] = None
     raw["baselines"][0]["extra"] = []
-    del raw["notes"]
+    raw["window"]["pace"] = 0.1
+    del raw["notes"], raw["memory_lower_bound"]
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(raw))
-    assert read_plan(path) == replace(PLAN, notes=())
+    assert read_plan(path) == replace(PLAN, notes=(), memory_lower_bound=None)
+    for none in (None, ...):
+        raw["window"] = none
+        path.write_text(json.dumps({key: value for key, value in raw.items() if value is not ...}))
+        assert read_plan(path).window is None
 
 
 @pytest.mark.parametrize(
@@ -173,6 +178,12 @@ def test_unknown_keys_and_missing_extras_are_fine(tmp_path):
         (["devices", 0, "memory"], "80 GiB", "devices[0].memory"),
         (["baselines", 0, "fits"], "yes", "baselines[0].fits"),
         (["notes"], [1], "notes[0]"),
+        (["window"], [], "window"),
+        (["window", "start"], -0.5, "window.start"),
+        (["window", "length"], 0, "window.length"),
+        (["window", "microbatches"], 1.5, "window.microbatches"),
+        (["window", "microbatches"], 0, "window.microbatches"),
+        (["memory_lower_bound"], "8 GiB", "memory_lower_bound"),
         (["graph", "sha256"], None, "graph.sha256"),
     ],
 )
