@@ -15,6 +15,7 @@ from planner.plan.plan import BaselineFigures, Plan
 from planner.plan.timetable import Timetable
 from planner.plan.verify import verify_plan
 from planner.problem import Problem
+from planner.schedule.window import window_of
 from planner.search import Candidate, Incumbent, Portfolio, Published
 
 
@@ -68,6 +69,7 @@ def solve(problem: Problem, control: Control, options: SolveOptions) -> Plan:
             solve_seconds=round(control.elapsed, 3),
             baselines=compared,
             notes=(f"found by {best.how}", *search.notes),
+            window=window_of(problem, best.timetable),
         )
         return verified(plan, problem)
 
@@ -119,6 +121,7 @@ def baseline_plan(name: str, problem: Problem, flags: Mapping[str, Any]) -> Plan
             "and memory",
             *(() if fits else ("needs more memory than the devices offer",)),
         ),
+        window=window_of(problem, timetable),
     )
     return verified(plan, problem, cap=fits)
 

@@ -1,4 +1,4 @@
-"""From a timetable to a plan: names instead of indices, in an order that the content alone decides."""
+"""From a timetable to a plan, names instead of indices in an order that the content alone decides; and back."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from planner.plan.plan import (
     PlanWindow,
     Source,
 )
-from planner.plan.timetable import Timetable
+from planner.plan.timetable import TimedTransfer, Timetable
 from planner.problem.graph import PASS_ORDER, Stream
+from planner.problem.placement import Placement
 from planner.problem.problem import Problem
 
-__all__ = ["MemoryProfile", "build_plan", "memory_profile"]
+__all__ = ["MemoryProfile", "build_plan", "memory_profile", "timetable_of"]
 
 
 def build_plan(
@@ -140,3 +141,25 @@ def _transfers(problem: Problem, timetable: Timetable) -> tuple[PlannedTransfer,
             key=lambda t: (t.start, t.source, t.target, t.microbatch, t.operator, t.pass_),
         )
     )
+
+
+def timetable_of(plan: Plan, problem: Problem) -> Timetable:
+    """The timetable of a plan that is valid for the problem."""
+    operator = {o.name: i for i, o in enumerate(problem.operators)}
+    device = {d.name: d_ for d_, d in enumerate(problem.cluster.devices)}
+    pass_ = {p.value: k for k, p in enumerate(PASS_ORDER)}
+    device_of = [[0] * problem.n_operators for _ in range(plan.copies)]
+    for p in plan.placement:
+        device_of[p.copy][operator[p.operator]] = device[p.device]
+    copy_of = [0] * plan.microbatches
+    start = np.full((problem.n_operators, len(pass_), plan.microbatches), np.nan)
+    for t in plan.tasks:
+        start[operator[t.operator], pass_[t.pass_], t.microbatch] = t.start
+        copy_of[t.microbatch] = t.copy
+    transfers = tuple(
+        TimedTransfer(
+            operator[t.operator], pass_[t.pass_], t.microbatch, device[t.source], device[t.target], t.start, t.end
+        )
+        for t in plan.transfers
+    )
+    return Timetable(Placement(tuple(map(tuple, device_of))), tuple(copy_of), start, transfers)
