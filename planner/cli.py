@@ -190,6 +190,24 @@ def verify(
 
 
 @app.command()
+def stretch(
+    plan: PlanFile,
+    graph: Annotated[Path, typer.Option(metavar="GRAPH", help="The graph that the plan is for.")],
+    cluster: Annotated[Path, typer.Option(metavar="CLUSTER", help="The cluster that the plan is for.")],
+    microbatches: Annotated[int, typer.Option(min=1, metavar="N", help="Microbatches that it is to have.")],
+    output: Output = None,
+    format: OutputFormat = Format.text,
+    quiet: Quiet = False,
+) -> int:
+    """A plan for more microbatches: its repeatable window, run more often, without a search."""
+    from planner.commands.solve import Inputs
+    from planner.commands.stretch import stretch_command
+
+    inputs = Inputs(graph, cluster, output, microbatches, None, None, format is Format.json, quiet)
+    return stretch_command(plan, microbatches, inputs)
+
+
+@app.command()
 def show(plan: PlanFile, svg: Picture = None, format: OutputFormat = Format.text) -> int:
     """The report of a plan, from its file alone."""
     from planner.commands.plans import show_command

@@ -80,9 +80,9 @@ def verify_command(
         plan,
         graph,
         cluster,
-        copies=copies or _whole_option(path, plan, "copies") or 1,
-        memory_cap=_cap_option(path, plan) if cap is None else cap,
-        microbatches=microbatches or _whole_option(path, plan, "microbatches") or graph.microbatches,
+        copies=copies or whole_option(path, plan, "copies") or 1,
+        memory_cap=cap_option(path, plan) if cap is None else cap,
+        microbatches=microbatches or whole_option(path, plan, "microbatches") or graph.microbatches,
     )
     if as_json:
         document = {
@@ -103,7 +103,7 @@ def verify_command(
     return ExitCode.VIOLATIONS if violations else ExitCode.DONE
 
 
-def _whole_option(path: Path, plan: Plan, name: str) -> int | None:
+def whole_option(path: Path, plan: Plan, name: str) -> int | None:
     """An option of the plan that is a whole number from 1 on; None where the plan has none."""
     value: Any = plan.options.get(name)
     if value is None:
@@ -113,7 +113,8 @@ def _whole_option(path: Path, plan: Plan, name: str) -> int | None:
     return value
 
 
-def _cap_option(path: Path, plan: Plan) -> float | None:
+def cap_option(path: Path, plan: Plan) -> float | None:
+    """The memory cap among the options of the plan, in bytes; None where it has none."""
     value: Any = plan.options.get("memory_cap")
     try:
         return None if value is None else parse_quantity(value, BYTES)

@@ -129,7 +129,7 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
             if isinstance(error, Abandoned):
                 leave_now(ExitCode.NO_PLAN)
             return ExitCode.NO_PLAN
-        code = _deliver(outcome.plan, inputs)
+        code = deliver(outcome.plan, inputs)
         if _missed(outcome.plan, max_bubble, search.beat, inputs.quiet) and code == ExitCode.DONE:
             code = ExitCode.THRESHOLD
         if outcome.abandoned:
@@ -158,7 +158,7 @@ def baseline_command(name: str, inputs: Inputs) -> int:
         return ExitCode.INFEASIBLE
     # A bidirectional schedule brings its copies along: they are allowed in its own plan.
     plan = replace(plan, options={**plan.options, "copies": plan.copies})
-    code = _deliver(plan, inputs)
+    code = deliver(plan, inputs)
     over = PlanFacts(plan).over_cap
     if over:
         worst = max(over, key=lambda device: device.peak_memory - (device.memory or 0.0))
@@ -168,7 +168,7 @@ def baseline_command(name: str, inputs: Inputs) -> int:
     return code
 
 
-def _deliver(plan: Plan, inputs: Inputs) -> ExitCode:
+def deliver(plan: Plan, inputs: Inputs) -> ExitCode:
     """Write the plan where it was asked for, then print it or its report."""
     if inputs.output == "-":
         emit(plan_to_json(plan))

@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from planner.plan.plan import BaselineFigures, Plan
+from planner.plan.plan import BaselineFigures, Plan, PlanWindow
 from planner.report.chart import chart
 from planner.report.facts import PlanFacts
 from planner.report.tables import pairs, rendered, table
@@ -71,6 +71,10 @@ def _summary(plan: Plan, facts: PlanFacts) -> list[tuple[str, str]]:
         ("copies", _copies(plan, facts)),
         ("peak memory", _peak(facts)),
     ]
+    if plan.memory_lower_bound is not None:
+        rows.append(("memory bound", f"{size(plan.memory_lower_bound)}, least peak memory proven"))
+    if plan.window is not None:
+        rows.append(("window", _window(plan.window)))
     rows += [("how" if i == 0 else "", plain(note)) for i, note in enumerate(plan.notes)]
     rows.append(("took", f"{seconds(plan.solve_seconds, 3)}, planner {plain(plan.planner_version)}"))
     return rows
@@ -89,6 +93,11 @@ def _copies(plan: Plan, facts: PlanFacts) -> str:
         return "1"
     sets = number(facts.parameter_sets, 3)
     return f"{plan.copies}; an operator's parameters lie on {sets} devices on average"
+
+
+def _window(window: PlanWindow) -> str:
+    passing = _count(window.microbatches, "microbatch", "microbatches")
+    return f"repeats from {seconds(window.start)} every {seconds(window.length)}, {passing} (for more: planner stretch)"
 
 
 def _peak(facts: PlanFacts) -> str:

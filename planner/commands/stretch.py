@@ -1,0 +1,141 @@
+"""``planner stretch``: a plan with a repeatable window, for more microbatches, without a search."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from planner.bounds import placement_bound, problem_bound
+from planner.commands.common import ExitCode, UsageFault, not_an_input, note
+from planner.commands.plans import cap_option, whole_option
+from planner.commands.solve import Inputs, deliver
+from planner.control import Control
+from planner.files import InputError, read_cluster, read_graph
+from planner.files.graph_file import MAX_MICROBATCHES
+from planner.files.plan_file import read_plan
+from planner.placement.layouts import LAYOUTS, only_placement
+from planner.plan.build import build_plan, timetable_of
+from planner.plan.plan import Plan, PlanWindow
+from planner.plan.timetable import Timetable
+from planner.plan.verify import verify_plan
+from planner.problem import Problem
+from planner.schedule.classes import build_classes
+from planner.schedule.retime import retime
+from planner.schedule.window import Window, classes_and_starts, copies_at_work, is_window, stretched, window_of
+from planner.schedule.window import tolerance as tolerance_of
+from planner.search import Incumbent
+from planner.solve import InvalidPlan, verified
+
+GAP = 1e-6
+"""Of plans whose options name none."""
+
+
+def stretch_command(path: Path, microbatches: int, inputs: Inputs) -> int:
+    """``planner stretch``: the plan in the file ``path``, for so many microbatches."""
+    not_an_input(inputs.output, {"plan": path})
+    inputs.check_output()
+    control = Control()
+    plan = read_plan(path)
+    problem = _problem(path, plan, inputs)
+    timetable = timetable_of(plan, problem)
+    window = window_of(problem, timetable) if plan.window is None else plan.window
+    if window is None:
+        note(f"{path} has no repeatable window: no part of its schedule can be run again just as it is")
+        return ExitCode.NO_PLAN
+    times = _times(path, plan, window, microbatches)
+    longer = replace(problem, microbatches=microbatches)
+    found = _stretched(path, plan, problem, timetable, window, longer, times)
+    return deliver(_plan(path, plan, longer, found, control), inputs)
+
+
+def _problem(path: Path, plan: Plan, inputs: Inputs) -> Problem:
+    """The problem that the plan solves, under the plan's own options; the plan is a valid one of it."""
+    graph, cluster = read_graph(inputs.graph), read_cluster(inputs.cluster)
+    copies, cap = whole_option(path, plan, "copies") or 1, cap_option(path, plan)
+    layout: Any = plan.options.get("layout") or "auto"
+    if layout not in ("auto", *LAYOUTS):
+        raise InputError(path, None, "options.layout", f"names no layout: {layout!r:.40}")
+    violations = verify_plan(
+        plan,
+        graph,
+        cluster,
+        copies=copies,
+        memory_cap=cap,
+        microbatches=whole_option(path, plan, "microbatches") or graph.microbatches,
+    )
+    if violations:
+        more = f" (and {len(violations) - 1} more; planner verify lists them)" if len(violations) > 1 else ""
+        raise InputError(path, None, None, f"is no valid plan of this graph and cluster: {violations[0]}{more}")
+    chunks = whole_option(path, plan, "chunks")
+    return Problem(graph, cluster, plan.microbatches, copies, cap, layout, chunks)
+
+
+def _times(path: Path, plan: Plan, window: PlanWindow, microbatches: int) -> int:
+    """How often the window has to be run again for so many microbatches."""
+    if microbatches > MAX_MICROBATCHES:
+        raise UsageFault(f"--microbatches must be at most {MAX_MICROBATCHES}")
+    more, each = microbatches - plan.microbatches, window.microbatches
+    if more < 0:
+        raise UsageFault(
+            f"--microbatches {microbatches}: {path} has {plan.microbatches} already, and is never cut short"
+        )
+    if more % each:
+        below = microbatches - more % each
+        raise UsageFault(
+            f"--microbatches {microbatches} cannot be reached: {path} has {plan.microbatches}, and each of its windows "
+            f"adds {each}; the nearest are {below} and {below + each}"
+        )
+    return more // each
+
+
+def _stretched(
+    path: Path, plan: Plan, problem: Problem, timetable: Timetable, window: PlanWindow, longer: Problem, times: int
+) -> Timetable:
+    """The timetable with the window run so many times more, everything as early as its order lets it."""
+    classes, start = classes_and_starts(problem, timetable)
+    copies = copies_at_work(classes)
+    again = Window(window.start, window.length, window.microbatches // copies)
+    if window.microbatches % copies or not is_window(classes, start, again, 1.0):
+        raise InputError(path, None, "window", "cannot be repeated; null instead has one looked for")
+    counts = tuple(count and count + times * again.each for count in classes.counts)
+    many = build_classes(longer, timetable.placement, counts)
+    starts = stretched(start, again, times, tolerance_of(start))
+    # Earlier starts may take more memory; where its peak was to be small, it stays what it was.
+    earlier = None if plan.objective == "memory" else retime(many, starts)
+    return many.timetable(starts if earlier is None else earlier)
+
+
+def _plan(path: Path, plan: Plan, problem: Problem, timetable: Timetable, control: Control) -> Plan:
+    """The plan of a stretched timetable, with the bounds that need no search."""
+    asked: Any = plan.options.get("gap")
+    gap = float(asked) if isinstance(asked, int | float) and not isinstance(asked, bool) else GAP
+    incumbent = Incumbent(problem, control, gap, lambda _: None)
+    incumbent.raise_bound(problem_bound(problem, control), "bounds")
+    only = only_placement(problem)
+    if only is not None:
+        incumbent.raise_bound(placement_bound(problem, only), "bounds")
+    incumbent.offer(timetable, "stretching")
+    made = build_plan(
+        problem,
+        timetable,
+        origin=plan.origin,
+        status="optimal" if incumbent.proven and plan.objective == "makespan" else "feasible",
+        lower_bound=incumbent.bound,
+        placement_lower_bound=incumbent.bound_of(timetable.placement),
+        options=_options(plan, problem.microbatches),
+        solve_seconds=round(control.elapsed, 3),
+        notes=(f"stretched from {plan.microbatches} microbatches", *plan.notes),
+        objective=plan.objective,
+        window=window_of(problem, timetable),
+    )
+    try:
+        return verified(made, problem)
+    except InvalidPlan as error:  # what is wrong is in the file: its window, or options that are not those of the plan
+        raise InputError(path, None, None, f"cannot be stretched: {error}") from error
+
+
+def _options(plan: Plan, microbatches: int) -> dict[str, Any]:
+    """The plan's options, less what does not hold for another number of microbatches."""
+    of_its_own: dict[str, Any] = {"max_makespan": None, "baselines": []}
+    return {**plan.options, **{k: v for k, v in of_its_own.items() if k in plan.options}, "microbatches": microbatches}
