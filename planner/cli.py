@@ -34,6 +34,7 @@ class Objective(StrEnum):
     """Values of ``--objective``."""
 
     makespan = "makespan"
+    memory = "memory"
 
 
 class Format(StrEnum):
@@ -102,7 +103,13 @@ def solve(
     graph: GraphFile,
     cluster: ClusterFile,
     output: Output = None,
-    objective: Annotated[Objective, typer.Option(help="What to minimise.")] = Objective.makespan,
+    objective: Annotated[
+        Objective, typer.Option(help="What to minimise; memory: the peak over the devices, for a given makespan.")
+    ] = Objective.makespan,
+    max_makespan: Annotated[
+        str | None,
+        typer.Option(metavar="SECONDS", help="With --objective memory.  [default: the best makespan found]"),
+    ] = None,
     microbatches: Microbatches = None,
     copies: Annotated[
         int, typer.Option(min=1, metavar="K", help="Most copies of the operators; 2 allows bidirectional plans.")
@@ -135,7 +142,9 @@ def solve(
     from planner.commands.solve import Inputs, Search, solve_command
 
     inputs = Inputs(graph, cluster, output, microbatches, chunks, memory_cap, format is Format.json, quiet)
-    search = Search(objective.value, copies, layout.value, time_limit, gap, seed, threads, baselines, max_bubble, beat)
+    search = Search(
+        objective.value, max_makespan, copies, layout.value, time_limit, gap, seed, threads, baselines, max_bubble, beat
+    )
     return solve_command(inputs, search, begun)
 
 

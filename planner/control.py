@@ -54,6 +54,10 @@ class Control:
         """Whether the search has to end now."""
         return self.remaining <= 0.0
 
+    def part(self, share: float) -> Control:
+        """A control for the first part of the time, with the same stop and listener."""
+        return Control(self.time_limit * share, self.listener, self.stop_requested, self.started)
+
     def report(self, trying: str, best: float | None = None, bound: float | None = None) -> None:
         """Note the best and the bound where they improve, and tell the listener."""
         if best is not None and (self.best is None or best < self.best):

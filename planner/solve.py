@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from planner.baselines import BASELINES, SCHEDULES, NotApplicable, baseline_timetable
@@ -14,9 +15,12 @@ from planner.plan.figures import figures
 from planner.plan.plan import BaselineFigures, Plan
 from planner.plan.timetable import Timetable
 from planner.plan.verify import verify_plan
-from planner.problem import Problem
+from planner.problem import Impossible, Problem
 from planner.schedule.window import window_of
-from planner.search import Candidate, Incumbent, Portfolio, Published
+from planner.search import Candidate, Incumbent, LeastMemory, Portfolio, Published, least_memory
+
+FIRST_SHARE = 0.5
+"""Of the time limit, what the search for the best makespan may take where the least memory for it is asked for."""
 
 
 class NoPlan(Exception):
@@ -29,13 +33,19 @@ class InvalidPlan(Exception):
 
 @dataclass(frozen=True)
 class SolveOptions:
-    """How hard to search. ``baselines`` are the names to compare with; ``flags`` go into the plan's options."""
+    """What for and how hard to search.
+
+    ``objective`` memory: the least peak over the devices for a makespan of at most ``max_makespan`` seconds, or for
+    the best that is found. ``baselines`` are the names to compare with; ``flags`` go into the plan's options.
+    """
 
     flags: Mapping[str, Any]
     gap: float = 1e-6
     seed: int = 0
     threads: int = 2
     baselines: tuple[str, ...] = ()
+    objective: str = "makespan"
+    max_makespan: float | None = None
 
 
 def solve(problem: Problem, control: Control, options: SolveOptions) -> Plan:
@@ -55,8 +65,10 @@ def solve(problem: Problem, control: Control, options: SolveOptions) -> Plan:
     def publish(best: Candidate) -> None:
         control.incumbent = plan_of(best)
 
-    def plan_of(best: Candidate) -> Plan:
+    def plan_of(best: Candidate, least: LeastMemory | None = None) -> Plan:
         proven = best.makespan - incumbent.bound <= options.gap * best.makespan
+        if in_memory:  # both must be proven: the gap is that of the makespan
+            proven &= least is not None and least.peak - least.bound <= options.gap * least.peak
         interrupted = control.stop_requested.is_set() and not proven
         plan = build_plan(
             problem,
@@ -70,15 +82,41 @@ def solve(problem: Problem, control: Control, options: SolveOptions) -> Plan:
             baselines=compared,
             notes=(f"found by {best.how}", *search.notes),
             window=window_of(problem, best.timetable),
+            objective=options.objective,
+            memory_lower_bound=None if least is None else least.bound,
         )
         return verified(plan, problem)
 
-    incumbent = Incumbent(problem, control, options.gap, publish)
-    search = Portfolio(incumbent, published, lambda p: replayed(p, control)[0], options.seed, options.threads)
+    def portfolio(incumbent: Incumbent, brief: bool = False) -> Portfolio:
+        replay = partial(_published, control=incumbent.control)
+        return Portfolio(incumbent, published, replay, options.seed, options.threads, brief)
+
+    in_memory = options.objective == "memory"
+    limit = options.max_makespan or 0.0
+    first_control = control.part(FIRST_SHARE) if in_memory and not limit else control
+    incumbent = Incumbent(problem, first_control, options.gap, publish, limit)
+    search = portfolio(incumbent)
     best = search.run()
-    if best is None:
+    if limit and incumbent.bound > limit * (1 + 1e-9):
+        raise Impossible(f"no plan takes at most {limit:g} s: none is shorter than {incumbent.bound:g} s")
+    if best is None or (limit and best.makespan > limit * (1 + 1e-9)):
         raise NoPlan("no plan was found within the limits, and none is proven not to exist")
-    return plan_of(best)
+    if not in_memory:
+        return plan_of(best)
+    incumbent.publish_best()
+
+    def within(capped: Problem, seconds: float) -> Candidate | None:
+        """A schedule under lower caps that takes no longer than so many seconds."""
+        low = Incumbent(capped, control, options.gap, lambda _: None, seconds * (1 + 1e-9))
+        found = portfolio(low, brief=True).run()
+        return found if found is not None and found.makespan <= low.enough else None
+
+    least = least_memory(problem, best, limit or best.makespan, within, control)
+    return plan_of(least.best, least)
+
+
+def _published(problem: Problem, control: Control) -> Published:
+    return replayed(problem, control)[0]
 
 
 def replayed(problem: Problem, control: Control) -> tuple[Published, dict[str, str]]:

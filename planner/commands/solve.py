@@ -76,6 +76,7 @@ class Search:
     """Flags of ``solve`` alone, as they were given."""
 
     objective: str
+    max_makespan: str | None
     copies: int
     layout: str
     time_limit: str
@@ -95,6 +96,11 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
         if time_limit <= 0:
             raise UsageFault("--time-limit must be above 0")
         gap = ratio("--gap", search.gap)
+        longest = None if search.max_makespan is None else quantity("--max-makespan", search.max_makespan, SECONDS)
+        if longest is not None and search.objective != "memory":
+            raise UsageFault("--max-makespan goes with --objective memory: the least memory for that makespan")
+        if longest is not None and longest <= 0:
+            raise UsageFault("--max-makespan must be above 0")
         max_bubble = None if search.max_bubble is None else ratio("--max-bubble", search.max_bubble)
         baselines = _baseline_names(search.baselines, search.beat)
         _check_layout(search.layout, search.copies, inputs.chunks)
@@ -102,6 +108,7 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
         problem = inputs.problem(copies=search.copies, layout=search.layout)
         flags = {
             "objective": search.objective,
+            "max_makespan": longest,
             "microbatches": problem.microbatches,
             "copies": search.copies,
             "layout": search.layout,
@@ -113,7 +120,7 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
             "threads": search.threads,
             "baselines": list(baselines),
         }
-        options = SolveOptions(flags, gap, search.seed, search.threads, baselines)
+        options = SolveOptions(flags, gap, search.seed, search.threads, baselines, search.objective, longest)
         started = min(time.monotonic(), begun + START)
         control = Control(time_limit, stop_requested=stop, started=started)
         latest = min(begun + time_limit + RESERVE, started + time_limit + GRACE)

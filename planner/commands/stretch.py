@@ -92,7 +92,7 @@ def _times(path: Path, plan: Plan, window: PlanWindow, microbatches: int) -> int
 def _stretched(
     path: Path, plan: Plan, problem: Problem, timetable: Timetable, window: PlanWindow, longer: Problem, times: int
 ) -> Timetable:
-    """The timetable with the window run so many times more, everything as early as its order lets it."""
+    """The timetable with the window run so many times more."""
     classes, start = classes_and_starts(problem, timetable)
     copies = copies_at_work(classes)
     again = Window(window.start, window.length, window.microbatches // copies)
@@ -101,8 +101,10 @@ def _stretched(
     counts = tuple(count and count + times * again.each for count in classes.counts)
     many = build_classes(longer, timetable.placement, counts)
     starts = stretched(start, again, times, tolerance_of(start))
-    # Earlier starts may take more memory; where its peak was to be small, it stays what it was.
-    earlier = None if plan.objective == "memory" else retime(many, starts)
+    # As early as the order allows, but where waiting has a reason that the order does not show: a published schedule
+    # has rules of its own, and earlier starts may take more memory.
+    as_it_is = plan.origin != "solve" or plan.objective != "makespan"
+    earlier = None if as_it_is else retime(many, starts)
     return many.timetable(starts if earlier is None else earlier)
 
 

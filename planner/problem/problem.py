@@ -37,7 +37,8 @@ class Problem:
     """A graph, a cluster and the flags that decide which plans are allowed.
 
     ``copies`` is the most copies of the operators that a plan may have; ``memory_cap`` (bytes) overrides the
-    cluster's; ``layout`` and ``chunks`` restrict placements (see ``planner.placement.layouts``).
+    cluster's; ``layout`` and ``chunks`` restrict placements (see ``planner.placement.layouts``). ``memory_at_most``
+    (bytes) lowers every cap that is above it, for the search of the least memory.
 
     Raises ``ProblemError`` where names of the graph are unknown to the cluster, and ``Impossible`` where an
     operator (or the operators of one ``colocate`` label together) has no device that may run it.
@@ -50,6 +51,7 @@ class Problem:
     memory_cap: float | None = None
     layout: str = "auto"
     chunks: int | None = None
+    memory_at_most: float | None = None
 
     def __post_init__(self) -> None:
         """Check names and devices at once, so that later rooms need not."""
@@ -215,9 +217,9 @@ class Problem:
     @cached_property
     def cap(self) -> Floats:
         """``cap[d]`` in bytes; inf where there is none."""
-        if self.memory_cap is not None:
-            return np.full(self.n_devices, float(self.memory_cap))
-        return np.array([math.inf if d.memory is None else d.memory for d in self.cluster.devices])
+        caps = [d.memory if self.memory_cap is None else self.memory_cap for d in self.cluster.devices]
+        most = math.inf if self.memory_at_most is None else self.memory_at_most
+        return np.array([min(most, math.inf if cap is None else float(cap)) for cap in caps])
 
     @cached_property
     def cap_with_slack(self) -> Floats:

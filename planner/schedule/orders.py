@@ -31,7 +31,7 @@ ITERATIONS_AT_MOST = 50_000
 SLICE = 500_000
 """Tasks played between two looks at the clock."""
 
-HOT, COLD = 0.05, 0.003
+HOT, COLD = 0.1, 0.003
 """First and last temperature, x the busiest resource's work for one microbatch."""
 
 WIDE = 0.3

@@ -72,8 +72,8 @@ def _follow(incumbent: Incumbent, search: ListSearch, starts: dict[tuple[int, in
             incumbent.offer_starts(search, found.start, "list scheduling led by order variables", found.turn)
 
 
-def count(incumbent: Incumbent, search: ListSearch, threads: int) -> None:
-    """Ask the counting model for ever shorter schedules on one placement.
+def count(incumbent: Incumbent, search: ListSearch, threads: int, most: int = VARIABLES_AT_MOST) -> None:
+    """Ask the counting model, of ``most`` variables at most, for ever shorter schedules on one placement.
 
     The bound comes first: where it is met, nothing else need be asked. Where an answer does not come in time, a
     longer schedule is asked for. Where the search is folded, its answers "no" prove nothing.
@@ -89,7 +89,7 @@ def count(incumbent: Incumbent, search: ListSearch, threads: int) -> None:
     target = low
     while low <= high and not incumbent.met and high <= STEPS_AT_MOST:
         model = CountingModel(classes, target)
-        if model.size > VARIABLES_AT_MOST:
+        if model.size > most:
             return
         control.report(f"{how}, {target * tick:g} s")
         answer = model.solve(control, threads, COUNTING_NODES, certify=placement.copies == 1)

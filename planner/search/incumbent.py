@@ -35,6 +35,7 @@ class Incumbent:
     control: Control
     gap: float
     publish: Callable[[Candidate], None]  # makes a verified plan, for a stop while a solver does not return
+    enough: float = 0.0  # seconds: what is no longer need not be improved
     best: Candidate | None = None
     bound: float = 0.0  # seconds, for the problem as posed
     placement_bounds: dict[tuple[tuple[int, ...], ...], float] = field(default_factory=dict)  # proven by search
@@ -45,8 +46,9 @@ class Incumbent:
 
     @property
     def met(self) -> bool:
-        """Whether the best is proven good enough, or there is no time for better."""
-        return self.proven or self.control.over
+        """Whether the best is good enough, or there is no time for better."""
+        enough = self.best is not None and self.best.makespan <= self.enough
+        return self.proven or enough or self.control.over
 
     @property
     def proven(self) -> bool:
@@ -56,7 +58,7 @@ class Incumbent:
     @property
     def goal(self) -> float:
         """Seconds at which a search may stop."""
-        return self.bound * (1 + self.gap / 2)
+        return max(self.enough, self.bound * (1 + self.gap / 2))
 
     @property
     def cutoff(self) -> float:

@@ -31,7 +31,11 @@ ASSIGNMENT_NODES = 1  # the root: what it proposes is judged by schedules, not b
 EVALUATIONS = 3_000
 PLACEMENTS_IMPROVED = 3
 PLACEMENTS_COUNTED = 2
-SEARCHES_ANNEALED = 3
+SMALL_MODEL = 4_000
+"""Variables of a counting model that is asked before placements are moved about."""
+
+HALVING = ((5, 1), (2, 2), (1, 4))
+"""Searches annealed, and rounds for each: which of them is best shows only then."""
 ANNEALINGS = 12
 REASSIGNMENTS = 4
 USUAL_TIME_LIMIT = 60.0
@@ -44,6 +48,7 @@ class Portfolio:
     """All that is tried on a problem.
 
     ``published`` are the timetables of baselines by layout, to begin with; ``replay`` those of another problem.
+    ``brief``: known rules and annealing only, for a question that is asked many times.
     """
 
     incumbent: Incumbent
@@ -51,6 +56,7 @@ class Portfolio:
     replay: Callable[[Problem], Published]
     seed: int
     threads: int
+    brief: bool = False
     notes: list[str] = field(default_factory=list)
     moves: int = 0  # rounds of moves so far
     searches: list[ListSearch] = field(default_factory=list)
@@ -68,6 +74,8 @@ class Portfolio:
         only = only_placement(self.problem)
         if only is not None:
             incumbent.raise_bound(placement_bound(self.problem, only), "bounds")
+        if 0 < incumbent.enough < incumbent.bound:
+            return None  # nothing can be short enough
         self._offer_published()
         repeat(incumbent, self.replay, self.seed)
         self._try_all(family_placements(self.problem))
@@ -76,6 +84,7 @@ class Portfolio:
         steps = [
             self._anneal_some,
             self._reassign,
+            self._count_small,
             self._propose,
             self._improve,
             self._solve_small,
@@ -84,6 +93,8 @@ class Portfolio:
             *[self._move] * self._rounds,
             self._count,
         ]
+        if self.brief:
+            steps = [self._anneal_some, self._anneal_best]
         for step in steps:
             if incumbent.best is None or incumbent.met:
                 break
@@ -201,9 +212,10 @@ class Portfolio:
                 self._vary(search, share)
 
     def _anneal_some(self) -> None:
-        """A little annealing on several placements, since it changes which is best."""
-        for search in self._ranked()[:SEARCHES_ANNEALED]:
-            self._anneal(search, 1)
+        """Annealing on ever fewer searches, since it changes which is best."""
+        for searches, rounds in HALVING:
+            for search in self._ranked()[:searches]:
+                self._anneal(search, rounds)
 
     def _anneal_best(self) -> None:
         """Much annealing on the best."""
@@ -263,6 +275,12 @@ class Portfolio:
             self.seen.add(moved.classes.placement.device_of)
         self._vary(moved, 0.5)
         self._anneal(moved, 2)
+
+    def _count_small(self) -> None:
+        """The counting model where it is small: on a coarse grid it soon finds what little memory hides."""
+        for search in self._ranked()[:1]:
+            if not self.incumbent.met:
+                count(self.incumbent, search, self.threads, SMALL_MODEL)
 
     def _count(self) -> None:
         for search in self._ranked()[:PLACEMENTS_COUNTED]:

@@ -1,0 +1,101 @@
+"""The least memory: the smallest peak over the devices for which a plan is short enough.
+
+A cap is lowered as in bisection. Under each cap the bound of the problem may say that no plan is short enough, which
+proves that the peak is above it; or a brief search finds one, which takes the peak down; or neither, and then the
+answer is looked for above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from planner.bounds import problem_bound
+from planner.control import Control
+from planner.plan.figures import figures
+from planner.problem import Impossible, Problem, Step, common_step
+from planner.search.incumbent import Candidate
+
+FINE = 2e-3
+"""Peaks closer than this (relatively) are not told apart where sizes have no common step."""
+
+SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class LeastMemory:
+    """The plan of the smallest peak found (bytes), and a peak that none goes below."""
+
+    best: Candidate
+    peak: float
+    bound: float
+
+
+def least_memory(
+    problem: Problem,
+    first: Candidate,
+    limit: float,
+    search: Callable[[Problem, float], Candidate | None],
+    control: Control,
+) -> LeastMemory:
+    """Lower the peak of ``first``, keeping the makespan within ``limit`` seconds.
+
+    ``search(problem, limit)`` looks for a schedule within the limit; it may raise ``Impossible``.
+    """
+    best, peak = first, _peak(problem, first)
+    step = _step_of_sizes(problem)
+    proven, given_up = 0.0, 0.0  # no plan fits these; none was found
+    while not control.over:
+        cap = _between(max(proven, given_up), peak, step)
+        if cap is None:
+            break
+        control.report(f"peak memory of at most {cap:g} B")
+        capped = replace(problem, memory_at_most=cap)
+        try:
+            found = None if _too_long(capped, limit, control) else search(capped, limit)
+            impossible = found is None and _too_long(capped, limit, control)
+        except Impossible:
+            found, impossible = None, True
+        if found is not None:
+            best, peak = found, min(peak, _peak(problem, found))
+        elif impossible:
+            proven = cap
+        else:
+            given_up = cap
+    while not control.over and given_up > proven:  # what the bounds say of what was given up
+        cap = _between(proven, given_up + (step or 0.0), step)
+        if cap is None:
+            break
+        if _too_long(replace(problem, memory_at_most=cap), limit, control):
+            proven = cap
+        else:
+            given_up = cap - (step or 0.0)
+    return LeastMemory(best, peak, min(peak, proven + (step or 0.0)))
+
+
+def _peak(problem: Problem, candidate: Candidate) -> float:
+    return figures(problem, candidate.timetable).peak_memory
+
+
+def _too_long(problem: Problem, limit: float, control: Control) -> bool:
+    """Whether every plan is proven to take longer."""
+    return Step.of(problem).round_up(problem_bound(problem, control)) > limit * (1 + SAME)
+
+
+def _step_of_sizes(problem: Problem) -> float | None:
+    """The common step of everything that takes memory, where it is coarse; all peaks are multiples of it."""
+    kept = problem.held
+    step = common_step(np.concatenate([problem.parameters, problem.activation, kept, problem.activation - kept]))
+    largest = float(max(problem.parameters.max(), problem.activation.max()))
+    return step if step is not None and step > FINE * largest else None
+
+
+def _between(low: float, high: float, step: float | None) -> float | None:
+    """A cap to try between what is too little and what is known to do; None where there is none left."""
+    if step is None:
+        return (low + high) / 2 if high - low > FINE * high else None
+    cap = step * round((low + high) / 2 / step - 0.25)
+    cap = max(cap, low + step)
+    return cap if cap < high * (1 - SAME) else None

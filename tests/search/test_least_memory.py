@@ -1,0 +1,85 @@
+"""The least memory for a makespan: known frontiers, tiny optima by looking at everything, and what cannot be."""
+
+from __future__ import annotations
+
+import pytest
+from exhaustive import TooLarge, optimum
+from solver_problems import chain, checked, config, posed, random_problem, unit_cluster
+
+from planner.control import Control
+from planner.plan.plan import Plan
+from planner.problem import Impossible, Problem
+from planner.solve import NoPlan, SolveOptions, solve
+
+
+def least(problem: Problem, max_makespan: float | None = None, seconds: float = 60.0) -> Plan:
+    """The plan of the least memory, verified."""
+    options = SolveOptions({"objective": "memory"}, objective="memory", max_makespan=max_makespan)
+    plan = solve(problem, Control(seconds), options)
+    assert checked(problem, plan) == []
+    assert plan.objective == "memory"
+    return plan
+
+
+def peak(plan: Plan) -> float:
+    return max(device.peak_memory for device in plan.devices)
+
+
+def test_dualpipe_needs_less_than_it_takes() -> None:
+    """8 x 20, two copies: 63 s with 8 activations beside two stages' parameters; DualPipe holds 9 for 66 s."""
+    plan = least(config("dualpipe-8x20", copies=2, memory_cap=100))
+    assert plan.makespan == 63.0
+    assert peak(plan) == 10.0
+    assert plan.memory_lower_bound == 10.0
+    assert plan.status == "optimal"
+
+
+@pytest.mark.parametrize(("longest", "activations"), [(65, 6), (74, 5)])
+def test_longer_steps_need_less(longest: float, activations: int) -> None:
+    """The frontier of bubble against memory of the same problem."""
+    plan = least(config("dualpipe-8x20", copies=2, memory_cap=100), longest, 30.0)
+    assert plan.makespan <= longest
+    assert peak(plan) <= activations + 2
+    assert plan.memory_lower_bound is not None
+    assert plan.memory_lower_bound <= peak(plan)
+
+
+def test_one_activation_at_a_time() -> None:
+    """With all the time in the world each device holds its parameters and one activation."""
+    problem = posed(*chain(3, activation=2.0, parameters=5.0), devices=unit_cluster(3, 50.0), microbatches=4)
+    plan = least(problem, 1000.0)
+    assert peak(plan) == 7.0
+
+
+@pytest.mark.parametrize("block", range(3))
+def test_no_smaller_peak_exists(block: int) -> None:
+    """On tiny problems: one byte-step below the proven least, looking at everything finds nothing short enough."""
+    compared = 0
+    for seed in range(20 * block, 20 * block + 20):
+        problem = random_problem(seed, operators=3, devices=2, microbatches=(1, 2, 3), copies=(1, 2), instant=False)
+        if problem is None or problem.activation.max() <= 0:
+            continue
+        try:
+            shortest, placed = optimum(problem)
+            if placed is None:
+                continue
+            longest = shortest * 1.2
+            plan = least(problem, longest, 3.0)
+            assert plan.makespan <= longest * (1 + 1e-9)
+            assert plan.memory_lower_bound is not None
+            below = plan.memory_lower_bound * (1 - 1e-6)
+            if below <= 0:
+                continue
+            capped = Problem(problem.graph, problem.cluster, problem.microbatches, problem.copies, memory_at_most=below)
+            least_time, placed = optimum(capped)
+        except (TooLarge, NoPlan, Impossible):
+            continue
+        assert placed is None or least_time > longest, seed
+        compared += 1
+    assert compared >= 2
+
+
+def test_a_makespan_that_no_plan_has() -> None:
+    """The reason names the bound."""
+    with pytest.raises(Impossible, match="none is shorter than 63"):
+        least(config("dualpipe-8x20", copies=2), 62.0)
