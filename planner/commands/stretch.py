@@ -77,9 +77,7 @@ def _times(path: Path, plan: Plan, window: PlanWindow, microbatches: int) -> int
         raise UsageFault(f"--microbatches must be at most {MAX_MICROBATCHES}")
     more, each = microbatches - plan.microbatches, window.microbatches
     if more < 0:
-        raise UsageFault(
-            f"--microbatches {microbatches}: {path} has {plan.microbatches} already, and is never cut short"
-        )
+        raise UsageFault(f"--microbatches {microbatches}: {path} has {plan.microbatches}, and is not cut short")
     if more % each:
         below = microbatches - more % each
         raise UsageFault(

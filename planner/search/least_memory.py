@@ -1,8 +1,8 @@
 """The least memory: the smallest peak over the devices for which a plan is short enough.
 
-A cap is lowered as in bisection. Under each cap the bound of the problem may say that no plan is short enough, which
-proves that the peak is above it; or a brief search finds one, which takes the peak down; or neither, and then the
-answer is looked for above.
+First the bounds: under which caps do they say that no plan is short enough? Then, by bisection between what is proven
+impossible and what is known to do, a brief search under each cap: what it finds takes the peak down; where it finds
+nothing, the answer is looked for above.
 """
 
 from __future__ import annotations
@@ -46,32 +46,24 @@ def least_memory(
     """
     best, peak = first, _peak(problem, first)
     step = _step_of_sizes(problem)
-    proven, given_up = 0.0, 0.0  # no plan fits these; none was found
-    while not control.over:
-        cap = _between(max(proven, given_up), peak, step)
-        if cap is None:
-            break
-        control.report(f"peak memory of at most {cap:g} B")
-        capped = replace(problem, memory_at_most=cap)
-        try:
-            found = None if _too_long(capped, limit, control) else search(capped, limit)
-            impossible = found is None and _too_long(capped, limit, control)
-        except Impossible:
-            found, impossible = None, True
-        if found is not None:
-            best, peak = found, min(peak, _peak(problem, found))
-        elif impossible:
-            proven = cap
-        else:
-            given_up = cap
-    while not control.over and given_up > proven:  # what the bounds say of what was given up
-        cap = _between(proven, given_up + (step or 0.0), step)
-        if cap is None:
-            break
+    proven, open_ = 0.0, peak  # no plan fits the one; the bounds say nothing against the other
+    while not control.over and (cap := _between(proven, open_, step)) is not None:
+        control.report(f"whether a peak of {cap:g} B is possible")
         if _too_long(replace(problem, memory_at_most=cap), limit, control):
             proven = cap
         else:
-            given_up = cap - (step or 0.0)
+            open_ = cap
+    given_up = proven  # nothing was found there
+    while not control.over and (cap := _between(given_up, peak, step)) is not None:
+        control.report(f"plans with a peak of at most {cap:g} B")
+        try:
+            found = search(replace(problem, memory_at_most=cap), limit)
+        except Impossible:
+            proven, found = max(proven, cap), None
+        if found is None:
+            given_up = cap
+        else:
+            best, peak = found, min(peak, _peak(problem, found))
     return LeastMemory(best, peak, min(peak, proven + (step or 0.0)))
 
 

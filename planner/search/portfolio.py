@@ -36,6 +36,7 @@ SMALL_MODEL = 4_000
 
 HALVING = ((5, 1), (2, 2), (1, 4))
 """Searches annealed, and rounds for each: which of them is best shows only then."""
+BRIEF_HALVING = ((3, 1), (1, 2))
 ANNEALINGS = 12
 REASSIGNMENTS = 4
 USUAL_TIME_LIMIT = 60.0
@@ -94,7 +95,7 @@ class Portfolio:
             self._count,
         ]
         if self.brief:
-            steps = [self._anneal_some, self._anneal_best]
+            steps = [self._anneal_briefly]
         for step in steps:
             if incumbent.best is None or incumbent.met:
                 break
@@ -214,6 +215,11 @@ class Portfolio:
     def _anneal_some(self) -> None:
         """Annealing on ever fewer searches, since it changes which is best."""
         for searches, rounds in HALVING:
+            for search in self._ranked()[:searches]:
+                self._anneal(search, rounds)
+
+    def _anneal_briefly(self) -> None:
+        for searches, rounds in BRIEF_HALVING:
             for search in self._ranked()[:searches]:
                 self._anneal(search, rounds)
 
