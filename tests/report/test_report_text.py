@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from samples import GIB, long_plan, pipeline, task
 
-from planner.plan.plan import BaselineFigures, PlacedOperator
+from planner.plan.plan import BaselineFigures, PlacedOperator, PlanWindow
 from planner.report import compare_document, compare_text, different_problems, report_line, report_text
 
 
@@ -46,6 +46,15 @@ def test_summary_and_tables() -> None:
         "over",
         "cap",
     ]
+
+
+def test_window_and_memory_bound() -> None:
+    """A line each where the plan has them."""
+    plan = replace(pipeline(), window=PlanWindow(0.5, 0.25, 1), memory_lower_bound=2.5 * GIB)
+    lines = report_text(plan, 100).splitlines()
+    assert "window           repeats from 500 ms every 250 ms, 1 microbatch (for more: planner stretch)" in lines
+    assert "memory bound     2.5 GiB, least peak memory proven" in lines
+    assert not any(line.startswith(("window", "memory bound")) for line in report_text(pipeline(), 100).splitlines())
 
 
 def test_chart_in_whole_steps() -> None:

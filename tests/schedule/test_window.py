@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from solver_problems import chain, config, posed, random_placement, random_problem, unit_cluster, violations
 
+from planner.baselines import baseline_timetable
 from planner.control import Control
 from planner.placement.layouts import only_placement
+from planner.plan.plan import PlanWindow
 from planner.problem import Placement, Problem
 from planner.schedule.classes import build_classes
 from planner.schedule.orders import Orders
 from planner.schedule.retime import retime
 from planner.schedule.search import DoesNotFit, ListSearch
-from planner.schedule.window import Window, find_window, fits, stretched
+from planner.schedule.window import Window, find_window, fits, is_window, stretched, window_of
 
 
 def with_microbatches(problem: Problem, microbatches: int) -> Problem:
@@ -67,11 +69,36 @@ def test_windows_of_random_problems() -> None:
         if window is None:
             continue
         found += 1
+        assert is_window(search.classes, search.best.start, window, search.classes.tick)
+        longest = Window(window.begin, window.length * 1.01, window.each)
+        assert not is_window(search.classes, search.best.start, longest, search.classes.tick)
         before = search.seconds
         for times in (1, 5):
             longer = stretch_and_check(search, window, times)
             assert longer <= before + times * window.length * search.classes.tick * (1 + 1e-9)
     assert found >= 40
+
+
+def test_copies_that_run_different_numbers() -> None:
+    """17 and 16 microbatches: the window adds one to each, as often as it is run."""
+    problem = config("dualpipe-8x20", copies=2, layout="bidirectional", microbatches=33)
+    placement = only_placement(problem)
+    assert placement is not None
+    search = ListSearch.of(problem, placement, 0)
+    search.try_known_rules(Control())
+    assert search.best is not None and search.folded is None and search.full.counts == (17, 16)
+    window = find_window(search.classes, search.best.start, search.classes.tick)
+    assert window is not None
+    assert (window.length * search.classes.tick, window.each) == (6.0, 1)
+    assert stretch_and_check(search, window, 30) == pytest.approx(search.seconds + 180.0)
+
+
+def test_the_first_of_equal_windows() -> None:
+    """However long the step is, its window begins where the schedule has settled."""
+    for microbatches in (20, 400):
+        problem = config("dualpipe-8x20", copies=2, layout="bidirectional", microbatches=microbatches)
+        window = window_of(problem, baseline_timetable("dualpipe", problem))
+        assert window == PlanWindow(27.0, 6.0, 2)
 
 
 def test_no_window_where_nothing_settles() -> None:
