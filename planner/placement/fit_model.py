@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-import networkx as nx
 import numpy as np
 
 from planner.control import Control
@@ -31,6 +30,8 @@ class Proposal:
 
 def held_together(problem: Problem) -> list[tuple[int, ...]]:
     """Sets of operators whose activations one microbatch holds at the same instant under every order."""
+    import networkx as nx  # here, since most solves start without it, and it is slow to load
+
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(problem.n_operators))
     graph.add_edges_from((j, i) for i, inputs in enumerate(problem.inputs) for j in inputs)

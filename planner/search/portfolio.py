@@ -34,9 +34,9 @@ PLACEMENTS_COUNTED = 2
 SMALL_MODEL = 4_000
 """Variables of a counting model that is asked before placements are moved about."""
 
-HALVING = ((5, 1), (2, 2), (1, 4))
+HALVING, BRIEF_HALVING = ((5, 1), (2, 2), (1, 4)), ((3, 1), (1, 2))
 """Searches annealed, and rounds for each: which of them is best shows only then."""
-BRIEF_HALVING = ((3, 1), (1, 2))
+
 ANNEALINGS = 12
 REASSIGNMENTS = 4
 USUAL_TIME_LIMIT = 60.0
@@ -71,13 +71,13 @@ class Portfolio:
     def run(self) -> Candidate | None:
         """Search; the best candidate, None if a limit was reached before there was any. Raises ``Impossible``."""
         incumbent = self.incumbent
+        self._offer_published()
         incumbent.raise_bound(problem_bound(self.problem, incumbent.control), "bounds")
         only = only_placement(self.problem)
         if only is not None:
             incumbent.raise_bound(placement_bound(self.problem, only), "bounds")
         if 0 < incumbent.enough < incumbent.bound:
             return None  # nothing can be short enough
-        self._offer_published()
         repeat(incumbent, self.replay, self.seed)
         self._try_all(family_placements(self.problem))
         if incumbent.best is None:
