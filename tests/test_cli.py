@@ -113,7 +113,9 @@ def test_schema(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         ["--baselines", "1f1b,2f2b"],
         ["--beat", "2f2b"],
         ["--max-bubble", "many"],
-        ["--objective", "memory"],
+        ["--objective", "bubble"],
+        ["--max-makespan", "70"],
+        ["--objective", "memory", "--max-makespan", "0"],
         ["--format", "yaml"],
         ["--frobnicate"],
         ["-o", "missing/plan.json"],
@@ -167,6 +169,7 @@ def test_solve_streams_and_file(
     plan = read_plan("plan.json")
     assert dict(plan.options) == {
         "objective": "makespan",
+        "max_makespan": None,
         "microbatches": 6,
         "copies": 1,
         "layout": "auto",

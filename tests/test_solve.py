@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from planner.control import Control, Progress
 from planner.files.plan_file import plan_to_json
 from planner.plan.plan import Plan
 from planner.problem import Impossible, NetworkLevel, Problem
+from planner.schedule import orders, reassign
 from planner.search import exact, moves, portfolio
 from planner.solve import NoPlan, SolveOptions, solve
 
@@ -27,6 +29,8 @@ def few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "ORDER_NODES", 20)
     monkeypatch.setattr(exact, "COUNTING_NODES", 20)
     monkeypatch.setattr(moves, "MOVES", 40)
+    monkeypatch.setattr(orders, "ITERATIONS_AT_MOST", 2_000)
+    monkeypatch.setattr(reassign, "ITERATIONS_AT_MOST", 2_000)
 
 
 def small(devices: int = 3) -> Problem:
@@ -99,15 +103,26 @@ def test_a_stop_ends_with_a_verified_plan(word: str, monkeypatch: pytest.MonkeyP
     assert checked(problem, plan) == []
 
 
+def shop(jobs: int, machines: int) -> Problem:
+    """A plain job shop of random times, every job on every machine once."""
+    r = random.Random(5)
+    operators = []
+    for j in range(jobs):
+        for k, machine in enumerate(r.sample(range(machines), machines)):
+            name, before = f"j{j}.{k}", [f"j{j}.{k - 1}"] if k else []
+            operators.append(operator(name, *before, times=(float(r.randint(5, 99)),), devices=(f"g{machine}",)))
+    return posed(*operators, devices=machines, training=False)
+
+
 def test_a_stop_during_a_mip() -> None:
-    """A stop from another thread while the order variables of a problem too hard for them are being solved."""
-    problem = small(devices=2)
+    """A stop from another thread while the order variables of a job shop too hard for them are being solved."""
+    problem = shop(10, 10)
     control = Control(120.0)
     timers: list[threading.Timer] = []
 
     def listener(progress: Progress) -> None:
-        if "order variables" in progress.trying and not timers:
-            timers.append(threading.Timer(0.5, control.stop_requested.set))
+        if progress.trying == "order variables" and not timers:
+            timers.append(threading.Timer(0.3, control.stop_requested.set))
             timers[0].start()
 
     control.listener = listener
