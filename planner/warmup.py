@@ -8,6 +8,7 @@ from planner.baselines import baseline_timetable
 from planner.control import Control
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
 from planner.schedule.classes import build_classes
+from planner.schedule.reassign import ShopSearch
 from planner.schedule.retime import retime
 from planner.schedule.search import ListSearch
 
@@ -24,11 +25,22 @@ def main() -> None:
     )
     search = ListSearch.of(problem, Placement.single([0, 0]), seed=0)
     search.try_known_rules(Control())
+    search.anneal(1, Control(), 0.0)
     assert np.isfinite(search.makespan)
+    _warm_up_shop(kind)
     timetable = baseline_timetable("1f1b", problem)  # compiles the replay
     classes = build_classes(problem, timetable.placement)
     start = classes.starts_of(timetable)
     assert start is not None and retime(classes, start) is not None
+
+
+def _warm_up_shop(kind: DeviceType) -> None:
+    """One operator that may run on either of two devices."""
+    cluster = Cluster("two", (Device("d", "d", kind), Device("e", "e", kind)), {"any": kind})
+    shop = Problem(Graph("shop", Mode.INFERENCE, 1, (Operator("a", {Pass.F: 1.0}),)), cluster, 1)
+    search = ListSearch.of(shop, Placement.single([0]), seed=0)
+    search.try_known_rules(Control())
+    ShopSearch.of(search).improve(Control(), 0.0, np.random.default_rng(0))
 
 
 if __name__ == "__main__":
