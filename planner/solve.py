@@ -92,7 +92,7 @@ def solve(problem: Problem, control: Control, options: SolveOptions) -> Plan:
         return Portfolio(incumbent, published, replay, options.seed, options.threads, brief)
 
     in_memory = options.objective == "memory"
-    limit = options.max_makespan or 0.0
+    limit = (options.max_makespan or 0.0) * (1 + 1e-9)  # a makespan that a plan prints can be asked for
     first_control = control.part(FIRST_SHARE) if in_memory and not limit else control
     incumbent = Incumbent(problem, first_control, options.gap, publish, limit)
     search = portfolio(incumbent)

@@ -168,7 +168,7 @@ class _Patterns:
         patterns = np.concatenate(some)
         if len(patterns) > PATTERNS_AT_MOST:
             return True
-        key = patterns.tobytes()
+        key = patterns.tobytes() + bytes([split[1] > 0])
         if key not in asked:
             asked[key] = self._cover(patterns, split, control)
         return asked[key]

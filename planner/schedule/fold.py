@@ -62,7 +62,8 @@ def fold(classes: Classes) -> Fold | None:
         target=np.where(classes.target[:half] >= 0, side[classes.target[:half]], -1),
         device=side[classes.device[:half]],
         seconds=classes.seconds[:half],
-        resources=tuple(tuple(int(representative[r]) for r in row) for row in classes.resources[:half]),
+        # a transfer between a device and its image occupies their one stream once
+        resources=tuple(tuple(dict.fromkeys(int(representative[r]) for r in row)) for row in classes.resources[:half]),
         preds=classes.preds[:half],
         holds=tuple(Hold(int(side[h.device]), h.size, h.alloc, h.releases) for h in classes.holds if h.alloc < half),
     )
@@ -77,7 +78,8 @@ def _device_image(classes: Classes) -> Ints | None:
     for a, b in zip(*classes.placement.device_of, strict=True):
         if a == b or to.setdefault(a, b) != b or to.setdefault(b, a) != a:
             return None
-    if any(classes.available[d] != classes.available[e] for d, e in to.items()):
+    exclusive = classes.problem.exclusive
+    if any(classes.available[d] != classes.available[e] or exclusive[d] != exclusive[e] for d, e in to.items()):
         return None
     return np.array([to.get(d, d) for d in range(classes.problem.n_devices)])
 

@@ -95,7 +95,7 @@ def play(p, seq_ptr, seq, limit, start, turn, cause, place):  # type: ignore[no-
                 continue
             a = seq[at[r]]
             k = started[a]
-            good = True
+            good = k < p.tasks[a]
             for y in range(p.res_ptr[a], p.res_ptr[a + 1]):
                 q = p.res[y]
                 if busy[q] or at[q] >= seq_ptr[q + 1] or seq[at[q]] != a:

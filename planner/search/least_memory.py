@@ -59,12 +59,13 @@ def least_memory(
         try:
             found = search(replace(problem, memory_at_most=cap), limit)
         except Impossible:
-            proven, found = max(proven, cap), None
+            found = None
+            proven = proven if control.over else max(proven, cap)
         if found is None:
             given_up = cap
         else:
             best, peak = found, min(peak, _peak(problem, found))
-    return LeastMemory(best, peak, min(peak, proven + (step or 0.0)))
+    return LeastMemory(best, peak, min(peak, proven + (step or 0.0)) if proven > 0 else 0.0)
 
 
 def _peak(problem: Problem, candidate: Candidate) -> float:

@@ -95,7 +95,7 @@ class Portfolio:
             self._count,
         ]
         if self.brief:
-            steps = [self._anneal_briefly]
+            steps = [self._anneal_some]
         for step in steps:
             if incumbent.best is None or incumbent.met:
                 break
@@ -122,7 +122,7 @@ class Portfolio:
         """Schedule each placement by the known rules, while there is something to gain."""
         for placement in placements:
             best = self.incumbent.best
-            if best is not None and (self.incumbent.control.over or (self.incumbent.proven and not best.published)):
+            if best is not None and (self.incumbent.control.over or (self.incumbent.met and not best.published)):
                 return
             self._try(placement)
 
@@ -150,7 +150,9 @@ class Portfolio:
         """Nothing has fitted so far: find what does, or the proof that nothing can."""
         problem, control = self.problem, self.incumbent.control
         if only is not None:
-            raise Impossible(_why_not(problem, only))
+            if fits(problem, only) is False:  # and not only because time was over before it was tried
+                raise Impossible(_why_not(problem, only))
+            return
         control.report("a placement that fits in memory")
         free = find_fit(problem, control, self.threads)
         if problem.layout == "auto":
@@ -214,12 +216,7 @@ class Portfolio:
 
     def _anneal_some(self) -> None:
         """Annealing on ever fewer searches, since it changes which is best."""
-        for searches, rounds in HALVING:
-            for search in self._ranked()[:searches]:
-                self._anneal(search, rounds)
-
-    def _anneal_briefly(self) -> None:
-        for searches, rounds in BRIEF_HALVING:
+        for searches, rounds in BRIEF_HALVING if self.brief else HALVING:
             for search in self._ranked()[:searches]:
                 self._anneal(search, rounds)
 
@@ -245,11 +242,11 @@ class Portfolio:
             return
         rng = np.random.default_rng((self.seed, len(self.searches)))
         for _ in range(REASSIGNMENTS):
-            best = self._ranked()[0]
-            if self.incumbent.met:
+            ranked = self._ranked()
+            if self.incumbent.met or not ranked:
                 return
             self.incumbent.control.report("annealing over devices and orders")
-            found = ShopSearch.of(best).improve(self.incumbent.control, self.incumbent.goal, rng)
+            found = ShopSearch.of(ranked[0]).improve(self.incumbent.control, self.incumbent.goal, rng)
             if found is not None:
                 placement, orders = found
                 search = ListSearch.of(self.problem, placement, self.seed)

@@ -20,7 +20,7 @@ from planner.schedule.kernel import Run, run
 from planner.schedule.orders import Orders
 from planner.schedule.rules import RULES
 from planner.schedule.search import DoesNotFit, ListSearch
-from planner.schedule.window import PERIODS, Window, find_window
+from planner.schedule.window import PERIODS, Window, find_window, tolerance
 from planner.search.incumbent import Incumbent
 
 Published = Mapping[str, list[tuple[str, Timetable]]]
@@ -53,7 +53,7 @@ def few_microbatches(problem: Problem) -> int | None:
 
     Any window of one to four starts of each copy makes up the difference.
     """
-    per_round = int(np.lcm.reduce(PERIODS)) * problem.copies
+    per_round = int(np.lcm.reduce(PERIODS)) * int(np.lcm.reduce(np.arange(1, problem.copies + 1)))
     few = FEW * problem.n_devices
     few += (problem.microbatches - few) % per_round
     tasks = problem.microbatches * int(problem.has_pass.sum())
@@ -139,7 +139,8 @@ def _block(found: _Found) -> Orders:
     """The orders of a schedule, its window as their block."""
     classes, window = found.search.ordered, found.window
     orders = Orders.of(classes, found.run.start, found.run.turn)
-    return orders.with_block(classes, found.run.start, window.begin, window.begin + window.length)
+    begin = window.begin - tolerance(found.run.start)  # the window was found with it
+    return orders.with_block(classes, found.run.start, begin, begin + window.length)
 
 
 def _offer(incumbent: Incumbent, few: ListSearch, orders: Orders, each: int, how: str) -> None:

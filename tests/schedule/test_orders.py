@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from solver_problems import chain, config, posed, random_placement, random_problem, unit_cluster, violations
+from solver_problems import (
+    chain,
+    checked,
+    config,
+    posed,
+    random_placement,
+    random_problem,
+    solved,
+    unit_cluster,
+    violations,
+)
 
 from planner.baselines import baseline_timetable
 from planner.bounds import placement_bound
 from planner.control import Control
 from planner.placement.layouts import only_placement
-from planner.problem import NetworkLevel, Placement, Problem
+from planner.problem import Cluster, Device, DeviceType, NetworkLevel, Placement, Problem
 from planner.schedule.classes import build_classes
 from planner.schedule.fold import fold
 from planner.schedule.orders import Orders
@@ -120,7 +130,7 @@ def test_orders_that_block_each_other() -> None:
     """W of a microbatch before its own F: nothing can go on."""
     problem = posed(*chain(1), microbatches=1)
     search = ListSearch.of(problem, Placement(((0,),)), 0)
-    backwards = Orders(np.array([0, 3, 3]), np.array([2, 1, 0]))
+    backwards = Orders.plain(np.array([0, 3, 3]), np.array([2, 1, 0]))
     assert search.orders.play(backwards).makespan == -1
 
 
@@ -146,3 +156,31 @@ def test_published_orders_teach() -> None:
     search.follow(baseline_timetable("dualpipe", problem))
     assert search.best is not None
     assert makespan(search) > 64
+
+
+def test_devices_that_differ_do_not_fold() -> None:
+    """Transfers that occupy the compute stream at one end of the pipeline and not at the other."""
+    exclusive = DeviceType("exclusive", exclusive_transfers=True)
+    overlap = DeviceType("overlap")
+    devices = tuple(Device(f"g{d}", "g", overlap if d else exclusive) for d in range(4))
+    types = {"exclusive": exclusive, "overlap": overlap}
+    cluster = Cluster("mixed", devices, types, within_node=NetworkLevel(1e9))
+    problem = posed(*chain(4, output=1e8), devices=cluster, microbatches=4, copies=2)
+    assert fold(build_classes(problem, Placement(((0, 1, 2, 3), (3, 2, 1, 0))))) is None
+    assert checked(problem, solved(problem, 5.0)) == []
+
+
+def test_a_folded_transfer_occupies_one_stream_once() -> None:
+    """Between the two middle devices, whose streams are one when folded."""
+    cluster = unit_cluster(4, None, NetworkLevel(1e9), exclusive_transfers=True)
+    problem = posed(*chain(4, output=1e8), devices=cluster, microbatches=8, copies=2)
+    half = fold(build_classes(problem, Placement(((0, 1, 2, 3), (3, 2, 1, 0)))))
+    assert half is not None
+    assert all(len(set(resources)) == len(resources) for resources in half.classes.resources)
+
+
+def test_orders_of_too_many_tasks() -> None:
+    """A class that comes more often than it has tasks blocks its stream; nothing is written past the end."""
+    problem = posed(*chain(1, times=(1.0,)), microbatches=2, training=False)
+    search = ListSearch.of(problem, Placement(((0,),)), 0)
+    assert search.orders.play(Orders.plain(np.array([0, 3, 3]), np.array([0, 0, 0]))).makespan == 2.0

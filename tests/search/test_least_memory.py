@@ -6,7 +6,7 @@ import pytest
 from exhaustive import TooLarge, optimum
 from solver_problems import chain, checked, config, posed, random_problem, unit_cluster
 
-from planner.control import Control
+from planner.control import Control, Progress
 from planner.plan.plan import Plan
 from planner.problem import Impossible, Problem
 from planner.solve import NoPlan, SolveOptions, solve
@@ -83,3 +83,32 @@ def test_a_makespan_that_no_plan_has() -> None:
     """The reason names the bound."""
     with pytest.raises(Impossible, match="none is shorter than 63"):
         least(config("dualpipe-8x20", copies=2), 62.0)
+
+
+def test_a_stop_proves_nothing() -> None:
+    """Stopped while a smaller peak is looked for: what was not looked at is not proven impossible."""
+    problem = posed(*chain(2, activation=1.0), devices=2, microbatches=4, layout="linear")
+    control = Control(60.0)
+
+    def listener(progress: Progress) -> None:
+        if progress.trying.startswith("plans with a peak"):
+            control.stop_requested.set()
+
+    control.listener = listener
+    options = SolveOptions({"objective": "memory"}, objective="memory", max_makespan=20.0)
+    plan = solve(problem, control, options)
+    assert plan.memory_lower_bound is not None
+    assert plan.memory_lower_bound <= peak(least(problem, 20.0)) == 1.0
+
+
+def test_no_time_is_no_proof() -> None:
+    """The only placement of a layout fits; that it could not be scheduled in no time at all says nothing."""
+    problem = posed(*chain(2, activation=1.0), devices=unit_cluster(2, 1.0), microbatches=4, layout="linear")
+    with pytest.raises(NoPlan):
+        solve(problem, Control(1e-9), SolveOptions({}))
+
+
+def test_a_printed_makespan_can_be_asked_for() -> None:
+    """Seven times 0.9 s is a hair more than 6.3 s in binary fractions."""
+    problem = posed(*chain(3, times=(0.1, 0.1, 0.1), activation=1.0), devices=1, microbatches=7)
+    assert least(problem, 6.3).makespan == pytest.approx(6.3)
