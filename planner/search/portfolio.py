@@ -83,13 +83,13 @@ class Portfolio:
         if incumbent.best is None:
             self._find_any_that_fits(only)
         steps = [
-            self._anneal_some,
             self._reassign,
+            self._anneal_some,
             self._count_small,
             self._propose,
             self._improve,
-            self._solve_small,
             self._anneal_best,
+            self._solve_small,
             self._reassign,
             *[self._move] * self._rounds,
             self._count,
