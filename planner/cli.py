@@ -225,6 +225,27 @@ def show(plan: PlanFile, svg: Picture = None, format: OutputFormat = Format.text
 
 
 @app.command()
+def export(
+    plan: PlanFile,
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="trace, ...")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.  [default: stdout]")
+    ] = None,
+    graph: Annotated[Path | None, typer.Option(metavar="GRAPH", help="The graph that the plan is for.")] = None,
+    cluster: Annotated[Path | None, typer.Option(metavar="CLUSTER", help="The cluster that the plan is for.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Change what the format cannot express; says the cost.")] = (
+        False
+    ),
+    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+) -> int:
+    """A plan as a file that another program reads."""
+    from planner.commands.export import export_command
+    from planner.export import ExportOptions
+
+    return export_command(to, ExportOptions(plan, graph, cluster, repair), output, quiet)
+
+
+@app.command()
 def schema(
     name: Annotated[FileFormat, typer.Argument(metavar="graph|cluster|plan", help="Which file format.")],
 ) -> int:
