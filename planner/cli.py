@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from planner import __version__
+from planner.commands.importing import import_app
 
 
 class Layout(StrEnum):
@@ -81,6 +82,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: it is read in logs and pipes as well
     pretty_exceptions_enable=False,
 )
+app.add_typer(import_app)
 
 
 def _version(wanted: bool) -> None:

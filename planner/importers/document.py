@@ -1,0 +1,188 @@
+"""A graph as an importer makes it, and the ``graph.yaml`` that says it.
+
+Nothing here knows where a graph comes from: a reader builds a ``Document``, ``to_yaml`` writes it, and what was
+written is read once more by planner's own reader before anybody gets it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from planner.problem.graph import ByDevice, Mode, Pass, PassTime, Stream, Work
+
+PASS_KEYS = {Pass.F: "forward", Pass.I: "input_grad", Pass.W: "weight_grad"}
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_NOT_PLAIN = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # to YAML 1.1 readers too
+_WIDTH = 110
+
+
+@dataclass(frozen=True)
+class OperatorDraft:
+    """An operator of ``graph.yaml``: sizes in bytes, times in seconds or as work.
+
+    ``times`` holds the passes that exist: in training I may be left out (it is then as long as F), and a W that is
+    left out is no pass. ``inputs`` None reads the block's input, an empty tuple is a source.
+    """
+
+    name: str
+    times: Mapping[Pass, PassTime]
+    inputs: tuple[str, ...] | None = None
+    stream: Stream = Stream.COMPUTE
+    parameters: float = 0.0
+    activation: float = 0.0
+    held_for_weight_grad: float | None = None  # None: all of activation
+    output: float = 0.0
+    colocate: str | None = None
+    devices: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class BlockDraft:
+    """A repeated sub-graph; ``output`` None is the last entry."""
+
+    name: str
+    repeat: int
+    operators: Sequence[EntryDraft]
+    inputs: tuple[str, ...] | None = None
+    output: str | None = None
+
+
+EntryDraft = OperatorDraft | BlockDraft
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole ``graph.yaml``. ``header`` becomes its comment: paragraphs, and items that start with ``- ``."""
+
+    name: str
+    operators: Sequence[EntryDraft]
+    header: str = ""
+    mode: Mode = Mode.TRAINING
+    microbatches: int = 1
+    notes: tuple[str, ...] = field(default=())  # what the command says on stderr
+
+
+def to_yaml(document: Document) -> str:
+    """The text of the file."""
+    lines = list(comment_lines(document.header))
+    lines += ["schema: planner/graph@1", f"name: {quoted(document.name)}"]
+    if document.mode is not Mode.TRAINING:
+        lines.append(f"mode: {document.mode.value}")
+    lines += [f"microbatches: {document.microbatches}", "operators:"]
+    for entry in document.operators:
+        lines += _entry(entry, document.mode, "  ")
+    return "\n".join(lines) + "\n"
+
+
+def checked(text: str) -> str:
+    """The text, once planner's own reader has taken it. An ``InputError`` from here is a fault of the importer."""
+    from planner.files.graph_file import read_graph
+
+    with tempfile.TemporaryDirectory(prefix="planner-import-") as folder:
+        path = Path(folder) / "imported-graph.yaml"
+        path.write_text(text, encoding="utf-8")
+        read_graph(path)
+    return text
+
+
+def quoted(name: str) -> str:
+    """A name as YAML reads it back: bare where that is safe, else in double quotes."""
+    if _PLAIN.fullmatch(name) and name.lower() not in _NOT_PLAIN:
+        return name
+    return json.dumps(name, ensure_ascii=False)
+
+
+def comment_lines(text: str) -> Iterator[str]:
+    """Text as comment lines, filled; a line that starts with ``- `` or two spaces begins an item of its own."""
+    for line in text.strip("\n").splitlines():
+        hanging = re.match(r" *(- )?", line)
+        indent = " " * (hanging.end() if hanging else 0)
+        # Names of files may hold anything: what YAML forbids in a comment is shown as ?.
+        clean = "".join(c if c.isprintable() else "?" for c in line)
+        for part in textwrap.wrap(
+            clean, _WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+        ) or [""]:
+            yield f"# {part}".rstrip()
+
+
+def rounded(value: float, unit: str) -> str:
+    """A figure for people: ``8.03 GB``."""
+    for prefix, scale in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= scale:
+            return f"{value / scale:.4g} {prefix}{unit}"
+    return f"{value:.4g} {unit}"
+
+
+def _entry(entry: EntryDraft, mode: Mode, indent: str) -> Iterator[str]:
+    fields = _block(entry, mode, indent + "  ") if isinstance(entry, BlockDraft) else _operator(entry, mode)
+    for position, line in enumerate(fields):
+        yield f"{indent}{'- ' if position == 0 else '  '}{line}"
+
+
+def _block(block: BlockDraft, mode: Mode, indent: str) -> Iterator[str]:
+    yield f"block: {quoted(block.name)}"
+    yield f"repeat: {block.repeat}"
+    if block.inputs is not None:
+        yield f"inputs: {_names(block.inputs)}"
+    if block.output is not None:
+        yield f"output: {quoted(block.output)}"
+    yield "operators:"
+    for entry in block.operators:
+        yield from (f"  {line}" for line in _entry(entry, mode, ""))
+
+
+def _operator(operator: OperatorDraft, mode: Mode) -> Iterator[str]:
+    yield f"name: {quoted(operator.name)}"
+    if operator.inputs is not None:
+        yield f"inputs: {_names(operator.inputs)}"
+    if operator.stream is not Stream.COMPUTE:
+        yield f"stream: {operator.stream.value}"
+    yield from _passes(operator, mode)
+    yield from _size("parameters", operator.parameters)
+    yield from _size("activation", operator.activation)
+    held = operator.held_for_weight_grad
+    if held is not None and Pass.W in operator.times and round(held) < round(operator.activation):
+        yield from _size("held_for_weight_grad", held, always=True)
+    yield from _size("output", operator.output)
+    if operator.colocate is not None:
+        yield f"colocate: {quoted(operator.colocate)}"
+    if operator.devices is not None:
+        yield f"devices: {_names(operator.devices)}"
+
+
+def _passes(operator: OperatorDraft, mode: Mode) -> Iterator[str]:
+    wanted = {p: t for p, t in operator.times.items() if mode is Mode.TRAINING or p is Pass.F}
+    work = any(isinstance(cost, Work) for cost in wanted.values())
+    yield "work:" if work else "time:"
+    for which, key in PASS_KEYS.items():
+        if which in wanted:
+            yield f"  {key}: {_cost(wanted[which])}"
+    if mode is Mode.TRAINING and Pass.W not in wanted and round(operator.parameters) > 0:
+        yield "  weight_grad: null"  # left out, it would be as long as forward
+
+
+def _cost(cost: PassTime) -> str:
+    if isinstance(cost, Work):
+        flops, size = round(cost.flops), round(cost.bytes)
+        parts = [f"flops: {flops}"] if flops or not size else []
+        return "{" + ", ".join([*parts, f"bytes: {size}"] if size else parts) + "}"
+    if isinstance(cost, ByDevice):
+        return "{" + ", ".join(f"{quoted(name)}: {seconds!r}" for name, seconds in cost.seconds.items()) + "}"
+    return repr(cost)
+
+
+def _size(key: str, value: float, always: bool = False) -> Iterator[str]:
+    size = round(value)
+    if size or always:
+        yield f"{key}: {size}" + (f"  # {rounded(size, 'B')}" if size >= 1000 else "")
+
+
+def _names(names: Sequence[str]) -> str:
+    return "[" + ", ".join(quoted(name) for name in names) + "]"
