@@ -1,0 +1,1 @@
+"""The inputs in configs/, one module a family; ``scripts/make_configs.py`` writes them."""
