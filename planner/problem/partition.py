@@ -51,6 +51,15 @@ def partition(
     Returns the operators of every stage in topological order, each stage with at least one; None where
     ``devices``, pass times, ``colocate`` and memory leave no such partition.
     """
+    asked = (tuple(map(tuple, hosts)), None if in_flight is None else tuple(in_flight))
+    if asked not in problem.partitions:
+        problem.partitions[asked] = _partition(problem, *asked)
+    return problem.partitions[asked]
+
+
+def _partition(
+    problem: Problem, hosts: Sequence[Sequence[int]], in_flight: Sequence[int] | None
+) -> tuple[tuple[int, ...], ...] | None:
     pieces = atoms(problem)
     if not 0 < len(hosts) <= len(pieces):
         return None
@@ -91,17 +100,18 @@ class _Cuts:
 
     def __init__(self, sums: Sequence[Sequence[Floats]], n: int) -> None:
         self.sums, self.n, self.stages = sums, n, len(sums)
+        kinds: dict[bytes, int] = {}  # hosts that are alike: what a load allows is asked once for all of them
+        self.kinds_of = [{kinds.setdefault(host.tobytes(), len(kinds)) for host in those} for those in sums]
+        self.hosts = [np.frombuffer(host).reshape(4, n + 1) for host in kinds]
+        self.allowed = [np.minimum(_ends(banned, 0.0), _ends(memory, 1.0)) for _, _, banned, memory in self.hosts]
 
     def _furthest(self, limit: float) -> list[Ints]:
         """``[s][i]``: the largest end of stage s from start i with no load above the limit."""
-        ends = []
-        for those in self.sums:
-            end = np.full(self.n + 1, self.n)
-            for compute, comm, banned, memory in those:
-                for running, room in ((compute, limit), (comm, limit), (banned, 0.0), (memory, 1.0)):
-                    end = np.minimum(end, np.searchsorted(running, running + room, side="right") - 1)
-            ends.append(end)
-        return ends
+        of_kind = [
+            np.minimum.reduce([allowed, *(_ends(work, limit) for work in host[:2] if work[-1] > 0.0)])
+            for host, allowed in zip(self.hosts, self.allowed, strict=True)
+        ]
+        return [np.minimum.reduce([of_kind[k] for k in kinds]) for kinds in self.kinds_of]
 
     def _starts(self, furthest: Sequence[Ints]) -> list[Bools]:
         """``[s][i]``: whether the stages before s can hold exactly the pieces before i (s = all: the end)."""
@@ -110,10 +120,10 @@ class _Cuts:
         out = [reached]
         for end in furthest:
             # Each start i reaches the ends i + 1 to end[i]: count how many intervals cover an end.
-            cover = np.zeros(self.n + 2, dtype=int)
-            np.add.at(cover, np.flatnonzero(reached) + 1, 1)
-            np.add.at(cover, np.maximum(end, np.arange(self.n + 1))[reached] + 1, -1)
-            reached = np.cumsum(cover)[: self.n + 1] > 0
+            starts = reached.nonzero()[0]
+            begins = np.bincount(starts + 1, minlength=self.n + 2)
+            pasts = np.bincount(np.maximum(end[starts], starts) + 1, minlength=self.n + 2)
+            reached = (begins - pasts).cumsum()[: self.n + 1] > 0
             out.append(reached)
         return out
 
@@ -153,6 +163,11 @@ class _Cuts:
         for s in reversed(range(self.stages)):
             cuts.append(int(came_from[s, cuts[-1]]))
         return cuts[::-1]
+
+
+def _ends(running: Floats, room: float) -> Ints:
+    """``[i]``: the furthest end of a stage from start i whose sum is within the room."""
+    return running.searchsorted(running + room, side="right") - 1
 
 
 def _cut_times(problem: Problem, pieces: Sequence[Sequence[int]], hosts: Sequence[Sequence[int]]) -> Floats:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +24,8 @@ MEMORY_SLACK = 4e-12
 """Relative slack of a memory comparison: less than a byte at 80 GiB, more than the rounding of a sum."""
 
 Floats = npt.NDArray[np.float64]
+PartitionAsked = tuple[tuple[tuple[int, ...], ...], tuple[int, ...] | None]
+"""The arguments of ``planner.problem.partition``: the hosts of every stage, and the microbatches in flight there."""
 
 
 class ProblemError(ValueError):
@@ -132,12 +136,16 @@ class Problem:
     @cached_property
     def topological(self) -> tuple[int, ...]:
         """A topological order that stays as close to the file's order as it can."""
-        import networkx as nx  # half a second that commands on plans do not need
-
-        graph: nx.DiGraph[int] = nx.DiGraph()
-        graph.add_nodes_from(range(self.n_operators))
-        graph.add_edges_from((j, i) for i, inputs in enumerate(self.inputs) for j in inputs)
-        return tuple(nx.lexicographical_topological_sort(graph))
+        sorter = TopologicalSorter(dict(enumerate(self.inputs)))
+        sorter.prepare()
+        ready: list[int] = []
+        order: list[int] = []
+        while sorter.is_active():
+            for i in sorter.get_ready():
+                heappush(ready, i)
+            order.append(heappop(ready))
+            sorter.done(order[-1])
+        return tuple(order)
 
     @cached_property
     def groups(self) -> tuple[tuple[int, ...], ...]:
@@ -149,6 +157,11 @@ class Problem:
         for i, operator in enumerate(self.operators):
             by_label.setdefault(i if operator.colocate is None else operator.colocate, []).append(i)
         return tuple(tuple(members) for members in by_label.values())
+
+    @cached_property
+    def partitions(self) -> dict[PartitionAsked, tuple[tuple[int, ...], ...] | None]:
+        """What ``partition`` has found, by its arguments: most baselines and families cut the graph alike."""
+        return {}
 
     # -- passes -----------------------------------------------------------------------------------------
 
