@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from planner.plan.simulation import simulate
+from planner.plan.simulation import simulation
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -83,7 +83,7 @@ class Network:
             for end, lane in enumerate(lanes):
                 occupies[nodes, end] = lane
         before, after = joined(self.before), joined(self.after)
-        start, ended = simulate(
+        start, ended = simulation(self.n)(
             np.concatenate(self.seconds),
             lane_of,
             *rows([*self.lanes]),

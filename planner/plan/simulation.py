@@ -1,11 +1,34 @@
-"""The event-driven simulation of a ``Network``, compiled: everything as early as orders, channels and memory allow."""
+"""The event-driven simulation of a ``Network``: everything as early as orders, channels and memory allow.
+
+Written in what numba compiles. Large networks run it compiled; a small one is played by the interpreter before numba
+is even loaded, with the same result to the last bit, since times are only ever added and compared.
+"""
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
-import numba
 import numpy as np
+
+INTERPRETED = 1_000
+"""Nodes up to which the interpreter plays a network: 5 us each, where numba takes 0.4 s to be ready."""
+
+
+def simulation(nodes: int) -> Callable[..., Any]:
+    """``simulate`` in the form that is sooner done with so many nodes."""
+    return simulate if nodes <= INTERPRETED else _compiled()
+
+
+@cache
+def _compiled() -> Callable[..., Any]:
+    import numba  # here, so that small networks do without
+
+    compiled: Callable[..., Any] = numba.njit(cache=True)(simulate)
+    return compiled
+
 
 # The arguments, besides those that ``Network`` explains; rows are compressed: ``x[x_ptr[k]:x_ptr[k + 1]]``.
 #   queued[c]       nodes on channel c
@@ -17,7 +40,6 @@ import numpy as np
 #                   back_to[g] once left[g] nodes have ended
 
 
-@numba.njit(cache=True)
 def simulate(  # type: ignore[no-untyped-def]
     seconds,
     lane_of,

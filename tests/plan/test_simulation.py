@@ -1,0 +1,68 @@
+"""A network played by the interpreter and by compiled code."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from planner.baselines import BASELINES, baseline_timetable
+from planner.plan import simulation
+from planner.plan.replay import orders_of, replay
+from planner.plan.timetable import Timetable
+from planner.problem import (
+    Cluster,
+    Device,
+    DeviceType,
+    Graph,
+    Mode,
+    NetworkLevel,
+    Operator,
+    Pass,
+    Problem,
+    Stream,
+)
+
+
+def random_chain(seed: int) -> Problem:
+    rng = random.Random(seed)
+    kinds = [DeviceType(f"t{d}", memory=40.0, exclusive_transfers=rng.random() < 0.3) for d in range(4)]
+    devices = tuple(Device(f"d{d}", "d", kind) for d, kind in enumerate(kinds))
+    network = NetworkLevel(None, rng.random()) if rng.random() < 0.7 else None
+    cluster = Cluster("random", devices, {kind.name: kind for kind in kinds}, network)
+    operators = [
+        Operator(
+            f"o{i}",
+            {each: rng.uniform(0.5, 2.0) for each in Pass},
+            inputs=(f"o{i - 1}",) if i else (),
+            activation=1.0,
+            held_for_weight_grad=0.5,
+            stream=Stream.COMM if rng.random() < 0.2 else Stream.COMPUTE,
+        )
+        for i in range(9)
+    ]
+    return Problem(Graph("chain", Mode.TRAINING, 8, tuple(operators)), cluster, 8)
+
+
+def both_ways(seed: int, name: str) -> tuple[Timetable, Timetable | None]:
+    """The replay of a baseline, and of its orders under caps with memory to wait for."""
+    problem = random_chain(seed)
+    timetable = baseline_timetable(name, problem)
+    caps = [7.0] * problem.n_devices
+    orders = orders_of(timetable, problem)
+    return timetable, replay(problem, timetable.placement, timetable.copy_of, orders, caps=caps)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("seed", range(3))
+def test_both_give_the_same_instants_to_the_last_bit(seed: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation, "INTERPRETED", 10**9)
+    interpreted = both_ways(seed, name)
+    monkeypatch.setattr(simulation, "INTERPRETED", 0)
+    compiled = both_ways(seed, name)
+    for one, other in zip(interpreted, compiled, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            np.testing.assert_array_equal(one.start, other.start)
+            assert one.transfers == other.transfers
