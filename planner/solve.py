@@ -8,13 +8,11 @@ from functools import partial
 from typing import Any
 
 from planner.baselines import BASELINES, SCHEDULES, NotApplicable, baseline_timetable
-from planner.bounds import placement_bound, problem_bound
 from planner.control import Control
 from planner.plan.build import build_plan
 from planner.plan.figures import figures
 from planner.plan.plan import BaselineFigures, Plan
 from planner.plan.timetable import Timetable
-from planner.plan.verify import verify_plan
 from planner.problem import Impossible, Problem
 from planner.schedule.window import window_of
 from planner.search import Candidate, Incumbent, LeastMemory, Portfolio, Published, least_memory
@@ -141,6 +139,8 @@ def baseline_plan(name: str, problem: Problem, flags: Mapping[str, Any]) -> Plan
     It ignores the memory cap: whether it fits stands in its figures. Its bounds are those of the problem, as
     far as they need no search, where it respects the copies and the cap; else they say nothing about it.
     """
+    from planner.bounds import placement_bound, problem_bound
+
     control = Control()
     timetable = baseline_timetable(name, problem)
     fits = figures(problem, timetable).fits
@@ -181,6 +181,8 @@ def baseline_figures(name: str, problem: Problem, timetable: Timetable) -> Basel
 
 def verified(plan: Plan, problem: Problem, cap: bool = True) -> Plan:
     """The plan itself, checked against every rule (``cap``: memory too); raises ``InvalidPlan``."""
+    from planner.plan.verify import verify_plan
+
     violations = verify_plan(
         plan,
         problem.graph,

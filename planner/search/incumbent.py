@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from planner.bounds import placement_bound
 from planner.control import Control
 from planner.plan.timetable import Timetable
 from planner.problem import Placement, Problem, Step
 from planner.schedule.classes import Floats, Ints
-from planner.schedule.retime import retime
-from planner.schedule.search import ListSearch
+
+if TYPE_CHECKING:  # it loads numba, and the first plan does not need it
+    from planner.schedule.search import ListSearch
+
+Published = Mapping[str, list[tuple[str, Timetable]]]
+"""Timetables of baselines by layout, each with its name."""
 
 BETTER = 1e-12
 """Makespans closer than this (relatively) are the same: the first found is kept."""
@@ -85,6 +89,8 @@ class Incumbent:
 
     def offer_starts(self, search: ListSearch, start: Floats, how: str, turn: Ints | None = None) -> None:
         """Offer the schedule that keeps the order of these starts (ticks, of what the search decides), if it fits."""
+        from planner.schedule.retime import retime
+
         whole = search.whole(start)
         seconds = retime(search.full, whole, None if turn is None else search.whole(turn.astype(float)))
         if seconds is not None:
@@ -104,5 +110,7 @@ class Incumbent:
 
     def bound_of(self, placement: Placement) -> float:
         """The best bound known for a placement."""
+        from planner.bounds import placement_bound
+
         proven = self.placement_bounds.get(placement.device_of, 0.0)
         return max(self.bound, proven, self.step.round_up(placement_bound(self.problem, placement)))

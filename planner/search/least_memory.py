@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from planner.bounds import problem_bound
 from planner.control import Control
 from planner.plan.figures import figures
 from planner.problem import Impossible, Problem, Step, common_step
@@ -74,6 +73,8 @@ def _peak(problem: Problem, candidate: Candidate) -> float:
 
 def _too_long(problem: Problem, limit: float, control: Control) -> bool:
     """Whether every plan is proven to take longer."""
+    from planner.bounds import problem_bound
+
     return Step.of(problem).round_up(problem_bound(problem, control)) > limit * (1 + SAME)
 
 

@@ -9,23 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from planner.bounds import placement_bound, problem_bound
-from planner.placement.assignment import AssignmentModel
 from planner.placement.earliest import earliest_finish_placement
-from planner.placement.fit import find_fit, fits
 from planner.placement.layouts import all_cuts, family_placements, only_placement
 from planner.placement.merge import describe, merge
 from planner.plan.figures import figures
 from planner.problem import Impossible, Placement, Problem
-from planner.schedule.reassign import ShopSearch, is_shop
-from planner.schedule.search import DoesNotFit, ListSearch
-from planner.search.exact import count, solve_small
-from planner.search.incumbent import Candidate, Incumbent
-from planner.search.moves import move_groups
-from planner.search.repeating import Published, repeat
+from planner.search.incumbent import Candidate, Incumbent, Published
+
+if TYPE_CHECKING:  # what compiled code or a solver stands behind is loaded where it is used: the first plan needs none
+    from planner.schedule.search import ListSearch
 
 ASSIGNMENT_NODES = 1  # the root: what it proposes is judged by schedules, not by its proof
 EVALUATIONS = 3_000
@@ -72,12 +68,16 @@ class Portfolio:
         """Search; the best candidate, None if a limit was reached before there was any. Raises ``Impossible``."""
         incumbent = self.incumbent
         self._offer_published()
+        from planner.bounds import placement_bound, problem_bound
+
         incumbent.raise_bound(problem_bound(self.problem, incumbent.control), "bounds")
         only = only_placement(self.problem)
         if only is not None:
             incumbent.raise_bound(placement_bound(self.problem, only), "bounds")
         if 0 < incumbent.enough < incumbent.bound:
             return None  # nothing can be short enough
+        from planner.search.repeating import repeat  # only now, like the bounds: a first plan has been offered
+
         repeat(incumbent, self.replay, self.seed)
         self._try_all(family_placements(self.problem))
         if incumbent.best is None:
@@ -129,6 +129,8 @@ class Portfolio:
     def _try(self, placement: Placement) -> None:
         if placement.device_of in self.seen:
             return
+        from planner.schedule.search import DoesNotFit, ListSearch
+
         self.seen.add(placement.device_of)
         self.incumbent.control.report(f"placement {placement.origin}")
         try:
@@ -148,6 +150,8 @@ class Portfolio:
 
     def _find_any_that_fits(self, only: Placement | None) -> None:
         """Nothing has fitted so far: find what does, or the proof that nothing can."""
+        from planner.placement.fit import find_fit, fits
+
         problem, control = self.problem, self.incumbent.control
         if only is not None:
             if fits(problem, only) is False:  # and not only because time was over before it was tried
@@ -181,6 +185,8 @@ class Portfolio:
             )
 
     def _solve_small(self) -> None:
+        from planner.search.exact import solve_small
+
         solve_small(self.incumbent, self.seed, self.threads)
 
     def _propose(self) -> None:
@@ -191,6 +197,8 @@ class Portfolio:
         problem, control = self.problem, self.incumbent.control
         if problem.layout != "auto":
             return
+        from planner.placement.assignment import AssignmentModel
+
         yield earliest_finish_placement(problem)
         groups = merge(problem)
         line = describe(problem, groups)
@@ -238,6 +246,9 @@ class Portfolio:
 
     def _reassign(self) -> None:
         """In a job shop: annealing over devices and orders together."""
+        from planner.schedule.reassign import ShopSearch, is_shop
+        from planner.schedule.search import ListSearch
+
         if not is_shop(self.problem):
             return
         rng = np.random.default_rng((self.seed, len(self.searches)))
@@ -271,6 +282,8 @@ class Portfolio:
         ranked = self._ranked()
         if self.problem.layout != "auto" or not ranked:
             return
+        from planner.search.moves import move_groups
+
         self.moves += 1
         moved = move_groups(self.incumbent, ranked[0], (self.seed, self.moves))
         if moved is not ranked[0]:
@@ -281,11 +294,15 @@ class Portfolio:
 
     def _count_small(self) -> None:
         """The counting model where it is small: on a coarse grid it soon finds what little memory hides."""
+        from planner.search.exact import count
+
         for search in self._ranked()[:1]:
             if not self.incumbent.met:
                 count(self.incumbent, search, self.threads, SMALL_MODEL)
 
     def _count(self) -> None:
+        from planner.search.exact import count
+
         for search in self._ranked()[:PLACEMENTS_COUNTED]:
             if not self.incumbent.met:
                 count(self.incumbent, search, self.threads)

@@ -6,7 +6,7 @@ the problem as posed. So the effort does not grow with the number of microbatche
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -14,17 +14,13 @@ import numpy as np
 
 from planner.bounds import problem_bound
 from planner.placement.layouts import family_placements
-from planner.plan.timetable import Timetable
 from planner.problem import Problem
 from planner.schedule.kernel import Run, run
 from planner.schedule.orders import Orders
 from planner.schedule.rules import RULES
 from planner.schedule.search import DoesNotFit, ListSearch
 from planner.schedule.window import PERIODS, Window, find_window, tolerance
-from planner.search.incumbent import Incumbent
-
-Published = Mapping[str, list[tuple[str, Timetable]]]
-"""Timetables of baselines by layout, each with its name."""
+from planner.search.incumbent import Incumbent, Published
 
 FEW = 4
 """The few microbatches are at least so many for each device: ramps and some windows between them."""
