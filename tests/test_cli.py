@@ -20,7 +20,8 @@ from planner import __version__
 from planner.cli import main
 from planner.commands import running
 from planner.control import Control
-from planner.files.plan_file import plan_to_json, read_plan
+from planner.files.plan_file import read_plan
+from planner.files.plan_text import plan_to_json
 from planner.plan.plan import BaselineFigures, Plan
 from planner.problem import Impossible, Problem
 from planner.solve import NoPlan, SolveOptions, baseline_plan

@@ -15,7 +15,7 @@ from solver_problems import chain, checked, config, operator, posed, random_prob
 
 from planner.baselines import BASELINES
 from planner.control import Control, Progress
-from planner.files.plan_file import plan_to_json
+from planner.files.plan_text import plan_to_json
 from planner.plan.plan import Plan
 from planner.problem import Impossible, NetworkLevel, Problem
 from planner.schedule import orders, reassign

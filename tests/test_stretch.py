@@ -11,7 +11,8 @@ import pytest
 from solver_problems import CONFIGS
 
 from planner.cli import main
-from planner.files.plan_file import plan_to_json, read_plan
+from planner.files.plan_file import read_plan
+from planner.files.plan_text import plan_to_json
 from planner.plan.plan import Plan, PlanWindow
 
 DUALPIPE = CONFIGS / "dualpipe-4x8"

@@ -13,15 +13,16 @@ from planner.files.plan_file import read_plan
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import Plan
 from planner.problem.quantities import BYTES, QuantityError, parse_quantity
-from planner.report import compare_document, compare_text, different_problems, gantt_svg, report_text
 
 VERIFICATION = "planner/verification@1"
 
 
 def show_command(path: Path, as_json: bool, svg: str | None) -> int:
     """``planner show``."""
+    from planner.report.text import report_text
+
     _check_svg(svg, [path])
-    plan = _presentable(path)
+    plan = presentable(path)
     if svg is not None:
         _draw([plan], None, svg)
     if as_json:
@@ -31,7 +32,7 @@ def show_command(path: Path, as_json: bool, svg: str | None) -> int:
     return ExitCode.DONE
 
 
-def _presentable(path: Path) -> Plan:
+def presentable(path: Path) -> Plan:
     """The plan in a file, if a report can be made of it."""
     plan = read_plan(path)
     if not plan.devices:
@@ -43,10 +44,12 @@ def _presentable(path: Path) -> Plan:
 
 def compare_command(paths: Sequence[Path], force: bool, as_json: bool, svg: str | None) -> int:
     """``planner compare``."""
+    from planner.report.compare import compare_document, compare_text, different_problems
+
     if len(paths) < 2:
         raise UsageFault("compare takes two plans or more (planner show takes one)")
     _check_svg(svg, paths)
-    plans = [_presentable(path) for path in paths]
+    plans = [presentable(path) for path in paths]
     names = [str(path) for path in paths]
     different = different_problems(plans)
     if different and not force:
@@ -129,6 +132,8 @@ def _check_svg(svg: str | None, plans: Sequence[Path]) -> None:
 
 
 def _draw(plans: Sequence[Plan], titles: Sequence[str] | None, svg: str) -> None:
+    from planner.report.svg import gantt_svg
+
     write_whole(svg, gantt_svg(plans, titles))
     note(f"picture written to {svg}")
 

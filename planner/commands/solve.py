@@ -17,13 +17,13 @@ from planner.control import Control
 from planner.files import InputError, read_cluster, read_graph
 from planner.files.errors import listed
 from planner.files.graph_file import MAX_MICROBATCHES
-from planner.files.plan_file import plan_to_json
+from planner.files.plan_text import plan_to_json
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import Plan
 from planner.problem import ByDevice, Cluster, Graph, Problem
 from planner.problem.quantities import BYTES, SECONDS
-from planner.report import report_line, report_text
 from planner.report.facts import PlanFacts
+from planner.report.line import report_line
 from planner.report.words import percent, seconds, size
 from planner.solve import NoPlan, SolveOptions, baseline_plan
 
@@ -191,8 +191,12 @@ def deliver(plan: Plan, inputs: Inputs) -> ExitCode:
             note(f"plan written to {inputs.output}", inputs.quiet)
     if inputs.json:
         emit(plan_to_json(plan))
+    elif inputs.quiet:
+        emit(report_line(plan))
     else:
-        emit(report_line(plan) if inputs.quiet else report_text(plan, *style()))
+        from planner.report.text import report_text  # what draws tables is not loaded before the plan is written
+
+        emit(report_text(plan, *style()))
     return code
 
 

@@ -42,14 +42,6 @@ def report_text(plan: Plan, width: int = 100, color: bool = False) -> str:
     return rendered(parts, width, color)
 
 
-def report_line(plan: Plan) -> str:
-    """The report in one line."""
-    return (
-        f"{plain(plan.origin)}: makespan {seconds(plan.makespan)}, {plan.status}, "
-        f"bound {seconds(plan.lower_bound)}, gap {gap(plan.gap)}, bubble {percent(plan.bubble_ratio)}\n"
-    )
-
-
 def _title(plan: Plan) -> str:
     origin = "plan" if plan.origin == "solve" else plan.origin.replace(":", " ", 1)
     return plain(f"{origin} of {plan.graph.name} on {plan.cluster.name}")

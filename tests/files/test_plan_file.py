@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 
 from planner.files.errors import InputError
-from planner.files.plan_file import plan_schema, plan_to_json, read_plan
+from planner.files.plan_file import plan_schema, read_plan
+from planner.files.plan_text import plan_to_json
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import (
     BaselineFigures,

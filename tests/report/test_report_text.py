@@ -9,7 +9,9 @@ import pytest
 from samples import GIB, long_plan, pipeline, task
 
 from planner.plan.plan import BaselineFigures, PlacedOperator, PlanWindow
-from planner.report import compare_document, compare_text, different_problems, report_line, report_text
+from planner.report.compare import compare_document, compare_text, different_problems
+from planner.report.line import report_line
+from planner.report.text import report_text
 
 
 def test_summary_and_tables() -> None:

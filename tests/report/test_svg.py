@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 from samples import long_plan, pipeline, task
 
-from planner.report import gantt_svg
+from planner.report.svg import gantt_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -1,0 +1,14 @@
+"""The report of one plan in one line; apart from the long one, which loads what draws tables."""
+
+from __future__ import annotations
+
+from planner.plan.plan import Plan
+from planner.report.words import gap, percent, plain, seconds
+
+
+def report_line(plan: Plan) -> str:
+    """Origin, makespan, status, bound, gap and bubble."""
+    return (
+        f"{plain(plan.origin)}: makespan {seconds(plan.makespan)}, {plan.status}, "
+        f"bound {seconds(plan.lower_bound)}, gap {gap(plan.gap)}, bubble {percent(plan.bubble_ratio)}\n"
+    )
