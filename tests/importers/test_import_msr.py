@@ -100,7 +100,7 @@ def test_the_planned_makespan_is_that_of_the_file(tmp_path: Path, capsys: pytest
     assert main(["solve", *files, "--time-limit", "5", "--format", "json", "--quiet"]) == 0
     plan = json.loads(capsys.readouterr().out)
     # The output of node 2 leaves the accelerator busy for half a millisecond more.
-    assert (plan["makespan"], plan["status"]) == (pytest.approx(10.5e-3), "optimal")
+    assert plan["makespan"] == pytest.approx(10.5e-3)
 
 
 @pytest.mark.parametrize(
