@@ -248,6 +248,35 @@ def export(
 
 
 @app.command()
+def simulate(
+    plans: Annotated[list[Path], typer.Argument(metavar="PLAN [PLAN...]", help="The plan; more to compare it with.")],
+    jitter: Annotated[
+        str, typer.Option(metavar="R", help="Deviation of each pass and transfer, as a part of its length.")
+    ] = "0.1",
+    slow_device: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=X", help="Passes there take X times as long; repeatable.")
+    ] = None,
+    slow_link: Annotated[
+        list[str] | None, typer.Option(metavar="FROM:TO=X", help="Transfers take X times as long; * is any device.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many replays.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Of the disturbance.")] = 0,
+    graph: Annotated[Path | None, typer.Option(metavar="GRAPH", help="The graph that the plan is for.")] = None,
+    cluster: Annotated[Path | None, typer.Option(metavar="CLUSTER", help="The cluster that the plan is for.")] = None,
+    baselines: Annotated[
+        str, typer.Option(metavar="A,B|all|none", help="Published schedules beside it; all: those in the plan.")
+    ] = "all",
+    format: OutputFormat = Format.text,
+) -> int:
+    """Replay a plan many times with disturbed times: how long the step takes then, beside the baselines."""
+    from planner.commands.simulate import SimulateFlags, simulate_command
+
+    json = format is Format.json
+    flags = SimulateFlags(graph, cluster, jitter, slow_device or (), slow_link or (), runs, seed, baselines, json)
+    return simulate_command(plans, flags)
+
+
+@app.command()
 def schema(
     name: Annotated[FileFormat, typer.Argument(metavar="graph|cluster|plan", help="Which file format.")],
 ) -> int:

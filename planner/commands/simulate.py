@@ -1,0 +1,180 @@
+"""``planner simulate``: how fragile a plan is, beside the baselines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from planner.baselines import BASELINES, NotApplicable, baseline_timetable
+from planner.commands.common import ExitCode, UsageFault, emit, note, ratio, report_style
+from planner.commands.plans import presentable
+from planner.commands.posed import posed_problem, sound_times
+from planner.files.errors import InputError, did_you_mean, listed
+from planner.plan.build import build_plan
+from planner.plan.events import events_of
+from planner.plan.plan import Plan
+from planner.problem import Problem
+from planner.report.compare import different_problems
+from planner.simulate import Disturbance, Outcome, simulate
+from planner.simulate.disturb import ANY
+from planner.simulate.replays import NotReplayed
+from planner.simulate.summary import Row, Simulation, simulation_document, simulation_text
+
+SLOWEST = 1000.0
+
+
+@dataclass(frozen=True)
+class SimulateFlags:
+    """Flags of ``planner simulate``, as they were given."""
+
+    graph: Path | None
+    cluster: Path | None
+    jitter: str
+    slow_devices: Sequence[str]
+    slow_links: Sequence[str]
+    runs: int
+    seed: int
+    baselines: str
+    json: bool
+
+
+def simulate_command(paths: Sequence[Path], flags: SimulateFlags) -> int:
+    """``planner simulate``: the first plan, beside the others and the baselines."""
+    jitter = ratio("--jitter", flags.jitter)
+    plans = [presentable(path) for path in paths]
+    for path, plan in zip(paths, plans, strict=True):
+        sound_times(path, plan)
+    different = different_problems(plans)
+    if different:
+        raise UsageFault(f"the plans are of different problems: {'; '.join(different)}")
+    names = [device.name for device in plans[0].devices]
+    disturbance = Disturbance(jitter, _slow_devices(flags.slow_devices, names), _slow_links(flags.slow_links, names))
+    problems = [posed_problem(path, plan, flags.graph, flags.cluster) for path, plan in zip(paths, plans, strict=True)]
+
+    def replay(path: Path, plan: Plan, problem: Problem | None) -> Outcome:
+        try:
+            return simulate(events_of(plan, problem), plan.makespan, disturbance, flags.runs, flags.seed)
+        except NotReplayed as error:
+            raise InputError(path, None, None, f"is no valid plan: {error}") from error
+
+    labels = _labels(paths, plans)
+    rows = [
+        Row(label, plan.makespan, replay(path, plan, problem), _fits(plan))
+        for label, path, plan, problem in zip(labels, paths, plans, problems, strict=True)
+    ]
+    wanted = _wanted(flags.baselines)
+    for name, baseline in _baselines(plans[0], problems[0], wanted, labels):
+        if isinstance(baseline, Plan):
+            outcome = replay(paths[0], baseline, problems[0])
+            rows.append(Row(name, baseline.makespan, outcome, _fits(baseline)))
+        else:
+            rows.append(baseline)
+    title = f"{plans[0].graph.name} on {plans[0].cluster.name}, {plans[0].microbatches} microbatches"
+    made = Simulation(title, rows, disturbance, flags.runs, flags.seed, problems[0] is not None)
+    if flags.json:
+        emit(json.dumps(simulation_document(made), indent=1, allow_nan=False) + "\n")
+    else:
+        emit(simulation_text(made, *report_style()))
+    return ExitCode.DONE
+
+
+def _fits(plan: Plan) -> bool:
+    return all(d.memory is None or d.peak_memory <= d.memory * (1 + 4e-12) for d in plan.devices)
+
+
+def _labels(paths: Sequence[Path], plans: Sequence[Plan]) -> list[str]:
+    """The plan, a baseline by its name, another plan by its file's; each once."""
+    found: list[str] = []
+    for k, (path, plan) in enumerate(zip(paths, plans, strict=True)):
+        published = plan.origin.removeprefix("baseline:") if plan.origin.startswith("baseline:") else None
+        label = published or ("this plan" if k == 0 else path.stem)
+        found.append(label if label not in found else str(path))
+    return found
+
+
+def _wanted(text: str) -> set[str] | None:
+    """The baselines asked for; None for all that the plan names."""
+    if text == "all":
+        return None
+    names = set() if text in ("none", "") else {name.strip() for name in text.split(",")}
+    for name in sorted(names - set(BASELINES)):
+        raise UsageFault(f"--baselines: unknown schedule {name!r}; known are {listed(BASELINES, most=40)}")
+    return names
+
+
+def _baselines(
+    plan: Plan, problem: Problem | None, wanted: set[str] | None, given: Sequence[str]
+) -> Iterator[tuple[str, Plan | Row]]:
+    """The baselines that the plan names or that are asked for, replayed where graph and cluster are there."""
+    figures = {b.name: b for b in plan.baselines if b.makespan is not None}
+    for name in BASELINES:
+        if name in given or (name not in figures if wanted is None else name not in wanted):
+            continue
+        if problem is None:
+            known = figures.get(name)
+            if known is None or known.makespan is None:
+                note(f"{name}: the plan does not name its makespan; --graph and --cluster would give it")
+            else:
+                yield name, Row(name, known.makespan, None, known.fits)
+            continue
+        try:
+            timetable = baseline_timetable(name, problem)
+        except NotApplicable as reason:
+            note(f"{name} does not apply: {reason}")
+            continue
+        yield (
+            name,
+            build_plan(
+                problem,
+                timetable,
+                origin=f"baseline:{name}",
+                status="feasible",
+                lower_bound=None,
+                placement_lower_bound=None,
+                options={},
+                solve_seconds=0.0,
+            ),
+        )
+
+
+def _slow_devices(texts: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for text in texts:
+        name, factor = _named_factor("--slow-device", text, "gpu0=1.2")
+        _known("--slow-device", name, names)
+        found[name] = found.get(name, 1.0) * factor
+    return found
+
+
+def _slow_links(texts: Sequence[str], names: Sequence[str]) -> dict[tuple[str, str], float]:
+    found: dict[tuple[str, str], float] = {}
+    for text in texts:
+        link, factor = _named_factor("--slow-link", text, "gpu0:gpu1=1.5")
+        source, colon, target = link.partition(":")
+        if not colon:
+            raise UsageFault(f"--slow-link must be FROM:TO=FACTOR such as gpu0:gpu1=1.5 or *:gpu1=1.5; got {text}")
+        for name in {source, target} - {ANY}:
+            _known("--slow-link", name, names)
+        found[source, target] = found.get((source, target), 1.0) * factor
+    return found
+
+
+def _named_factor(flag: str, text: str, example: str) -> tuple[str, float]:
+    name, equals, number = text.rpartition("=")
+    try:
+        factor = float(number)
+    except ValueError:
+        factor = math.nan
+    if not equals or not 1 / SLOWEST <= factor <= SLOWEST:
+        raise UsageFault(
+            f"{flag} must be a name and a factor from {1 / SLOWEST:g} to {SLOWEST:g} such as {example}; got {text}"
+        )
+    return name, factor
+
+
+def _known(flag: str, name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise UsageFault(f"{flag}: the plan has no device {name!r}; {did_you_mean(name, names)}")

@@ -1,0 +1,6 @@
+"""A finished plan replayed with disturbed times: how much longer the step takes when nothing lasts as planned."""
+
+from planner.simulate.disturb import Disturbance
+from planner.simulate.replays import Outcome, replayed_makespans, simulate
+
+__all__ = ["Disturbance", "Outcome", "replayed_makespans", "simulate"]
