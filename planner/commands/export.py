@@ -20,8 +20,15 @@ def _trace(plan: Plan, options: ExportOptions) -> Exported:
     return export_trace(plan, options)
 
 
+def _torch_csv(plan: Plan, options: ExportOptions) -> Exported:
+    from planner.export.torch_csv import export_torch_csv
+
+    return export_torch_csv(plan, options)
+
+
 EXPORTS: dict[str, Export] = {
     "trace": _trace,
+    "torch-csv": _torch_csv,
 }
 """By the name that ``--to`` takes. A new format is a module of ``planner.export`` and a line here."""
 

@@ -1,0 +1,145 @@
+"""What every device runs, stage by stage: rows of forwards, gradients and full backwards, and their times.
+
+The rows are those of the published schedules (``planner.baselines.call``), so that they are replayed in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from planner.baselines.call import Call, Part, Row, Rows, call
+from planner.baselines.operators import Pipeline, replay_streams
+from planner.export.partition import Ints, Stages
+from planner.plan.replay import orders_of
+from planner.plan.timetable import Timetable
+from planner.problem import Placement, Problem
+
+ROUNDING = 1e-9
+"""Of the makespan: instants closer than this are one."""
+
+
+@dataclass(frozen=True)
+class StageSchedule:
+    """Stages on devices, and the row of every device that runs some: row r is that of ``devices[r]``."""
+
+    problem: Problem
+    stages: Stages
+    device_of_stage: tuple[int, ...]
+    devices: tuple[int, ...]
+    rows: Rows
+
+    def replayed(self) -> Timetable:
+        """When everything runs, as early as the rows allow."""
+        device_of = [0] * self.problem.n_operators
+        for stage, d in zip(self.stages, self.device_of_stage, strict=True):
+            for i in stage:
+                device_of[i] = d
+        return replay_streams(Pipeline(self.problem, self.stages, self.devices, Placement.single(device_of), self.rows))
+
+
+def schedule_of(problem: Problem, device_of: Sequence[int], stages: Stages, position: Ints) -> StageSchedule:
+    """The rows of F, I and W that come closest to a plan; B where a stage has no weights.
+
+    A stage's pass takes its place where the plan starts the last task of it. Where that would be before what it
+    waits for (the passes of a microbatch go through the stages one after the other, forth and back), it comes right
+    after. So the rows follow one order of all passes that respects precedence, and cannot deadlock.
+    """
+    keys = _keys(problem, stages, position)
+    count = len(stages)
+    order: list[tuple[int, int, int, str, int]] = []  # key, what comes first at one key, microbatch, kind, stage
+    for s, stage in enumerate(stages):
+        weights = bool(problem.has_pass[list(stage), 2].any())
+        kinds = (("F", 0, s), ("I" if weights else "B", 1, 2 * count - 1 - s), *([("W", 2, 2 * count)] * weights))
+        for kind, p, tie in kinds:
+            order += [(int(key), tie, m, kind, s) for m, key in enumerate(keys[s, p])]
+    device_of_stage = tuple(device_of[stage[0]] for stage in stages)
+    rows: dict[int, Row] = {d: [] for d in sorted(set(device_of_stage))}
+    for _, _, m, kind, s in sorted(order):
+        rows[device_of_stage[s]].append(call(kind, s, m))
+    return StageSchedule(problem, stages, device_of_stage, tuple(rows), list(rows.values()))
+
+
+def _keys(problem: Problem, stages: Stages, position: Ints) -> Ints:
+    """``[stage, pass, microbatch]``: the place of the last task, raised to that of what has to come before."""
+    own = np.array([position[list(stage)].max(axis=0) for stage in stages])
+    forth = np.maximum.accumulate(own[:, 0], axis=0)
+    back = np.maximum.accumulate(np.concatenate([forth[-1:], own[::-1, 1]]), axis=0)[:0:-1]
+    return np.stack([forth, back, np.maximum(own[:, 2], back)], axis=1)
+
+
+def keeps_order(schedule: StageSchedule, timetable: Timetable, problem: Problem) -> bool:
+    """Whether every stream of the plan runs the passes of the stages in the order of the rows, each in one go."""
+    stage_of = {i: s for s, stage in enumerate(schedule.stages) for i in stage}
+    orders = orders_of(timetable, problem)
+    for d, row in zip(schedule.devices, schedule.rows, strict=True):
+        for stream in (0, 1):
+            run: list[tuple[int, int, int]] = []
+            for i, p, m in orders[d][stream]:
+                if not run or run[-1] != (stage_of[i], p, m):
+                    run.append((stage_of[i], p, m))
+            wanted = [
+                (part.stage, p, part.microbatch)
+                for part in (c.parts[0] for c in row)
+                for p in _passes(part)
+                if any(problem.has_pass[i, p] and problem.on_comm[i] == stream for i in schedule.stages[part.stage])
+            ]
+            if run != wanted:
+                return False
+    return True
+
+
+def _passes(part: Part) -> tuple[int, ...]:
+    return {"F": (0,), "I": (1,), "W": (2,), "B": (1, 2)}[part.kind]
+
+
+def merge_backwards(schedule: StageSchedule, timetable: Timetable, strict: bool) -> StageSchedule:
+    """The rows with B for an I that its W follows at once, where that keeps nobody waiting.
+
+    A full backward costs less than its two halves, but hands its gradient on when it is over. Nobody waits at the
+    first stage, and where the stage before is on the same device and so comes later anyway. Elsewhere the gradient
+    must leave after W in the timetable already (``strict``), or the stage before must start its I late enough.
+    """
+    free = _Free(schedule, timetable, strict)
+    rows = [_merged(row, free) for row in schedule.rows]
+    return replace(schedule, rows=rows)
+
+
+def _merged(row: Row, free: _Free) -> Row:
+    found: Row = []
+    for c in row:
+        part = c.parts[0]
+        before = found[-1].parts[0] if found else None
+        follows = before is not None and (before.kind, before[1:]) == ("I", part[1:]) and part.kind == "W"
+        if follows and free(part.stage, part.microbatch):
+            found[-1] = Call((part._replace(kind="B"),))
+        else:
+            found.append(c)
+    return found
+
+
+class _Free:
+    """Whether the gradient of a stage may leave after W without delay for the stage before."""
+
+    def __init__(self, schedule: StageSchedule, timetable: Timetable, strict: bool) -> None:
+        self.stages, self.device, self.strict = schedule.stages, schedule.device_of_stage, strict
+        self.start, ends = timetable.start, timetable.ends(schedule.problem)
+        self.end = np.array([np.nanmax(ends[list(stage), 1:], axis=(0, 1)) for stage in self.stages])
+        self.slack = ROUNDING * float(np.nanmax(ends))
+        self.sent: dict[tuple[int, int], list[tuple[float, float]]] = {}
+        stage_of = {i: s for s, stage in enumerate(self.stages) for i in stage}
+        for t in timetable.transfers:
+            if t.pass_ == 1:
+                self.sent.setdefault((stage_of[t.operator], t.microbatch), []).append((t.start, t.end))
+
+    def __call__(self, stage: int, microbatch: int) -> bool:
+        if stage == 0 or self.device[stage - 1] == self.device[stage]:
+            return True
+        over = self.end[stage, microbatch]
+        waiting = float(np.nanmin(self.start[list(self.stages[stage - 1]), 1, microbatch])) + self.slack
+        sent = self.sent.get((stage - 1, microbatch), [])
+        if self.strict:
+            return all(over <= start + self.slack for start, _ in sent) and over <= waiting
+        return bool(over + max((end - start for start, end in sent), default=0.0) <= waiting)

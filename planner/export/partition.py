@@ -1,0 +1,129 @@
+"""Stages of a placement: a chain of pieces of the graph, each on one device.
+
+A framework that runs a pipeline knows stages, not operators: stage s + 1 reads what stage s hands on. ``runs`` cuts
+the graph where the device changes, ``fine_stages`` cuts those runs further where the plan does not run them as one.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.plan.timetable import Timetable
+from planner.problem import Problem
+
+Ints = npt.NDArray[np.int64]
+
+Stages = tuple[tuple[int, ...], ...]
+"""The operators of every stage, each stage and the stages themselves in topological order."""
+
+PATIENCE = 32
+"""Operators further that are looked at for the end of a stage, once it has ceased to be run as one."""
+
+
+def runs(problem: Problem, device_of: Sequence[int]) -> Stages:
+    """The longest pieces of a topological order that stay on one device.
+
+    The order goes on with operators of the device that it is on for as long as some are ready, then to the device
+    of the first ready operator in the file's order.
+    """
+    missing = [len(inputs) for inputs in problem.inputs]
+    ready: dict[int, list[int]] = {}
+    for i, count in enumerate(missing):
+        if not count:
+            heapq.heappush(ready.setdefault(device_of[i], []), i)
+    stages: list[tuple[int, ...]] = []
+    while any(ready.values()):
+        device = min((heap[0], d) for d, heap in ready.items() if heap)[1]
+        stage: list[int] = []
+        while ready[device]:
+            i = heapq.heappop(ready[device])
+            stage.append(i)
+            for j in problem.consumers[i]:
+                missing[j] -= 1
+                if not missing[j]:
+                    heapq.heappush(ready.setdefault(device_of[j], []), j)
+        stages.append(tuple(stage))
+    return tuple(stages)
+
+
+def positions(problem: Problem, timetable: Timetable) -> Ints:
+    """The place of every task (operators, 3, microbatches) among all tasks by start; -1 where there is none.
+
+    Tasks of no length at one instant stand as ``orders_of`` puts them, so that the whole is an order that
+    precedence allows.
+    """
+    ends = timetable.ends(problem)
+    operator, pass_, microbatch = np.nonzero(~np.isnan(timetable.start))
+    place = np.empty(problem.n_operators, dtype=np.int64)
+    place[list(problem.topological)] = np.arange(problem.n_operators)
+    along = np.where(pass_ == 0, place[operator], -place[operator])
+    at = (operator, pass_, microbatch)
+    order = np.lexsort((microbatch, along, pass_, ends[at], timetable.start[at]))
+    found = np.full(timetable.start.shape, -1, dtype=np.int64)
+    found[tuple(column[order] for column in at)] = np.arange(len(order))
+    return found
+
+
+def fine_stages(problem: Problem, device_of: Sequence[int], stages: Stages, position: Ints) -> Stages:
+    """The stages, cut where the plan does not run them as one.
+
+    A stage of the result is run as one: on its device's stream nothing comes between its operators, in any pass of
+    any microbatch. A stage with both streams keeps its operators on each of them together.
+    """
+    rank = _on_streams(problem, device_of, position)
+    return tuple(piece for stage in stages for piece in _pieces(problem, stage, rank))
+
+
+def _on_streams(problem: Problem, device_of: Sequence[int], position: Ints) -> Ints:
+    """The place of every task on its own stream; -1 where there is none."""
+    stream = 2 * np.asarray(device_of) + problem.on_comm
+    found = np.full(position.shape, -1, dtype=np.int64)
+    for one in np.unique(stream):
+        own = np.flatnonzero(stream == one)
+        table = position[own]
+        there = np.flatnonzero(table.ravel() >= 0)
+        flat = np.full(table.size, -1, dtype=np.int64)
+        flat[there[np.argsort(table.ravel()[there])]] = np.arange(len(there))
+        found[own] = flat.reshape(table.shape)
+    return found
+
+
+def _pieces(problem: Problem, stage: Sequence[int], rank: Ints) -> Iterator[tuple[int, ...]]:
+    """Greedy: each piece is the longest from where the last one ended that is run as one."""
+    first = 0
+    while first < len(stage):
+        last = first
+        span = _Span(rank.shape[1:])
+        for k in range(first, len(stage)):
+            span.add(int(problem.on_comm[stage[k]]), rank[stage[k]])
+            if span.whole():
+                last = k
+            elif k - last > PATIENCE:
+                break
+        yield tuple(stage[first : last + 1])
+        first = last + 1
+
+
+class _Span:
+    """From which to which place of each stream some operators reach, by pass and microbatch."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.low = np.full((2, *shape), np.iinfo(np.int64).max)
+        self.high = np.full((2, *shape), -1)
+        self.count = np.zeros((2, *shape), dtype=np.int64)
+
+    def add(self, stream: int, rank: Ints) -> None:
+        """Take in an operator with its places (3, microbatches)."""
+        there = rank >= 0
+        self.low[stream] = np.where(there, np.minimum(self.low[stream], rank), self.low[stream])
+        self.high[stream] = np.maximum(self.high[stream], rank)
+        self.count[stream] += there
+
+    def whole(self) -> bool:
+        """Whether nothing else lies between."""
+        some = self.count > 0
+        return bool((self.high[some] - self.low[some] + 1 == self.count[some]).all())
