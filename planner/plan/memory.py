@@ -106,7 +106,7 @@ def _profile(resident: list[float], start: Floats, end: Floats, size: Floats, to
     A release and a start at the same instant: release first. Where rounding puts the release a hair behind
     the start, it is moved to that start.
     """
-    starts = np.unique(start)
+    starts = np.sort(start)
     first = np.searchsorted(starts, end - tolerance)  # the first start that is the same instant or later
     same_instant = np.minimum(end, np.append(starts, math.inf)[first])
     end = np.maximum(start, same_instant)

@@ -98,7 +98,7 @@ def _holdings(facts: Facts) -> Iterator[_Holding]:
                 end = np.where(same, np.maximum(end, table.end[there]), end)
             sent = [left.get((name, table.microbatches[m]), 0.0) for m in microbatch.tolist()]
             kept.append((start, np.maximum(end, sent), _size(facts.operators[name].activation)))
-        for d in np.unique(where).tolist():
+        for d in sorted(set(where.tolist())):
             own = where == d
             for begin, until, size in kept:
                 yield _Holding(devices[d], begin[own], until[own], size)
