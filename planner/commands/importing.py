@@ -32,6 +32,48 @@ class TimeUnit(StrEnum):
     us = "us"
 
 
+class ModelMode(StrEnum):
+    """Values of ``--mode``."""
+
+    training = "training"
+    inference = "inference"
+
+
+class Precision(StrEnum):
+    """Values of ``--precision``."""
+
+    bf16 = "bf16"
+    fp8 = "fp8"
+    fp32 = "fp32"
+
+
+class Optimizer(StrEnum):
+    """Values of ``--optimizer``."""
+
+    adam = "adam"
+    adam_fp32_master = "adam-fp32-master"
+    adafactor = "adafactor"
+    sgd = "sgd"
+    none = "none"
+
+
+class Recompute(StrEnum):
+    """Values of ``--recompute``."""
+
+    none = "none"
+    selective = "selective"
+    full = "full"
+
+
+class Tied(StrEnum):
+    """Values of ``--tied``."""
+
+    copy = "copy"
+    colocate = "colocate"
+
+
+Mode = Annotated[ModelMode, typer.Option(help="inference: forward passes only.")]
+
 import_app = typer.Typer(
     name="import",
     help="A graph.yaml from a model or a graph of another format.",
@@ -146,3 +188,107 @@ def _profile(
     ready_to_write(output, source)
     text, remarks = profile(source, into)
     return deliver_text(text, remarks, output, quiet)
+
+
+@import_app.command("hf")
+def hf(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="config.json of a Hugging Face model.")],
+    output: Output = None,
+    name: Name = None,
+    family: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Read it as this model_type, where its own is not known.")
+    ] = None,
+    mode: Mode = ModelMode.training,
+    micro_batch: Annotated[int, typer.Option(min=1, max=10**6, metavar="N", help="Sequences in a microbatch.")] = 1,
+    sequence: Annotated[
+        int | None,
+        typer.Option(min=1, max=10**8, metavar="N", help="Tokens in a sequence.  [default: 4096, or the model's most]"),
+    ] = None,
+    decoder_sequence: Annotated[
+        int | None,
+        typer.Option(min=1, max=10**8, metavar="N", help="Of an encoder-decoder model.  [default: as --sequence]"),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=0, max=10**6, metavar="N", help="Images in a sequence.  [default: 1]")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, max=10**6, metavar="PIXELS", help="Edge of an image.  [default: the model's]")
+    ] = None,
+    freeze_vision: Annotated[bool, typer.Option("--freeze-vision", help="Do not train the vision tower.")] = False,
+    microbatches: Microbatches = 16,
+    tensor_parallel: Annotated[
+        int, typer.Option("--tensor-parallel", "--tp", min=1, metavar="T", help="Ranks that share each layer.")
+    ] = 1,
+    sequence_parallel: Annotated[
+        int, typer.Option("--sequence-parallel", "--cp", min=1, metavar="C", help="Ranks that share each sequence.")
+    ] = 1,
+    expert_parallel: Annotated[
+        int, typer.Option("--expert-parallel", "--ep", min=1, metavar="E", help="Ranks that share the experts.")
+    ] = 1,
+    data_parallel: Annotated[
+        int | None,
+        typer.Option(
+            "--data-parallel", "--dp", min=1, metavar="D", help="Replicas of the pipeline.  [default: what E needs]"
+        ),
+    ] = None,
+    interconnect: Annotated[
+        str | None, typer.Option(metavar="BANDWIDTH", help="Of a rank between those ranks, such as 50GB/s.")
+    ] = None,
+    tensor_interconnect: Annotated[
+        str | None,
+        typer.Option(metavar="BANDWIDTH", help="Between tensor and sequence ranks.  [default: --interconnect]"),
+    ] = None,
+    sends_per_token: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Most times that dispatch sends a token.  [default: once an expert]"),
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.bf16,
+    optimizer: Annotated[
+        Optimizer, typer.Option(help="What is kept for a weight; none: weights are not trained.")
+    ] = Optimizer.adam_fp32_master,
+    zero: Annotated[
+        int, typer.Option(min=0, max=3, metavar="STAGE", help="ZeRO stage over data and sequence ranks.")
+    ] = 1,
+    recompute: Annotated[Recompute, typer.Option(help="What backward computes again.")] = Recompute.none,
+    mtp: Annotated[bool, typer.Option("--mtp/--no-mtp", help="Multi-token prediction, where the model has it.")] = True,
+    tied: Annotated[Tied, typer.Option(help="A matrix that embedding and head share.")] = Tied.copy,
+    quiet: Quiet = False,
+) -> int:
+    """The operator graph of a transformer, from its Hugging Face config.json."""
+    from planner.commands.common import UsageFault, quantity
+    from planner.importers import transformer_setting as settings
+    from planner.importers.hf import HfFlags, Unfit, hf_document
+    from planner.problem.quantities import BYTES_PER_SECOND
+
+    def bandwidth(flag: str, text: str | None) -> float | None:
+        value = None if text is None else quantity(flag, text, BYTES_PER_SECOND)
+        if value == 0:
+            raise UsageFault(f"{flag} must be above 0")
+        return value
+
+    setting = settings.Setting(
+        micro_batch=micro_batch,
+        image_pixels=image_size,
+        microbatches=microbatches,
+        tensor=tensor_parallel,
+        context=sequence_parallel,
+        expert=expert_parallel,
+        sends_per_token=sends_per_token,
+        precision=settings.Precision(precision.value),
+        optimizer=settings.Optimizer(optimizer.value),
+        zero=zero,
+        recompute=settings.Recompute(recompute.value),
+        training=mode is ModelMode.training,
+        mtp=mtp,
+        freeze_vision=freeze_vision,
+        tied=settings.TiedEmbeddings(tied.value),
+        interconnect=bandwidth("--interconnect", interconnect),
+        tensor_interconnect=bandwidth("--tensor-interconnect", tensor_interconnect),
+    )
+    ready_to_write(output, config)
+    flags = HfFlags(setting, sequence, decoder_sequence, data_parallel, images, family, name)
+    try:
+        document = hf_document(config, flags)
+    except Unfit as reason:
+        raise UsageFault(str(reason)) from None
+    return deliver(document, output, quiet)

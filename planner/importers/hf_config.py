@@ -1,0 +1,126 @@
+"""A Hugging Face ``config.json``: its fields, and errors that name file, line and field."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+from planner.files.errors import InputError, shown
+
+MAX_BYTES = 16 * 1024**2
+LARGEST = 10**9  # of any dimension; the largest vocabularies have some 10^6 entries
+
+
+class HfConfig:
+    """The fields of one object of the file. Every reader raises ``InputError`` where a field is missing or wrong."""
+
+    def __init__(self, path: Path, text: str, fields: dict[str, Any], prefix: str = "", start: int = 0) -> None:
+        self.path, self.text, self.fields, self.prefix, self.start = path, text, fields, prefix, start
+
+    def fail(self, key: str, message: str) -> NoReturn:
+        """Raise the error about a field, at its line."""
+        found = re.compile(rf'"{re.escape(key)}"\s*:').search(self.text, self.start)
+        line = None if found is None else 1 + self.text.count("\n", 0, found.start())
+        raise InputError(self.path, line, f"{self.prefix}{key}", message)
+
+    def has(self, key: str) -> bool:
+        """Whether the field is there and not null."""
+        return self.fields.get(key) is not None
+
+    def number(self, key: str, default: int | None = None, least: int = 1) -> int:
+        """A whole number; without a default the field has to be there."""
+        value = self.fields.get(key)
+        if value is None:
+            if default is None:
+                self.fail(key, "is missing: it is needed to size the model")
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
+            self.fail(key, f"must be a whole number from {least} to {LARGEST:,} (got {shown(value)})")
+        return value
+
+    def optional(self, key: str, least: int = 1) -> int | None:
+        """A whole number, or None where the field is missing or null."""
+        return self.number(key, least=least) if self.has(key) else None
+
+    def fraction(self, key: str, default: float) -> float:
+        """A number above 0."""
+        value = self.fields.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1000:
+            self.fail(key, f"must be a number above 0 (got {shown(value)})")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """true or false."""
+        value = self.fields.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.fail(key, f"must be true or false (got {shown(value)})")
+        return value
+
+    def text_of(self, key: str, default: str) -> str:
+        """A string."""
+        value = self.fields.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            self.fail(key, f"must be text (got {shown(value)})")
+        return value
+
+    def numbers(self, key: str) -> list[int]:
+        """A list of whole numbers; empty where the field is missing."""
+        value = self.fields.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
+            self.fail(key, f"must be a list of whole numbers (got {shown(value)})")
+        return value
+
+    def words(self, key: str, length: int) -> list[str] | None:
+        """A list of ``length`` strings, or None where the field is missing."""
+        value = self.fields.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            self.fail(key, f"must be a list of texts (got {shown(value)})")
+        if len(value) < length:
+            self.fail(key, f"names {len(value)} layers of {length}")
+        return value[:length]
+
+    def part(self, key: str) -> HfConfig:
+        """The object under a field."""
+        value = self.fields.get(key)
+        if not isinstance(value, dict):
+            self.fail(key, "is missing" if value is None else f"must be an object (got {shown(value)})")
+        found = re.compile(rf'"{re.escape(key)}"\s*:').search(self.text, self.start)
+        start = self.start if found is None else found.end()
+        return HfConfig(self.path, self.text, value, f"{self.prefix}{key}.", start)
+
+
+def read_config(path: Path) -> HfConfig:
+    """Read the file. Raises ``InputError`` where it is not JSON, or not an object with ``model_type``."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError(path, None, None, "no such file: give the config.json of a model") from None
+    except IsADirectoryError:
+        raise InputError(path, None, None, "is a directory: name the config.json in it") from None
+    except (OSError, ValueError) as error:
+        raise InputError(path, None, None, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > MAX_BYTES:
+        raise InputError(path, None, None, f"is larger than {MAX_BYTES // 1024**2} MiB: this is no config.json")
+    try:
+        text = content.decode("utf-8-sig")
+        data = json.loads(text)
+    except UnicodeDecodeError:
+        raise InputError(path, None, None, "is not UTF-8: this is no config.json") from None
+    except json.JSONDecodeError as error:
+        raise InputError(path, error.lineno, None, f"is not valid JSON: {error.msg}") from None
+    except (RecursionError, ValueError) as error:
+        raise InputError(path, None, None, f"is not valid JSON: {str(error).split(':', maxsplit=1)[0]}") from None
+    if not isinstance(data, dict):
+        raise InputError(path, 1, None, "must be a JSON object, as the config.json of a Hugging Face model is")
+    return HfConfig(path, text, data)

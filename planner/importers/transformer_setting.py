@@ -1,0 +1,158 @@
+"""How a transformer is trained or run: batch, degrees of parallelism, precision, optimizer; and what a weight costs.
+
+A device of the planned cluster stands for one rank of a pipeline stage. The stage has tensor x sequence x data ranks
+(``tensor x sequence x data``); they run in lockstep, so that one of them is planned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Precision(StrEnum):
+    """What GEMMs compute in."""
+
+    BF16 = "bf16"
+    FP8 = "fp8"
+    FP32 = "fp32"
+
+
+class Optimizer(StrEnum):
+    """What is kept for every weight beside itself."""
+
+    ADAM = "adam"
+    ADAM_FP32_MASTER = "adam-fp32-master"
+    ADAFACTOR = "adafactor"
+    SGD = "sgd"
+    NONE = "none"
+
+
+class Recompute(StrEnum):
+    """What backward computes again instead of keeping it."""
+
+    NONE = "none"
+    SELECTIVE = "selective"
+    FULL = "full"
+
+
+class TiedEmbeddings(StrEnum):
+    """What becomes of one matrix that is both embedding and head."""
+
+    COPY = "copy"
+    COLOCATE = "colocate"
+
+
+@dataclass(frozen=True)
+class Elements:
+    """Bytes of an element, by what it is, and device FLOP for one FLOP of a GEMM.
+
+    FP8 as in DeepSeek-V3 (arXiv 2412.19437, section 3.3): GEMM weights and GEMM inputs have 1 byte, all else stays
+    BF16, attention included. Cluster files state the BF16 rate: FP8 GEMMs run at twice that, FP32 ones (on tensor
+    cores, as TF32) at half of it.
+    """
+
+    weight: int
+    vector: int  # weights outside GEMMs: norms, biases, embeddings
+    activation: int
+    gemm_input: int
+    gemm_scale: float
+    core_scale: float
+
+
+ELEMENTS = {
+    Precision.BF16: Elements(2, 2, 2, 2, 1.0, 1.0),
+    Precision.FP8: Elements(1, 2, 2, 1, 0.5, 1.0),
+    Precision.FP32: Elements(4, 4, 4, 4, 2.0, 2.0),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The flags of ``planner import hf`` that shape the graph, checked and complete."""
+
+    micro_batch: int = 1
+    tokens: int = 4096  # a sequence
+    decoder_tokens: int = 4096  # of an encoder-decoder model
+    images: int = 1  # a sequence
+    image_pixels: int | None = None
+    microbatches: int = 8
+    tensor: int = 1
+    context: int = 1  # sequence (context) parallel degree
+    expert: int = 1
+    data: int = 1
+    sends_per_token: int | None = None
+    precision: Precision = Precision.BF16
+    optimizer: Optimizer = Optimizer.ADAM_FP32_MASTER
+    zero: int = 1
+    recompute: Recompute = Recompute.NONE
+    training: bool = True
+    mtp: bool = True
+    freeze_vision: bool = False
+    tied: TiedEmbeddings = TiedEmbeddings.COPY
+    interconnect: float | None = None  # bytes/s
+    tensor_interconnect: float | None = None  # bytes/s
+
+    @property
+    def elements(self) -> Elements:
+        """Bytes of an element."""
+        return ELEMENTS[self.precision]
+
+    @property
+    def dense_replicas(self) -> int:
+        """Ranks of a stage that hold the same part of a dense weight."""
+        return self.data * self.context
+
+    @property
+    def expert_replicas(self) -> int:
+        """Ranks of a stage that hold the same part of an expert."""
+        return self.data * self.context // self.expert
+
+
+@dataclass(frozen=True)
+class WeightBytes:
+    """Bytes that one weight takes: itself, its gradient, optimizer state; ``factored``: for each row and column."""
+
+    weight: float
+    gradient: float
+    state: float
+    factored: float = 0.0
+
+    def sharded(self, zero: int, replicas: int) -> WeightBytes:
+        """The share of a rank under ZeRO (arXiv 1910.02054, section 5): stage 1 splits the state, 2 also gradients,
+        3 also the weights, over all ranks that hold the same part."""
+        parts = [replicas if zero >= stage else 1 for stage in (3, 2, 1)]
+        return WeightBytes(
+            self.weight / parts[0], self.gradient / parts[1], self.state / parts[2], self.factored / parts[2]
+        )
+
+    @property
+    def total(self) -> float:
+        """Bytes a weight, factored state aside."""
+        return self.weight + self.gradient + self.state
+
+
+def weight_bytes(setting: Setting, gemm: bool, frozen: bool = False) -> WeightBytes:
+    """Bytes of one weight (of a GEMM, or another) before ZeRO.
+
+    - ``adam-fp32-master``: gradients added up in FP32, FP32 master weights and two FP32 moments, 18 bytes in all with
+      BF16 weights (Megatron-LM, docs of the distributed optimizer); no master where the weights are FP32 already.
+    - ``adam``: gradients and both moments in the precision of the weights, but BF16 where those are FP8, with a BF16
+      copy that the optimizer updates.
+    - ``adafactor``: no moments, but an FP32 factor for each row and column (arXiv 1804.04235, section 3).
+    - ``sgd``: no momentum, so no state. ``none``, and in inference and where frozen: the weight alone.
+    """
+    own = setting.elements.weight if gemm else setting.elements.vector
+    if not setting.training or frozen or setting.optimizer is Optimizer.NONE:
+        return WeightBytes(own, 0, 0)
+    full = max(own, 2)  # FP8 is nothing to add up in
+    copy = full if own == 1 else 0
+    match setting.optimizer:
+        case Optimizer.ADAM_FP32_MASTER:
+            return WeightBytes(own, 4, 8 if own == 4 else 12)
+        case Optimizer.ADAM:
+            return WeightBytes(own, full, copy + 2 * full)
+        case Optimizer.ADAFACTOR:
+            return WeightBytes(own, full, copy, 4)
+        case _:
+            return WeightBytes(own, full, copy)
