@@ -11,8 +11,8 @@ from planner.plan.events import Events, one_edge_each
 from planner.plan.events.nodes import Floats
 from planner.simulate.disturb import Disturbance
 
-CELLS = 4_000_000
-"""Instants held at once: 32 MB of them, whatever the size of the plan and the number of runs."""
+CELLS = 16_000_000
+"""Instants held at once: 128 MB of them, whatever the size of the plan and the number of runs."""
 
 ROUNDING = 1e-6
 """Of the makespan: a replay without disturbance that is further from the plan shows a plan that is wrong."""

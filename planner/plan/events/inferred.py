@@ -21,17 +21,14 @@ def inferred_precedence(nodes: Nodes, edges: Edges) -> None:
     place[by_time] = np.arange(nodes.n)
     is_task = np.arange(nodes.n) < nodes.n_tasks
     _own_passes(nodes, edges)
-    linked = {(a, b) for a, b in zip(nodes.device[~is_task].tolist(), nodes.target[~is_task].tolist(), strict=True)}
     for microbatch in np.unique(nodes.microbatch).tolist():
         own = by_time[nodes.microbatch[by_time] == microbatch]
         for pass_ in (0, 1):
             group = own[nodes.pass_[own] == pass_]
             tasks, transfers = group[is_task[group]], group[~is_task[group]]
+            _all_before(nodes, place, edges, tasks, tasks, Wait.INPUT)  # a transfer that takes no time is not listed
             for d in np.unique(nodes.device[group]).tolist():
                 here = tasks[nodes.device[tasks] == d]
-                # What comes from a device that sends to this one comes by a transfer.
-                far = [e for e in np.unique(nodes.device[tasks]).tolist() if (e, d) in linked]
-                _all_before(nodes, place, edges, tasks[~np.isin(nodes.device[tasks], far)], here, Wait.INPUT)
                 _all_before(nodes, place, edges, transfers[nodes.target[transfers] == d], here, Wait.TRANSFER)
                 if pass_ == 1:  # the gradient of an output leaves after the readers' own gradients
                     leaving = transfers[nodes.device[transfers] == d]
@@ -57,9 +54,11 @@ def _all_before(nodes: Nodes, place: Ints, edges: Edges, makers: Ints, takers: I
     if not len(makers) or not len(takers):
         return
     makers = makers[np.argsort(nodes.end[makers], kind="stable")]
-    ends, latest = nodes.end[makers], np.maximum.accumulate(nodes.start[makers])
+    ends, starts = nodes.end[makers], nodes.start[makers]
     upto = np.searchsorted(ends, nodes.start[takers] + nodes.tolerance, side="right")
-    # What ended before another of them started is waited for by that one already.
+    # What ended before another of them started is waited for by that one already. One that takes no time does not
+    # count: it may be the taker itself, or stand after it.
+    latest = np.maximum.accumulate(np.where(ends - starts > 2 * nodes.tolerance, starts, -np.inf))
     since = np.searchsorted(ends, latest[np.maximum(upto - 1, 0)] - nodes.tolerance, side="left")
     count = np.where(upto > 0, np.maximum(upto - since, 0), 0)
     after = np.repeat(takers, count)
