@@ -15,9 +15,13 @@ Export = Callable[[Plan, ExportOptions], Exported]
 
 
 def _trace(plan: Plan, options: ExportOptions) -> Exported:
-    from planner.export.trace import export_trace
+    from planner.commands.posed import posed_problem, sound_times
+    from planner.export.trace import trace_json
 
-    return export_trace(plan, options)
+    sound_times(options.path, plan)
+    problem = posed_problem(options.path, plan, options.graph, options.cluster)
+    without = "without counters of memory: --graph and --cluster give them"
+    return Exported(trace_json(plan, problem), notes=() if problem is not None else (without,))
 
 
 def _torch_csv(plan: Plan, options: ExportOptions) -> Exported:

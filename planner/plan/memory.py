@@ -32,9 +32,11 @@ class MemoryProfile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Holdings:
-    """Intervals ``[start, end)`` during which a device holds ``size`` bytes."""
+class Holdings:
+    """Intervals ``[start, end)`` during which a device holds ``size`` bytes for a microbatch of an operator."""
 
+    operator: Integers
+    microbatch: Integers
     device: Integers
     start: Floats
     end: Floats
@@ -43,7 +45,7 @@ class _Holdings:
 
 def memory_profile(problem: Problem, timetable: Timetable) -> tuple[MemoryProfile, ...]:
     """The memory of every device over the step, in the cluster's order."""
-    holdings = _holdings(problem, timetable)
+    holdings = all_holdings(problem, timetable)
     resident = resident_parameters(problem, timetable)
     tolerance = INSTANT * timetable.makespan(problem)
     order = np.argsort(holdings.device, kind="stable")
@@ -64,23 +66,26 @@ def resident_parameters(problem: Problem, timetable: Timetable) -> list[list[flo
     return held
 
 
-def _holdings(problem: Problem, timetable: Timetable) -> _Holdings:
+def all_holdings(problem: Problem, timetable: Timetable) -> Holdings:
     """What every microbatch holds where and when; intervals of no bytes are left out."""
     device = np.array(timetable.placement.device_of)[list(timetable.copy_of)].T  # (operators, microbatches)
     ends = timetable.ends(problem)
     starts = timetable.start[:, 0]
     shape = starts.shape
     activation = np.broadcast_to(problem.activation[:, None], shape)
+    indices: Integers = np.indices(shape)
+    operator, microbatch = indices
     if not problem.training:
-        pieces = [(device, starts, _inference_release(problem, timetable, device, ends[:, 0]), activation)]
+        released = _inference_release(problem, timetable, device, ends[:, 0])
+        pieces = [(operator, microbatch, device, starts, released, activation)]
     else:
-        pieces = [(device, starts, ends[:, 1], activation)]
-        with_w = np.flatnonzero(problem.has_pass[:, 2] & (problem.held > 0))
-        held = np.broadcast_to(problem.held[with_w, None], (len(with_w), shape[1]))
-        pieces.append((device[with_w], ends[with_w, 1], ends[with_w, 2], held))
-    where, start, end, size = (np.concatenate([piece[k].ravel() for piece in pieces]) for k in range(4))
-    some = size > 0
-    return _Holdings(where[some], start[some], end[some], size[some])
+        pieces = [(operator, microbatch, device, starts, ends[:, 1], activation)]
+        w = np.flatnonzero(problem.has_pass[:, 2] & (problem.held > 0))
+        held = np.broadcast_to(problem.held[w, None], (len(w), shape[1]))
+        pieces.append((operator[w], microbatch[w], device[w], ends[w, 1], ends[w, 2], held))
+    columns = [np.concatenate([piece[k].ravel() for piece in pieces]) for k in range(6)]
+    some = columns[-1] > 0
+    return Holdings(*(column[some] for column in columns))
 
 
 def _inference_release(problem: Problem, timetable: Timetable, device: Integers, ends: Floats) -> Floats:
@@ -120,3 +125,15 @@ def _profile(resident: list[float], start: Floats, end: Floats, size: Floats, to
     at = instants[top]
     peak = math.fsum([*resident, *size[(start <= at) & (end > at)].tolist()])
     return MemoryProfile(np.maximum(instants, 0.0), held, peak, max(0.0, float(at)))
+
+
+def released_first(start: Floats, end: Floats, tolerance: float) -> Floats:
+    """The ends of what one device holds, such that a release and a start at the same instant come in this order.
+
+    Where rounding puts the release a hair behind the start, it is moved to that start.
+    """
+    starts = np.unique(start)
+    first = np.searchsorted(starts, end - tolerance)  # the first start that is the same instant or later
+    same_instant = np.minimum(end, np.append(starts, math.inf)[first])
+    moved: Floats = np.maximum(start, same_instant)
+    return moved

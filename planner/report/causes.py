@@ -1,0 +1,140 @@
+"""Why compute streams are idle, and what the makespan hangs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from planner.plan.events import Events, Wait, one_edge_each
+
+
+class Cause(StrEnum):
+    """Why a compute stream is idle."""
+
+    INPUT = "waiting for input"  # a task on a compute stream, here or elsewhere, has yet to make it
+    COMM = "waiting for communication"  # a task on a communication stream has yet to end
+    TRANSFER = "waiting for a transfer"  # it is on its way, or waits for its channel
+    MEMORY = "waiting for memory"  # all else is there, the memory that it takes is not free yet
+    HELD = "held back by the plan"  # all is there, and the plan starts it later
+    NOTHING = "nothing left"  # no task comes any more on this device
+
+
+class Idle(NamedTuple):
+    """The compute stream of a device (by number) is idle from ``start`` to ``end`` (seconds)."""
+
+    device: int
+    cause: Cause
+    start: float
+    end: float
+
+
+PREFERRED = {Wait.ORDER: 0, Wait.INPUT: 1, Wait.TRANSFER: 2, Wait.MEMORY: 3, Wait.HELD: 4}
+"""Of several that a task waits for until the same instant, the one that the critical path goes on with."""
+
+
+class Waits:
+    """For each node what it waits for, the latest first."""
+
+    def __init__(self, events: Events) -> None:
+        self.events = events
+        nodes = events.nodes
+        self.tolerance = nodes.tolerance
+        self.start, self.end = nodes.start.tolist(), nodes.end.tolist()
+        ptr, rows = one_edge_each(events.after, np.arange(len(events.after)), nodes.n)
+        self._ptr, self._rows = ptr.tolist(), rows.tolist()
+        self._ready = events.ready().tolist()
+        self._before, self._wait = events.before.tolist(), events.wait.tolist()
+
+    def of(self, node: int) -> list[tuple[float, int, int]]:
+        """``(instant, kind of wait, node waited for)``, the latest instant first, then as ``PREFERRED``."""
+        edges = self._rows[self._ptr[node] : self._ptr[node + 1]]
+        found = [(self._ready[k], self._wait[k], self._before[k]) for k in edges]
+        return sorted(found, key=lambda w: (-w[0], PREFERRED[Wait(w[1])], w[2]))
+
+    def cause_of(self, node: int) -> Cause:
+        """What somebody waits for who waits for this node to end."""
+        if node >= self.events.nodes.n_tasks:
+            return Cause.TRANSFER
+        return Cause.COMM if self.events.nodes.comm[node] else Cause.INPUT
+
+
+def idle_times(events: Events, makespan: float) -> list[Idle]:
+    """All idle time of the compute streams by cause, device after device, in order of time.
+
+    The time before a task is looked at backwards: while all but memory is there, memory is the cause; while what it
+    waits for is in transfer, the transfer; before that, what the transfer itself waited for. A device's intervals add
+    up to its bubble.
+    """
+    nodes, waits = events.nodes, Waits(events)
+    found: list[Idle] = []
+    for d in range(len(nodes.devices)):
+        tasks = np.flatnonzero((nodes.device[: nodes.n_tasks] == d) & ~nodes.comm[: nodes.n_tasks])
+        tasks = tasks[np.lexsort((nodes.end[tasks], nodes.start[tasks]))]
+        free = 0.0
+        for task in tasks.tolist():
+            if waits.start[task] > free + waits.tolerance:
+                pieces = list(_before(waits, task, free))
+                found += [Idle(d, cause, start, end) for cause, start, end in _merged(reversed(pieces))]
+            free = max(free, waits.end[task])
+        if makespan > free + waits.tolerance:
+            found.append(Idle(d, Cause.NOTHING, free, makespan))
+    return found
+
+
+def _before(waits: Waits, task: int, since: float) -> Iterator[tuple[Cause, float, float]]:
+    """The time from ``since`` to the start of a task, the last piece first."""
+    node, until = task, waits.start[task]
+    while until > since:
+        known = [w for w in waits.of(node) if w[1] != Wait.HELD]
+        plain = [w for w in known if w[1] != Wait.MEMORY]
+        ready = max(since, plain[0][0]) if plain else since
+        with_memory = max(ready, known[0][0]) if known else since
+        if until > with_memory:
+            yield Cause.HELD, with_memory, until
+        if min(until, with_memory) > ready:
+            yield Cause.MEMORY, ready, min(until, with_memory)
+        until = min(until, ready)
+        if until <= since or not plain:
+            return
+        node = plain[0][2]
+        cause = waits.cause_of(node)
+        begin = since if cause is Cause.INPUT else max(since, min(until, waits.start[node]))
+        if until > begin:
+            yield cause, begin, until
+        until = begin
+
+
+def _merged(pieces: Iterator[tuple[Cause, float, float]]) -> Iterator[tuple[Cause, float, float]]:
+    """Neighbours of one cause as one."""
+    last: tuple[Cause, float, float] | None = None
+    for piece in pieces:
+        if last is not None and last[0] is piece[0]:
+            last = (last[0], last[1], piece[2])
+            continue
+        if last is not None:
+            yield last
+        last = piece
+    if last is not None:
+        yield last
+
+
+def critical_path(events: Events) -> list[int]:
+    """Nodes from the start of the step to its end, each the one that the next waits for longest; the last ends last.
+
+    Shortening any of them that is waited for alone shortens the step.
+    """
+    nodes, waits = events.nodes, Waits(events)
+    if not nodes.n_tasks:
+        return []
+    node = int(np.argmax(nodes.end[: nodes.n_tasks]))
+    path = [node]
+    while True:
+        known = waits.of(node)
+        if not known or waits.start[node] <= waits.tolerance:
+            return path[::-1]
+        latest = [w for w in known if w[0] >= known[0][0] - waits.tolerance]
+        node = min(latest, key=lambda w: (PREFERRED[Wait(w[1])], -waits.end[w[2]], w[2]))[2]
+        path.append(node)
