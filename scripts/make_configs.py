@@ -11,7 +11,21 @@ import argparse
 import sys
 from pathlib import Path
 
-from configurations import deepseek, jobshops, mixed, multimodal, unit
+from configurations import (
+    deepseek,
+    deepseek_full,
+    deepseek_units,
+    jobshops,
+    large,
+    mixed,
+    msr,
+    multimodal,
+    pipedream,
+    piper,
+    sailor,
+    t5,
+    unit,
+)
 from configurations.text import Config
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -19,7 +33,21 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 def configs() -> list[Config]:
     """Everything in configs/."""
-    return [*unit.configs(), deepseek.deepseek(), multimodal.multimodal(), mixed.mixed(), *jobshops.configs()]
+    return [
+        *unit.configs(),
+        deepseek.deepseek(),
+        deepseek_units.deepseek_units(),
+        deepseek_full.deepseek_full(),
+        multimodal.multimodal(),
+        mixed.mixed(),
+        *t5.configs(),
+        *msr.configs(),
+        *pipedream.configs(),
+        piper.bert32(),
+        *sailor.configs(),
+        large.large(),
+        *jobshops.configs(),
+    ]
 
 
 def main() -> int:
