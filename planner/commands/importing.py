@@ -257,7 +257,8 @@ def hf(
     """The operator graph of a transformer, from its Hugging Face config.json."""
     from planner.commands.common import UsageFault, quantity
     from planner.importers import transformer_setting as settings
-    from planner.importers.hf import HfFlags, Unfit, hf_document
+    from planner.importers.hf import HfFlags, hf_document
+    from planner.importers.hf_config import Unfit
     from planner.problem.quantities import BYTES_PER_SECOND
 
     def bandwidth(flag: str, text: str | None) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner.importers.document import Document
-from planner.importers.hf_config import HfConfig, read_config
+from planner.importers.hf_config import HfConfig, Unfit, read_config
 from planner.importers.hf_families import read_model
 from planner.importers.hf_header import header, remarks
 from planner.importers.transformer_graph import TransformerGraph, image_patches
@@ -18,10 +18,6 @@ from planner.importers.transformer_totals import totals
 from planner.problem.graph import Mode
 
 DEFAULT_TOKENS = 4096
-
-
-class Unfit(Exception):
-    """Flags that do not go with each other or with the model; the message says what to give instead."""
 
 
 @dataclass(frozen=True)

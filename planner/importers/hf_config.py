@@ -13,6 +13,10 @@ MAX_BYTES = 16 * 1024**2
 LARGEST = 10**9  # of any dimension; the largest vocabularies have some 10^6 entries
 
 
+class Unfit(Exception):
+    """Flags that do not go with each other or with the model; the message says what to give instead."""
+
+
 class HfConfig:
     """The fields of one object of the file. Every reader raises ``InputError`` where a field is missing or wrong."""
 
@@ -24,6 +28,10 @@ class HfConfig:
         found = re.compile(rf'"{re.escape(key)}"\s*:').search(self.text, self.start)
         line = None if found is None else 1 + self.text.count("\n", 0, found.start())
         raise InputError(self.path, line, f"{self.prefix}{key}", message)
+
+    def read_as(self, kind: str) -> HfConfig:
+        """The same fields under another ``model_type``."""
+        return HfConfig(self.path, self.text, {**self.fields, "model_type": kind}, self.prefix, self.start)
 
     def has(self, key: str) -> bool:
         """Whether the field is there and not null."""

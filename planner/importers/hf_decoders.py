@@ -104,7 +104,7 @@ def _attention(config: HfConfig, kind: str, window: int | None) -> Attention:
         kv_heads,
         dim,
         window=window,
-        qkv_bias=kind in ("qwen2", "qwen2_moe", "qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text") or bias,
+        qkv_bias=kind in ("qwen2", "qwen2_moe") or bias,
         output_bias=bias,
         qk_norm=2 * dim if kind.startswith(("qwen3", "gemma3")) else 0,
     )

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from planner.files.errors import did_you_mean
+from planner.files.errors import did_you_mean, listed, shown
 from planner.importers.hf_classic import bert, gpt2, gpt_neox, opt, t5
-from planner.importers.hf_config import HfConfig
+from planner.importers.hf_config import HfConfig, Unfit
 from planner.importers.hf_decoders import deepseek, gemma, llama, mixtral, qwen_moe
 from planner.importers.hf_vision import llava, qwen2_5_vl, qwen2_vl
 from planner.importers.transformer_model import Model
@@ -49,24 +49,30 @@ FAMILIES: dict[str, Reader] = {
 }
 """By ``model_type``."""
 
+LANGUAGE_OF = dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_vl", "qwen2_5_vl"), "qwen2")
+"""The families of language models that have a name of their own inside a multimodal one."""
+
 
 def read_model(config: HfConfig, family: str | None) -> Model:
-    """The model's dimensions; ``family`` reads a ``model_type`` that is not known as one that is."""
-    named = config.text_of("model_type", "")
-    wanted = family or named
+    """The model's dimensions; ``family`` reads a ``model_type`` that is not known as one that is.
+
+    Raises ``InputError`` for the file, ``Unfit`` for ``family``.
+    """
+    if family is not None and family not in FAMILIES:
+        raise Unfit(f"--family {family} is not known: {did_you_mean(family, FAMILIES)}")
+    wanted = family or config.text_of("model_type", "")
+    if not wanted:
+        config.fail("model_type", "is missing: it says which family the model is of; --family says it instead")
     if wanted not in FAMILIES:
-        if not wanted:
-            config.fail("model_type", "is missing: it says which family the model is of (or give --family)")
-        config.fail("model_type", f"{wanted} is not known: {did_you_mean(wanted, FAMILIES)} --family reads it as one")
-    return replace(FAMILIES[wanted](config), family=wanted)
+        known = listed(FAMILIES, most=len(FAMILIES))
+        config.fail("model_type", f"{shown(wanted)} is not known; --family reads it as one of {known}")
+    return replace(FAMILIES[wanted](config.read_as(wanted)), family=wanted)
 
 
 def _language(config: HfConfig, default: str) -> Model:
     """The language model in a multimodal one."""
     kind = config.text_of("model_type", default)
-    kind = {"qwen2_vl_text": "qwen2", "qwen2_5_vl_text": "qwen2", "qwen2_vl": "qwen2", "qwen2_5_vl": "qwen2"}.get(
-        kind, kind
-    )
+    kind = LANGUAGE_OF.get(kind, kind)
     if kind not in TEXT:
-        config.fail("model_type", f"{kind} is not known as a language model: {did_you_mean(kind, TEXT)}")
-    return replace(TEXT[kind](config), family=kind)
+        config.fail("model_type", f"{shown(kind)} is not known as a language model: {did_you_mean(kind, TEXT)}")
+    return replace(TEXT[kind](config.read_as(kind)), family=kind)

@@ -84,7 +84,7 @@ def _summary(model: Model, setting: Setting, figures: Totals) -> Iterator[str]:
     if model.encoder is not None:
         per += f" in the encoder, {setting.decoder_tokens} in the decoder"
     if model.vision is not None:
-        per += f", with {setting.images} image{'s' * (setting.images != 1)} each"
+        per += f", with {setting.images} image{'s' * (setting.images != 1)} in each"
     yield f"A microbatch on one rank: {per}{f', of which it has 1/{setting.context}' if setting.context > 1 else ''}."
     yield (
         f"A device stands for one of {setting.tensor * setting.context * setting.data} ranks of a pipeline stage: "
@@ -127,7 +127,7 @@ def _parameters(setting: Setting) -> str:
     text = f"parameters: {_sum(raw)} a weight ({setting.optimizer.value})"
     if raw != other:
         text += f", {_sum(other)} of embedding, head, norms and router"
-    if setting.zero:
+    if setting.zero and max(setting.dense_replicas, setting.expert_replicas) > 1:
         what = ["the state", "state and gradients", "state, gradients and weights"][setting.zero - 1]
         text += f"; ZeRO {setting.zero} splits {what} over {setting.dense_replicas} ranks"
         text += f", of routed experts over {setting.expert_replicas}" if setting.expert > 1 else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from planner.files.errors import shown
 from planner.importers.hf_config import HfConfig
 from planner.importers.transformer_model import Attention, Layer, Mlp, Model, Stack, Vision
 
@@ -16,7 +17,7 @@ def llava(config: HfConfig, language: Language) -> Model:
     tower = config.part("vision_config")
     kind = tower.text_of("model_type", "clip_vision_model")
     if kind != "clip_vision_model":
-        tower.fail("model_type", f"{kind} is not known as a vision tower: clip_vision_model is")
+        tower.fail("model_type", f"{shown(kind)} is not known as a vision tower: clip_vision_model is")
     text = language(config.part("text_config"), "llama")
     hidden, heads = tower.number("hidden_size", 768), tower.number("num_attention_heads", 12)
     layer = _tower_layer(hidden, heads, Mlp(tower.number("intermediate_size", 3072), gated=False, bias=True))
