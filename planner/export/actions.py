@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
 from planner.baselines.call import Call, Part, Row, Rows, call
-from planner.baselines.operators import Pipeline, replay_streams
-from planner.export.partition import Ints, Stages
+from planner.baselines.operators import PASSES, Pipeline, replay_streams
+from planner.export.partition import Bools, Ints, Stages, mixes_backwards, on_streams
 from planner.plan.replay import orders_of
 from planner.plan.timetable import Timetable
 from planner.problem import Placement, Problem
@@ -41,20 +42,24 @@ class StageSchedule:
 
 
 def schedule_of(problem: Problem, device_of: Sequence[int], stages: Stages, position: Ints) -> StageSchedule:
-    """The rows of F, I and W that come closest to a plan; B where a stage has no weights.
+    """The rows that come closest to a plan: F, I and W, and B where the plan mixes I and W or there is no W.
 
     A stage's pass takes its place where the plan starts the last task of it. Where that would be before what it
     waits for (the passes of a microbatch go through the stages one after the other, forth and back), it comes right
     after. So the rows follow one order of all passes that respects precedence, and cannot deadlock.
     """
-    keys = _keys(problem, stages, position)
+    on_stream = on_streams(problem, device_of, position)
+    full = np.array([mixes_backwards(problem, stage, on_stream) for stage in stages])
+    full |= ~np.array([problem.has_pass[list(stage), 2].any() for stage in stages])[:, None]
+    keys = _keys(stages, position, full)
     count = len(stages)
     order: list[tuple[int, int, int, str, int]] = []  # key, what comes first at one key, microbatch, kind, stage
-    for s, stage in enumerate(stages):
-        weights = bool(problem.has_pass[list(stage), 2].any())
-        kinds = (("F", 0, s), ("I" if weights else "B", 1, 2 * count - 1 - s), *([("W", 2, 2 * count)] * weights))
-        for kind, p, tie in kinds:
-            order += [(int(key), tie, m, kind, s) for m, key in enumerate(keys[s, p])]
+    for s in range(count):
+        for m, (f, i, w) in enumerate(keys[s].T.tolist()):
+            order.append((f, s, m, "F", s))
+            order.append((i, 2 * count - 1 - s, m, "B" if full[s, m] else "I", s))
+            if not full[s, m]:
+                order.append((w, 2 * count, m, "W", s))
     device_of_stage = tuple(device_of[stage[0]] for stage in stages)
     rows: dict[int, Row] = {d: [] for d in sorted(set(device_of_stage))}
     for _, _, m, kind, s in sorted(order):
@@ -62,37 +67,45 @@ def schedule_of(problem: Problem, device_of: Sequence[int], stages: Stages, posi
     return StageSchedule(problem, stages, device_of_stage, tuple(rows), list(rows.values()))
 
 
-def _keys(problem: Problem, stages: Stages, position: Ints) -> Ints:
+def _keys(stages: Stages, position: Ints, full: Bools) -> Ints:
     """``[stage, pass, microbatch]``: the place of the last task, raised to that of what has to come before."""
     own = np.array([position[list(stage)].max(axis=0) for stage in stages])
     forth = np.maximum.accumulate(own[:, 0], axis=0)
-    back = np.maximum.accumulate(np.concatenate([forth[-1:], own[::-1, 1]]), axis=0)[:0:-1]
+    ending = np.where(full, own[:, 1:].max(axis=1), own[:, 1])
+    back = np.maximum.accumulate(np.concatenate([forth[-1:], ending[::-1]]), axis=0)[:0:-1]
     return np.stack([forth, back, np.maximum(own[:, 2], back)], axis=1)
 
 
-def keeps_order(schedule: StageSchedule, timetable: Timetable, problem: Problem) -> bool:
-    """Whether every stream of the plan runs the passes of the stages in the order of the rows, each in one go."""
+def keeps_order(schedule: StageSchedule, timetable: Timetable) -> bool:
+    """Whether every stream runs the passes of the stages in the order of the rows, each in one go.
+
+    A full backward must also hand its gradient on as late in the timetable as it would by itself.
+    """
+    problem = schedule.problem
+    free = _Free(schedule, timetable, strict=True)
     stage_of = {i: s for s, stage in enumerate(schedule.stages) for i in stage}
+    full = {(p.stage, p.microbatch) for row in schedule.rows for c in row for p in c.parts if p.kind == "B"}
+    if not all(free(s, m) for s, m in full):
+        return False
     orders = orders_of(timetable, problem)
     for d, row in zip(schedule.devices, schedule.rows, strict=True):
         for stream in (0, 1):
-            run: list[tuple[int, int, int]] = []
-            for i, p, m in orders[d][stream]:
-                if not run or run[-1] != (stage_of[i], p, m):
-                    run.append((stage_of[i], p, m))
+            tasks = ((stage_of[i], m, p) for i, p, m in orders[d][stream])
+            run = [(s, m, "B" if p and (s, m) in full else "FIW"[p]) for s, m, p in tasks]
             wanted = [
-                (part.stage, p, part.microbatch)
+                (part.stage, part.microbatch, part.kind)
                 for part in (c.parts[0] for c in row)
-                for p in _passes(part)
-                if any(problem.has_pass[i, p] and problem.on_comm[i] == stream for i in schedule.stages[part.stage])
+                if _uses(problem, schedule.stages[part.stage], part, stream)
             ]
-            if run != wanted:
+            if [key for key, _ in groupby(run)] != wanted:
                 return False
     return True
 
 
-def _passes(part: Part) -> tuple[int, ...]:
-    return {"F": (0,), "I": (1,), "W": (2,), "B": (1, 2)}[part.kind]
+def _uses(problem: Problem, stage: Sequence[int], part: Part, stream: int) -> bool:
+    """Whether a stage's pass has a task on the stream."""
+    on_it = [i for i in stage if problem.on_comm[i] == stream]
+    return bool(problem.has_pass[on_it][:, PASSES[part.kind]].any())
 
 
 def merge_backwards(schedule: StageSchedule, timetable: Timetable, strict: bool) -> StageSchedule:

@@ -16,6 +16,7 @@ from planner.plan.timetable import Timetable
 from planner.problem import Problem
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 Stages = tuple[tuple[int, ...], ...]
 """The operators of every stage, each stage and the stages themselves in topological order."""
@@ -68,18 +69,18 @@ def positions(problem: Problem, timetable: Timetable) -> Ints:
     return found
 
 
-def fine_stages(problem: Problem, device_of: Sequence[int], stages: Stages, position: Ints) -> Stages:
-    """The stages, cut where the plan does not run them as one.
+def fine_stages(problem: Problem, stages: Stages, on_stream: Ints, full_backwards: bool) -> Stages:
+    """The stages, cut where the plan does not run them as one (``on_stream``: see ``on_streams``).
 
     A stage of the result is run as one: on its device's stream nothing comes between its operators, in any pass of
-    any microbatch. A stage with both streams keeps its operators on each of them together.
+    any microbatch; with ``full_backwards``, gradients and weight gradients may be mixed where nothing else comes
+    between. A stage with both streams keeps its operators on each of them together.
     """
-    rank = _on_streams(problem, device_of, position)
-    return tuple(piece for stage in stages for piece in _pieces(problem, stage, rank))
+    return tuple(piece for stage in stages for piece in _pieces(problem, stage, on_stream, full_backwards))
 
 
-def _on_streams(problem: Problem, device_of: Sequence[int], position: Ints) -> Ints:
-    """The place of every task on its own stream; -1 where there is none."""
+def on_streams(problem: Problem, device_of: Sequence[int], position: Ints) -> Ints:
+    """The place of every task (operators, 3, microbatches) on its own stream; -1 where there is none."""
     stream = 2 * np.asarray(device_of) + problem.on_comm
     found = np.full(position.shape, -1, dtype=np.int64)
     for one in np.unique(stream):
@@ -92,15 +93,23 @@ def _on_streams(problem: Problem, device_of: Sequence[int], position: Ints) -> I
     return found
 
 
-def _pieces(problem: Problem, stage: Sequence[int], rank: Ints) -> Iterator[tuple[int, ...]]:
+def mixes_backwards(problem: Problem, stage: Sequence[int], on_stream: Ints) -> Bools:
+    """By microbatch: whether the plan mixes the gradients and weight gradients of a stage, with nothing between."""
+    span = _Span(on_stream.shape[2])
+    for i in stage:
+        span.add(int(problem.on_comm[i]), on_stream[i])
+    return ~span.halves() & span.mixed()
+
+
+def _pieces(problem: Problem, stage: Sequence[int], on_stream: Ints, full: bool) -> Iterator[tuple[int, ...]]:
     """Greedy: each piece is the longest from where the last one ended that is run as one."""
     first = 0
     while first < len(stage):
         last = first
-        span = _Span(rank.shape[1:])
+        span = _Span(on_stream.shape[2])
         for k in range(first, len(stage)):
-            span.add(int(problem.on_comm[stage[k]]), rank[stage[k]])
-            if span.whole():
+            span.add(int(problem.on_comm[stage[k]]), on_stream[stage[k]])
+            if span.forwards().all() and (span.halves() | (span.mixed() & full)).all():
                 last = k
             elif k - last > PATIENCE:
                 break
@@ -109,21 +118,38 @@ def _pieces(problem: Problem, stage: Sequence[int], rank: Ints) -> Iterator[tupl
 
 
 class _Span:
-    """From which to which place of each stream some operators reach, by pass and microbatch."""
+    """From which to which place of each stream some operators reach, by stream, pass and microbatch."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.low = np.full((2, *shape), np.iinfo(np.int64).max)
-        self.high = np.full((2, *shape), -1)
-        self.count = np.zeros((2, *shape), dtype=np.int64)
+    def __init__(self, microbatches: int) -> None:
+        shape = (2, 3, microbatches)
+        self.low = np.full(shape, np.iinfo(np.int64).max)
+        self.high = np.full(shape, -1)
+        self.count = np.zeros(shape, dtype=np.int64)
 
     def add(self, stream: int, rank: Ints) -> None:
         """Take in an operator with its places (3, microbatches)."""
-        there = rank >= 0
-        self.low[stream] = np.where(there, np.minimum(self.low[stream], rank), self.low[stream])
+        self.low[stream] = np.where(rank >= 0, np.minimum(self.low[stream], rank), self.low[stream])
         self.high[stream] = np.maximum(self.high[stream], rank)
-        self.count[stream] += there
+        self.count[stream] += rank >= 0
 
-    def whole(self) -> bool:
-        """Whether nothing else lies between."""
-        some = self.count > 0
-        return bool((self.high[some] - self.low[some] + 1 == self.count[some]).all())
+    def forwards(self) -> Bools:
+        """By microbatch: nothing else lies between the forwards."""
+        return _every(_whole(self.low[:, 0], self.high[:, 0], self.count[:, 0]), 0)
+
+    def halves(self) -> Bools:
+        """By microbatch: nothing else lies between the gradients, nor between the weight gradients."""
+        return _every(_whole(self.low[:, 1:], self.high[:, 1:], self.count[:, 1:]), (0, 1))
+
+    def mixed(self) -> Bools:
+        """By microbatch: nothing else lies between all that is backward."""
+        low, high = self.low[:, 1:].min(axis=1), self.high[:, 1:].max(axis=1)
+        return _every(_whole(low, high, self.count[:, 1:].sum(axis=1)), 0)
+
+
+def _whole(low: Ints, high: Ints, count: Ints) -> Bools:
+    found: Bools = (count == 0) | (high - low + 1 == count)
+    return found
+
+
+def _every(table: Bools, axes: int | tuple[int, ...]) -> Bools:
+    return np.asarray(table.all(axis=axes), dtype=np.bool_)

@@ -22,6 +22,7 @@ from planner.problem import (
     Device,
     DeviceType,
     Graph,
+    Impossible,
     Mode,
     NetworkLevel,
     Operator,
@@ -123,7 +124,7 @@ def _from_the_plan(plan: Plan) -> PlanSource:
     try:
         problem = _chain(plan)
         timetable = timetable_of(plan, problem)
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, Impossible) as error:
         raise CannotExport(f"its tables contradict each other (planner verify says where); {GIVE_FILES}") from error
     if not np.array_equal(
         ~np.isnan(timetable.start), np.broadcast_to(problem.has_pass[:, :, None], timetable.start.shape)

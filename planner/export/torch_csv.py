@@ -14,13 +14,13 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.baselines.call import Call, Rows
 from planner.export import CannotExport, Exported, ExportOptions
 from planner.export.actions import StageSchedule, keeps_order, merge_backwards, schedule_of
-from planner.export.partition import Stages, fine_stages, positions, runs
+from planner.export.partition import Stages, fine_stages, on_streams, positions, runs
 from planner.export.repair import Detour, chained, detours
 from planner.export.source import GIVE_FILES, SAME, PlanSource, read_source
 from planner.plan.memory import memory_profile
@@ -42,6 +42,7 @@ class _Candidate:
     exact: bool  # every stream runs what the plan runs, in the plan's order
     detours: Sequence[Detour]
     over_cap: str | None  # what does not fit in memory any more
+    fewest: _Candidate | None = None  # the one with one stage for each stretch on a device, where that is another
 
     def costs_nothing(self, plan: Plan) -> bool:
         """Whether the plan is not changed, or only so that nobody notices."""
@@ -56,12 +57,16 @@ def export_torch_csv(plan: Plan, options: ExportOptions) -> Exported:
     Raises ``CannotExport`` for plans of inference, of several copies on different devices, and, without
     ``--repair``, for those that torch cannot run as they are.
     """
-    source = read_source(plan, options)
+    return torch_csv(read_source(plan, options), options.repair)
+
+
+def torch_csv(source: PlanSource, repair: bool) -> Exported:
+    """As ``export_torch_csv``, for a plan whose problem is known."""
     if not source.problem.training:
         raise CannotExport("it is of inference, and torch's loader wants a backward pass of every microbatch")
-    chosen = _chosen(source, options.repair)
+    chosen = _chosen(source, repair)
     schedule, makespan = _with_full_backwards(source, chosen)
-    rows, renumbered = _in_order(schedule, options.repair)
+    rows, renumbered = _in_order(schedule, repair)
     notes = [*source.notes, *_notes(source, chosen, schedule, makespan, renumbered)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([str(call) for call in row] for row in rows)
@@ -75,7 +80,7 @@ def _chosen(source: PlanSource, repair: bool) -> _Candidate:
     for stages in _partitions(source):
         candidate = _candidate(source, stages)
         if candidate.costs_nothing(source.plan):
-            return candidate
+            return replace(candidate, fewest=costly[0] if costly else None)
         costly.append(candidate)
     known = [c for c in costly if c.makespan is not None]
     if not known:
@@ -90,9 +95,10 @@ def _partitions(source: PlanSource) -> Iterator[Stages]:
     """From few stages to many: one for each stretch on a device, as many as the order needs, one an operator."""
     problem, device_of = source.problem, source.timetable.placement.device_of[0]
     coarse = runs(problem, device_of)
-    fine = fine_stages(problem, device_of, coarse, positions(problem, source.timetable))
+    on_stream = on_streams(problem, device_of, positions(problem, source.timetable))
+    fine = [fine_stages(problem, coarse, on_stream, full) for full in (True, False)]
     single = tuple((i,) for stage in coarse for i in stage)
-    yield from dict.fromkeys((coarse, fine, single))
+    yield from dict.fromkeys((coarse, *fine, single))
 
 
 def _candidate(source: PlanSource, stages: Stages) -> _Candidate:
@@ -103,7 +109,7 @@ def _candidate(source: PlanSource, stages: Stages) -> _Candidate:
         made = chained(problem, device_of, stages, position)
         problem, device_of, stages, position = made.problem, made.device_of, made.stages, made.position
     schedule = schedule_of(problem, device_of, stages, position)
-    exact = not ways and keeps_order(schedule, source.timetable, problem)
+    exact = not ways and keeps_order(schedule, source.timetable)
     if not source.timed:
         return _Candidate(schedule, None, None, exact, ways, None)
     timetable = schedule.replayed()
@@ -186,6 +192,11 @@ def _notes(
         f"{len(schedule.stages)} stages on {len(schedule.rows)} ranks, {source.plan.microbatches} microbatches; "
         f"{kinds['B']} full backward passes, {kinds['I']} in two halves"
     )
+    if chosen.fewest is not None and chosen.fewest.makespan is not None:
+        yield (
+            f"a stage for each stretch of operators on a device would make {len(chosen.fewest.schedule.stages)}, but "
+            f"the plan does not run those as one; if it did, it would take {seconds(chosen.fewest.makespan)}"
+        )
     for detour in chosen.detours[:5]:
         yield f"repaired: {detour}"
     if len(chosen.detours) > 5:

@@ -1,0 +1,186 @@
+"""Trains a small model with a schedule that planner has exported, on CPU, and compares it with one process.
+
+    planner export plan.json --to torch-csv -o plan.csv
+    torchrun --standalone --nproc-per-node 4 scripts/train_exported.py plan.json plan.csv
+
+One process a rank (as many as the CSV has rows), gloo on CPU, torch 2.13. The model has one transformer block for
+every operator of the plan; to run a model of your own, build `stage_module` from its parts. Ends with 1 where loss,
+gradients or the executed order differ from what they should be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.pipelining import PipelineStage
+from torch.distributed.pipelining.schedules import _PipelineScheduleRuntime as Schedule
+
+WIDTH, TOKENS, SEQUENCES = 16, 8, 2  # of the model, of a sequence, of a microbatch
+TOLERANCE = 1e-12  # relative to the largest gradient; everything is float64
+
+
+class Block(nn.Module):
+    """Attention and MLP with residual connections: what one operator of the plan stands for here."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)  # the same weights in whichever process the block is made
+        self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.mlp = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(self.norm1(x)).chunk(3, dim=-1)
+        x = x + self.out(nn.functional.scaled_dot_product_attention(q, k, v))
+        return x + self.mlp(self.norm2(x))
+
+
+class RecordingStage(PipelineStage):
+    """A stage that writes down what it runs, in the notation of the CSV."""
+
+    def __init__(self, *args: Any, log: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.log = log
+
+    def forward_one_chunk(self, fwd_chunk_id: int, *args: Any, **kwargs: Any) -> Any:
+        self.log.append(f"{self.stage_index}F{fwd_chunk_id}")
+        return super().forward_one_chunk(fwd_chunk_id, *args, **kwargs)
+
+    def backward_one_chunk(self, bwd_chunk_id: int, *args: Any, full_backward: bool = True, **kwargs: Any) -> Any:
+        self.log.append(f"{self.stage_index}{'B' if full_backward else 'I'}{bwd_chunk_id}")
+        return super().backward_one_chunk(bwd_chunk_id, *args, full_backward=full_backward, **kwargs)
+
+    def backward_weight_one_chunk(self, bwd_chunk_id: int, *args: Any, **kwargs: Any) -> Any:
+        self.log.append(f"{self.stage_index}W{bwd_chunk_id}")
+        return super().backward_weight_one_chunk(bwd_chunk_id, *args, **kwargs)
+
+
+def stage_module(stage: dict[str, Any], operators: list[str]) -> nn.Module:
+    """The part of the model that a stage holds: its operators, one after the other."""
+    return nn.Sequential(*(Block(operators.index(name)) for name in stage["operators"]))
+
+
+def loss_of(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return nn.functional.mse_loss(output, target)
+
+
+def batch(step: int, microbatches: int) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1_000_000 + step)
+    shape = (microbatches * SEQUENCES, TOKENS, WIDTH)
+    return torch.randn(shape), torch.randn(shape)
+
+
+class Pipelined:
+    """This rank's part of the model, run by torch in the order of the CSV."""
+
+    def __init__(self, csv_file: Path, partition: dict[str, Any], operators: list[str]) -> None:
+        rank = dist.get_rank()
+        self.log: list[str] = []
+        self.microbatches: int = partition["microbatches"]
+        every = partition["stages"]
+        self.here = [stage for stage in every if stage["rank"] == rank]
+        self.modules = [stage_module(stage, operators) for stage in self.here]
+        self.stages = [
+            RecordingStage(module, stage["stage"], len(every), torch.device("cpu"), log=self.log)
+            for stage, module in zip(self.here, self.modules, strict=True)
+        ]
+        self.schedule = Schedule(self.stages, n_microbatches=self.microbatches, loss_fn=loss_of)
+        self.schedule._load_csv(str(csv_file), format="compute_only")
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> float | None:
+        """Forward and backward of one batch; the loss on the rank of the last stage."""
+        losses: list[torch.Tensor] = []
+        last = any(stage.is_last for stage in self.stages)
+        inputs = (x,) if any(stage.is_first for stage in self.stages) else ()
+        self.schedule.step(*inputs, target=y if last else None, losses=losses if last else None)
+        return torch.stack(losses).mean().item() if last else None
+
+    def gradients(self) -> dict[str, list[torch.Tensor]]:
+        """By operator."""
+        return {
+            name: [p.grad.clone() for p in block.parameters()]
+            for stage, module in zip(self.here, self.modules, strict=True)
+            for name, block in zip(stage["operators"], module.children(), strict=True)
+        }
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("plan", type=Path, metavar="PLAN", help="plan.json")
+    parser.add_argument("csv", type=Path, metavar="CSV", help="what planner export --to torch-csv has written")
+    parser.add_argument("--steps", type=int, default=3, help="training steps (default 3)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Train, and compare every step with one process that holds the whole model."""
+    asked = arguments()
+    rows = list(csv.reader(asked.csv.open(newline="")))
+    partition = json.loads(Path(f"{asked.csv}.partition.json").read_text())
+    operators = list(dict.fromkeys(row["operator"] for row in json.loads(asked.plan.read_text())["placement"]))
+    if int(os.environ.get("WORLD_SIZE", "1")) != len(rows):
+        sys.exit(f"{asked.csv} is for {len(rows)} processes: torchrun --standalone --nproc-per-node {len(rows)} ...")
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank, world = dist.get_rank(), dist.get_world_size()
+    order = [name for stage in partition["stages"] for name in stage["operators"]]
+    pipelined = Pipelined(asked.csv, partition, operators)
+    whole = nn.ModuleDict({str(operators.index(name)): Block(operators.index(name)) for name in order})
+    optimizers = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (*pipelined.modules, whole)]
+    failed = False
+    for step in range(asked.steps):
+        x, y = batch(step, pipelined.microbatches)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        pipelined.log.clear()
+        loss = pipelined.step(x, y)
+        output = x
+        for block in whole.values():
+            output = block(output)
+        expected = loss_of(output, y)
+        expected.backward()
+        everyone: list[Any] = [None] * world
+        dist.all_gather_object(everyone, (loss, pipelined.gradients(), pipelined.log == rows[rank]))
+        report = compared(everyone, expected.item(), whole, operators)
+        failed |= not report["equal"]
+        if rank == 0:
+            print(json.dumps({"step": step, **report}), flush=True)
+        for optimizer in optimizers:
+            optimizer.step()
+    dist.destroy_process_group()
+    return int(failed)
+
+
+def compared(everyone: list[Any], expected: float, whole: nn.ModuleDict, operators: list[str]) -> dict[str, Any]:
+    """Loss, largest error of a gradient, and whether each rank ran its row of the CSV."""
+    loss = next(loss for loss, _, _ in everyone if loss is not None)
+    gradients = {name: tensors for _, part, _ in everyone for name, tensors in part.items()}
+    largest = error = 0.0
+    for key, block in whole.items():
+        for ours, p in zip(gradients.pop(operators[int(key)]), block.parameters(), strict=True):
+            largest = max(largest, float(p.grad.abs().max()))
+            error = max(error, float((ours - p.grad).abs().max()))
+    in_order = all(same for _, _, same in everyone)
+    close = abs(loss - expected) <= TOLERANCE * abs(expected) and error <= TOLERANCE * largest and not gradients
+    return {
+        "loss": loss,
+        "loss_of_one_process": expected,
+        "largest_gradient": largest,
+        "largest_gradient_error": error,
+        "order_is_that_of_the_csv": in_order,
+        "equal": close and in_order,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
