@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from planner.baselines import baseline_timetable
 from planner.control import Control
-from planner.plan.simulation import INTERPRETED
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
 from planner.schedule.classes import build_classes
 from planner.schedule.reassign import ShopSearch
@@ -31,8 +28,7 @@ def main() -> None:
     search.anneal(1, Control(), 0.0)
     assert np.isfinite(search.makespan)
     _warm_up_shop(kind)
-    baseline_timetable("1f1b", replace(problem, microbatches=INTERPRETED))  # a replay that is large enough to compile
-    timetable = baseline_timetable("1f1b", problem)
+    timetable = baseline_timetable("1f1b", problem)  # compiles the replay: numba is loaded by now
     classes = build_classes(problem, timetable.placement)
     start = classes.starts_of(timetable)
     assert start is not None and retime(classes, start) is not None

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from planner.baselines import BASELINES, baseline_timetable
-from planner.plan import simulation
+from planner.plan import network
 from planner.plan.replay import orders_of, replay
+from planner.plan.simulation import compiled, interpreted
 from planner.plan.timetable import Timetable
 from planner.problem import (
     Cluster,
@@ -57,11 +58,11 @@ def both_ways(seed: int, name: str) -> tuple[Timetable, Timetable | None]:
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("seed", range(3))
 def test_both_give_the_same_instants_to_the_last_bit(seed: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "INTERPRETED", 10**9)
-    interpreted = both_ways(seed, name)
-    monkeypatch.setattr(simulation, "INTERPRETED", 0)
-    compiled = both_ways(seed, name)
-    for one, other in zip(interpreted, compiled, strict=True):
+    monkeypatch.setattr(network, "simulation", lambda nodes: interpreted)
+    first = both_ways(seed, name)
+    monkeypatch.setattr(network, "simulation", lambda nodes: compiled())
+    second = both_ways(seed, name)
+    for one, other in zip(first, second, strict=True):
         assert (one is None) == (other is None)
         if one is not None and other is not None:
             np.testing.assert_array_equal(one.start, other.start)
