@@ -31,6 +31,7 @@ class Arrays:
 
     count: Ints
     ticks: Floats
+    tail: Floats
     copy: Ints
     res_ptr: Ints
     res: Ints
@@ -93,6 +94,7 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
     return Arrays(
         count=classes.count,
         ticks=classes.ticks,
+        tail=np.rint(classes.tail / classes.tick),
         copy=classes.copy,
         res_ptr=res_ptr,
         res=res,
@@ -122,9 +124,9 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
 @numba.njit(cache=True)
 def _admitted(  # type: ignore[no-untyped-def]
     a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr, alloc, devhold_ptr, devhold,
-    available, need, copy_count,
+    available, need, copy_count, key, reserve,
 ):  # fmt: skip
-    """Whether the k-th task of class a may take its memory now (physically, and by the banker's rule)."""
+    """Whether the k-th task of class a may take its memory now: physically, by the banker's rule, by reservation."""
     begin, end = alloc_ptr[a], alloc_ptr[a + 1]
     if begin == end:
         return True
@@ -134,6 +136,7 @@ def _admitted(  # type: ignore[no-untyped-def]
         size += hold_size[alloc[x]]
     if used[d] + size > available[d]:
         return False
+    first_in_line = True
     for c in range(len(copy_count)):
         if need[c, d] <= 0.0:
             continue
@@ -146,6 +149,7 @@ def _admitted(  # type: ignore[no-untyped-def]
             continue
         if k < oldest + (1 if copy[a] <= c else 0):
             continue  # not younger: it is that microbatch, or one that finishes before it
+        first_in_line = False
         younger = size
         for x in range(devhold_ptr[d], devhold_ptr[d + 1]):
             h = devhold[x]
@@ -155,14 +159,27 @@ def _admitted(  # type: ignore[no-untyped-def]
                 younger += hold_size[h] * more
         if need[c, d] + younger > available[d]:
             return False
+    if not reserve or first_in_line or available[d] == np.inf:
+        return True
+    left = available[d] - used[d] - size
+    mine = key[a, k]
+    for x in range(devhold_ptr[d], devhold_ptr[d + 1]):
+        h = devhold[x]
+        b = hold_alloc[h]
+        for j in range(started[b], copy_count[copy[b]]):
+            if key[b, j] >= mine:
+                break
+            left -= hold_size[h]
+            if left < 0.0:
+                return False
     return True
 
 
 @numba.njit(cache=True)
 def simulate(  # type: ignore[no-untyped-def]
-    count, ticks, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
+    count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
-    key, patience, limit, start, turn,
+    key, patience, reserve, limit, start, turn,
 ):  # fmt: skip
     """Schedule everything; fills ``start`` (ticks) and ``turn`` (the how-manieth start it was), shaped as ``key``.
 
@@ -180,10 +197,15 @@ def simulate(  # type: ignore[no-untyped-def]
     dirty = np.ones(n_resources, dtype=np.bool_)
     used = np.zeros(len(available))
     released = np.zeros(len(hold_size), dtype=np.int64)
+    changes = np.zeros(len(available), dtype=np.int64)  # of what holds memory on a device
+    refused = np.full(n, -1)  # the number of changes at which a class was last refused memory
     todo = 0
     turns = 0
+    left = np.zeros(n_resources)  # ticks of work that has not begun
     for a in range(n):
         todo += count[a]
+        for y in range(res_ptr[a], res_ptr[a + 1]):
+            left[res[y]] += count[a] * ticks[a]
         ready[a] = count[a] > 0 and pred_ptr[a] == pred_ptr[a + 1]
     events = [(0.0, 0)]
     events.pop()
@@ -208,12 +230,20 @@ def simulate(  # type: ignore[no-untyped-def]
                     for y in range(res_ptr[a], res_ptr[a + 1]):
                         if busy[res[y]]:
                             free = False
-                    if free and _admitted(
-                        a, started[a], started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr,
-                        alloc, devhold_ptr, devhold, available, need, copy_count,
-                    ):  # fmt: skip
-                        best = a
-                        best_key = key[a, started[a]]
+                    if not free:
+                        continue
+                    if alloc_ptr[a] < alloc_ptr[a + 1]:
+                        d = hold_device[alloc[alloc_ptr[a]]]
+                        if refused[a] == changes[d]:
+                            continue
+                        if not _admitted(
+                            a, started[a], started, released, used, copy, hold_device, hold_size, hold_alloc,
+                            alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count, key, reserve,
+                        ):  # fmt: skip
+                            refused[a] = changes[d]
+                            continue
+                    best = a
+                    best_key = key[a, started[a]]
                 if best < 0:
                     continue
                 if patience > 0.0:
@@ -243,7 +273,7 @@ def simulate(  # type: ignore[no-untyped-def]
                                     break
                         if soon < horizon and _admitted(
                             a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr,
-                            alloc, devhold_ptr, devhold, available, need, copy_count,
+                            alloc, devhold_ptr, devhold, available, need, copy_count, key, reserve,
                         ):  # fmt: skip
                             wait = True
                             break
@@ -254,8 +284,10 @@ def simulate(  # type: ignore[no-untyped-def]
                 turn[best, k] = turns
                 turns += 1
                 end = now + ticks[best]
-                if end > limit:
+                if end + tail[best] > limit or now + left[r] > limit:
                     return np.inf
+                for y in range(res_ptr[best], res_ptr[best + 1]):
+                    left[res[y]] -= ticks[best]
                 running_end[best] = end
                 makespan = max(makespan, end)
                 started[best] = k + 1
@@ -272,6 +304,7 @@ def simulate(  # type: ignore[no-untyped-def]
                     ready[best] = good
                 if alloc_ptr[best] < alloc_ptr[best + 1]:
                     d = hold_device[alloc[alloc_ptr[best]]]
+                    changes[d] += 1
                     for y in range(alloc_ptr[best], alloc_ptr[best + 1]):
                         used[d] += hold_size[alloc[y]]
                     for s in range(2 * d, 2 * d + 2):  # a microbatch less to keep room for, perhaps
@@ -318,6 +351,7 @@ def simulate(  # type: ignore[no-untyped-def]
                     d = hold_device[h]
                     used[d] -= hold_size[h] * (out - released[h])
                     released[h] = out
+                    changes[d] += 1
                     dirty[2 * d] = True
                     dirty[2 * d + 1] = True
     return makespan
@@ -338,8 +372,8 @@ class Run(NamedTuple):
     turn: Ints
 
 
-def run(arrays: Arrays, key: Floats, patience: float = 0.0, limit: float = np.inf) -> Run:
+def run(arrays: Arrays, key: Floats, patience: float = 0.0, limit: float = np.inf, reserve: bool = False) -> Run:
     """The list schedule for these keys (shaped classes x largest count of microbatches)."""
     start, turn = np.full(key.shape, np.nan), np.zeros(key.shape, dtype=np.int64)
-    makespan = float(_simulate(*arrays.arguments(), key, patience, limit, start, turn))
+    makespan = float(_simulate(*arrays.arguments(), key, patience, reserve, limit, start, turn))
     return Run(makespan, start, turn)

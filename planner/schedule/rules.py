@@ -8,6 +8,7 @@ busy where a step has few microbatches (the shape that a fluid relaxation of the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -55,14 +56,14 @@ class Rule:
     critical: float = 0.0  # x the longest way that is left after the task: sooner where that is long
     jitter: float = 0.0  # x microbatch x a normal deviate of each class: what tells few microbatches' tasks apart
     jitter_seed: int = 0
+    reserve: bool = False  # memory is given in the order of the keys (see ``kernel``)
 
     def keys(self, classes: Classes, scales: Scales) -> Floats:
         """Keys shaped (classes, largest count of microbatches)."""
-        most = max(classes.counts)
-        k = np.arange(most, dtype=float)[None, :]
-        size = most / self.groups
-        group = np.floor(k / size)
-        within = k - np.ceil(group * size)
+        place = places(classes.counts)[classes.copy]
+        size = sum(classes.counts) / self.groups
+        group = np.floor(place / size)
+        within = place - np.ceil(group * size)
         depth = classes.head[:, None]
         forward = (
             self.forward_pace * scales.microbatch * within
@@ -89,6 +90,17 @@ class Rule:
         return np.ascontiguousarray(np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
 
 
+def places(counts: Sequence[int]) -> Floats:
+    """The place of each copy's k-th microbatch among all, dealt to the copies as evenly as can be; ``[copy, k]``.
+
+    Microbatches of copies that have as many share their places, since mirrored copies are to run alike.
+    """
+    place = np.zeros((len(counts), max(counts)))
+    for copy, count in enumerate(counts):
+        place[copy] = (np.arange(max(counts)) + 0.5) * sum(counts) / max(1, count) - 0.5
+    return place
+
+
 RULES: tuple[Rule, ...] = (
     # one forward, one backward: backward first, weight gradients where there is nothing else
     Rule(1, 1.0, 0.0, -10.0, 1.0, 0.0, 0.0, 0.0, 20.0, 0.0),
@@ -108,6 +120,11 @@ RULES: tuple[Rule, ...] = (
     Rule(3, group_forward=0.3, group_backward=0.35),
     Rule(1, 0.12, 0.8, 1.0, 0.24, 1.4, 0.0, 0.0, 10.0, 0.6),
     Rule(4, group_forward=0.22, group_backward=0.26),
+    # the same with memory given in their order
+    Rule(2, reserve=True),
+    Rule(2, patience=0.3, reserve=True),
+    Rule(3, group_forward=0.3, group_backward=0.35, reserve=True),
+    Rule(1, 0.12, 0.8, 1.0, 0.24, 1.4, 0.0, 0.0, 10.0, 0.6, reserve=True),
 )
 
 
@@ -133,12 +150,13 @@ def random_rule(rng: np.random.Generator, microbatches: int) -> Rule:
         critical=float(rng.choice([0.0, 0.0, 0.5, 1.0])),
         jitter=float(rng.choice([0.0, 0.0, 0.1, 0.5])) if few else 0.0,
         jitter_seed=int(rng.integers(1 << 30)),
+        reserve=bool(rng.random() < 0.7),
     )
 
 
 def nearby_rule(rule: Rule, rng: np.random.Generator, width: float = 0.15) -> Rule:
     """A rule with one to three numbers changed a little."""
-    fixed = ("groups", "jitter_seed") if rule.jitter else ("groups", "jitter", "jitter_seed")
+    fixed = ("groups", "reserve", "jitter_seed") if rule.jitter else ("groups", "reserve", "jitter", "jitter_seed")
     names = [f.name for f in fields(Rule) if f.name not in fixed]
     if rule.jitter and rng.random() < 0.3:
         return replace(rule, jitter_seed=int(rng.integers(1 << 30)))

@@ -93,7 +93,7 @@ class ListSearch:
     def try_rule(self, rule: Rule, limit: float = np.inf) -> float:
         """Schedule by a rule (ticks; inf beyond ``limit``) and keep it if it is the best."""
         self.evaluations += 1
-        found = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit)
+        found = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit, rule.reserve)
         self.keep(found)
         return found.makespan if found.makespan >= 0 else np.inf
 

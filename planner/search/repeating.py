@@ -116,7 +116,7 @@ def _stretchable(problem: Problem, search: ListSearch, schedules: Iterable[Run])
 def _by_rules(search: ListSearch) -> Iterator[Run]:
     """List schedules by the known rules."""
     for rule in RULES:
-        yield run(search.arrays, rule.keys(search.classes, search.scales), rule.patience)
+        yield run(search.arrays, rule.keys(search.classes, search.scales), rule.patience, reserve=rule.reserve)
 
 
 def _by_published(replay: Callable[[], Published]) -> Callable[[ListSearch], Iterator[Run]]:
