@@ -26,7 +26,7 @@ def simulation(nodes: int) -> Callable[..., Any]:
 
 def interpreted(*arrays: npt.NDArray[np.generic]) -> Any:
     """``simulate`` as it stands, with rows as lists, whose items the interpreter takes out twice as fast."""
-    return simulate(*(a.tolist() if a.ndim == 1 and len(a) else a for a in arrays))
+    return simulate(*(a.tolist() if a.ndim == 1 and len(a) else a for a in arrays))  # type: ignore[no-untyped-call]
 
 
 @cache
