@@ -106,7 +106,7 @@ class TransformerGraph:
         tower = self.entries[-1].name
         tokens = setting.micro_batch * setting.images * patches / vision.merged
         projected = replace(batch, length=patches).tokens
-        cost = self.parts.projector(vision.projector, vision.projector_norm, projected, tokens)
+        cost = self.parts.projector(vision, projected)
         output = tokens / setting.tensor * vision.projector[-1] * setting.elements.activation
         self.entries.append(self.drafts.compute("projector", cost, output, state, (tower,)))
 

@@ -8,7 +8,6 @@ not kept: outputs of norms and activation functions, and MLA's up-projections (D
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -227,12 +226,11 @@ class Parts:
         # Nothing is before it, so that the weights' gradient is its whole backward.
         return replace(gemm, vectors=gemm.vectors + vectors, input_grad=gemm.weight_grad, weight_grad=Work(), held=0)
 
-    def projector(self, widths: Sequence[int], norm_weights: int, patches: float, tokens: float) -> Cost:
-        """The MLP from patches to tokens of the language model; with ``norm_weights`` a norm over each patch."""
-        cost = Cost()
-        if norm_weights:
-            width = widths[0] * tokens / patches
-            cost += self.normed(patches, width, norm_weights)
+    def projector(self, vision: Vision, patches: float) -> Cost:
+        """The MLP from patches to tokens of the language model; perhaps with a norm over each patch."""
+        widths, tokens, cost = vision.projector, patches / vision.merged, Cost()
+        if vision.projector_norm:
+            cost += self.normed(patches, vision.stack.hidden, vision.projector_norm)
         for i, (n_in, n_out) in enumerate(pairwise(widths)):
             if i:
                 cost += activation_function(self.e, tokens, n_in / self.t, gated=False)

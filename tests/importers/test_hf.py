@@ -1,0 +1,343 @@
+"""The graphs that ``planner import hf`` writes: structure, passes, memory and collectives under every flag."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hf_models import CONFIGS, NAMES, graph_of, model_of, named, setting_of
+
+from planner.cli import main
+from planner.files import read_cluster, read_graph
+from planner.importers.hf_config import Unfit
+from planner.importers.transformer_setting import Optimizer, Precision, Recompute, TiedEmbeddings
+from planner.problem import Graph, Mode, Operator, Pass, Problem, Stream, Work
+from planner.solve import baseline_plan
+
+CLUSTERS = Path(__file__).resolve().parents[2] / "configs" / "clusters"
+LLAMA_LAYER = 4096 * (4096 + 2 * 1024 + 4096 + 3 * 14336)  # weights in matrices of a layer of Llama 3 8B
+
+
+def work(operator: Operator, which: Pass) -> Work:
+    cost = operator.times[which]
+    assert isinstance(cost, Work)
+    return cost
+
+
+def seconds(operator: Operator, which: Pass) -> float:
+    cost = operator.times[which]
+    assert isinstance(cost, float)
+    return cost
+
+
+def layer_of(graph: Graph, prefix: str = "layer.0.") -> list[Operator]:
+    return [operator for operator in graph.operators if operator.name.startswith(prefix)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("training", [True, False])
+def test_every_model_makes_a_graph_that_schedules(name: str, training: bool, tmp_path: Path) -> None:
+    """It is read, has one source a side at most and runs under 1F1B (or, in inference, forward) on eight H200."""
+    graph = graph_of(name, tmp_path, training=training, microbatches=8)
+    assert graph.mode is (Mode.TRAINING if training else Mode.INFERENCE)
+    assert graph.operators[0].name == "embed"
+    assert graph.operators[-1].name == "head"
+    read = {source for operator in graph.operators for source in operator.inputs}
+    assert [o.name for o in graph.operators if o.name not in read and not o.name.endswith("head")] == []
+    problem = Problem(graph, read_cluster(CLUSTERS / "h200-8.yaml"), 8, memory_cap=1e15)
+    plan = baseline_plan("1f1b", problem, {})
+    assert plan.makespan > 0
+
+
+def test_dense_layer_by_hand(tmp_path: Path) -> None:
+    """Llama 3 8B, 4096 tokens: FLOP of each pass from the weights, attention beside them."""
+    graph = graph_of("llama-3-8b", tmp_path, tokens=4096)
+    attn, mlp = layer_of(graph)
+    core = 4 * 4096 * (4097 / 2) * 4096
+    weights = 4096 * (4096 + 2048 + 4096)
+    assert work(attn, Pass.F).flops == pytest.approx(2 * 4096 * weights + core, rel=1e-9)
+    assert work(attn, Pass.I).flops == pytest.approx(2 * 4096 * weights + 2.5 * core, rel=1e-9)
+    assert work(attn, Pass.W).flops == pytest.approx(2 * 4096 * weights, rel=1e-9)
+    assert {work(mlp, p).flops for p in Pass} == {2.0 * 4096 * 3 * 4096 * 14336}
+    assert attn.parameters + mlp.parameters == 18 * (LLAMA_LAYER + 2 * 4096)
+    assert attn.output == mlp.output == 4096 * 4096 * 2
+
+
+def test_activation_is_korthikanti_without_dropout_masks(tmp_path: Path) -> None:
+    """GPT-2 XL: 34 s b h bytes a layer less two masks of s b h; flash attention adds a number a head and token."""
+    layer = layer_of(graph_of("gpt2-xl", tmp_path, tokens=1024, micro_batch=4))
+    tokens, hidden, heads = 4 * 1024, 1600, 25
+    assert sum(o.activation for o in layer) == pytest.approx(32 * tokens * hidden + 4 * tokens * heads, rel=1e-9)
+
+
+def test_weight_grad_holds_inputs_and_output_gradients(tmp_path: Path) -> None:
+    """Attention of Llama: W needs both inputs and both output gradients of its two products."""
+    attn, _ = layer_of(graph_of("llama-3-8b", tmp_path, tokens=4096))
+    inputs, gradients = 2 * 4096, (4096 + 2048) + 4096
+    assert attn.held_for_weight_grad == 4096 * 2 * (inputs + gradients)
+    assert attn.activation == 4096 * 2 * (4 * 4096 + 2 * 1024) + 4096 * 32 * 4
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "precision", "bytes_each"),
+    [
+        (Optimizer.ADAM, Precision.BF16, 8),
+        (Optimizer.ADAM_FP32_MASTER, Precision.BF16, 18),
+        (Optimizer.SGD, Precision.BF16, 4),
+        (Optimizer.NONE, Precision.BF16, 2),
+        (Optimizer.ADAM, Precision.FP32, 16),
+        (Optimizer.ADAM_FP32_MASTER, Precision.FP32, 16),
+        (Optimizer.ADAM_FP32_MASTER, Precision.FP8, 17),
+        (Optimizer.ADAM, Precision.FP8, 9),
+    ],
+)
+def test_bytes_of_a_weight(optimizer: Optimizer, precision: Precision, bytes_each: int, tmp_path: Path) -> None:
+    graph = graph_of("llama-3-8b", tmp_path, optimizer=optimizer, precision=precision)
+    _, mlp = layer_of(graph)
+    assert mlp.parameters == pytest.approx(bytes_each * 3 * 4096 * 14336, rel=1e-3)  # the norm is no matrix
+    assert (Pass.W in mlp.times) is (optimizer is not Optimizer.NONE)
+
+
+def test_adafactor_keeps_rows_and_columns(tmp_path: Path) -> None:
+    _, mlp = layer_of(graph_of("llama-3-8b", tmp_path, optimizer=Optimizer.ADAFACTOR))
+    matrices, factors = 3 * 4096 * 14336, (4096 + 2 * 14336) + (14336 + 4096)
+    assert mlp.parameters == 4 * (matrices + 4096) + 4 * factors
+
+
+@pytest.mark.parametrize(("zero", "bytes_each"), [(0, 18), (1, 6 + 12 / 8), (2, 2 + 16 / 8), (3, 18 / 8)])
+def test_zero_splits_over_replicas(zero: int, bytes_each: float, tmp_path: Path) -> None:
+    _, mlp = layer_of(graph_of("llama-3-8b", tmp_path, zero=zero, data=8))
+    assert mlp.parameters == pytest.approx(bytes_each * (3 * 4096 * 14336 + 4096))
+
+
+def test_experts_are_sharded_over_their_own_replicas(tmp_path: Path) -> None:
+    """64 ranks, experts over 16 of them: four replicas share an expert's state, 64 an attention's."""
+    graph = graph_of("deepseek-v3", tmp_path, expert=16, data=64, interconnect=50e9)
+    layer = {operator.name.split(".")[-1]: operator for operator in layer_of(graph, "layer_moe.0.")}
+    assert layer["experts"].parameters == (6 + 12 / 4) * 16 * 3 * 7168 * 2048
+    shared = 3 * 7168 * 2048
+    assert layer["shared"].parameters == (6 + 12 / 64) * shared
+
+
+@pytest.mark.parametrize("recompute", [Recompute.SELECTIVE, Recompute.FULL])
+@pytest.mark.parametrize("name", ["llama-3-8b", "deepseek-v2-lite", "gpt2"])
+def test_recomputation_trades_work_for_memory(name: str, recompute: Recompute, tmp_path: Path) -> None:
+    kept, again = graph_of(name, tmp_path), graph_of(name, tmp_path, recompute=recompute)
+    for before, after in zip(kept.operators, again.operators, strict=True):
+        assert Pass.W not in after.times
+        assert after.activation <= before.activation
+        backward = [work(before, p) for p in (Pass.I, Pass.W) if p in before.times]
+        flops = sum(each.flops for each in backward)
+        extra = work(before, Pass.F).flops if recompute is Recompute.FULL else 0.0
+        assert work(after, Pass.I).flops >= flops + extra - 1
+        if recompute is Recompute.FULL:
+            assert work(after, Pass.I).flops == pytest.approx(flops + extra)
+    layers = [sum(o.activation for o in g.operators if ".0." in o.name) for g in (kept, again)]
+    assert layers[1] < 0.95 * layers[0]
+
+
+def test_tensor_parallelism_cuts_work_memory_and_adds_collectives(tmp_path: Path) -> None:
+    one = layer_of(graph_of("llama-3-8b", tmp_path))
+    four = layer_of(graph_of("llama-3-8b", tmp_path, tensor=4, interconnect=450e9))
+    assert [o.name.split(".")[-1] for o in four] == ["attn", "attn_reduce", "mlp", "mlp_reduce"]
+    for before, after in zip(one, four[::2], strict=True):
+        assert work(after, Pass.F).flops == pytest.approx(work(before, Pass.F).flops / 4)
+        assert after.activation == pytest.approx(before.activation / 4)
+        assert after.parameters == pytest.approx(before.parameters / 4, rel=1e-3)  # norms are on every rank
+    for reduce in four[1::2]:
+        assert reduce.stream is Stream.COMM
+        assert seconds(reduce, Pass.F) == seconds(reduce, Pass.I) == pytest.approx(2 * 3 / 4 * 4096 * 8192 / 450e9)
+
+
+def test_expert_parallelism_all_to_all(tmp_path: Path) -> None:
+    """Eight of 256 experts a token on 64 ranks, FP8 out and BF16 back, as DeepSeek-V3 sends them."""
+    graph = graph_of("deepseek-v3", tmp_path, expert=64, interconnect=50e9, precision=Precision.FP8)
+    layer = {operator.name.split(".")[-1]: operator for operator in layer_of(graph, "layer_moe.0.")}
+    assert list(layer) == ["attn", "dispatch", "experts", "shared", "combine"]
+    there = 4096 * 7168 * 8 * 63 / 64 / 50e9
+    assert [seconds(layer["dispatch"], p) for p in (Pass.F, Pass.I)] == pytest.approx([there, 2 * there])
+    assert [seconds(layer["combine"], p) for p in (Pass.F, Pass.I)] == pytest.approx([2 * there, there])
+    assert layer["combine"].inputs == ("layer_moe.0.experts", "layer_moe.0.shared")
+    assert layer["shared"].inputs == ("layer_moe.0.attn",)
+    limited = graph_of("deepseek-v3", tmp_path, expert=64, interconnect=50e9, sends_per_token=4)
+    dispatch = named(limited, "layer_moe.7.dispatch")
+    assert seconds(dispatch, Pass.F) == pytest.approx(there)  # BF16 is twice the bytes, four sends half of them
+
+
+def test_deepseek_v3_has_dense_layers_and_predicts_a_further_token(tmp_path: Path) -> None:
+    graph = graph_of("deepseek-v3", tmp_path, expert=64, interconnect=50e9)
+    assert len(layer_of(graph, "layer_dense.")) == 3 * 2
+    assert len(layer_of(graph, "layer_moe.")) == 58 * 5
+    assert named(graph, "mtp_join").inputs == ("layer_moe.57.combine", "embed")
+    assert named(graph, "mtp_head").colocate == named(graph, "head").colocate == "head"
+    assert named(graph, "mtp_head").parameters < 1e6 < named(graph, "head").parameters
+    without = graph_of("deepseek-v3", tmp_path, expert=64, interconnect=50e9, mtp=False)
+    assert len(graph.operators) - len(without.operators) == 7
+
+
+def test_sequence_parallelism_gathers_keys_and_values(tmp_path: Path) -> None:
+    layer = layer_of(graph_of("llama-3-8b", tmp_path, tokens=8192, context=4, interconnect=100e9))
+    names = [operator.name.removeprefix("layer.0.") for operator in layer]
+    assert names == ["attn_qkv", "attn_kv_gather", "attn", "mlp"]
+    own = 8192 // 4 * 2 * 1024 * 2
+    assert seconds(layer[1], Pass.F) == pytest.approx(3 * own / 100e9)
+    whole = layer_of(graph_of("llama-3-8b", tmp_path, tokens=8192))
+    flops = [sum(work(o, Pass.F).flops for o in g if o.stream is Stream.COMPUTE) for g in (layer, whole)]
+    assert flops[0] == pytest.approx(flops[1] / 4)
+
+
+def test_precision_scales_products_but_not_attention(tmp_path: Path) -> None:
+    """Clusters state the BF16 rate: FP8 products are half the FLOP, TF32 all twice."""
+    graphs = {p: layer_of(graph_of("llama-3-8b", tmp_path, precision=p)) for p in Precision}
+    mlp = {p: work(layer[1], Pass.F).flops for p, layer in graphs.items()}
+    assert mlp[Precision.FP8] * 2 == mlp[Precision.BF16] == mlp[Precision.FP32] / 2
+    core = 4 * 4096 * (4097 / 2) * 4096
+    attn = {p: work(layer[0], Pass.F).flops for p, layer in graphs.items()}
+    assert attn[Precision.FP8] == pytest.approx((attn[Precision.BF16] - core) / 2 + core)
+
+
+def test_inference_holds_output_and_cache(tmp_path: Path) -> None:
+    graph = graph_of("llama-3-8b", tmp_path, training=False)
+    attn, mlp = layer_of(graph)
+    assert attn.activation == attn.output + 4096 * 2 * 1024 * 2
+    assert mlp.activation == mlp.output
+    assert mlp.parameters == 2 * (3 * 4096 * 14336 + 4096)
+    latent = layer_of(graph_of("deepseek-v2-lite", tmp_path, training=False), "layer_moe.0.")[0]
+    assert latent.activation == latent.output + 4096 * (512 + 64) * 2
+
+
+def test_tied_embeddings_as_copies_or_on_one_device(tmp_path: Path) -> None:
+    copies, one = (graph_of("gemma-7b", tmp_path, tied=t) for t in TiedEmbeddings)
+    table = 18 * 256000 * 3072
+    assert named(copies, "head").parameters == pytest.approx(table, rel=1e-3)
+    assert named(copies, "head").colocate is None
+    assert named(one, "head").colocate == named(one, "embed").colocate == "vocabulary"
+    assert named(one, "embed").parameters == table
+    assert named(one, "head").parameters == 18 * 3072
+
+
+def test_encoder_decoder_reads_the_encoder_everywhere(tmp_path: Path) -> None:
+    graph = graph_of("t5-11b", tmp_path)
+    crosses = [operator for operator in graph.operators if operator.name.endswith(".cross")]
+    assert len(crosses) == 24
+    assert all(operator.inputs[-1] == "encoder_norm" for operator in crosses)
+    assert named(graph, "decoder.0.attn").inputs == ("decoder_embed",)
+
+
+def test_vision_tower_joins_the_language_model(tmp_path: Path) -> None:
+    graph = graph_of("llava-1.5-7b", tmp_path, images=2)
+    assert named(graph, "layer.0.attn").inputs == ("embed", "projector")
+    assert named(graph, "projector").output == 2 * 576 * 4096 * 2
+    frozen = graph_of("llava-1.5-7b", tmp_path, images=2, freeze_vision=True)
+    tower = [operator for operator in frozen.operators if operator.name.startswith(("patches", "vision."))]
+    assert len(tower) == 1 + 24 * 2
+    assert all(o.activation == 0 and Pass.W not in o.times and work(o, Pass.I).flops == 0 for o in tower)
+    assert named(frozen, "projector").times.keys() == set(Pass)
+
+
+def test_windows_repeat_in_a_pattern(tmp_path: Path) -> None:
+    """Gemma 3: five layers with a window of 512, then one without; 26 layers end inside the pattern."""
+    graph = graph_of("gemma-3-1b", tmp_path, tokens=4096)
+    attention = [operator for operator in graph.operators if operator.name.endswith("attn")]
+    costs = [work(operator, Pass.F).flops for operator in attention]
+    assert [cost == max(costs) for cost in costs] == [(i + 1) % 6 == 0 for i in range(26)]
+    short = graph_of("gemma-3-1b", tmp_path, tokens=512)
+    assert {o.name.split(".")[0] for o in short.operators} == {"embed", "layer", "head"}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "words"),
+    [
+        ("llama-3-8b", {"tensor": 3, "interconnect": 1e9}, "must divide the 32 attention heads"),
+        ("llama-3-8b", {"tensor": 2}, "needs --interconnect"),
+        ("llama-3-8b", {"expert": 2, "interconnect": 1e9}, "has no experts"),
+        ("mixtral-8x7b", {"expert": 16, "interconnect": 1e9}, "must divide the 8 experts"),
+        ("deepseek-v3", {"expert": 64, "data": 3, "interconnect": 1e9}, "--data-parallel 64"),
+        ("llama-3-8b", {"context": 3, "interconnect": 1e9}, "must divide --sequence 4096"),
+        ("llama-3-8b", {"sends_per_token": 2}, "--expert-parallel too"),
+        ("llama-3-8b", {"images": 1}, "does not"),
+        ("llava-1.5-7b", {"images": 9}, "no room"),
+        ("qwen2-vl-7b", {"image_pixels": 450}, "multiple of 28"),
+        ("llava-1.5-7b", {"image_pixels": 448}, "336"),
+        ("gpt2", {"tokens": 2048}, "1024 positions"),
+    ],
+)
+def test_flags_that_do_not_fit(name: str, fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(Unfit, match=words):
+        setting_of(name, **fields)
+
+
+def test_sequence_defaults_to_what_the_model_takes() -> None:
+    assert [setting_of(n).tokens for n in ("llama-3-8b", "gpt2", "bert-large")] == [4096, 1024, 512]
+    assert model_of("bert-large").longest == 512
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(["import", "hf", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_command_writes_the_same_graph_from_its_own_header(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flags in the comment make the file again, byte for byte."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_bytes((CONFIGS / "deepseek-v3.json").read_bytes())
+    flags = "--ep 64 --interconnect 50GB/s --tp 2 --tensor-interconnect 160GB/s --precision fp8 --no-mtp --zero 2"
+    assert run(capsys, "config.json", *flags.split(), "-o", "graph.yaml")[0] == 0
+    lines = Path("graph.yaml").read_text(encoding="utf-8").splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith("# made by: planner import hf"))
+    made = " ".join(line.lstrip("# ") for line in lines[begin:] if line.startswith("#"))
+    again = made.removeprefix("made by: planner import hf ").split()
+    code, out, err = run(capsys, *again, "--quiet")
+    assert (code, err) == (0, "")
+    assert out == Path("graph.yaml").read_text(encoding="utf-8")
+    assert read_graph(Path("graph.yaml")).name == tmp_path.name
+
+
+def test_command_says_what_it_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, str(CONFIGS / "mixtral-8x7b.json"))
+    assert code == 0
+    assert out.startswith("# A mixtral model in training, from mixtral-8x7b.json.")
+    assert "46.7 B weights, 12.88 B of them met by a token" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"model_type": "falcon"}', "c.json:1: model_type: 'falcon' is not known"),
+        ("{", "c.json:1: is not valid JSON"),
+        ("[1]", "must be a JSON object"),
+        ("{}", "model_type: is missing"),
+        ('{"model_type": "llama",\n "hidden_size": "wide"}', "intermediate_size: is missing"),
+        ('{"model_type": "gpt2",\n "n_embd": "wide"}', "c.json:2: n_embd: must be a whole number"),
+        ('{"model_type": "gpt2",\n "n_embd": 0}', "c.json:2: n_embd: must be a whole number from 1"),
+        ('{"model_type": "llava", "vision_config": 3}', "c.json:1: vision_config: must be an object"),
+        (
+            '{"model_type": "llava", "text_config": {},\n "vision_config": {"model_type": "siglip"}}',
+            "c.json:2: vision_config.model_type: 'siglip' is not known",
+        ),
+    ],
+)
+def test_wrong_files(text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(text, encoding="utf-8")
+    code, out, err = run(capsys, str(path), "-o", str(tmp_path / "graph.yaml"))
+    assert (code, out) == (2, "")
+    assert words in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "graph.yaml").exists()
+
+
+def test_unknown_types_are_read_as_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "c.json"
+    path.write_text((CONFIGS / "qwen3-8b.json").read_text(encoding="utf-8").replace("qwen3", "new"), encoding="utf-8")
+    assert run(capsys, str(path))[0] == 2
+    code, _, err = run(capsys, str(path), "--family", "qwen3")
+    assert code == 0
+    assert "8.191 B weights" in err
+    code, _, err = run(capsys, str(path), "--family", "qwen9")
+    assert code == 2
+    assert "--family qwen9 is not known" in err
