@@ -277,6 +277,18 @@ def simulate(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to write them.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
+) -> int:
+    """Write a small graph.yaml and cluster.yaml to start from."""
+    from planner.commands.init import init_command
+
+    return init_command(folder, force, quiet)
+
+
+@app.command()
 def schema(
     name: Annotated[FileFormat, typer.Argument(metavar="graph|cluster|plan", help="Which file format.")],
 ) -> int:

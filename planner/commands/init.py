@@ -1,0 +1,99 @@
+"""``planner init``: a small graph.yaml and cluster.yaml to start from."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from planner.commands.common import ExitCode, UsageFault, emit, note
+from planner.files.errors import InputError
+from planner.files.whole import ensure_writable, write_whole
+
+GRAPH = """\
+# What one microbatch computes, operator by operator: a small transformer in training. Change it into yours.
+# (From a Hugging Face config.json, ONNX or torch.export: planner import --help. All keys: docs/formats.md.)
+schema: planner/graph@1
+name: my-model
+mode: training            # or inference: forward passes only
+microbatches: 4           # identical microbatches in one step; --microbatches overrides it
+
+operators:
+  - name: embed
+    # Seconds of the passes. A number alone is in base units (seconds, bytes); a text may carry a unit.
+    # input_grad left out: as long as forward. weight_grad left out: the same, if there are parameters.
+    time: {forward: 1 ms}
+    parameters: 1 GB      # held all step long: weights, gradients, optimizer state
+    activation: 20 MB     # held by a microbatch from the start of forward to the end of its last backward pass
+    output: 16 MB         # sent to whoever reads this on another device; the gradient comes back in the same size
+
+  - block: layer          # a repeated part: its copies are layer.0.attention, layer.0.mlp, layer.1.attention, ...
+    repeat: 2
+    inputs: [embed]       # what the first copy reads; each further copy reads the one before
+    operators:
+      - name: attention   # no inputs: it reads what the block reads
+        time: {forward: 1 ms, input_grad: 1 ms, weight_grad: 1 ms}
+        parameters: 1.2 GB
+        activation: 300 MB
+        output: 16 MB
+      - name: mlp
+        inputs: [attention]
+        work:             # instead of time: the cluster's device type makes a time of it (roofline)
+          forward: {flops: 400 GFLOP, bytes: 200 MB}
+        parameters: 2.4 GB
+        activation: 400 MB
+        output: 16 MB
+
+  - name: head
+    inputs: [layer]       # the last operator of the last copy
+    time: {forward: 1 ms}
+    parameters: 1 GB
+    activation: 100 MB
+"""
+
+CLUSTER = """\
+# Devices and the network between them. Ready files for A100, H100, H800, H200, B200, MI300X and Ascend 910B stand in
+# configs/clusters/ of planner's repository. All keys: docs/formats.md.
+schema: planner/cluster@1
+name: my-cluster
+
+device_types:
+  gpu-80:
+    memory: 76 GiB              # what a device offers; --memory-cap overrides it
+    peak_flops: 1000 TFLOPS     # peak_flops, memory_bandwidth and efficiency matter for operators with work only
+    memory_bandwidth: 3.35 TB/s
+    efficiency: 0.4             # the share of peak_flops that is reached
+    transfers: overlap          # or exclusive: a transfer also occupies the compute streams at its ends
+
+devices:
+  - {name: gpu, type: gpu-80, count: 2, node: n0}    # gpu0 and gpu1
+  # - {name: far, type: gpu-80, count: 2, node: n1}  # a second machine
+
+network:                        # left out: transfers are free
+  within_node: {bandwidth: 450 GB/s, latency: 5 us}
+  between_nodes: {bandwidth: 50 GB/s, latency: 10 us}
+"""
+
+FILES = {"graph.yaml": GRAPH, "cluster.yaml": CLUSTER}
+
+
+def init_command(folder: Path, force: bool, quiet: bool) -> int:
+    """Write both files into ``folder``, which is made where it is missing; print the command that plans them.
+
+    Raises ``UsageFault`` where one of them is there already and ``force`` is not given: then neither is written.
+    """
+    targets = {folder / name: text for name, text in FILES.items()}
+    there = [str(path) for path in targets if path.exists() or path.is_symlink()]
+    if there and not force:
+        raise UsageFault(f"{' and '.join(there)} exist already: name another folder, or --force to replace them")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(folder, None, None, f"cannot be made a folder: {reason.lower()}") from None
+    for path in targets:
+        ensure_writable(path)
+    for path, text in targets.items():
+        write_whole(path, text)
+        note(f"written to {path}", quiet)
+    emit("planner solve " + " ".join(shlex.quote(str(path)) for path in targets) + "\n")
+    return ExitCode.DONE
