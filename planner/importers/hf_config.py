@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NoReturn
 
 from planner.files.errors import InputError, shown
+from planner.importers.source import read_json, read_text
 
-MAX_BYTES = 16 * 1024**2
 LARGEST = 10**9  # of any dimension; the largest vocabularies have some 10^6 entries
 
 
@@ -108,27 +107,8 @@ class HfConfig:
 
 
 def read_config(path: Path) -> HfConfig:
-    """Read the file. Raises ``InputError`` where it is not JSON, or not an object with ``model_type``."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(path, None, None, "no such file: give the config.json of a model") from None
-    except IsADirectoryError:
-        raise InputError(path, None, None, "is a directory: name the config.json in it") from None
-    except (OSError, ValueError) as error:
-        raise InputError(path, None, None, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if len(content) > MAX_BYTES:
-        raise InputError(path, None, None, f"is larger than {MAX_BYTES // 1024**2} MiB: this is no config.json")
-    try:
-        text = content.decode("utf-8-sig")
-        data = json.loads(text)
-    except UnicodeDecodeError:
-        raise InputError(path, None, None, "is not UTF-8: this is no config.json") from None
-    except json.JSONDecodeError as error:
-        raise InputError(path, error.lineno, None, f"is not valid JSON: {error.msg}") from None
-    except (RecursionError, ValueError) as error:
-        raise InputError(path, None, None, f"is not valid JSON: {str(error).split(':', maxsplit=1)[0]}") from None
+    """Read the file. Raises ``InputError`` where it is no JSON object."""
+    data = read_json(path)
     if not isinstance(data, dict):
         raise InputError(path, 1, None, "must be a JSON object, as the config.json of a Hugging Face model is")
-    return HfConfig(path, text, data)
+    return HfConfig(path, read_text(path), data)
