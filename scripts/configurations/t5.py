@@ -80,7 +80,7 @@ def _chain(drafts: list[OperatorDraft]) -> list[OperatorDraft]:
     """Each reads the one before it; the queries, keys and values of cross-attention read the encoder as well."""
     out: list[OperatorDraft] = []
     for draft in drafts:
-        reads = (out[-1].name,) if out else None
+        reads: tuple[str, ...] | None = (out[-1].name,) if out else None
         if draft.name == "attention-qkv-2":
             assert reads is not None
             reads = (*reads, "enc-final-layernorm")

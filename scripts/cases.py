@@ -1,0 +1,79 @@
+"""Plan the cases at operator level and compare: published schedules, simple splits, and what was to be reached.
+
+`python scripts/cases.py [--only NAME...] [--time-limit S] [--json FILE]`: each case is a config with flags and a time
+limit of its own (`--list` shows them), planned by `planner solve` as a user would, in a process of its own whose time
+and memory are measured. After each case the rows are kept in docs/cases.json, whole, so that cases can be run in
+several goes; docs/cases.md is written from that file (`--page-only`: only that), and a table is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from casework.listed import Case, cases
+from casework.page import page, text
+from planner.files.whole import write_whole
+from race import commit, machine
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def chosen(patterns: list[str] | None) -> list[Case]:
+    """The cases whose name or config matches; all without patterns."""
+    found = [c for c in cases() if not patterns or any(fnmatch(n, p) for p in patterns for n in (c.name, c.config))]
+    if not found:
+        raise SystemExit(f"no case matches {' '.join(patterns or [])}; --list shows them")
+    return found
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Rows so far."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": {}}
+
+
+def main() -> int:
+    """Run, keep, print, write the page; exit code 1 where a case has no valid plan."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="cases or configs by name, as in the shell")
+    parser.add_argument("--time-limit", type=float, metavar="S", help="seconds for each case (default: its own)")
+    parser.add_argument("--json", type=Path, default=ROOT / "docs" / "cases.json", help="rows, read and written")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "cases.md", help="where the page goes")
+    parser.add_argument("--page-only", action="store_true", help="run nothing, write the page again")
+    parser.add_argument("--list", action="store_true", help="show the cases and their flags")
+    given = parser.parse_args()
+    found = chosen(given.only)
+    if given.list:
+        for case in found:
+            limit = given.time_limit or case.seconds
+            print(f"{case.name:22} {case.config} {' '.join([*case.flags, '--time-limit', f'{limit:g}'])}")
+        return 0
+    results = read(given.json)
+    if not given.page_only:
+        run_all(found, given.time_limit, results, given.json)
+    write_whole(given.page, page(results, cases()))
+    print(text(results, found), end="")
+    print(f"{given.page} written", file=sys.stderr)
+    rows = [results["rows"].get(case.name, {}) for case in found]
+    return 0 if all(row.get("verified") for row in rows) else 1
+
+
+def run_all(found: list[Case], limit: float | None, results: dict[str, Any], kept: Path) -> None:
+    """Run case after case, and keep each."""
+    from casework.runs import run
+
+    for case in found:
+        print(f"{case.name} ...", file=sys.stderr, flush=True)
+        row = run(case, limit)
+        now = datetime.now(UTC).strftime("%Y-%m-%d")
+        results["rows"][case.name] = row | {"commit": commit(), "date": now, "machine": machine()}
+        write_whole(kept, json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
