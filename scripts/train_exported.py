@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,50 +114,56 @@ class Pipelined:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("plan", type=Path, metavar="PLAN", help="plan.json")
-    parser.add_argument("csv", type=Path, metavar="CSV", help="what planner export --to torch-csv has written")
+    parser.add_argument("files", type=Path, nargs="+", metavar="PLAN CSV", help="a plan.json and its export; or more")
     parser.add_argument("--steps", type=int, default=3, help="training steps (default 3)")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if len(asked.files) % 2:
+        parser.error("every plan comes with its CSV")
+    return asked
 
 
 def main() -> int:
-    """Train, and compare every step with one process that holds the whole model."""
+    """Train with every schedule given; 1 where one went differently from what one process does."""
     asked = arguments()
-    rows = list(csv.reader(asked.csv.open(newline="")))
-    partition = json.loads(Path(f"{asked.csv}.partition.json").read_text())
-    operators = list(dict.fromkeys(row["operator"] for row in json.loads(asked.plan.read_text())["placement"]))
-    if int(os.environ.get("WORLD_SIZE", "1")) != len(rows):
-        sys.exit(f"{asked.csv} is for {len(rows)} processes: torchrun --standalone --nproc-per-node {len(rows)} ...")
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
+    plans = zip(asked.files[::2], asked.files[1::2], strict=True)
+    equal = [trained(plan, csv_file, asked.steps) for plan, csv_file in plans]
+    dist.destroy_process_group()
+    return 0 if all(equal) else 1
+
+
+def trained(plan: Path, csv_file: Path, steps: int) -> bool:
+    """Train, and compare every step with one process that holds the whole model; rank 0 prints a line a step."""
+    rows = list(csv.reader(csv_file.open(newline="")))
+    partition = json.loads(Path(f"{csv_file}.partition.json").read_text())
+    operators = list(dict.fromkeys(row["operator"] for row in json.loads(plan.read_text())["placement"]))
     rank, world = dist.get_rank(), dist.get_world_size()
-    order = [name for stage in partition["stages"] for name in stage["operators"]]
-    pipelined = Pipelined(asked.csv, partition, operators)
-    whole = nn.ModuleDict({str(operators.index(name)): Block(operators.index(name)) for name in order})
+    if world != len(rows):
+        sys.exit(f"{csv_file} is for {len(rows)} processes: torchrun --standalone --nproc-per-node {len(rows)} ...")
+    pipelined = Pipelined(csv_file, partition, operators)
+    order = [operators.index(name) for stage in partition["stages"] for name in stage["operators"]]
+    whole = nn.ModuleDict({str(k): Block(k) for k in order})
     optimizers = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (*pipelined.modules, whole)]
-    failed = False
-    for step in range(asked.steps):
+    equal = True
+    for step in range(steps):
         x, y = batch(step, pipelined.microbatches)
         for optimizer in optimizers:
             optimizer.zero_grad()
         pipelined.log.clear()
         loss = pipelined.step(x, y)
-        output = x
-        for block in whole.values():
-            output = block(output)
-        expected = loss_of(output, y)
+        expected = loss_of(nn.Sequential(*whole.values())(x), y)
         expected.backward()
         everyone: list[Any] = [None] * world
         dist.all_gather_object(everyone, (loss, pipelined.gradients(), pipelined.log == rows[rank]))
         report = compared(everyone, expected.item(), whole, operators)
-        failed |= not report["equal"]
+        equal &= report["equal"]
         if rank == 0:
-            print(json.dumps({"step": step, **report}), flush=True)
+            print(json.dumps({"csv": str(csv_file), "step": step, **report}), flush=True)
         for optimizer in optimizers:
             optimizer.step()
-    dist.destroy_process_group()
-    return int(failed)
+    return equal
 
 
 def compared(everyone: list[Any], expected: float, whole: nn.ModuleDict, operators: list[str]) -> dict[str, Any]:
