@@ -27,6 +27,12 @@ from planner.importers.source import read_json
 from planner.problem.graph import ByDevice, Mode, Pass
 
 ACCELERATOR, CPU = "acc", "cpu"
+LARGEST = 1e15
+"""Of any number in a file: what is larger would be absurd in bytes, in seconds and in their products."""
+
+SMALLEST = 1e-20
+"""Less than this is nothing."""
+
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}
 """How many of them make a second: a quotient of it is rounded once."""
 
@@ -207,11 +213,8 @@ def _node(path: Path, field: str, entry: dict[str, Any], name: str, hop: float, 
 
 def _bandwidth(entries: Sequence[Any], per_second: float) -> float:
     """Bytes a second between accelerator and host: the most common quotient of an edge's size and cost."""
-    quotients = Counter(
-        round(entry["size"] / entry["cost"])
-        for entry in entries
-        if isinstance(entry.get("size"), int | float) and entry["cost"] > 0 and 0 < entry["size"] < 1e18
-    )
+    sized = (e for e in entries if isinstance(e.get("size"), int | float) and e["cost"] > 0 and 0 < e["size"] < 1e18)
+    quotients = Counter(round(e["size"] / e["cost"]) for e in sized if 1 <= e["size"] / e["cost"] < LARGEST)
     return quotients.most_common(1)[0][0] * per_second if quotients else BANDWIDTH
 
 
@@ -237,7 +240,7 @@ def _count(path: Path, root: dict[str, Any], key: str) -> int:
 def _amount(path: Path, entry: dict[str, Any], key: str, field: str) -> float:
     """A number that is finite and not negative; true and false count as 1 and 0."""
     value = entry.get(key)
-    if not isinstance(value, int | float) or not math.isfinite(value) or value < 0 or value > 1e30:
-        what = "is missing" if value is None else f"must be a finite number from 0 on (got {shown(value)})"
+    if not isinstance(value, int | float) or not 0 <= value <= LARGEST:
+        what = "is missing" if value is None else f"must be a number from 0 to {LARGEST:g} (got {shown(value)})"
         raise InputError(path, None, f"{field}{key}", what)
-    return float(value)
+    return float(value) if value >= SMALLEST else 0.0

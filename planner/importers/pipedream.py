@@ -9,7 +9,6 @@ several outputs stand as a list, ``activation_size=[6291456.0; 131072.0]``. (For
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -22,6 +21,9 @@ from planner.importers.source import read_text
 from planner.problem.graph import Pass
 
 FIELDS = ("forward_compute_time", "backward_compute_time", "activation_size", "parameter_size")
+LONGEST = 100  # characters of a node's name
+SMALLEST = 1e-20  # less is nothing
+LARGEST = 1e24  # of any amount: what is larger would be absurd in bytes or seconds
 STATE = 3.0
 """Bytes held for each byte of weights: 32-bit weights, gradients and momentum."""
 
@@ -154,9 +156,12 @@ def _node(path: Path, line: int, parts: list[str]) -> Node:
             raise InputError(path, line, field, "is missing: it stands after the node's kind, separated by commas")
         values[field] = _amount(path, line, field, found[field])
     description = " -- ".join(parts[1:at])
-    kind = description.split("(")[0].strip() or "operator"
+    kind = "".join(c for c in description.split("(")[0].strip() if c.isprintable())[:60] or "operator"
+    name = parts[0].strip()
+    if not name.isprintable() or not 0 < len(name) <= LONGEST:
+        raise InputError(path, line, "node", f"must have a name of 1 to {LONGEST} printable characters")
     return Node(
-        parts[0].strip(),
+        name,
         kind,
         values["forward_compute_time"],
         values["backward_compute_time"],
@@ -173,6 +178,6 @@ def _amount(path: Path, line: int, field: str, text: str) -> float:
     except InvalidOperation:
         raise InputError(path, line, field, f"must be a number, or numbers as [a; b] (got {shown(text)})") from None
     total = sum(entries, Decimal(0))
-    if not all(entry.is_finite() and entry >= 0 for entry in entries) or not math.isfinite(float(total)):
-        raise InputError(path, line, field, f"must be finite and not negative (got {shown(text)})")
-    return float(total.scaleb(-3) if field.endswith("_time") else total)
+    if not all(entry.is_finite() and entry >= 0 for entry in entries) or total > LARGEST:
+        raise InputError(path, line, field, f"must be from 0 to {LARGEST:g} (got {shown(text)})")
+    return 0.0 if total < SMALLEST else float(total.scaleb(-3) if field.endswith("_time") else total)

@@ -22,6 +22,7 @@ from planner.problem.quantities import SECONDS, QuantityError, parse_quantity
 
 COLUMNS = ("operator", "pass", "device type", "seconds")
 PASSES = {"forward": Pass.F, "f": Pass.F, "input_grad": Pass.I, "i": Pass.I, "weight_grad": Pass.W, "w": Pass.W}
+LONGEST = 200  # characters of a device type's name
 KEYS = {Pass.F: "forward", Pass.I: "input_grad", Pass.W: "weight_grad"}
 
 Times = dict[Pass, dict[str, float]]
@@ -89,8 +90,11 @@ def _read_times(path: Path, templates: list[Template]) -> tuple[dict[str, Times]
             value = parse_quantity(_number(row["seconds"]), SECONDS)
         except QuantityError as error:
             raise InputError(path, line, "seconds", str(error)) from None
+        device = row["device type"]
+        if not device.isprintable() or len(device) > LONGEST:
+            raise InputError(path, line, "device type", f"must have at most {LONGEST} printable characters")
         for copy in _meant(path, line, row["operator"], known):
-            seconds.setdefault((copy, which, row["device type"]), []).append(value)
+            seconds.setdefault((copy, which, device), []).append(value)
     found: dict[str, Times] = {}
     for (copy, which, device), values in seconds.items():
         found.setdefault(copy, {}).setdefault(which, {})[device] = median(values)

@@ -144,3 +144,12 @@ def test_the_cluster_must_be_a_file_of_its_own(tmp_path: Path, capsys: pytest.Ca
         assert main(["import", "msr", str(path), "-o", str(graph), "--cluster", cluster]) == 2
     assert not graph.exists() and json.loads(path.read_text(encoding="utf-8")) == INSTANCE
     assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+def test_absurd_numbers_are_refused_and_what_is_next_to_nothing_is_nothing(tmp_path: Path) -> None:
+    document = copy.deepcopy(INSTANCE)
+    document["nodes"][0]["fpgaLatency"] = 10**400
+    with pytest.raises(InputError, match="fpgaLatency: must be a number from 0"):
+        msr(written(tmp_path, document))
+    document["nodes"][0]["fpgaLatency"] = 1e-40
+    assert imported(tmp_path, document).duration[1, 0, 0] == 0
