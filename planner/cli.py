@@ -219,11 +219,30 @@ def stretch(
 
 
 @app.command()
-def show(plan: PlanFile, svg: Picture = None, format: OutputFormat = Format.text) -> int:
-    """The report of a plan, from its file alone."""
+def show(
+    plan: PlanFile,
+    svg: Picture = None,
+    png: Annotated[str | None, typer.Option(metavar="FILE", help="The same as PNG (pip install 'planner[png]').")] = (
+        None
+    ),
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="An interactive page of the plan there; it works offline.")
+    ] = None,
+    baseline_plan: Annotated[
+        list[Path] | None, typer.Option(metavar="PLAN", help="Another plan to draw under it; repeatable.")
+    ] = None,
+    graph: Annotated[
+        Path | None, typer.Option(metavar="GRAPH", help="For the page: memory over time, exact causes of idle time.")
+    ] = None,
+    cluster: Annotated[Path | None, typer.Option(metavar="CLUSTER", help="The same; both or neither.")] = None,
+    format: OutputFormat = Format.text,
+) -> int:
+    """The report of a plan, from its file alone; pictures and a page where asked for."""
+    from planner.commands.pictures import Pictures
     from planner.commands.plans import show_command
 
-    return show_command(plan, format is Format.json, svg)
+    pictures = Pictures(svg, png, html, graph, cluster, baseline_plan or ())
+    return show_command(plan, format is Format.json, pictures)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.commands.common import ExitCode, UsageFault, emit, not_an_input, note, quantity, report_style
+from planner.commands.pictures import Pictures
 from planner.files.errors import InputError
 from planner.files.plan_file import read_plan
 from planner.files.whole import ensure_writable, write_whole
@@ -17,14 +18,13 @@ from planner.problem.quantities import BYTES, QuantityError, parse_quantity
 VERIFICATION = "planner/verification@1"
 
 
-def show_command(path: Path, as_json: bool, svg: str | None) -> int:
+def show_command(path: Path, as_json: bool, pictures: Pictures) -> int:
     """``planner show``."""
     from planner.report.text import report_text
 
-    _check_svg(svg, [path])
+    pictures.check(path)
     plan = presentable(path)
-    if svg is not None:
-        _draw([plan], None, svg)
+    pictures.draw(path, plan)
     if as_json:
         emit(path.read_text(encoding="utf-8"))  # the file itself, with keys that this version does not know
     else:
@@ -55,7 +55,7 @@ def compare_command(paths: Sequence[Path], force: bool, as_json: bool, svg: str 
     if different and not force:
         raise UsageFault(f"the plans are of different problems ({'; '.join(different)}); --force compares them anyway")
     if svg is not None:
-        _draw(plans, [_label(path, plan) for path, plan in zip(paths, plans, strict=True)], svg)
+        _draw(plans, [label(path, plan) for path, plan in zip(paths, plans, strict=True)], svg)
     if as_json:
         emit(json.dumps(compare_document(plans, names), indent=1, allow_nan=False) + "\n")
     else:
@@ -138,6 +138,6 @@ def _draw(plans: Sequence[Plan], titles: Sequence[str] | None, svg: str) -> None
     note(f"picture written to {svg}")
 
 
-def _label(path: Path, plan: Plan) -> str:
+def label(path: Path, plan: Plan) -> str:
     """A baseline by its name, a plan by that of its file."""
     return plan.origin.removeprefix("baseline:") if plan.origin.startswith("baseline:") else path.stem

@@ -26,14 +26,14 @@ def ensure_writable(path: Path | str) -> None:
         raise _unwritable(path, error) from error
 
 
-def write_whole(path: Path | str, text: str) -> None:
-    """Write a text file at once: readers see the old content or the new, never a part of it.
+def write_whole(path: Path | str, content: str | bytes) -> None:
+    """Write a file at once, text as UTF-8: readers see the old content or the new, never a part of it.
 
     An existing file keeps its permissions, a link stays a link; a terminal, pipe or device such as
     ``/dev/stdout`` is written to as it is. Raises ``InputError`` where the file cannot be written.
     """
     target = _target(path)
-    data = text.encode("utf-8")
+    data = content.encode("utf-8") if isinstance(content, str) else content
     try:
         if _is_special(target):
             with target.open("wb") as stream:

@@ -1,0 +1,90 @@
+// The page: charts on one axis, buttons, keys, light and dark.
+
+const document_ = JSON.parse(element("data").textContent);
+const view = new View(Math.max(...document_.plans.map((plan) => plan.makespan)) * 1.005);
+
+applyTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+element("legend").querySelectorAll(".scale").forEach((key) => {
+  const stops = [0, 0.25, 0.5, 0.75, 1].map((part) => `rgb(${scaled(part).join(" ")})`);
+  key.style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
+});
+
+const charts = [];
+document_.plans.forEach((plan, k) => {
+  charts.push(new Gantt(element(`gantt-${k}`), view, plan));
+  if (plan.memory) charts.push(new MemoryChart(element(`memory-${k}`), view, plan));
+});
+
+function redraw() {
+  document.body.className = `by-${mode.colour}${mode.idle ? " show-idle" : ""}`;
+  document.querySelectorAll("[data-colour]").forEach((button) => {
+    button.setAttribute("aria-pressed", String(button.dataset.colour === mode.colour));
+  });
+  document.querySelectorAll("[data-show]").forEach((button) => {
+    button.setAttribute("aria-pressed", String(mode[button.dataset.show]));
+  });
+  for (const chart of charts) chart.refresh();
+}
+
+function colourBy(name) {
+  mode.colour = name;
+  redraw();
+}
+
+function toggle(name) {
+  mode[name] = !mode[name];
+  redraw();
+}
+
+document.querySelectorAll("[data-colour]").forEach((button) => {
+  button.addEventListener("click", () => colourBy(button.dataset.colour));
+});
+document.querySelectorAll("[data-show]").forEach((button) => {
+  button.addEventListener("click", () => toggle(button.dataset.show));
+});
+const zooms = { in: () => view.zoom(1.6), out: () => view.zoom(1 / 1.6), reset: () => view.reset() };
+document.querySelectorAll("[data-zoom]").forEach((button) => {
+  button.addEventListener("click", zooms[button.dataset.zoom]);
+});
+element("theme").addEventListener("click", () => {
+  applyTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+  redraw();
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const keys = {
+    p: () => colourBy("pass"),
+    m: () => colourBy("microbatch"),
+    i: () => toggle("idle"),
+    c: () => toggle("path"),
+    t: () => toggle("transfers"),
+    Escape: () => {
+      mode.marked = -1;
+      hideTooltip();
+      redraw();
+    },
+  };
+  if (keys[event.key]) keys[event.key]();
+});
+
+view.listeners.push(() => {
+  const whole = view.from === 0 && view.to === view.until;
+  element("range").textContent = whole ? "" : `${seconds(view.from)} to ${seconds(view.to)}`;
+});
+
+// On paper everything is light and whole.
+let themeOnScreen = null;
+addEventListener("beforeprint", () => {
+  themeOnScreen = document.documentElement.dataset.theme;
+  applyTheme("light");
+  for (const chart of charts) chart.render();
+});
+addEventListener("afterprint", () => {
+  applyTheme(themeOnScreen);
+  for (const chart of charts) chart.render();
+});
+
+redraw();
+charts[0].render();
+document.documentElement.dataset.ready = String(Math.round(performance.now()));

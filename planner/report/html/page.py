@@ -1,0 +1,135 @@
+"""The page put together: one file with its style, its script and its data."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from planner.plan.plan import Plan
+from planner.problem import Problem
+from planner.report.facts import PlanFacts
+from planner.report.html.data import CAUSES, PlanDrawing
+from planner.report.html.tables import IDLE_CLASSES, baseline_table, device_table, inputs_table, text, tiles
+
+SCRIPTS = ("view.js", "chart.js", "gantt.js", "memory.js", "main.js")
+"""In the order in which they stand in the page, as one script."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A plan to show, under a title; ``problem``, where it is known, is one that the plan is valid for."""
+
+    plan: Plan
+    title: str
+    problem: Problem | None = None
+
+
+def report_html(shown: Shown, baselines: Sequence[Shown] = ()) -> str:
+    """The page of a plan, with whole plans of baselines under it on the same time axis."""
+    drawings = [PlanDrawing(each.plan, each.title, each.problem) for each in (shown, *baselines)]
+    plan, facts = shown.plan, PlanFacts(shown.plan)
+    name = f"{_origin(plan)} of {plan.graph.name} on {plan.cluster.name}"
+    script = "".join(_asset(each) for each in SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{script}}})();\n'
+    parts = {
+        "title": text(name),
+        "policy": _policy(script),
+        "style": _asset("report.css"),
+        "tiles": tiles(plan, facts),
+        "legend": _legend(drawings),
+        "schedules": "".join(_schedule(k, drawing) for k, drawing in enumerate(drawings)),
+        "exact": text(_exactness(drawings)),
+        "memory": _memory(drawings),
+        "devices": "".join(_devices(k, drawing) for k, drawing in enumerate(drawings)),
+        "baselines": baseline_table(plan, facts),
+        "inputs": inputs_table(plan),
+        "version": text(plan.planner_version),
+        "data": _embedded({"causes": [cause.value for cause in CAUSES], "plans": [d.document() for d in drawings]}),
+        "script": script,
+    }
+    page = _asset("report.html")
+    return "".join(parts[part[1:]] if part[:1] == "@" else part for part in page.split("%%"))
+
+
+def _asset(name: str) -> str:
+    return files("planner.report.html").joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(script: str) -> str:
+    """Only this script runs, and nothing is loaded from anywhere: whatever a name in a file says, it is text."""
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+
+
+def _embedded(document: dict[str, Any]) -> str:
+    """JSON that nothing in it ends early: no ``<`` (no end tag, no comment), ASCII alone (no line separators)."""
+    compact = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return compact.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _origin(plan: Plan) -> str:
+    return "plan" if plan.origin == "solve" else plan.origin.replace(":", " ", 1)
+
+
+def _legend(drawings: Sequence[PlanDrawing]) -> str:
+    """What the colours of the bars mean; microbatches have a scale of their own, which the script draws."""
+    passes = {task.pass_ for drawing in drawings for task in drawing.plan.tasks}
+    copies = any(task.copy for drawing in drawings for task in drawing.plan.tasks)
+    words = {"F": "forward", "I": "input gradient", "W": "weight gradient"}
+    keys = [f"<span class='key pass'><i class='{p}'></i>{words[p]}</span>" for p in "FIW" if p in passes]
+    if copies:
+        keys.append("<span class='key pass'><i class='F second'></i>light: copy 1 and above</span>")
+    keys.append("<span class='key microbatch'><i class='scale'></i>microbatch, first to last</span>")
+    causes = {idle.cause for drawing in drawings for idle in drawing.idle}
+    for cause, name in zip(CAUSES, IDLE_CLASSES, strict=True):
+        if cause in causes:
+            keys.append(f"<span class='key idle'><i class='{name}'></i>{text(cause.value)}</span>")
+    return "".join(keys)
+
+
+def _schedule(k: int, drawing: PlanDrawing) -> str:
+    plan = drawing.plan
+    figures = f"makespan {plan.makespan:.6g} s, bubble {100 * plan.bubble_ratio:.2f} %"
+    label = f"{drawing.title}: {figures}. Arrow keys move, plus and minus zoom, 0 shows all."
+    return (
+        f"<h3>{text(drawing.title)} <small>{text(figures)}</small></h3>"
+        f"<canvas id='gantt-{k}' tabindex='0' role='img' aria-label='{text(label)}'></canvas>"
+    )
+
+
+def _exactness(drawings: Sequence[PlanDrawing]) -> str:
+    if all(drawing.events.exact for drawing in drawings):
+        return "Causes and critical path follow from graph and cluster."
+    return (
+        "Causes and critical path are read off the times in the plan alone: a pass is taken to wait for what of its "
+        "microbatch ends just before it. With --graph and --cluster they are exact."
+    )
+
+
+def _memory(drawings: Sequence[PlanDrawing]) -> str:
+    with_memory = [k for k, drawing in enumerate(drawings) if drawing.problem is not None]
+    if not with_memory:
+        return (
+            "<p>The plan holds the peaks alone (see the table below). What each stage holds over time takes graph and "
+            "cluster: <code>planner show PLAN --html FILE --graph GRAPH --cluster CLUSTER</code>.</p>"
+        )
+    return "".join(
+        f"<h3>{text(drawings[k].title)}</h3><canvas id='memory-{k}' tabindex='0' role='img' "
+        f"aria-label='memory over time: {text(drawings[k].title)}'></canvas>"
+        for k in with_memory
+    ) + (
+        "<p class='note'>Grey: parameters. Colours: activations, a colour a stage (a run of operators that follow each "
+        "other on the device), the first one lowest; pointing at them names them. Dashed: the cap.</p>"
+    )
+
+
+def _devices(k: int, drawing: PlanDrawing) -> str:
+    table = device_table(drawing, PlanFacts(drawing.plan))
+    if k == 0:
+        return table
+    return f"<details><summary>{text(drawing.title)}</summary>{table}</details>"

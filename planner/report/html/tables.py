@@ -1,0 +1,170 @@
+"""The parts of the page that are no pictures, as HTML: they are there without a script, and on paper."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+
+from planner.plan.plan import BaselineFigures, Plan
+from planner.report.facts import PlanFacts
+from planner.report.html.data import CAUSES, PlanDrawing
+from planner.report.words import NONE, cut, gap, names_in_brief, number, percent, plain, quotient, seconds, size
+
+IDLE_CLASSES = ("input", "comm", "transfer", "memory", "held", "nothing")
+"""Style classes of the causes, in the order of ``CAUSES``."""
+
+
+def text(value: str, longest: int | None = None) -> str:
+    """Text of a file as HTML: nothing in it is markup, no control character is left."""
+    value = plain(value)
+    return html.escape(value if longest is None else cut(value, longest), quote=True)
+
+
+def tiles(plan: Plan, facts: PlanFacts) -> str:
+    """The figures that people look for first."""
+    bound = "none computed" if plan.lower_bound is None else f"gap {gap(plan.gap)}"
+    rows = [
+        ("makespan", seconds(plan.makespan), f"{plan.microbatches} microbatches"),
+        ("status", plan.status, f"objective: {plan.objective}"),
+        ("lower bound", seconds(plan.lower_bound), bound),
+        ("bubble", percent(plan.bubble_ratio), f"span bubble {percent(facts.span_bubble_ratio)}"),
+        ("peak memory", size(facts.peak_memory), "over the cap" if facts.over_cap else "on the fullest device"),
+        ("throughput", _throughput(facts), "microbatches a second"),
+    ]
+    return "".join(
+        f"<div class='tile'><span>{text(name)}</span><b>{text(value)}</b><small>{text(more)}</small></div>"
+        for name, value, more in rows
+    )
+
+
+def _throughput(facts: PlanFacts) -> str:
+    return NONE if facts.throughput is None else number(facts.throughput)
+
+
+def device_table(drawing: PlanDrawing, facts: PlanFacts) -> str:
+    """Bubble, idle time by cause and memory of every device, and their sums."""
+    plan, table = drawing.plan, drawing.idle_seconds()
+    shown = [k for k in range(len(CAUSES)) if table[:, k].any()]
+    heads = ["device", "operators", "busy", "bubble", "", "span bubble"]
+    heads += [CAUSES[k].value for k in shown] + ["", "peak memory", "cap"]
+    number_of = {name: k for k, name in enumerate(drawing.events.nodes.devices)}
+    everything = list(dict.fromkeys(placed.operator for placed in plan.placement))
+    rows = []
+    for device in plan.devices:
+        idle = table[number_of[device.name]]
+        ratio = device.bubble / plan.makespan if plan.makespan > 0 else 0.0
+        names = names_in_brief(facts.operators_of[device.name], everything)
+        cells = [
+            f"<th scope='row'>{text(device.name, 40)}</th>",
+            f"<td class='names'>{text(names, 160) or 'none'}</td>",
+            *(_cell(seconds(v)) for v in (device.busy, device.bubble)),
+            _cell(percent(ratio)),
+            _cell(seconds(device.span_bubble)),
+            *(_cell(seconds(float(idle[k])) if idle[k] > 0 else "") for k in shown),
+            f"<td class='share'>{_shares(device.busy, idle.tolist(), plan.makespan)}</td>",
+            _cell(size(device.peak_memory)),
+            f"<td class='share'>{_filled(device.peak_memory, device.memory)}</td>",
+        ]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    sums = [_cell(percent(float(table[:, k].sum()) / _total(plan))) for k in shown]
+    foot = f"<th scope='row' colspan='4'>of all devices x makespan</th>{_cell(percent(plan.bubble_ratio_all))}<td></td>"
+    return _table(heads, rows, f"<tr>{foot}{''.join(sums)}<td></td><td></td><td></td></tr>")
+
+
+def _total(plan: Plan) -> float:
+    return len(plan.devices) * plan.makespan or 1.0
+
+
+def _cell(value: str) -> str:
+    return f"<td>{text(value)}</td>"
+
+
+def _table(heads: Sequence[str], rows: Sequence[str], foot: str = "") -> str:
+    head = "".join(f"<th scope='col'>{text(each)}</th>" for each in heads)
+    foot = f"<tfoot>{foot}</tfoot>" if foot else ""
+    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{foot}</table></div>"
+
+
+def _shares(busy: float, idle: Sequence[float], makespan: float) -> str:
+    """A bar of what the compute stream does: work, then idle time by cause."""
+    parts = [("busy", "busy", busy), *zip(IDLE_CLASSES, (cause.value for cause in CAUSES), idle, strict=True)]
+    bars = "".join(
+        f"<i class='{name}' style='width:{100 * value / makespan:.3f}%' title='{text(words)}: {seconds(value)}'></i>"
+        for name, words, value in parts
+        if value > 0 and makespan > 0
+    )
+    return f"<div class='bar'>{bars}</div>"
+
+
+def _filled(peak: float, cap: float | None) -> str:
+    """How full a device gets."""
+    if cap is None or cap <= 0:
+        return "no cap"
+    over = " over" if peak > cap * (1 + 4e-12) else ""
+    width = min(100.0, 100 * peak / cap)
+    words = text(f"{percent(peak / cap)} of {size(cap)}")
+    return f"<div class='bar'><i class='memory-use{over}' style='width:{width:.2f}%'></i></div><small>{words}</small>"
+
+
+def baseline_table(plan: Plan, facts: PlanFacts) -> str:
+    """Makespans as bars, with the figures that the plan holds of the published schedules."""
+    if not plan.baselines:
+        return "<p>The plan names no baselines.</p>"
+    longest = max([plan.makespan, *(b.makespan or 0.0 for b in plan.baselines)]) or 1.0
+    own = BaselineFigures(
+        "this plan",
+        plan.makespan,
+        plan.bubble_ratio,
+        facts.span_bubble_ratio,
+        facts.peak_memory,
+        plan.copies,
+        not facts.over_cap,
+    )
+    rows = [_baseline_row(each, plan, longest) for each in (own, *plan.baselines)]
+    heads = ["schedule", "", "makespan", "plan / it", "bubble", "span bubble", "peak memory", "copies", "fits"]
+    return _table(heads, rows)
+
+
+def _baseline_row(each: BaselineFigures, plan: Plan, longest: float) -> str:
+    name = f"<th scope='row'>{text(each.name, 60)}</th>"
+    if each.makespan is None:
+        return f"<tr>{name}<td class='names' colspan='8'>{text(each.reason or 'not known', 300)}</td></tr>"
+    own = each.name == "this plan"
+    mark = ""
+    if plan.lower_bound is not None and own:
+        mark = f"<u style='left:{100 * plan.lower_bound / longest:.3f}%' title='lower bound'></u>"
+    bar = f"<i class='{'own' if own else 'other'}' style='width:{100 * each.makespan / longest:.3f}%'></i>{mark}"
+    fits = NONE if each.fits is None else "yes" if each.fits else "over cap"
+    cells = [
+        f"<td class='share long'><div class='bar'>{bar}</div></td>",
+        *(_cell(v) for v in (seconds(each.makespan), NONE if own else quotient(plan.makespan, each.makespan))),
+        *(_cell(percent(v)) for v in (each.bubble_ratio, each.span_bubble_ratio)),
+        *(_cell(v) for v in (size(each.peak_memory), NONE if each.copies is None else str(each.copies), fits)),
+    ]
+    return f"<tr class='{'own' if own else ''}'>{name}{''.join(cells)}</tr>"
+
+
+def inputs_table(plan: Plan) -> str:
+    """Files, flags, and how the plan was found."""
+    rows = [
+        ("graph", f"{plan.graph.name}, sha256 {plan.graph.sha256}"),
+        ("cluster", f"{plan.cluster.name}, sha256 {plan.cluster.sha256}"),
+        ("origin", plan.origin),
+        ("planner", f"{plan.planner_version}, solved in {seconds(plan.solve_seconds, 3)}"),
+        ("placement bound", seconds(plan.placement_lower_bound)),
+        *(("how" if k == 0 else "", note) for k, note in enumerate(plan.notes)),
+    ]
+    if plan.window is not None:
+        repeats = f"from {seconds(plan.window.start)} every {seconds(plan.window.length)}"
+        rows.append(("window", f"repeats {repeats}, {plan.window.microbatches} microbatches each time"))
+    flags = [
+        (f"--{name.replace('_', '-')}", json.dumps(value, ensure_ascii=False)) for name, value in plan.options.items()
+    ]
+    return "".join(
+        "<div class='wide'><table class='facts'><tbody>"
+        + "".join(f"<tr><th scope='row'>{text(a, 80)}</th><td class='names'>{text(b, 600)}</td></tr>" for a, b in part)
+        + "</tbody></table></div>"
+        for part in (rows, flags)
+        if part
+    )
