@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from solver_problems import chain, posed
 
 from planner.export import Exported
-from planner.export.source import PlanSource
-from planner.plan.build import build_plan, timetable_of
+from planner.plan.build import build_plan
 from planner.plan.plan import Plan
 from planner.plan.replay import Orders, replay
 from planner.problem import Operator, Placement, Problem
@@ -88,11 +87,6 @@ def run_csv(rows: list[list[Cell]], stages: int, microbatches: int) -> list[Cell
     last = [cell.microbatch for cell in ended if (cell.stage, cell.kind) == (stages - 1, "F")]
     assert last == sorted(last), "forwards of the last stage out of order"
     return ended
-
-
-def source_of(problem: Problem, plan: Plan) -> PlanSource:
-    """As from files, for a problem that is in memory."""
-    return PlanSource(plan, problem, timetable_of(plan, problem), True, True)
 
 
 def by_orders(problem: Problem, device_of: list[int], orders: Orders) -> Plan:

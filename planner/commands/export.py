@@ -25,9 +25,11 @@ def _trace(plan: Plan, options: ExportOptions) -> Exported:
 
 
 def _torch_csv(plan: Plan, options: ExportOptions) -> Exported:
-    from planner.export.torch_csv import export_torch_csv
+    from planner.commands.posed import posed_problem, sound_times
+    from planner.export.torch_csv import torch_csv
 
-    return export_torch_csv(plan, options)
+    sound_times(options.path, plan)
+    return torch_csv(plan, posed_problem(options.path, plan, options.graph, options.cluster), options.repair)
 
 
 EXPORTS: dict[str, Export] = {

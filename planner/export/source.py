@@ -1,16 +1,14 @@
-"""The problem behind a plan: from its graph and cluster files, or, without them, from the plan's own times."""
+"""The problem behind a plan: that of its graph and cluster, or, without them, what the plan's own times show."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from planner.export import CannotExport, ExportOptions
-from planner.files.errors import InputError
+from planner.export import CannotExport
 from planner.plan.build import timetable_of
 from planner.plan.plan import Plan, PlannedTask
 from planner.plan.replay import orders_of, replay
@@ -29,7 +27,6 @@ from planner.problem import (
     Problem,
     Stream,
 )
-from planner.problem.quantities import BYTES, QuantityError, parse_quantity
 
 SAME = 1e-9
 """Makespans this close, relatively, are equal."""
@@ -41,15 +38,13 @@ GIVE_FILES = "give the files that the plan was made from: --graph GRAPH --cluste
 class PlanSource:
     """A plan with the problem that it solves.
 
-    ``from_files``: the problem is that of the graph and cluster files, and the plan is valid for them. Else it is
-    what the plan shows: its operators in a chain, without memory. ``timed``: a replay gives the times of the
-    problem (the plan alone does not always show how long a transfer takes).
+    Without files the problem is what the plan shows: its operators in a chain, without memory. ``timed``: a replay
+    gives the times of the problem (the plan alone does not always show how long a transfer takes).
     """
 
     plan: Plan
     problem: Problem
     timetable: Timetable
-    from_files: bool
     timed: bool
     notes: tuple[str, ...] = ()
 
@@ -58,20 +53,21 @@ class PlanSource:
         return self.problem.cluster.devices[d].name
 
 
-def read_source(plan: Plan, options: ExportOptions) -> PlanSource:
-    """The problem behind a plan of one copy (several copies on the same devices are one).
+def source_of(plan: Plan, problem: Problem | None) -> PlanSource:
+    """A plan of one copy with its problem (several copies on the same devices are one).
 
-    Raises ``CannotExport`` where operators have copies on different devices, where the plan is not valid for the
-    files, or where, without files, the order in which operators read each other does not show in the plan.
+    ``problem``: that of the plan's files, of which the plan is a valid one; None makes one of the plan alone. Raises
+    ``CannotExport`` where operators have copies on different devices, and where, without files, the order in which
+    operators read each other does not show in the plan.
     """
     if not plan.tasks or not plan.placement:
         raise CannotExport("it holds no tasks")
-    if (options.graph is None) != (options.cluster is None):
-        raise CannotExport("--graph and --cluster belong together: give both or none")
-    if options.graph is None or options.cluster is None:
-        plan = _one_copy(plan)
-        return _from_the_plan(plan)
-    return _from_files(plan, options)
+    single = _one_copy(plan)
+    if problem is None:
+        return _from_the_plan(single)
+    over = next((d for d in plan.devices if d.memory is not None and d.peak_memory > d.memory), None)
+    notes = () if over is None else (f"the plan itself is over the memory cap of {over.name}",)
+    return PlanSource(single, problem, timetable_of(single, problem), True, notes)
 
 
 def _one_copy(plan: Plan) -> Plan:
@@ -94,31 +90,6 @@ def _one_copy(plan: Plan) -> Plan:
     )
 
 
-def _from_files(plan: Plan, options: ExportOptions) -> PlanSource:
-    from planner.files import read_cluster, read_graph
-    from planner.plan.verify import verify_plan
-
-    assert options.graph is not None and options.cluster is not None
-    graph, cluster = read_graph(options.graph), read_cluster(options.cluster)
-    cap = _cap(plan, options)
-    violations = verify_plan(plan, graph, cluster, copies=plan.copies, memory_cap=cap, microbatches=plan.microbatches)
-    notes = [f"the plan is over the memory cap: {v.message}" for v in violations if v.rule == 5][:1]
-    broken = [v for v in violations if v.rule != 5]
-    if broken:
-        raise CannotExport(f"it is no valid plan of {options.graph} and {options.cluster}: {broken[0]}")
-    single = _one_copy(plan)
-    problem = Problem(graph, cluster, plan.microbatches, memory_cap=cap)
-    return PlanSource(single, problem, timetable_of(single, problem), True, True, tuple(notes))
-
-
-def _cap(plan: Plan, options: ExportOptions) -> float | None:
-    value: Any = plan.options.get("memory_cap")
-    try:
-        return None if value is None else parse_quantity(value, BYTES)
-    except QuantityError as error:
-        raise InputError(options.path, None, "options.memory_cap", str(error)) from error
-
-
 def _from_the_plan(plan: Plan) -> PlanSource:
     """A chain of operators with the durations that the plan shows."""
     try:
@@ -134,7 +105,7 @@ def _from_the_plan(plan: Plan) -> PlanSource:
     again = replay(problem, timetable.placement, timetable.copy_of, orders_of(timetable, problem))
     timed = again is not None and math.isclose(again.makespan(problem), plan.makespan, rel_tol=SAME)
     note = f"operators were taken for a chain in the order in which they run; where they are not, {GIVE_FILES}"
-    return PlanSource(plan, problem, timetable, False, timed, (note,))
+    return PlanSource(plan, problem, timetable, timed, (note,))
 
 
 def _chain(plan: Plan) -> Problem:

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.baselines.call import Call, Rows
-from planner.export import CannotExport, Exported, ExportOptions
+from planner.export import CannotExport, Exported
 from planner.export.actions import StageSchedule, keeps_order, merge_backwards, schedule_of
 from planner.export.partition import Stages, fine_stages, on_streams, positions, runs
 from planner.export.repair import Detour, chained, detours
-from planner.export.source import GIVE_FILES, SAME, PlanSource, read_source
+from planner.export.source import GIVE_FILES, SAME, PlanSource, source_of
 from planner.plan.memory import memory_profile
 from planner.plan.plan import Plan
 from planner.plan.timetable import Timetable
@@ -51,17 +51,13 @@ class _Candidate:
         return self.exact or (self.makespan is not None and self.makespan <= plan.makespan * (1.0 + SAME))
 
 
-def export_torch_csv(plan: Plan, options: ExportOptions) -> Exported:
-    """The CSV, and ``.partition.json`` beside it.
+def torch_csv(plan: Plan, problem: Problem | None, repair: bool = False) -> Exported:
+    """The CSV, and ``.partition.json`` beside it. ``problem``: that of the plan's files, where they are given.
 
-    Raises ``CannotExport`` for plans of inference, of several copies on different devices, and, without
-    ``--repair``, for those that torch cannot run as they are.
+    Raises ``CannotExport`` for plans of inference, of several copies on different devices, and, without ``repair``,
+    for those that torch cannot run as they are.
     """
-    return torch_csv(read_source(plan, options), options.repair)
-
-
-def torch_csv(source: PlanSource, repair: bool) -> Exported:
-    """As ``export_torch_csv``, for a plan whose problem is known."""
+    source = source_of(plan, problem)
     if not source.problem.training:
         raise CannotExport("it is of inference, and torch's loader wants a backward pass of every microbatch")
     chosen = _chosen(source, repair)

@@ -20,16 +20,15 @@ from export_samples import (
     readers,
     renumbered,
     run_csv,
-    source_of,
 )
 from random_plans import plan_of
 from solver_problems import operator, posed, random_placement, random_problem
 
 from planner.baselines.registry import baseline_pipeline
 from planner.cli import main
-from planner.export import CannotExport, Exported, ExportOptions
+from planner.export import CannotExport, Exported
 from planner.export.partition import fine_stages, on_streams, positions, runs
-from planner.export.source import read_source
+from planner.export.source import source_of
 from planner.export.torch_csv import modules, torch_csv
 from planner.files.plan_file import read_plan
 from planner.files.plan_text import plan_to_json
@@ -39,8 +38,6 @@ from planner.schedule.kernel import run
 from planner.schedule.retime import retime
 from planner.schedule.search import DoesNotFit, ListSearch
 from planner.solve import baseline_plan
-
-ALONE = ExportOptions(Path("plan.json"))
 
 
 def checked(problem: Problem, plan: Plan, exported: Exported) -> list[list[Cell]]:
@@ -107,7 +104,7 @@ def makespan_of(problem: Problem, exported: Exported) -> float:
 @pytest.mark.parametrize("times", [(), UNEQUAL], ids=["equal", "unequal"])
 def test_a_published_order_is_exported_as_it_was_published(name: str, times: tuple[()]) -> None:
     problem, plan = published(name, 8, 4, 8, times)
-    exported = torch_csv(source_of(problem, plan), False)
+    exported = torch_csv(plan, problem, False)
     wanted = [",".join(map(str, row)) for row in baseline_pipeline(name, problem).rows]
     assert exported.text.splitlines() == wanted
     assert partition_of(exported)["makespan"] == {"planned": plan.makespan, "exported": pytest.approx(plan.makespan)}
@@ -116,7 +113,7 @@ def test_a_published_order_is_exported_as_it_was_published(name: str, times: tup
 @pytest.mark.parametrize("name", ["zb1p", "zbv", "v-half", "v-min", "dualpipev"])
 def test_split_backwards_keep_their_order(name: str) -> None:
     problem, plan = published(name, 8, 4, 8, UNEQUAL)
-    exported = torch_csv(source_of(problem, plan), False)
+    exported = torch_csv(plan, problem, False)
     checked(problem, plan, exported)
     assert partition_of(exported)["makespan"]["exported"] <= plan.makespan * (1 + 1e-9)
 
@@ -126,7 +123,7 @@ def test_random_plans_of_chains_cost_nothing_and_take_what_is_said(seed: int) ->
     found = free_chain(seed)
     assert found is not None
     problem, plan = found
-    exported = torch_csv(source_of(problem, plan), True)
+    exported = torch_csv(plan, problem, True)
     checked(problem, plan, exported)
     said = partition_of(exported)["makespan"]["exported"]
     assert said == pytest.approx(makespan_of(problem, exported), rel=1e-9)
@@ -140,7 +137,7 @@ def test_random_graphs_are_exported_with_repairs(seed: int) -> None:
     if found is None:  # the seed's problem has no plan
         return
     problem, plan = found
-    exported = torch_csv(source_of(problem, plan), True)
+    exported = torch_csv(plan, problem, True)
     checked(problem, plan, exported)
     makespan = partition_of(exported)["makespan"]["exported"]
     document = partition_of(exported)
@@ -155,12 +152,12 @@ def test_random_graphs_hold_some_of_each() -> None:
     """So that the test above does not pass for want of cases."""
     problems = [random_problem(seed, operators=7, devices=3, copies=(1,), training=True) for seed in range(60)]
     plans = [found for seed, p in enumerate(problems) if p is not None and (found := listed(p, seed)) is not None]
-    exports = [torch_csv(source_of(*found), True) for found in plans]
+    exports = [torch_csv(found[1], found[0], True) for found in plans]
     handing_on = [any(s["hands_on"] for s in partition_of(e)["stages"]) for e in exports]
     refused = 0
     for found in plans:
         try:
-            torch_csv(source_of(*found), False)
+            torch_csv(found[1], found[0], False)
         except CannotExport:
             refused += 1
     assert len(plans) >= 25
@@ -170,8 +167,8 @@ def test_random_graphs_hold_some_of_each() -> None:
 
 def test_the_plan_alone_gives_the_same_file() -> None:
     problem, plan = published("zbv", 8, 4, 8, UNEQUAL)
-    alone = torch_csv(read_source(plan, ALONE), False)
-    assert alone.text == torch_csv(source_of(problem, plan), False).text
+    alone = torch_csv(plan, None, False)
+    assert alone.text == torch_csv(plan, problem, False).text
     assert any("chain" in note for note in alone.notes)
 
 
@@ -179,7 +176,7 @@ def test_the_plan_alone_does_not_guess_a_graph() -> None:
     problem = posed(operator("a"), operator("b"), operator("c", "a", "b"), devices=3, microbatches=2)
     apart = by_orders(problem, [0, 1, 2], one_each(problem))
     with pytest.raises(CannotExport, match="--graph GRAPH --cluster CLUSTER"):
-        read_source(apart, ALONE)
+        source_of(apart, None)
 
 
 def one_each(problem: Problem) -> list[list[list[tuple[int, int, int]]]]:
@@ -190,12 +187,12 @@ def one_each(problem: Problem) -> list[list[list[tuple[int, int, int]]]]:
 
 def test_forwards_of_the_last_stage_out_of_order_are_renumbered_on_request() -> None:
     problem, plan = published("zbv", 8, 4, 6, UNEQUAL)
-    straight = torch_csv(source_of(problem, plan), False)
+    straight = torch_csv(plan, problem, False)
     number = [3, 1, 5, 0, 2, 4]
     shuffled = renumbered(plan, number)
     with pytest.raises(CannotExport, match=r"last stage runs microbatch 3 before 0.*--repair renumbers"):
-        torch_csv(source_of(problem, shuffled), False)
-    repaired = torch_csv(source_of(problem, shuffled), True)
+        torch_csv(shuffled, problem, False)
+    repaired = torch_csv(shuffled, problem, True)
     assert repaired.text == straight.text
     assert partition_of(repaired)["microbatch_in_plan"] == number
     assert partition_of(repaired)["makespan"] == partition_of(straight)["makespan"]
@@ -216,21 +213,21 @@ def test_a_stage_is_what_the_plan_runs_as_one(first: str, full: bool, expected: 
     problem = pipeline(3, 2, 2)
     row = [(int(cell[0]), "FIW".index(cell[1]), int(cell[2])) for cell in first.split()]
     plan = by_orders(problem, [0, 0, 1], [[row, []], [[(2, p, m) for m in range(2) for p in range(3)], []]])
-    timetable, device_of = source_of(problem, plan).timetable, [0, 0, 1]
+    timetable, device_of = source_of(plan, problem).timetable, [0, 0, 1]
     coarse = runs(problem, device_of)
     assert coarse == ((0, 1), (2,))
     rank = on_streams(problem, device_of, positions(problem, timetable))
     assert fine_stages(problem, coarse, rank, full) == expected
-    checked(problem, plan, torch_csv(source_of(problem, plan), False))
+    checked(problem, plan, torch_csv(plan, problem, False))
 
 
 def test_stages_are_split_only_where_it_pays() -> None:
     counts = []
     for seed in range(40):
         problem, plan = free_chain(seed) or pytest.fail("no plan")
-        source = source_of(problem, plan)
+        source = source_of(plan, problem)
         coarse = runs(problem, source.timetable.placement.device_of[0])
-        counts.append((len(partition_of(torch_csv(source, True))["stages"]), len(coarse), problem.n_operators))
+        counts.append((len(partition_of(torch_csv(plan, problem, True))["stages"]), len(coarse), problem.n_operators))
     assert all(coarse <= stages <= operators for stages, coarse, operators in counts)
     assert any(stages > coarse for stages, coarse, _ in counts)
     assert any(stages < operators for stages, _, operators in counts)
@@ -241,18 +238,18 @@ def test_a_full_backward_only_where_nobody_waits() -> None:
     problem = pipeline(2, 2, 1)
     plan = by_orders(problem, [0, 1], one_each(problem))
     assert plan.makespan == 5
-    exported = torch_csv(source_of(problem, plan), False)
+    exported = torch_csv(plan, problem, False)
     assert exported.text == "0F0,0B0\n1F0,1I0,1W0\n"
     _, later = published("1f1b", 2, 2, 1)
     assert later.makespan == 6  # 1F1B hands the gradient on after W
-    assert torch_csv(source_of(problem, later), False).text == "0F0,0B0\n1F0,1B0\n"
+    assert torch_csv(later, problem, False).text == "0F0,0B0\n1F0,1B0\n"
 
 
 def test_a_stage_without_weights_has_full_backwards_alone() -> None:
     without = operator("b", "a", times=(1.0, 1.0))
     problem = posed(operator("a"), without, operator("c", "b"), devices=3, microbatches=2)
     plan = by_orders(problem, [0, 1, 2], one_each(problem))
-    rows = checked(problem, plan, torch_csv(source_of(problem, plan), False))
+    rows = checked(problem, plan, torch_csv(plan, problem, False))
     assert [cell.kind for cell in rows[1]] == ["F", "F", "B", "B"]
 
 
@@ -270,8 +267,8 @@ def branches() -> tuple[Problem, Plan]:
 def test_branches_are_handed_through_at_a_stated_cost() -> None:
     problem, plan = branches()
     with pytest.raises(CannotExport, match=r"'eyes' on stage 0 is read by 'trunk' beyond.*stage 1 must.*--repair"):
-        torch_csv(source_of(problem, plan), False)
-    exported = torch_csv(source_of(problem, plan), True)
+        torch_csv(plan, problem, False)
+    exported = torch_csv(plan, problem, True)
     checked(problem, plan, exported)
     document = partition_of(exported)
     assert [stage["hands_on"] for stage in document["stages"]] == [[], ["eyes"], ["aside"]]
@@ -283,11 +280,11 @@ def test_branches_are_handed_through_at_a_stated_cost() -> None:
 def test_copies_on_several_devices_and_inference_are_refused() -> None:
     problem = replace(pipeline(4, 4, 8), copies=2)
     with pytest.raises(CannotExport, match=r"operator 's0' has copies on several devices \(g0, g3\).*--copies 1"):
-        read_source(baseline_plan("dualpipe", problem, {}), ALONE)
+        source_of(baseline_plan("dualpipe", problem, {}), None)
     forward = posed(operator("a", times=(1.0,)), devices=1, microbatches=2, training=False)
     _, plan = listed(forward, 0) or pytest.fail("no plan")
     with pytest.raises(CannotExport, match="inference"):
-        torch_csv(source_of(forward, plan), True)
+        torch_csv(plan, forward, True)
 
 
 def test_copies_on_the_same_device_are_one() -> None:
@@ -299,13 +296,13 @@ def test_copies_on_the_same_device_are_one() -> None:
         transfers=tuple(replace(t, copy=t.microbatch % 2) for t in plan.transfers),
     )
     assert twice.copies == 2
-    assert torch_csv(read_source(twice, ALONE), False).text == torch_csv(source_of(problem, plan), False).text
+    assert torch_csv(twice, None, False).text == torch_csv(plan, problem, False).text
 
 
 def test_communication_is_said_to_need_a_stream() -> None:
     problem = posed(operator("a"), operator("b", "a", stream=Stream.COMM), operator("c", "b"), microbatches=2)
     _, plan = listed(problem, 0) or pytest.fail("no plan")
-    exported = torch_csv(source_of(problem, plan), True)
+    exported = torch_csv(plan, problem, True)
     checked(problem, plan, exported)
     assert any("stream comm" in note for note in exported.notes)
 
@@ -326,7 +323,7 @@ def test_names_of_modules_stand_in_the_partition() -> None:
         placement=tuple(replace(p, operator=new[p.operator]) for p in plan.placement),
         tasks=tuple(replace(t, operator=new[t.operator]) for t in plan.tasks),
     )
-    stages = partition_of(torch_csv(source_of(renamed, plan), False))["stages"]
+    stages = partition_of(torch_csv(plan, renamed, False))["stages"]
     assert [stage["modules"] for stage in stages] == [["embed", "layer.0.attn"], ["layer.0.mlp", "head"]]
 
 
@@ -393,9 +390,9 @@ def test_the_command_refuses_in_one_line(folder: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("graph", "flags", "message"),
     [
-        (GRAPH, FILES[:2], "--graph and --cluster belong together"),
-        (GRAPH.replace("forward: 2", "forward: 3"), FILES, "no valid plan of graph.yaml and cluster.yaml"),
-        (GRAPH.replace("name: d", "name: e"), FILES, "no valid plan of graph.yaml and cluster.yaml"),
+        (GRAPH, FILES[:2], "--graph and --cluster go together"),
+        (GRAPH.replace("forward: 2", "forward: 3"), FILES, "is no valid plan of graph.yaml and cluster.yaml"),
+        (GRAPH.replace("name: d", "name: e"), FILES, "is no valid plan of graph.yaml and cluster.yaml"),
     ],
 )
 def test_files_that_the_plan_is_not_for(
@@ -440,5 +437,5 @@ def test_the_placement_of_a_single_copy_is_kept() -> None:
     unused = replace(
         plan, placement=(*plan.placement, *(replace(p, copy=1, device=moved[p.device]) for p in plan.placement))
     )
-    source = read_source(unused, ALONE)
-    assert source.timetable.placement == Placement.single(source_of(problem, plan).timetable.placement.device_of[0])
+    source = source_of(unused, None)
+    assert source.timetable.placement == Placement.single(source_of(plan, problem).timetable.placement.device_of[0])
