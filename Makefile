@@ -1,8 +1,9 @@
 # make          the virtual environment (.venv), with the versions of requirements.lock
 # make demo     plans DeepSeek-V3 on eight H800, verifies the plan, draws it beside DualPipe; leaves demo/
 # make test     formatting, lint, types and tests (5 minutes at most on two cores)
-# make bench    plans the configs one after the other, then races the solver against CP-SAT, big-M and heuristics
-#               (docs/bench.md, docs/race.svg); installs OR-Tools for it. Takes more than an hour
+# make bench    plans the configs one after the other, then the cases at operator level beside their rivals
+#               (docs/cases.md), then races the solver against CP-SAT, big-M and heuristics (docs/bench.md,
+#               docs/race.svg); installs OR-Tools for it. Takes more than an hour
 # make lock     resolves requirements.lock and requirements-bench.lock again
 # make configs  writes configs/ again from scripts/make_configs.py
 # make clean    removes what make has made
@@ -23,6 +24,7 @@ DEMO := configs/deepseek-v3-h800
 DEMO_SECONDS ?= 50
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+CASES_FLAGS ?=
 RACE_FLAGS ?=
 RIVALS := .venv/.rivals-installed
 
@@ -64,6 +66,7 @@ test: $(STAMP)
 
 bench: $(RIVALS)
 	$(BIN)/python scripts/bench.py $(BENCH_FLAGS)
+	$(BIN)/python scripts/cases.py $(CASES_FLAGS)
 	$(BIN)/python scripts/race.py $(RACE_FLAGS)
 
 rivals: $(RIVALS)
