@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from planner import __version__
-from planner.commands.importing import import_app
+from planner.commands.importing_models import import_app
 
 
 class Layout(StrEnum):

@@ -133,7 +133,14 @@ class WeightBytes:
 
 
 def weight_bytes(setting: Setting, gemm: bool, frozen: bool = False) -> WeightBytes:
-    """Bytes of one weight (of a GEMM, or another) before ZeRO.
+    """Bytes of one weight (of a GEMM, or another) before ZeRO."""
+    own = setting.elements.weight if gemm else setting.elements.vector
+    trained = setting.training and not frozen
+    return bytes_of_weight(own, setting.optimizer if trained else Optimizer.NONE)
+
+
+def bytes_of_weight(own: float, optimizer: Optimizer) -> WeightBytes:
+    """Bytes of a weight that has ``own`` bytes itself.
 
     - ``adam-fp32-master``: gradients added up in FP32, FP32 master weights and two FP32 moments, 18 bytes in all with
       BF16 weights (Megatron-LM, docs of the distributed optimizer); no master where the weights are FP32 already.
@@ -142,14 +149,13 @@ def weight_bytes(setting: Setting, gemm: bool, frozen: bool = False) -> WeightBy
     - ``adafactor``: no moments, but an FP32 factor for each row and column (arXiv 1804.04235, section 3).
     - ``sgd``: no momentum, so no state. ``none``, and in inference and where frozen: the weight alone.
     """
-    own = setting.elements.weight if gemm else setting.elements.vector
-    if not setting.training or frozen or setting.optimizer is Optimizer.NONE:
-        return WeightBytes(own, 0, 0)
-    full = max(own, 2)  # FP8 is nothing to add up in
-    copy = full if own == 1 else 0
-    match setting.optimizer:
+    full = max(own, 2.0)  # FP8 is nothing to add up in
+    copy = full if own < 2 else 0.0
+    match optimizer:
+        case Optimizer.NONE:
+            return WeightBytes(own, 0, 0)
         case Optimizer.ADAM_FP32_MASTER:
-            return WeightBytes(own, 4, 8 if own == 4 else 12)
+            return WeightBytes(own, 4, 8 if own >= 4 else 12)
         case Optimizer.ADAM:
             return WeightBytes(own, full, copy + 2 * full)
         case Optimizer.ADAFACTOR:

@@ -1,0 +1,16 @@
+"""Packages that only some importers need."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from planner.commands.common import UsageFault
+
+PIP = {"onnx": "onnx>=1.18,<2", "torch": "torch>=2.9,<3"}
+"""As in the extras of the same names in pyproject.toml."""
+
+
+def need(package: str, command: str) -> None:
+    """Raise ``UsageFault`` with the line that installs the package where it is missing."""
+    if find_spec(package) is None:
+        raise UsageFault(f"{command} needs the package {package}: pip install '{PIP[package]}'")
