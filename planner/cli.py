@@ -248,7 +248,7 @@ def show(
 @app.command()
 def export(
     plan: PlanFile,
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="trace, ...")],
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="trace, torch-csv, megatron.")],
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.  [default: stdout]")
     ] = None,
@@ -257,13 +257,17 @@ def export(
     repair: Annotated[bool, typer.Option("--repair", help="Change what the format cannot express; says the cost.")] = (
         False
     ),
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="RULES", help="For megatron, such as 'E=embed,t=layer.*,L=head'.  [default: by names]"),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")] = False,
 ) -> int:
     """A plan as a file that another program reads."""
     from planner.commands.export import export_command
     from planner.export import ExportOptions
 
-    return export_command(to, ExportOptions(plan, graph, cluster, repair), output, quiet)
+    return export_command(to, ExportOptions(plan, graph, cluster, repair, layers), output, quiet)
 
 
 @app.command()

@@ -32,9 +32,18 @@ def _torch_csv(plan: Plan, options: ExportOptions) -> Exported:
     return torch_csv(plan, posed_problem(options.path, plan, options.graph, options.cluster), options.repair)
 
 
+def _megatron(plan: Plan, options: ExportOptions) -> Exported:
+    from planner.commands.posed import posed_problem, sound_times
+    from planner.export.megatron import megatron
+
+    sound_times(options.path, plan)
+    return megatron(plan, posed_problem(options.path, plan, options.graph, options.cluster), options.layers)
+
+
 EXPORTS: dict[str, Export] = {
     "trace": _trace,
     "torch-csv": _torch_csv,
+    "megatron": _megatron,
 }
 """By the name that ``--to`` takes. A new format is a module of ``planner.export`` and a line here."""
 

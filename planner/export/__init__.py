@@ -19,6 +19,7 @@ class ExportOptions:
     graph: Path | None = None
     cluster: Path | None = None
     repair: bool = False  # change the plan where the format cannot express it, and say what that costs
+    layers: str | None = None  # which operators are which layers, for formats that know layers
 
 
 @dataclass(frozen=True)
