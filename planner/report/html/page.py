@@ -42,6 +42,7 @@ def report_html(shown: Shown, baselines: Sequence[Shown] = ()) -> str:
         "style": _asset("report.css"),
         "tiles": tiles(plan, facts),
         "legend": _legend(drawings),
+        "other": "operator" if plan.microbatches == 1 else "microbatch",
         "schedules": "".join(_schedule(k, drawing) for k, drawing in enumerate(drawings)),
         "exact": text(_exactness(drawings)),
         "memory": _memory(drawings),
@@ -84,7 +85,8 @@ def _legend(drawings: Sequence[PlanDrawing]) -> str:
     keys = [f"<span class='key pass'><i class='{p}'></i>{words[p]}</span>" for p in "FIW" if p in passes]
     if copies:
         keys.append("<span class='key pass'><i class='F second'></i>light: copy 1 and above</span>")
-    keys.append("<span class='key microbatch'><i class='scale'></i>microbatch, first to last</span>")
+    what = "operator" if drawings[0].plan.microbatches == 1 else "microbatch"
+    keys.append(f"<span class='key microbatch'><i class='scale'></i>{what}, first to last</span>")
     causes = {idle.cause for drawing in drawings for idle in drawing.idle}
     for cause, name in zip(CAUSES, IDLE_CLASSES, strict=True):
         if cause in causes:
@@ -115,7 +117,7 @@ def _memory(drawings: Sequence[PlanDrawing]) -> str:
     with_memory = [k for k, drawing in enumerate(drawings) if drawing.problem is not None]
     if not with_memory:
         return (
-            "<p>The plan holds the peaks alone (see the table below). What each stage holds over time takes graph and "
+            "<p>The plan holds the peaks alone (see the table above). What each stage holds over time takes graph and "
             "cluster: <code>planner show PLAN --html FILE --graph GRAPH --cluster CLUSTER</code>.</p>"
         )
     return "".join(

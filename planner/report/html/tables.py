@@ -25,7 +25,7 @@ def tiles(plan: Plan, facts: PlanFacts) -> str:
     """The figures that people look for first."""
     bound = "none computed" if plan.lower_bound is None else f"gap {gap(plan.gap)}"
     rows = [
-        ("makespan", seconds(plan.makespan), f"{plan.microbatches} microbatches"),
+        ("makespan", seconds(plan.makespan), f"{plan.microbatches} microbatch{'' if plan.microbatches == 1 else 'es'}"),
         ("status", plan.status, f"objective: {plan.objective}"),
         ("lower bound", seconds(plan.lower_bound), bound),
         ("bubble", percent(plan.bubble_ratio), f"span bubble {percent(facts.span_bubble_ratio)}"),
@@ -81,7 +81,7 @@ def _cell(value: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[str], foot: str = "") -> str:
-    head = "".join(f"<th scope='col'>{text(each)}</th>" for each in heads)
+    head = "".join(f"<th scope='col' class='{text(each.replace(" ", "-"))}'>{text(each)}</th>" for each in heads)
     foot = f"<tfoot>{foot}</tfoot>" if foot else ""
     return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{foot}</table></div>"
 
