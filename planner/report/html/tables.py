@@ -81,7 +81,8 @@ def _cell(value: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[str], foot: str = "") -> str:
-    head = "".join(f"<th scope='col' class='{text(each.replace(" ", "-"))}'>{text(each)}</th>" for each in heads)
+    left = {"operators": " class='names'"}
+    head = "".join(f"<th scope='col'{left.get(each, '')}>{text(each)}</th>" for each in heads)
     foot = f"<tfoot>{foot}</tfoot>" if foot else ""
     return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{foot}</table></div>"
 
