@@ -66,7 +66,7 @@ test: $(STAMP)
 
 bench: $(RIVALS)
 	$(BIN)/python scripts/bench.py $(BENCH_FLAGS)
-	$(BIN)/python scripts/cases.py $(CASES_FLAGS)
+	$(BIN)/python scripts/cases.py --cpsat $(CASES_FLAGS)
 	$(BIN)/python scripts/race.py $(RACE_FLAGS)
 
 rivals: $(RIVALS)

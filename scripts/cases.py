@@ -1,14 +1,15 @@
 """Plan the cases at operator level and compare: published schedules, simple splits, and what was to be reached.
 
-`python scripts/cases.py [--only NAME...] [--time-limit S] [--json FILE]`: each case is a config with flags and a time
-limit of its own (`--list` shows them), planned by `planner solve` as a user would, in a process of its own whose time
-and memory are measured. After each case the rows are kept in docs/cases.json, whole, so that cases can be run in
-several goes; docs/cases.md is written from that file (`--page-only`: only that), and a table is printed.
+`python scripts/cases.py [--only NAME...] [--time-limit S] [--cpsat] [--json FILE]`: each case is a config with flags
+and a time limit of its own (`--list` shows them), planned by `planner solve` as a user would, in a process of its own
+whose time and memory are measured. After each case the rows are kept in docs/cases.json, whole, so that cases can be
+run in several goes; docs/cases.md is written from that file (`--page-only`: only that), and a table is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 from datetime import UTC, datetime
@@ -42,11 +43,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="cases or configs by name, as in the shell")
     parser.add_argument("--time-limit", type=float, metavar="S", help="seconds for each case (default: its own)")
+    parser.add_argument("--cpsat", action="store_true", help="schedule each plan's placement with CP-SAT, too")
     parser.add_argument("--json", type=Path, default=ROOT / "docs" / "cases.json", help="rows, read and written")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "cases.md", help="where the page goes")
     parser.add_argument("--page-only", action="store_true", help="run nothing, write the page again")
     parser.add_argument("--list", action="store_true", help="show the cases and their flags")
     given = parser.parse_args()
+    if given.cpsat and importlib.util.find_spec("ortools") is None:
+        parser.error("--cpsat needs OR-Tools, which `make rivals` installs")
     found = chosen(given.only)
     if given.list:
         for case in found:
@@ -55,7 +59,7 @@ def main() -> int:
         return 0
     results = read(given.json)
     if not given.page_only:
-        run_all(found, given.time_limit, results, given.json)
+        run_all(found, given, results)
     write_whole(given.page, page(results, cases()))
     print(text(results, found), end="")
     print(f"{given.page} written", file=sys.stderr)
@@ -63,16 +67,16 @@ def main() -> int:
     return 0 if all(row.get("verified") for row in rows) else 1
 
 
-def run_all(found: list[Case], limit: float | None, results: dict[str, Any], kept: Path) -> None:
+def run_all(found: list[Case], given: argparse.Namespace, results: dict[str, Any]) -> None:
     """Run case after case, and keep each."""
     from casework.runs import run
 
     for case in found:
         print(f"{case.name} ...", file=sys.stderr, flush=True)
-        row = run(case, limit)
+        row = run(case, given.time_limit, given.cpsat)
         now = datetime.now(UTC).strftime("%Y-%m-%d")
         results["rows"][case.name] = row | {"commit": commit(), "date": now, "machine": machine()}
-        write_whole(kept, json.dumps(results, indent=1) + "\n")
+        write_whole(given.json, json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

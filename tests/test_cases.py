@@ -224,6 +224,7 @@ ROW = {
         {"name": "dualpipe", "makespan": 4.0, "bubble_ratio": 0.4, "peak_memory": 52e9, "fits": True},
         {"name": "zb2p", "makespan": 2.0, "bubble_ratio": 0.1, "peak_memory": 90e9, "fits": False},
     ],
+    "cpsat": {"makespan": 3.25, "bound": 2.0, "status": "feasible", "seconds": 60.0},
     "rivals": [
         {"split": "even", "order": "zb1p", "makespan": 5.0, "period": 0.4, "fits": True},
         {"split": "dynamic program", "order": "zb2p", "makespan": 2.5, "period": 0.4, "fits": False},
@@ -265,7 +266,7 @@ def test_page_shows_rows_goals_and_what_was_not_run() -> None:
     broken = {key: value for key, value in ROW.items() if key not in ("plan", "verified")} | {"error": "no luck"}
     rows = {"deepseek, two copies": ROW, "deepseek, one copy": broken}
     shown = page({"rows": rows}, cases())
-    assert "| 3 | 2.7 | 10.00% | 20.00% | 2 | 48.43 GiB | 4 dualpipe | 5 zb1p | - | 2.5 zb2p* |" in shown
+    assert "| 3 | 2.7 | 10.00% | 20.00% | 2 | 48.43 GiB | 4 dualpipe | 5 zb1p | - | 2.5 zb2p* | 3.25 |" in shown
     assert "deepseek, one copy: no luck" in shown
     assert "| deepseek, two copies | idle time at most 0.55 of dualpipe's | yes (0.375) |" in shown
     assert "Not run: deepseek, M = 40; " in shown and "`deepseek-v3-units --copies 2 --time-limit 60`" in shown

@@ -16,6 +16,7 @@ from casework.loads import period
 from casework.rivals import least_period, rivals
 from planner.baselines import BASELINES, NotApplicable, baseline_timetable
 from planner.files import read_cluster, read_graph
+from planner.files.plan_file import read_plan
 from planner.problem import Problem
 from planner.solve import baseline_figures
 
@@ -26,12 +27,13 @@ PATIENCE = 120
 KEPT = ("makespan", "lower_bound", "placement_lower_bound", "gap", "bubble_ratio", "status", "objective", "notes")
 
 
-def run(case: Case, limit: float | None) -> Row:
-    """The figures of a case; ``error`` where there is no plan."""
+def run(case: Case, limit: float | None, with_cpsat: bool = False) -> Row:
+    """The figures of a case; ``error`` where there is no plan. CP-SAT is given the placement of the plan."""
     seconds = case.seconds if limit is None else limit
     row: Row = {"config": case.config, "flags": list(case.flags), "limit": seconds, "by": "makespan"}
     if case.by_period:
         row["by"] = "period"
+    posed = problem_of(case)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "plan.json"
         files = [str(ROOT / "configs" / case.config / f"{which}.yaml") for which in ("graph", "cluster")]
@@ -42,12 +44,15 @@ def run(case: Case, limit: float | None) -> Row:
         else:
             row.pop("last_line")
             plan = json.loads(out.read_text(encoding="utf-8"))
-            row["plan"] = _figures(plan, problem_of(case))
+            row["plan"] = _figures(plan, posed)
             checked = _measured(["verify", str(out), "--graph", files[0], "--cluster", files[1]], PATIENCE)
             row["verified"] = checked["exit"] == 0
-    problem = problem_of(case)
-    row["baselines"] = [] if case.by_period else baselines(problem)
-    row["rivals"] = least_period(problem) if case.by_period else rivals(problem)
+            if with_cpsat and not case.by_period:
+                from casework.cpsat import cpsat, placement_of
+
+                row["cpsat"] = cpsat(posed, placement_of(read_plan(out), posed), seconds)
+    row["baselines"] = [] if case.by_period else baselines(posed)
+    row["rivals"] = least_period(posed) if case.by_period else rivals(posed)
     return row
 
 
@@ -69,7 +74,8 @@ def problem_of(case: Case) -> Problem:
     folder = ROOT / "configs" / case.config
     graph, cluster = read_graph(folder / "graph.yaml"), read_cluster(folder / "cluster.yaml")
     given = dict(zip(case.flags, case.flags[1:], strict=False)).get("--microbatches")
-    return Problem(graph, cluster, int(given) if given else graph.microbatches)
+    copies = dict(zip(case.flags, case.flags[1:], strict=False)).get("--copies", "1")
+    return Problem(graph, cluster, int(given) if given else graph.microbatches, copies=int(copies))
 
 
 def _figures(plan: dict[str, Any], problem: Problem) -> Row:
