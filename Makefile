@@ -27,11 +27,12 @@ BENCH_FLAGS ?=
 CASES_FLAGS ?=
 RACE_FLAGS ?=
 RIVALS := .venv/.rivals-installed
+BROWSER := .venv/.browser-installed
 
 # What a shell may carry in and a fresh environment must not see.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: .venv demo test bench rivals lock configs clean
+.PHONY: .venv demo test bench rivals browser lock configs clean
 
 .venv: $(STAMP)
 
@@ -57,6 +58,9 @@ demo: $(STAMP)
 	$(BIN)/planner baseline dualpipe demo/graph.yaml demo/cluster.yaml --quiet -o demo/dualpipe.json
 	$(BIN)/planner compare demo/plan.json demo/dualpipe.json --svg demo/plan.svg
 	$(BIN)/python scripts/picture.py demo/plan.json demo/dualpipe.json --titles planner,DualPipe -o demo/idle.svg
+	@# The page to open in a browser; its name is the last line.
+	@$(BIN)/planner show demo/plan.json --html demo/report.html --baseline-plan demo/dualpipe.json \
+	  --graph demo/graph.yaml --cluster demo/cluster.yaml > /dev/null
 
 test: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -74,6 +78,13 @@ rivals: $(RIVALS)
 # What only the race needs; the rest of the environment stays as requirements.lock has it.
 $(RIVALS): $(STAMP) requirements-bench.lock
 	$(PIP) install --require-hashes -r requirements-bench.lock
+	touch $@
+
+browser: $(BROWSER)
+
+# What only the tests of the page and of PNG need; Chromium itself comes from the system (.ci/run installs it).
+$(BROWSER): $(STAMP) pyproject.toml
+	$(PIP) install --no-build-isolation -e '.[browser,png]'
 	touch $@
 
 # The build requirements of pyproject.toml are locked too. Universal: markers cover Python 3.11 and newer.
