@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from planner.files.errors import InputError, listed, shown
 from planner.importers.document import Document
-from planner.importers.onnx_costs import FLOPS, LOOPS, VIEWS, Call, Shape
+from planner.importers.onnx_costs import FLOPS, VIEWS, Call
+from planner.importers.onnx_shapes import Tensor, tensors_of
 from planner.importers.tensor_document import TensorFlags, tensor_document
 from planner.importers.tensor_graph import TensorNode, Weight, moved_bytes
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """What shape inference says of a tensor."""
-
-    shape: Shape
-    size: float  # bytes of an element
-    floating: bool
-
-    @property
-    def bytes(self) -> float:
-        """Bytes of the whole tensor."""
-        return prod(self.shape) * self.size
 
 
 def onnx_document(path: Path, flags: TensorFlags, dims: Mapping[str, int]) -> Document:
@@ -38,9 +24,7 @@ def onnx_document(path: Path, flags: TensorFlags, dims: Mapping[str, int]) -> Do
     """
     model = _load(path)
     _fix_dimensions(path, model, dims)
-    graph = _inferred(path, model)
-    tensors = _tensors(graph)
-    nodes = _nodes(path, graph, tensors)
+    nodes = _nodes(path, model.graph, tensors_of(path, model))
     return tensor_document(path, nodes, flags, "an ONNX model", [])
 
 
@@ -91,42 +75,8 @@ def _fix_dimensions(path: Path, model: Any, dims: Mapping[str, int]) -> None:
     unknown = set(dims) - used
     if unknown:
         raise InputError(path, None, None, f"no input has an open dimension {listed(sorted(unknown))} (see --dim)")
-    for value in [*model.graph.output, *model.graph.value_info]:
-        value.type.tensor_type.ClearField("shape")  # they were for other sizes
-
-
-def _inferred(path: Path, model: Any) -> Any:
-    from onnx import shape_inference
-
-    try:
-        return shape_inference.infer_shapes(model, data_prop=True).graph
-    except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        raise InputError(path, None, None, f"its shapes cannot be inferred: {shown(str(error), 200)}") from None
-
-
-def _tensors(graph: Any) -> dict[str, Tensor]:
-    """Every tensor whose shape is known."""
-    tensors = {}
-    for value in [*graph.input, *graph.value_info, *graph.output]:
-        kind = value.type.tensor_type
-        if not kind.HasField("shape") or not all(dim.HasField("dim_value") for dim in kind.shape.dim):
-            continue
-        tensors[value.name] = _tensor(tuple(dim.dim_value for dim in kind.shape.dim), kind.elem_type)
-    for initializer in graph.initializer:
-        tensors[initializer.name] = _tensor(tuple(initializer.dims), initializer.data_type)
-    return tensors
-
-
-def _tensor(shape: Shape, element: int) -> Tensor:
-    import onnx
-    from onnx import helper
-
-    name = onnx.TensorProto.DataType.Name(element)
-    if name in ("STRING", "UNDEFINED"):
-        return Tensor(shape, 0, False)
-    half = name in ("INT4", "UINT4", "FLOAT4E2M1")
-    size = 0.5 if half else helper.tensor_dtype_to_np_dtype(element).itemsize
-    return Tensor(shape, size, "FLOAT" in name or name in ("DOUBLE", "BFLOAT16"))
+    if used:
+        del model.graph.value_info[:]  # they are for other sizes
 
 
 def _nodes(path: Path, graph: Any, tensors: Mapping[str, Tensor]) -> list[TensorNode]:
@@ -135,11 +85,6 @@ def _nodes(path: Path, graph: Any, tensors: Mapping[str, Tensor]) -> list[Tensor
     constant: dict[str, tuple[str, ...]] = {initializer.name: (initializer.name,) for initializer in graph.initializer}
     found = []
     for number, node in enumerate(graph.node):
-        if node.op_type in LOOPS:
-            where = f"node {shown(node.name or node.op_type)}"
-            raise InputError(
-                path, None, where, f"is a {node.op_type}, which runs as often as the data says: export without"
-            )
         reads = [name for name in node.input if name]
         if node.op_type in ("Shape", "Size") or all(name in constant for name in reads):
             sources = [] if node.op_type in ("Shape", "Size") else reads

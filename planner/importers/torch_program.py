@@ -149,8 +149,7 @@ class _Reader:
         values = {}
         for symbol in expression.free_symbols:
             name = str(symbol)
-            hint = size.node.shape_env.var_to_hint.get(symbol) if not self.dims.get(name) else None
-            value = self.dims.get(name, hint)
+            value = self.dims.get(name, _example(size, symbol))
             if value is None:
                 raise InputError(
                     self.path, None, None, f"the size of dimension {name} is not known: give --dim {name}=N"
@@ -158,6 +157,17 @@ class _Reader:
             self.dynamic[name] = int(value)
             values[symbol] = int(value)
         return int(expression.subs(values))
+
+
+def _example(size: Any, symbol: Any) -> Any:
+    """What the symbol was in the example; None where the program does not say (torch keeps it in its own places)."""
+    if size.node.expr == symbol and size.node.has_hint():
+        return size.node.hint
+    for attribute in ("backed_var_to_val", "var_to_val"):
+        value = getattr(size.node.shape_env, attribute, {}).get(symbol)
+        if value is not None:
+            return value
+    return None
 
 
 def _kind(node: Any) -> str:
