@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from configurations.deepseek_figures import DEEPSEEK_MICROSECONDS, H800_BYTES, H800_RESERVE, DeepSeekSizes
+from configurations.deepseek_figures import H800_BYTES, H800_RESERVE, DeepSeekSizes
+from configurations.deepseek_layer import measured, moe_layer
 from configurations.entries import entries, entry
 from configurations.text import Config, comment, header, rounded
 from planner.importers.document import OperatorDraft
-from planner.problem.graph import Pass, Stream
+from planner.problem.graph import Pass
 
 NAME = "deepseek-v3-61-layers"
-PASSES = {"forward": Pass.F, "input_grad": Pass.I, "weight_grad": Pass.W}
 MEMORY_BANDWIDTH = 3.35e12  # bytes/s, NVIDIA's data sheet of the H100, the same silicon
 DEVICES, MICROBATCHES = 16, 32
 
@@ -121,7 +121,7 @@ V-Half (55.3 GiB on the fullest device) and V-Min (41.2 GiB) fit into the {cap /
         + "  - block: dense\n    repeat: 3\n    inputs: [embed]\n    operators:\n"
         + entries(_dense(s), 6)
         + "  - block: layer\n    repeat: 58\n    inputs: [dense]\n    operators:\n"
-        + entries(_moe(s), 6)
+        + entries(moe_layer(s), 6)
         + entry(_head(s))
     )
     cluster = (
@@ -138,12 +138,6 @@ configs/deepseek-v3-h800: {H800_BYTES:,} B less 4 GiB; one 400 Gb/s InfiniBand p
     return Config(NAME, graph, cluster)
 
 
-def _measured(operator: str, factor: float = 1.0) -> dict[Pass, float]:
-    """Seconds of the passes that were measured."""
-    passes = DEEPSEEK_MICROSECONDS[operator]
-    return {which: factor * sum(passes[key]) / len(passes[key]) / 1e6 for key, which in PASSES.items() if key in passes}
-
-
 def _embedding(s: FullSizes) -> OperatorDraft:
     moved = s.tokens * s.hidden / MEMORY_BANDWIDTH
     times = {Pass.F: 4 * moved, Pass.I: 0.0, Pass.W: 10 * moved}
@@ -153,14 +147,14 @@ def _embedding(s: FullSizes) -> OperatorDraft:
 def _dense(s: FullSizes) -> list[OperatorDraft]:
     attention = OperatorDraft(
         "attention",
-        _measured("attention"),
+        measured("attention"),
         parameters=s.dense_attention_parameters,
         activation=s.attention_activation,
         output=2 * s.stage_output,  # the normalised input of the MLP, and the residual stream
     )
     mlp = OperatorDraft(
         "mlp",
-        _measured("experts", s.dense_flops / s.expert_flops),
+        measured("experts", s.dense_flops / s.expert_flops),
         ("attention",),
         parameters=s.dense_parameters,
         activation=s.dense_activation,
@@ -169,25 +163,10 @@ def _dense(s: FullSizes) -> list[OperatorDraft]:
     return [attention, mlp]
 
 
-def _moe(s: FullSizes) -> list[OperatorDraft]:
-    sizes = {
-        "attention": (s.attention_parameters, s.attention_activation, s.attention_output),
-        "dispatch": (0, s.dispatch_activation, s.dispatch_output),
-        "experts": (s.experts_parameters, s.experts_activation, s.experts_output),
-        "combine": (0, 0, s.stage_output),
-    }
-    drafts: list[OperatorDraft] = []
-    for name, (parameters, activation, output) in sizes.items():
-        stream = Stream.COMM if name in ("dispatch", "combine") else Stream.COMPUTE
-        reads = (drafts[-1].name,) if drafts else None
-        drafts.append(OperatorDraft(name, _measured(name), reads, stream, parameters, activation, output=output))
-    return drafts
-
-
 def _head(s: FullSizes) -> OperatorDraft:
     return OperatorDraft(
         "head",
-        _measured("experts", 2 * s.head_flops / s.expert_flops),
+        measured("experts", 2 * s.head_flops / s.expert_flops),
         ("layer",),
         parameters=s.table_parameters,
         activation=s.logits_activation,
@@ -199,5 +178,5 @@ def _parameters(s: FullSizes) -> int:
 
 
 def _activation(s: FullSizes) -> int:
-    drafts = [_embedding(s), *3 * _dense(s), *58 * _moe(s), _head(s)]
+    drafts = [_embedding(s), *3 * _dense(s), *58 * moe_layer(s), _head(s)]
     return round(sum(draft.activation for draft in drafts))

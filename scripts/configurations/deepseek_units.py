@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from configurations.deepseek_figures import DEEPSEEK_MICROSECONDS
+from configurations.deepseek_layer import ON_COMM, measured
 from configurations.entries import entries
 from configurations.text import Config, comment, header
 from planner.importers.document import OperatorDraft
-from planner.problem.graph import Pass, Stream
+from planner.problem.graph import Stream
 
 NAME = "deepseek-v3-units"
 UNIT = 10**9  # bytes
 LAYER_UNITS = 2  # of a layer's weights, gradients and optimizer state
 CAP_UNITS = 52
-PASSES = {"forward": Pass.F, "input_grad": Pass.I, "weight_grad": Pass.W}
 
 
 def deepseek_units() -> Config:
     """32 layers of four colocated operators, eight devices, 20 microbatches."""
-    compute = sum(_mean(o, p) for o in ("attention", "experts") for p in PASSES) * 32 * 20 / 8
-    comm = sum(_mean(o, p) for o in ("dispatch", "combine") for p in ("forward", "input_grad")) * 32 * 20 / 8
+    compute = sum(sum(measured(o).values()) for o in ("attention", "experts")) * 32 * 20 / 8
+    comm = sum(sum(measured(o).values()) for o in ON_COMM) * 32 * 20 / 8
     graph = (
         header(
             NAME,
@@ -57,23 +56,16 @@ step. Makespans in ms, all within the cap of {CAP_UNITS} units:
     return Config(NAME, graph, cluster)
 
 
-def _mean(operator: str, which: str) -> float:
-    """Seconds."""
-    measured = DEEPSEEK_MICROSECONDS[operator][which]
-    return sum(measured) / len(measured) / 1e6
-
-
 def _layer() -> list[OperatorDraft]:
     """The layer's memory stands on its attention, which is first in F and last in I and W."""
 
     def operator(name: str, reads: str | None) -> OperatorDraft:
-        times = {which: _mean(name, key) for key, which in PASSES.items() if key in DEEPSEEK_MICROSECONDS[name]}
         first = reads is None
         return OperatorDraft(
             name,
-            times,
+            measured(name),
             None if reads is None else (reads,),
-            Stream.COMM if name in ("dispatch", "combine") else Stream.COMPUTE,
+            Stream.COMM if name in ON_COMM else Stream.COMPUTE,
             parameters=LAYER_UNITS * UNIT if first else 0,
             activation=UNIT if first else 0,
             colocate="layer",

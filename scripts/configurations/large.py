@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from configurations.deepseek_figures import DEEPSEEK_MICROSECONDS, DeepSeekSizes
+from configurations.deepseek_layer import moe_layer
 from configurations.entries import entries
 from configurations.text import GIB, Config, comment, header
-from planner.importers.document import OperatorDraft
-from planner.problem.graph import Pass, Stream
 
 NAME = "large-64x4"
 LAYERS, DEVICES, NODES, MICROBATCHES, MANY = 64, 32, 4, 64, 160
-PASSES = {"forward": Pass.F, "input_grad": Pass.I, "weight_grad": Pass.W}
 CAP = 141 * 10**9 - 4 * GIB  # an H200 less what the CUDA context, buffers and workspace take
 
 
@@ -36,7 +34,7 @@ microbatches in flight take {needs / GIB:.1f} GiB on the first device.
         )
         + f"schema: planner/graph@1\nname: {NAME}\nmicrobatches: {MICROBATCHES}\noperators:\n"
         + f"  - block: layer\n    repeat: {LAYERS}\n    operators:\n"
-        + entries(_layer(s), 6)
+        + entries(moe_layer(s), 6)
     )
     each = DEVICES // NODES
     cluster = (
@@ -52,20 +50,3 @@ GPU), 25 GB/s between groups (our assumption). Memory: see the graph.
         + "  between_nodes: {bandwidth: 25 GB/s, latency: 20 us}\n"
     )
     return Config(NAME, graph, cluster)
-
-
-def _layer(s: DeepSeekSizes) -> list[OperatorDraft]:
-    sizes = {
-        "attention": (s.attention_parameters, s.attention_activation, s.attention_output),
-        "dispatch": (0, s.dispatch_activation, s.dispatch_output),
-        "experts": (s.experts_parameters, s.experts_activation, s.experts_output),
-        "combine": (0, 0, s.stage_output),
-    }
-    drafts: list[OperatorDraft] = []
-    for name, (parameters, activation, output) in sizes.items():
-        measured = DEEPSEEK_MICROSECONDS[name]
-        times = {which: sum(measured[key]) / 4 / 1e6 for key, which in PASSES.items() if key in measured}
-        stream = Stream.COMM if name in ("dispatch", "combine") else Stream.COMPUTE
-        reads = (drafts[-1].name,) if drafts else None
-        drafts.append(OperatorDraft(name, times, reads, stream, parameters, activation, output=output))
-    return drafts
