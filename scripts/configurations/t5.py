@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from configurations.entries import entries
 from configurations.tables import read_table
 from configurations.text import GIB, Config, comment, header
@@ -84,16 +86,7 @@ def _chain(drafts: list[OperatorDraft]) -> list[OperatorDraft]:
         if draft.name == "attention-qkv-2":
             assert reads is not None
             reads = (*reads, "enc-final-layernorm")
-        out.append(
-            OperatorDraft(
-                draft.name,
-                draft.times,
-                reads,
-                parameters=draft.parameters,
-                activation=draft.activation,
-                output=draft.output,
-            )
-        )
+        out.append(replace(draft, inputs=reads))
     return out
 
 
