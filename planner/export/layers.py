@@ -90,7 +90,9 @@ def layers_of(operators: Sequence[str], rules: Sequence[Rule]) -> list[Layer]:
     unused = next((rule for rule in rules if rule not in used), None)
     if unused is not None:
         pattern = ".".join(unused.parts)
-        raise CannotExport(f"--layers: {unused.kind}={pattern} matches no operator; there are {listed(operators, 6)}")
+        taken = any(unused.layer_of(operator) for operator in operators)
+        why = "all that it matches is taken by rules before it" if taken else "it matches no operator"
+        raise CannotExport(f"--layers: {unused.kind}={pattern}: {why}; there are {listed(operators, 6)}")
     if strange:
         raise CannotExport(f"it does not show which layers {listed(map(repr, strange), 4)} are parts of; {HINT}")
     order = list(KINDS)
