@@ -75,7 +75,7 @@ def replayed_makespans(events: Events, lengths: Iterable[Floats]) -> Floats:
     # Rows of one table: starts of all nodes, then their ends.
     ptr, rows = one_edge_each(events.after, np.where(events.from_start, events.before, events.before + n), n)
     pointer, order = ptr.tolist(), events.order.tolist()
-    floor = events.floor.tolist()
+    hold = events.hold.tolist()
     found = [np.zeros(0)]
     for seconds in lengths:
         instants = np.zeros((2 * n, seconds.shape[1]))
@@ -86,8 +86,8 @@ def replayed_makespans(events: Events, lengths: Iterable[Floats]) -> Floats:
                 start[:] = instants[rows[a]]
             elif b > a:
                 instants[rows[a:b]].max(axis=0, out=start)
-            if floor[node] > 0.0:
-                np.maximum(start, floor[node], out=start)
+            if hold[node] > 0.0:
+                start += hold[node]
             np.add(start, seconds[node], out=instants[n + node])
         ends = instants[n : n + events.nodes.n_tasks]
         found.append(ends.max(axis=0, initial=0.0))

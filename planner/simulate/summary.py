@@ -56,7 +56,7 @@ def simulation_text(made: Simulation, width: int = 100, color: bool = False) -> 
     columns += [("beyond", "right"), ("faster", "right")] if several else []
     shown = table(columns)
     for k, row in enumerate(made.rows):
-        cells = [plain(row.name) + (" (over cap)" if row.fits is False else ""), number(row.planned / unit)]
+        cells = [plain(row.name) + (" *" if row.fits is False else ""), number(row.planned / unit)]
         cells += [NONE] * 7 if row.outcome is None else _cells(row.outcome, unit)
         if several:
             cells += [NONE, NONE] if k == 0 else _against(made.plan, row)
@@ -71,10 +71,12 @@ def _cells(outcome: Outcome, unit: float) -> list[str]:
 
 
 def _against(plan: Outcome, row: Row) -> list[str]:
-    return [
-        percent(plan.beyond(row.planned)),
-        NONE if row.outcome is None else percent(plan.faster_than(row.outcome)),
-    ]
+    faster = NONE if row.outcome is None else _share(plan.faster_than(row.outcome))
+    return [_share(plan.beyond(row.planned)), faster]
+
+
+def _share(part: float) -> str:
+    return f"{100 * part:.1f} %"
 
 
 def _disturbed(made: Simulation) -> str:
@@ -95,8 +97,12 @@ def _meaning(made: Simulation) -> list[str]:
     if len(made.rows) > 1:
         lines.append(
             "beyond: how often the disturbed plan takes longer than that schedule was planned to take. "
-            "faster: how often the plan is the faster one of the two under the same disturbance."
+            "faster: how often the plan is the faster one of the two under the same disturbance. What a published "
+            "schedule hands on late (at the end of a fused block or a full backward pass) is tied to that end where "
+            "this delays its planned replay, elsewhere not, which is in its favour."
         )
+    if any(row.fits is False for row in made.rows):
+        lines.append("*: over the memory cap, could not run; its memory is held to its own planned peak.")
     if not made.exact:
         lines.append(
             "Read off the plan alone: a pass waits for all passes of its microbatch that the plan ends before it. That "

@@ -24,11 +24,11 @@ def replayed(events: Events, delay: np.ndarray) -> np.ndarray:
     for k, after in enumerate(events.after.tolist()):
         waits.setdefault(after, []).append(k)
     for node in events.order.tolist():
-        begin = events.floor[node]
+        begin = 0.0
         for k in waits.get(node, ()):
             before = events.before[k]
             begin = max(begin, starts[before] + (0.0 if events.from_start[k] else events.seconds[before]))
-        starts[node] = begin + delay[node]
+        starts[node] = begin + events.hold[node] + delay[node]
     return starts
 
 
@@ -111,10 +111,20 @@ def test_fused_blocks_are_held_together() -> None:
     held = events.wait == Wait.HELD
     assert held.sum() > 10
     assert (events.nodes.end[events.before[held]] == events.nodes.start[events.after[held]]).all()
-    kept = np.flatnonzero(events.floor)
-    assert (events.floor[kept] == events.nodes.start[kept]).all()
     unfused = events_of(plan_of(problem, baseline_timetable("zb1p", problem)), problem)
-    assert (unfused.wait != Wait.HELD).all() and not unfused.floor.any()
+    assert (unfused.wait != Wait.HELD).all() and not unfused.hold.any()
+
+
+def test_a_full_backward_pass_hands_on_at_its_end() -> None:
+    """1F1B with free transfers: where the next device waits for a W that ends elsewhere, it is tied to that W."""
+    problem = posed(*chain(8), devices=4, microbatches=8)
+    plan = plan_of(problem, baseline_timetable("1f1b", problem))
+    for given in (problem, None):
+        events = events_of(plan, given)
+        held = events.wait == Wait.HELD
+        assert held.any() and not events.hold.any()
+        assert (events.nodes.pass_[events.before[held]] == 2).all()
+        assert (events.nodes.device[events.before[held]] != events.nodes.device[events.after[held]]).all()
 
 
 def test_exclusive_transfers_take_their_turn_on_the_compute_stream() -> None:

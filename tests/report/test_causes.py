@@ -121,7 +121,7 @@ def check_path(plan: Plan, path: list[int], events: Events) -> None:
     for a, b in pairwise(path):
         # The next one starts when this one ends, or, where it is its turn to take memory, when this one starts; or
         # the plan holds it back.
-        assert events.floor[b] or min(abs(rows[a].end - rows[b].start), abs(rows[a].start - rows[b].start)) <= close
+        assert events.hold[b] or min(abs(rows[a].end - rows[b].start), abs(rows[a].start - rows[b].start)) <= close
 
 
 def test_memory_by_cause_has_the_peaks_of_the_plan() -> None:

@@ -21,9 +21,9 @@ class Events:
     """Tasks and transfers, and edges ``before[k] -> after[k]`` between them; both in seconds of the plan.
 
     ``wait[k]`` says for what (``Wait``); with ``from_start[k]`` the second waits for the start of the first, else for
-    its end. ``order`` is a topological order of the nodes. ``floor[node]`` is an instant before which the plan does
-    not start the node although nothing known keeps it, else 0. ``exact``: precedence and memory are those of graph
-    and cluster; else they are read off the plan, and hold it back at least as much.
+    its end. ``order`` is a topological order of the nodes. ``hold[node]``: seconds that the plan lets pass between the
+    last of what the node waits for and its start, where nothing says why. ``exact``: precedence and memory are those
+    of graph and cluster; else they are read off the plan, and hold it back at least as much.
     """
 
     nodes: Nodes
@@ -33,7 +33,7 @@ class Events:
     wait: Ints
     from_start: Flags
     order: Ints
-    floor: Floats
+    hold: Floats
 
     @property
     def seconds(self) -> Floats:
@@ -49,7 +49,7 @@ def events_of(plan: Plan, problem: Problem | None = None) -> Events:
     """The events of a plan; with the problem that it is valid for exactly, else as far as the file tells.
 
     Every edge holds in the plan (instants closer than 1e-9 of the makespan are one), and a replay of all edges and
-    floors with the plan's own lengths gives the plan's instants.
+    holds with the plan's own lengths gives the plan's instants.
     """
     nodes, edges = Nodes.of(plan, problem), Edges()
     known = None if problem is None else Known(nodes, problem)
@@ -65,8 +65,8 @@ def events_of(plan: Plan, problem: Problem | None = None) -> Events:
         inferred_memory(nodes, plan, edges, rank)
     else:
         known.memory(edges, plan, rank)
-    floor = _held(nodes, edges, rank)
-    return Events(nodes, known is not None, *edges.arrays(), order, floor)
+    hold = _held(nodes, edges, rank)
+    return Events(nodes, known is not None, *edges.arrays(), order, hold)
 
 
 def _order(nodes: Nodes, edges: Edges) -> Ints:
@@ -131,26 +131,42 @@ def _turns(nodes: Nodes, edges: Edges, rank: Ints, exclusive: Flags) -> None:
 
 
 def _held(nodes: Nodes, edges: Edges, rank: Ints) -> Floats:
-    """Tie what starts later than it could to what ends just then on its device; else keep its planned instant.
+    """Tie what starts later than it could to what ends just then where its inputs are made, or on its own device.
 
-    A published schedule runs several operators as one block: what they send leaves when the block ends.
+    A published schedule runs several operators as one block, or a full backward pass: what they send leaves at the
+    end. Where nothing ends just then, the node keeps its distance, in seconds, from what it waits for.
     """
     before, after, _, from_start = edges.arrays()
     ready = np.zeros(nodes.n)
     np.maximum.at(ready, after, np.where(from_start, nodes.start[before], nodes.end[before]))
-    floor = np.zeros(nodes.n)
+    hold = np.zeros(nodes.n)
+    late = np.flatnonzero(nodes.start > ready + nodes.tolerance)
+    if not len(late):
+        return hold
+    runs = _ends_by_device(nodes)
+    ptr, waited = one_edge_each(after, before, nodes.n)
+    for node in late.tolist():
+        made_on = set(nodes.device[waited[ptr[node] : ptr[node + 1]]].tolist())
+        just = [k for d in sorted(made_on) for k in _ending(nodes, runs[d], node, rank)]
+        just = just or _ending(nodes, runs[int(nodes.device[node])], node, rank)
+        for k in just:
+            edges.one(k, node, Wait.HELD)
+        if not just:
+            hold[node] = nodes.start[node] - ready[node]
+    return hold
+
+
+def _ends_by_device(nodes: Nodes) -> list[Ints]:
+    """Of every device its tasks that take time, by their ends."""
     tasks = np.arange(nodes.n_tasks)
     tasks = tasks[nodes.end[tasks] > nodes.start[tasks]]
     tasks = tasks[np.lexsort((nodes.end[tasks], nodes.device[tasks]))]
     bounds = np.searchsorted(nodes.device[tasks], np.arange(len(nodes.devices) + 1))
-    runs = {d: tasks[a:b] for d, (a, b) in enumerate(pairwise(bounds.tolist()))}
-    for node in np.flatnonzero(nodes.start > ready + nodes.tolerance).tolist():
-        ends = runs[int(nodes.device[node])]
-        at = nodes.start[node]
-        a, b = np.searchsorted(nodes.end[ends], [at - nodes.tolerance, at + nodes.tolerance])
-        just = [k for k in ends[a:b].tolist() if rank[k] < rank[node]]
-        for k in just:
-            edges.one(k, node, Wait.HELD)
-        if not just:
-            floor[node] = at
-    return floor
+    return [tasks[a:b] for a, b in pairwise(bounds.tolist())]
+
+
+def _ending(nodes: Nodes, tasks: Ints, node: int, rank: Ints) -> list[int]:
+    """Those of some tasks, sorted by end, that end when the node starts."""
+    at = nodes.start[node]
+    low, high = np.searchsorted(nodes.end[tasks], [at - nodes.tolerance, at + nodes.tolerance])
+    return [k for k in tasks[low:high].tolist() if rank[k] < rank[node]]
