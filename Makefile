@@ -28,11 +28,12 @@ CASES_FLAGS ?=
 RACE_FLAGS ?=
 RIVALS := .venv/.rivals-installed
 BROWSER := .venv/.browser-installed
+TORCH := .venv/.torch-installed
 
 # What a shell may carry in and a fresh environment must not see.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: .venv demo test bench rivals browser lock configs clean
+.PHONY: .venv demo test bench rivals browser torch lock configs clean
 
 .venv: $(STAMP)
 
@@ -85,6 +86,14 @@ browser: $(BROWSER)
 # What only the tests of the page and of PNG need; Chromium itself comes from the system (.ci/run installs it).
 $(BROWSER): $(STAMP) pyproject.toml
 	$(PIP) install --no-build-isolation -e '.[browser,png]'
+	touch $@
+
+torch: $(TORCH)
+
+# What runs exported schedules (tests/torch_runs.py), and planner import torch. Not in a lock: the CPU build that this
+# takes where pip finds one (PIP_FIND_LINKS, or PyTorch's own index) has other hashes than the one on PyPI.
+$(TORCH): $(STAMP) pyproject.toml
+	$(PIP) install --no-build-isolation -e '.[pipelining]'
 	touch $@
 
 # The build requirements of pyproject.toml are locked too. Universal: markers cover Python 3.11 and newer.

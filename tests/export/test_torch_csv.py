@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -327,6 +328,7 @@ def test_names_of_modules_stand_in_the_partition() -> None:
     assert [stage["modules"] for stage in stages] == [["embed", "layer.0.attn"], ["layer.0.mlp", "head"]]
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "export-torch.md"
 GRAPH = """
 schema: planner/graph@1
 name: four
@@ -439,3 +441,23 @@ def test_the_placement_of_a_single_copy_is_kept() -> None:
     )
     source = source_of(unused, None)
     assert source.timetable.placement == Placement.single(source_of(plan, problem).timetable.placement.device_of[0])
+
+
+def test_the_page_shows_what_the_commands_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = PAGE.read_text(encoding="utf-8")
+    graph, cluster = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[:2]
+    Path("graph.yaml").write_text(graph, encoding="utf-8")
+    Path("cluster.yaml").write_text(cluster, encoding="utf-8")
+    assert main(["baseline", "zbv", "graph.yaml", "cluster.yaml", "-o", "plan.json", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["export", "plan.json", "--to", "torch-csv", *FILES, "-o", "order.csv"]) == 0
+    assert f"```\n{Path('order.csv').read_text()}```" in page
+    assert f"```\n{capsys.readouterr().err}```" in page
+    plan = read_plan(Path("plan.json"))
+    Path("shuffled.json").write_text(plan_to_json(renumbered(plan, [1, 0, 2, 3])), encoding="utf-8")
+    assert main(["export", "shuffled.json", "--to", "torch-csv"]) == 2
+    said = capsys.readouterr().err.replace("shuffled.json", "plan.json").strip()
+    assert said in page.replace("\n", " ")
