@@ -90,10 +90,10 @@ $(BROWSER): $(STAMP) pyproject.toml
 
 torch: $(TORCH)
 
-# What runs exported schedules (tests/torch_runs.py), and planner import torch. Not in a lock: the CPU build that this
+# What runs exported schedules (tests/torch_runs.py), and planner import torch and onnx. Not in a lock: the CPU build that this
 # takes where pip finds one (PIP_FIND_LINKS, or PyTorch's own index) has other hashes than the one on PyPI.
 $(TORCH): $(STAMP) pyproject.toml
-	$(PIP) install --no-build-isolation -e '.[pipelining]'
+	$(PIP) install --no-build-isolation -e '.[onnx,pipelining]'
 	touch $@
 
 # The build requirements of pyproject.toml are locked too. Universal: markers cover Python 3.11 and newer.
