@@ -72,7 +72,8 @@ def simulate_command(paths: Sequence[Path], flags: SimulateFlags) -> int:
             rows.append(Row(name, baseline.makespan, outcome, _fits(baseline)))
         else:
             rows.append(baseline)
-    title = f"{plans[0].graph.name} on {plans[0].cluster.name}, {plans[0].microbatches} microbatches"
+    count = plans[0].microbatches
+    title = f"{plans[0].graph.name} on {plans[0].cluster.name}, {count} microbatch{'' if count == 1 else 'es'}"
     made = Simulation(title, rows, disturbance, flags.runs, flags.seed, problems[0] is not None)
     if flags.json:
         emit(json.dumps(simulation_document(made), indent=1, allow_nan=False) + "\n")

@@ -80,7 +80,10 @@ def _share(part: float) -> str:
 
 
 def _disturbed(made: Simulation) -> str:
-    words = [f"{made.runs} runs, seed {made.seed}", f"passes and transfers vary by {percent(made.disturbance.jitter)}"]
+    words = [
+        f"{made.runs} run{'' if made.runs == 1 else 's'}, seed {made.seed}",
+        f"passes and transfers vary by {percent(made.disturbance.jitter)}",
+    ]
     words += [f"{plain(name)} x {number(factor)}" for name, factor in made.disturbance.slow_devices.items()]
     words += [
         f"transfers {plain(source)} to {plain(target)} x {number(factor)}"

@@ -94,6 +94,9 @@ class Known:
     def _releases(self, d: int) -> list[tuple[Sequence[int], float]]:
         """All releases on a device: the nodes that must have ended, and the bytes."""
         problem, found = self.problem, list[tuple[Sequence[int], float]]()
+        leaving: dict[int, list[Ints]] = {}
+        for (i, _, _), sent in self._sent.items():
+            leaving.setdefault(i, []).append(sent)
         for i, m in np.argwhere((self.device == d) & (problem.activation[:, None] > 0)).tolist():
             whole, held = float(problem.activation[i]), float(problem.held[i])
             if problem.training:
@@ -102,6 +105,6 @@ class Known:
                     found.append(([int(self.task[i, 2, m])], held))
             else:
                 readers = [int(self.task[j, 0, m]) for j in problem.consumers[i] if self.device[j, m] == d]
-                left = [int(sent[m]) for (j, _, _), sent in self._sent.items() if j == i and sent[m] >= 0]
+                left = [int(sent[m]) for sent in leaving.get(i, ()) if sent[m] >= 0]
                 found.append(([int(self.task[i, 0, m]), *readers, *left], whole))
         return [release for release in found if release[1] > 0]
