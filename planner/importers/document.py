@@ -82,13 +82,17 @@ def to_yaml(document: Document) -> str:
 
 
 def checked(text: str) -> str:
-    """The text, once planner's own reader has taken it. An ``InputError`` from here is a fault of the importer."""
+    """The text, once planner's own reader has taken it; ``InputError`` where a figure in it is absurd."""
+    from planner.files.errors import InputError
     from planner.files.graph_file import read_graph
 
     with tempfile.TemporaryDirectory(prefix="planner-import-") as folder:
         path = Path(folder) / "imported-graph.yaml"
         path.write_text(text, encoding="utf-8")
-        read_graph(path)
+        try:
+            read_graph(path)
+        except InputError as error:
+            raise InputError("the graph that came out", error.line, error.field, error.message) from None
     return text
 
 

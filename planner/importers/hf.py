@@ -86,7 +86,7 @@ def _problems(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
 
 def _degrees(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
     tensor, context, expert = setting.tensor, setting.context, setting.expert
-    for what, size in _tensor_cuts(model):
+    for what, size in _tensor_cuts(model, tensor):
         if size % tensor:
             yield f"--tensor-parallel {tensor} must divide the {size} {what} of the model"
     for flag, tokens in (("--sequence", setting.tokens), ("--decoder-sequence", setting.decoder_tokens)):
@@ -112,11 +112,13 @@ def _degrees(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
         yield f"{many[0]} needs --interconnect, the bandwidth of a rank between them, such as 50GB/s"
 
 
-def _tensor_cuts(model: Model) -> Iterator[tuple[str, int]]:
+def _tensor_cuts(model: Model, tensor: int) -> Iterator[tuple[str, int]]:
     """What tensor parallelism cuts, each with its name in a message."""
     stacks = [model.decoder, model.encoder, model.vision.stack if model.vision else None]
     for layer in {layer for stack in stacks if stack is not None for layer in stack.layers}:
         yield "attention heads", layer.attention.heads
+        if layer.attention.kv_heads > tensor:
+            yield "key and value heads", layer.attention.kv_heads
         part = layer.feed_forward
         yield ("columns of the MLP" if isinstance(part, Mlp) else "columns of an expert"), part.width
         if isinstance(part, Moe) and part.shared_width:
@@ -145,7 +147,7 @@ def _vision(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
 
 def check_model(model: Model, config: HfConfig) -> None:
     """Raise ``InputError`` where the dimensions of the file make no model."""
-    for stack in (model.decoder, model.encoder):
+    for stack in (model.decoder, model.encoder, model.vision.stack if model.vision else None):
         for layer in set(stack.layers if stack else ()):
             _check_layer(layer, config)
 

@@ -12,7 +12,7 @@ def gpt2(config: HfConfig) -> Model:
     layer = _classic(hidden, heads, config.number("n_inner", 4 * hidden))
     return Model(
         vocabulary=config.number("vocab_size"),
-        decoder=Stack(hidden, (layer,) * config.number("n_layer"), final_norm=2 * hidden),
+        decoder=Stack(hidden, (layer,) * config.layers("n_layer"), final_norm=2 * hidden),
         head=Head(tied=config.flag("tie_word_embeddings", True)),
         positions=config.number("n_positions"),
         longest=config.number("n_positions"),
@@ -27,7 +27,7 @@ def opt(config: HfConfig) -> Model:
     width = config.number("word_embed_proj_dim", hidden)
     return Model(
         vocabulary=config.number("vocab_size"),
-        decoder=Stack(hidden, (layer,) * config.number("num_hidden_layers"), final_norm=2 * hidden if first else 0),
+        decoder=Stack(hidden, (layer,) * config.layers("num_hidden_layers"), final_norm=2 * hidden if first else 0),
         head=Head(tied=config.flag("tie_word_embeddings", True), width=None if width == hidden else width),
         embedding_width=None if width == hidden else width,
         positions=config.number("max_position_embeddings") + 2,
@@ -44,7 +44,7 @@ def gpt_neox(config: HfConfig) -> Model:
     )
     return Model(
         vocabulary=config.number("vocab_size"),
-        decoder=Stack(hidden, (layer,) * config.number("num_hidden_layers"), final_norm=2 * hidden),
+        decoder=Stack(hidden, (layer,) * config.layers("num_hidden_layers"), final_norm=2 * hidden),
         head=Head(tied=config.flag("tie_word_embeddings", False)),
         longest=config.optional("max_position_embeddings"),
     )
@@ -57,7 +57,7 @@ def bert(config: HfConfig) -> Model:
     rows = config.number("max_position_embeddings") + config.number("type_vocab_size", 2)
     return Model(
         vocabulary=config.number("vocab_size"),
-        decoder=Stack(hidden, (layer,) * config.number("num_hidden_layers")),
+        decoder=Stack(hidden, (layer,) * config.layers("num_hidden_layers")),
         head=Head(tied=config.flag("tie_word_embeddings", True), bias=True, transform=True, pooler=True),
         positions=rows,
         longest=config.number("max_position_embeddings"),
@@ -71,14 +71,14 @@ def t5(config: HfConfig) -> Model:
     kind = config.text_of("feed_forward_proj", "relu")
     mlp = Mlp(config.number("d_ff"), gated=kind.startswith("gated"))
     table = config.number("relative_attention_num_buckets", 32) * heads
-    both = config.number("num_layers")
+    both = config.layers("num_layers")
     encoder = Layer(Attention(heads, heads, dim, causal=False, rotary=False), mlp)
     cross = Attention(heads, heads, dim, causal=False, rotary=False, cross=True)
     decoder = Layer(Attention(heads, heads, dim, rotary=False), mlp, cross=cross)
     return Model(
         vocabulary=config.number("vocab_size"),
         encoder=Stack(hidden, (encoder,) * both, final_norm=hidden + table),
-        decoder=Stack(hidden, (decoder,) * config.number("num_decoder_layers", both), final_norm=hidden + table),
+        decoder=Stack(hidden, (decoder,) * config.layers("num_decoder_layers", both), final_norm=hidden + table),
         head=Head(tied=config.flag("tie_word_embeddings", True)),
         longest=config.number("n_positions", 512),
     )

@@ -10,6 +10,7 @@ from planner.files.errors import InputError, shown
 from planner.importers.source import read_json, read_text
 
 LARGEST = 10**9  # of any dimension; the largest vocabularies have some 10^6 entries
+MOST_LAYERS = 10_000
 
 
 class Unfit(Exception):
@@ -36,16 +37,20 @@ class HfConfig:
         """Whether the field is there and not null."""
         return self.fields.get(key) is not None
 
-    def number(self, key: str, default: int | None = None, least: int = 1) -> int:
+    def number(self, key: str, default: int | None = None, least: int = 1, most: int = LARGEST) -> int:
         """A whole number; without a default the field has to be there."""
         value = self.fields.get(key)
         if value is None:
             if default is None:
                 self.fail(key, "is missing: it is needed to size the model")
             return default
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-            self.fail(key, f"must be a whole number from {least} to {LARGEST:,} (got {shown(value)})")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            self.fail(key, f"must be a whole number from {least} to {most:,} (got {shown(value)})")
         return value
+
+    def layers(self, key: str, default: int | None = None) -> int:
+        """A number of layers."""
+        return self.number(key, default, most=MOST_LAYERS)
 
     def optional(self, key: str, least: int = 1) -> int | None:
         """A whole number, or None where the field is missing or null."""

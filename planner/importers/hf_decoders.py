@@ -65,10 +65,10 @@ def deepseek(config: HfConfig) -> Model:
     dense = config.number("first_k_dense_replace", 0, least=0)
     every = config.number("moe_layer_freq", 1)
     layers = []
-    for i in range(config.number("num_hidden_layers")):
+    for i in range(config.layers("num_hidden_layers")):
         sparse = i >= dense and i % every == 0
         layers.append(Layer(attention, moe if sparse else Mlp(config.number("intermediate_size"))))
-    return _model(config, layers, mtp=config.number("num_nextn_predict_layers", 0, least=0))
+    return _model(config, layers, mtp=config.number("num_nextn_predict_layers", 0, least=0, most=64))
 
 
 def gemma(config: HfConfig) -> Model:
@@ -97,7 +97,7 @@ def _attention(config: HfConfig, kind: str, window: int | None) -> Attention:
     kv_heads = config.number("num_key_value_heads", 8 if kind == "mixtral" else heads)
     if heads % kv_heads:
         config.fail("num_key_value_heads", f"must divide the {heads} heads (got {kv_heads})")
-    dim = config.number("head_dim", 128 if kind.startswith("qwen3") else max(1, config.number("hidden_size") // heads))
+    dim = config.number("head_dim", 128 if kind.startswith("qwen3") else config.number("hidden_size") // heads)
     bias = config.flag("attention_bias", False)
     return Attention(
         heads,
@@ -112,7 +112,7 @@ def _attention(config: HfConfig, kind: str, window: int | None) -> Attention:
 
 def _windows(config: HfConfig, kind: str) -> list[int | None]:
     """The window of each layer: a list of types where the file has one, else the family's pattern."""
-    layers = config.number("num_hidden_layers")
+    layers = config.layers("num_hidden_layers")
     window = config.optional("sliding_window")
     if window is None or not config.flag("use_sliding_window", not kind.startswith("qwen")):
         return [None] * layers

@@ -26,7 +26,7 @@ def llava(config: HfConfig, language: Language) -> Model:
     return replace(
         text,
         vision=Vision(
-            Stack(hidden, (layer,) * tower.number("num_hidden_layers", 12)),
+            Stack(hidden, (layer,) * tower.layers("num_hidden_layers", 12)),
             patch_inputs=3 * patch * patch,
             patch_pixels=patch,
             image_pixels=tower.number("image_size", 224),
@@ -44,13 +44,13 @@ def qwen2_vl(config: HfConfig, language: Language) -> Model:
     hidden = tower.number("embed_dim", 1280)
     mlp = Mlp(round(hidden * tower.fraction("mlp_ratio", 4)), gated=False, bias=True)
     layer = _tower_layer(hidden, tower.number("num_heads", 16), mlp, rotary=True)
-    return _qwen(config, language, tower, Stack(hidden, (layer,) * tower.number("depth", 32)), 2 * hidden)
+    return _qwen(config, language, tower, Stack(hidden, (layer,) * tower.layers("depth", 32)), 2 * hidden)
 
 
 def qwen2_5_vl(config: HfConfig, language: Language) -> Model:
     """Qwen2.5-VL (arXiv 2502.13923): RMSNorm, gated MLPs, windows of patches in all layers but a few."""
     tower = config.part("vision_config")
-    hidden, depth = tower.number("hidden_size", 1280), tower.number("depth", 32)
+    hidden, depth = tower.number("hidden_size", 1280), tower.layers("depth", 32)
     mlp = Mlp(tower.number("intermediate_size", 3420), gated=True, bias=True)
     layer = replace(_tower_layer(hidden, tower.number("num_heads", 16), mlp, rotary=True), norm_biases=False)
     edge = tower.number("window_size", 112) // tower.number("patch_size", 14)

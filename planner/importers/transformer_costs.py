@@ -150,17 +150,18 @@ def attention_core(
 
 
 def lookup(e: Elements, tokens: float, width: float, rows: float) -> Cost:
-    """A table of ``rows`` rows: gathered forward; backward adds the gradients to their rows, in FP32.
+    """A table of ``rows`` rows: gathered forward; weight_grad adds the gradients to their rows, in FP32.
 
-    There is nothing before it, so that this one pass is its whole backward.
+    There is nothing before it that input_grad could be for.
     """
     elements = tokens * width
     return Cost(
         vectors=rows * width,
         factors=rows + width,
         forward=Work(0, 2 * elements * e.activation),
-        input_grad=Work(0, elements * (e.activation + 8)),
+        weight_grad=Work(0, elements * (e.activation + 8)),
         kept=tokens * 8,  # the indices
+        held=tokens * 8 + elements * e.activation,
     )
 
 

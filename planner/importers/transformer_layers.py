@@ -113,6 +113,7 @@ class Layers:
         pairs = tokens / setting.tensor * moe.per_token * self.hidden  # elements of this rank's share of the tokens
         rows = pairs * e.activation + self.state  # the residual stream travels along
         there, back = self._all_to_all(moe, e.gemm_input), self._all_to_all(moe, e.activation)
+        joined = self._shared_reduction(moe)
         found.append(self.drafts.communicate("dispatch", there, back, 1.0, rows, (before,)))
         kept = pairs * e.gemm_input * setting.tensor
         found.append(
@@ -122,8 +123,16 @@ class Layers:
             shared = parts.shared(moe, self.hidden, tokens)
             found.append(self._compute("shared", shared, (before,)))
         readers = ("experts", "shared") if moe.shared_width else ("experts",)
-        found.append(self.drafts.communicate("combine", back, there, 1.0, self.state, readers))
+        found.append(self.drafts.communicate("combine", back + joined, there + joined, 1.0, self.state, readers))
         return found
+
+    def _shared_reduction(self, moe: Moe) -> float:
+        """Seconds in which the tensor ranks add up their parts of the shared expert, as part of combine."""
+        tensor = self.setting.tensor
+        if tensor == 1 or not moe.shared_width:
+            return 0.0
+        assert self.fabric
+        return 2 * (tensor - 1) * self.state / self.fabric
 
     def _all_to_all(self, moe: Moe, element: int) -> float:
         """Seconds of one all-to-all: what a rank sends to the other expert ranks, then within its tensor ranks.

@@ -223,8 +223,8 @@ class Parts:
         hidden = vision.stack.hidden
         gemm = linear(self.e, tokens, vision.patch_inputs, hidden, vision.patch_bias)
         vectors = (positions * vision.positions + vision.class_token) * hidden + vision.outer_norms
-        # Nothing is before it, so that the weights' gradient is its whole backward.
-        return replace(gemm, vectors=gemm.vectors + vectors, input_grad=gemm.weight_grad, weight_grad=Work(), held=0)
+        # Nothing is before it that input_grad could be for.
+        return replace(gemm, vectors=gemm.vectors + vectors, input_grad=Work())
 
     def projector(self, vision: Vision, patches: float) -> Cost:
         """The MLP from patches to tokens of the language model; perhaps with a norm over each patch."""
