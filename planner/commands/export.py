@@ -52,6 +52,12 @@ def export_command(to: str, options: ExportOptions, output: str | None, quiet: b
     """``planner export``: to the file ``output``, to stdout where that is None or ``-``."""
     if to not in EXPORTS:
         raise UsageFault(f"--to {to}: unknown format; known are {listed(EXPORTS)}")
+    for flag, given, format in (
+        ("--repair", options.repair, "torch-csv"),
+        ("--layers", options.layers is not None, "megatron"),
+    ):
+        if given and to != format:
+            raise UsageFault(f"{flag} goes with --to {format}, not with {to}")
     inputs = {"plan": options.path, "graph": options.graph, "cluster": options.cluster}
     not_an_input(output, {what: path for what, path in inputs.items() if path is not None})
     to_file = output not in (None, "-")

@@ -62,6 +62,8 @@ def source_of(plan: Plan, problem: Problem | None) -> PlanSource:
     """
     if not plan.tasks or not plan.placement:
         raise CannotExport("it holds no tasks")
+    if plan.microbatches * len({placed.operator for placed in plan.placement}) > len(plan.tasks):
+        raise CannotExport("tasks are missing; planner verify says which")
     single = _one_copy(plan)
     if problem is None:
         return _from_the_plan(single)

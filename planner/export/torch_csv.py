@@ -46,9 +46,10 @@ class _Candidate:
 
     def costs_nothing(self, plan: Plan) -> bool:
         """Whether the plan is not changed, or only so that nobody notices."""
-        if self.detours or self.over_cap:
-            return False
-        return self.exact or (self.makespan is not None and self.makespan <= plan.makespan * (1.0 + SAME))
+        if self.exact:
+            return True
+        longer = self.makespan is None or self.makespan > plan.makespan * (1.0 + SAME)
+        return not (longer or self.detours or self.over_cap)
 
 
 def torch_csv(plan: Plan, problem: Problem | None, repair: bool = False) -> Exported:
@@ -83,7 +84,7 @@ def _chosen(source: PlanSource, repair: bool) -> _Candidate:
         raise CannotExport(f"its stages do not run as one, and the plan alone does not show the cost; {GIVE_FILES}")
     best = min(known, key=lambda c: (c.over_cap is not None, c.makespan))
     if not repair:
-        raise CannotExport(f"{_reason(source, costly, best)}; {_remedy(source, best)}")
+        raise CannotExport(f"{_reason(best)}; {_remedy(source, best)}")
     return best
 
 
@@ -122,7 +123,8 @@ def _over_cap(source: PlanSource, problem: Problem, timetable: Timetable) -> str
     return None
 
 
-def _reason(source: PlanSource, costly: Sequence[_Candidate], best: _Candidate) -> str:
+def _reason(best: _Candidate) -> str:
+    """What torch cannot run as it is."""
     if best.detours:
         more = f" (and {len(best.detours) - 1} more)" if len(best.detours) > 1 else ""
         return f"torch sends from each stage to the next alone, and {best.detours[0]}{more}"
@@ -198,7 +200,7 @@ def _notes(
     if len(chosen.detours) > 5:
         yield f"repaired: {len(chosen.detours) - 5} more outputs are handed on"
     if chosen.over_cap:
-        yield f"over the memory cap as exported: {chosen.over_cap}"
+        yield f"over the memory cap where nothing waits for memory: {chosen.over_cap}"
     if renumbered is not None:
         yield "repaired: microbatches are numbered in the order in which the last stage runs them"
     planned = source.plan.makespan

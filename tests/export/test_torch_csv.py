@@ -415,6 +415,7 @@ def test_files_that_the_plan_is_not_for(
         {"devices": []},
         {"microbatches": 3},
         {"microbatches": 9},
+        {"microbatches": 10**9},
     ],
     ids=str,
 )
@@ -430,6 +431,21 @@ def test_damaged_plans_end_in_a_message(
     err = capsys.readouterr().err
     assert "internal" not in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("to", "flags", "message"),
+    [
+        ("torch-csv", ["--layers", "t=a"], "--layers goes with --to megatron, not with torch-csv"),
+        ("megatron", ["--repair"], "--repair goes with --to torch-csv, not with megatron"),
+        ("trace", ["--repair"], "--repair goes with --to torch-csv, not with trace"),
+    ],
+)
+def test_flags_of_other_formats(
+    folder: Path, capsys: pytest.CaptureFixture[str], to: str, flags: list[str], message: str
+) -> None:
+    assert main(["export", "plan.json", "--to", to, *flags]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_the_placement_of_a_single_copy_is_kept() -> None:
