@@ -14,11 +14,11 @@ from planner.commands.plans import presentable
 from planner.commands.posed import posed_problem, sound_times
 from planner.files.errors import InputError, did_you_mean, listed
 from planner.plan.build import build_plan
-from planner.plan.events import events_of
+from planner.plan.events import Events, events_of
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.compare import different_problems
-from planner.simulate import Disturbance, Outcome, simulate
+from planner.simulate import Disturbance, Outcome, published_events, simulate
 from planner.simulate.disturb import ANY
 from planner.simulate.replays import NotReplayed
 from planner.simulate.summary import Row, Simulation, simulation_document, simulation_text
@@ -56,7 +56,7 @@ def simulate_command(paths: Sequence[Path], flags: SimulateFlags) -> int:
 
     def replay(path: Path, plan: Plan, problem: Problem | None) -> Outcome:
         try:
-            return simulate(events_of(plan, problem), plan.makespan, disturbance, flags.runs, flags.seed)
+            return simulate(_events(plan, problem), plan.makespan, disturbance, flags.runs, flags.seed)
         except NotReplayed as error:
             raise InputError(path, None, None, f"is no valid plan: {error}") from error
 
@@ -80,6 +80,17 @@ def simulate_command(paths: Sequence[Path], flags: SimulateFlags) -> int:
     else:
         emit(simulation_text(made, *report_style()))
     return ExitCode.DONE
+
+
+def _events(plan: Plan, problem: Problem | None) -> Events:
+    """The events of a plan, those of a published schedule with its own rules."""
+    name = plan.origin.removeprefix("baseline:")
+    if problem is None or name == plan.origin or name not in BASELINES:
+        return events_of(plan, problem)
+    try:
+        return published_events(name, plan, problem)
+    except NotApplicable:  # with other flags than those that the plan was made with
+        return events_of(plan, problem)
 
 
 def _fits(plan: Plan) -> bool:

@@ -100,16 +100,16 @@ def _meaning(made: Simulation) -> list[str]:
     if len(made.rows) > 1:
         lines.append(
             "beyond: how often the disturbed plan takes longer than that schedule was planned to take. "
-            "faster: how often the plan is the faster one of the two under the same disturbance. What a published "
-            "schedule hands on late (at the end of a fused block or a full backward pass) is tied to that end where "
-            "this delays its planned replay, elsewhere not, which is in its favour."
+            "faster: how often the plan is the faster one of the two under the same disturbance."
         )
     if any(row.fits is False for row in made.rows):
         lines.append("*: over the memory cap, could not run; its memory is held to its own planned peak.")
     if not made.exact:
         lines.append(
             "Read off the plan alone: a pass waits for all passes of its microbatch that the plan ends before it. That "
-            "is exact for a chain of operators and pessimistic for others; --graph and --cluster make it exact."
+            "is exact for a chain of operators and pessimistic for others. What a published schedule hands on late, at "
+            "the end of a fused block or a full backward pass, is seen only where it delays the planned step, which is "
+            "in its favour. --graph and --cluster make both exact."
         )
     if any(row.outcome is None for row in made.rows):
         lines.append("Of schedules without distribution only the makespan is known: give --graph and --cluster.")

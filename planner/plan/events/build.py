@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from planner.plan.events.edges import Edges, Wait
+from planner.plan.events.gates import Gates, gate_edges
 from planner.plan.events.inferred import inferred_memory, inferred_precedence
 from planner.plan.events.known import Known
 from planner.plan.events.nodes import Flags, Floats, Ints, Nodes
@@ -45,8 +47,10 @@ class Events:
         return np.where(self.from_start, self.nodes.start[self.before], self.nodes.end[self.before])
 
 
-def events_of(plan: Plan, problem: Problem | None = None) -> Events:
+def events_of(plan: Plan, problem: Problem | None = None, gates: Callable[[Nodes], Gates] | None = None) -> Events:
     """The events of a plan; with the problem that it is valid for exactly, else as far as the file tells.
+
+    ``gates``: what its tasks wait for besides, where it is a published schedule with rules of its own.
 
     Every edge holds in the plan (instants closer than 1e-9 of the makespan are one), and a replay of all edges and
     holds with the plan's own lengths gives the plan's instants.
@@ -57,6 +61,8 @@ def events_of(plan: Plan, problem: Problem | None = None) -> Events:
         inferred_precedence(nodes, edges)
     else:
         known.precedence(edges)
+    if gates is not None:
+        gate_edges(nodes, edges, gates(nodes))
     order = _order(nodes, edges)
     rank = np.empty(nodes.n, dtype=np.int64)
     rank[order] = np.arange(nodes.n)
