@@ -86,8 +86,12 @@ def _summary(model: Model, setting: Setting, figures: Totals) -> Iterator[str]:
     if model.vision is not None:
         per += f", with {setting.images} image{'s' * (setting.images != 1)} in each"
     yield f"A microbatch on one rank: {per}{f', of which it has 1/{setting.context}' if setting.context > 1 else ''}."
+    ranks = setting.tensor * setting.context * setting.data
+    if ranks == 1:
+        yield "A device stands for a pipeline stage: no tensor, sequence or data parallel ranks beside it."
+        return
     yield (
-        f"A device stands for one of {setting.tensor * setting.context * setting.data} ranks of a pipeline stage: "
+        f"A device stands for one of {ranks} ranks of a pipeline stage: "
         f"tensor {setting.tensor} x sequence {setting.context} x data {setting.data}"
         + (f", experts spread over {setting.expert} of them" if setting.expert > 1 else "")
         + ". They run in lockstep, so that one of them is planned."

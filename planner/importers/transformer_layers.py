@@ -177,11 +177,8 @@ def blocks(
     parts = segments(layers)
     names: list[str] = []
     for pattern, _ in parts:
-        kind = "_".join(dict.fromkeys(layer.kind for layer in pattern))
-        name = base if len(parts) == 1 else f"{base}_{kind}"
-        while name in names:
-            name += "_"
-        names.append(name)
+        kind = "_".join(dict.fromkeys(layer.kind(layers) for layer in pattern))
+        names.append(base if len(parts) == 1 else _unique(f"{base}_{kind}", names))
     found: list[BlockDraft] = []
     for (pattern, times), name in zip(parts, names, strict=True):
         found.append(_block(builder, pattern, times, name, inputs, encoder))
@@ -204,11 +201,21 @@ def _block(
         entries = list(builder.operators(pattern[0], encoder))
     else:
         entries = []
-        for runs, (part, again) in enumerate(segments(pattern)):
+        for part, again in segments(pattern):
+            kind = _unique(part[0].kind(pattern), [entry.name for entry in entries])
             before = (entries[-1].name,) if entries else None
-            entries.append(_block(builder, part, again, f"{part[0].kind}{runs}", before, encoder))
+            entries.append(_block(builder, part, again, kind, before, encoder))
     builder.drafts.times = outer
     return BlockDraft(name, times, entries, inputs)
+
+
+def _unique(name: str, taken: Sequence[str]) -> str:
+    """The name, with a number where it is taken."""
+    numbered, number = name, 1
+    while numbered in taken:
+        number += 1
+        numbered = f"{name}{number}"
+    return numbered
 
 
 def renamed(drafts: Sequence[OperatorDraft], prefix: str, inputs: tuple[str, ...]) -> list[OperatorDraft]:

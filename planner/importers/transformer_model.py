@@ -5,6 +5,7 @@ Lengths are in elements, not bytes. Everything is immutable and compares by valu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 
@@ -72,11 +73,15 @@ class Layer:
     norm_biases: bool = False  # LayerNorm has a bias, RMSNorm has none
     norms: int = 1  # before (and with 2 also after) every part
 
-    @property
-    def kind(self) -> str:
-        """Its name among layers of several kinds."""
-        sort = "moe" if isinstance(self.feed_forward, Moe) else "dense"
-        return sort if self.attention.window is None else f"{sort}_window"
+    def kind(self, others: Iterable[Layer]) -> str:
+        """Its name among layers of several kinds: what it has that not all others have."""
+        experts, windows = isinstance(self.feed_forward, Moe), self.attention.window is not None
+        words = []
+        if any(isinstance(other.feed_forward, Moe) is not experts for other in others):
+            words.append("moe" if experts else "dense")
+        if any((other.attention.window is not None) is not windows for other in others):
+            words.append("window" if windows else "full")
+        return "_".join(words) or "layer"
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hf_models import CONFIGS, NAMES, graph_of, model_of, named, setting_of
+from hf_models import NAMES, graph_of, model_of, named, setting_of
 
-from planner.cli import main
-from planner.files import read_cluster, read_graph
+from planner.files import read_cluster
 from planner.importers.hf_config import Unfit
 from planner.importers.transformer_setting import Optimizer, Precision, Recompute, TiedEmbeddings
 from planner.problem import Graph, Mode, Operator, Pass, Problem, Stream, Work
@@ -242,6 +241,8 @@ def test_windows_repeat_in_a_pattern(tmp_path: Path) -> None:
     attention = [operator for operator in graph.operators if operator.name.endswith("attn")]
     costs = [work(operator, Pass.F).flops for operator in attention]
     assert [cost == max(costs) for cost in costs] == [(i + 1) % 6 == 0 for i in range(26)]
+    assert named(graph, "layer_window_full.3.full.0.attn").inputs == ("layer_window_full.3.window.4.mlp",)
+    assert named(graph, "layer_window.1.attn").inputs == ("layer_window.0.mlp",)
     short = graph_of("gemma-3-1b", tmp_path, tokens=512)
     assert {o.name.split(".")[0] for o in short.operators} == {"embed", "layer", "head"}
 
@@ -271,73 +272,3 @@ def test_flags_that_do_not_fit(name: str, fields: dict[str, Any], words: str) ->
 def test_sequence_defaults_to_what_the_model_takes() -> None:
     assert [setting_of(n).tokens for n in ("llama-3-8b", "gpt2", "bert-large")] == [4096, 1024, 512]
     assert model_of("bert-large").longest == 512
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = main(["import", "hf", *arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def test_command_writes_the_same_graph_from_its_own_header(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The flags in the comment make the file again, byte for byte."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "config.json").write_bytes((CONFIGS / "deepseek-v3.json").read_bytes())
-    flags = "--ep 64 --interconnect 50GB/s --tp 2 --tensor-interconnect 160GB/s --precision fp8 --no-mtp --zero 2"
-    assert run(capsys, "config.json", *flags.split(), "-o", "graph.yaml")[0] == 0
-    lines = Path("graph.yaml").read_text(encoding="utf-8").splitlines()
-    begin = next(i for i, line in enumerate(lines) if line.startswith("# made by: planner import hf"))
-    made = " ".join(line.lstrip("# ") for line in lines[begin:] if line.startswith("#"))
-    again = made.removeprefix("made by: planner import hf ").split()
-    code, out, err = run(capsys, *again, "--quiet")
-    assert (code, err) == (0, "")
-    assert out == Path("graph.yaml").read_text(encoding="utf-8")
-    assert read_graph(Path("graph.yaml")).name == tmp_path.name
-
-
-def test_command_says_what_it_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, str(CONFIGS / "mixtral-8x7b.json"))
-    assert code == 0
-    assert out.startswith("# A mixtral model in training, from mixtral-8x7b.json.")
-    assert "46.7 B weights, 12.88 B of them met by a token" in err
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ('{"model_type": "falcon"}', "c.json:1: model_type: 'falcon' is not known"),
-        ("{", "c.json:1: is not valid JSON"),
-        ("[1]", "must be a JSON object"),
-        ("{}", "model_type: is missing"),
-        ('{"model_type": "llama",\n "hidden_size": "wide"}', "intermediate_size: is missing"),
-        ('{"model_type": "gpt2",\n "n_embd": "wide"}', "c.json:2: n_embd: must be a whole number"),
-        ('{"model_type": "gpt2",\n "n_embd": 0}', "c.json:2: n_embd: must be a whole number from 1"),
-        ('{"model_type": "llava", "vision_config": 3}', "c.json:1: vision_config: must be an object"),
-        (
-            '{"model_type": "llava", "text_config": {},\n "vision_config": {"model_type": "siglip"}}',
-            "c.json:2: vision_config.model_type: 'siglip' is not known",
-        ),
-    ],
-)
-def test_wrong_files(text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "c.json"
-    path.write_text(text, encoding="utf-8")
-    code, out, err = run(capsys, str(path), "-o", str(tmp_path / "graph.yaml"))
-    assert (code, out) == (2, "")
-    assert words in err
-    assert len(err.splitlines()) == 1
-    assert not (tmp_path / "graph.yaml").exists()
-
-
-def test_unknown_types_are_read_as_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "c.json"
-    path.write_text((CONFIGS / "qwen3-8b.json").read_text(encoding="utf-8").replace("qwen3", "new"), encoding="utf-8")
-    assert run(capsys, str(path))[0] == 2
-    code, _, err = run(capsys, str(path), "--family", "qwen3")
-    assert code == 0
-    assert "8.191 B weights" in err
-    code, _, err = run(capsys, str(path), "--family", "qwen9")
-    assert code == 2
-    assert "--family qwen9 is not known" in err
