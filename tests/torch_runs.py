@@ -16,7 +16,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed
+import torch.multiprocessing
 from export_samples import cells
+from torch.distributed.pipelining import PipelineStage
+from torch.distributed.pipelining.schedules import _PipelineScheduleRuntime
 
 from planner.cli import main
 
@@ -124,6 +128,74 @@ def test_published_schedules_train_as_one_process_does(tmp_path: Path, monkeypat
         exported(*FILES, plan=f"{name}.json", to=f"{name}.csv")
         files += [f"{name}.json", f"{name}.csv"]
     assert_equal_to_one_process(train(4, *files), files[1::2])
+
+
+SKIP = """
+schema: planner/graph@1
+name: skip
+microbatches: 3
+operators:
+  - {name: a, time: {forward: 1}, parameters: 1, devices: [cpu0]}
+  - {name: b, time: {forward: 1}, parameters: 1, inputs: [a], devices: [cpu1]}
+  - {name: c, time: {forward: 1}, parameters: 1, inputs: [b], devices: [cpu0]}
+  - {name: d, time: {forward: 1}, parameters: 1, inputs: [a, c], devices: [cpu1]}
+"""
+
+
+class Reading(torch.nn.Module):
+    """An operator that hands on, behind its own output, what comes after the inputs that it reads."""
+
+    def __init__(self, name: str, reads: list[int], keeps: list[int]) -> None:
+        super().__init__()
+        torch.manual_seed(ord(name))
+        self.linear, self.reads, self.keeps = torch.nn.Linear(4, 4), reads, keeps
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        own = self.linear(torch.stack([given[k] for k in self.reads]).prod(dim=0)).tanh()
+        return (own, *(given[k] for k in self.keeps)) if self.keeps else own
+
+
+def model_with_a_skip(hands_on: list[list[str]]) -> list[Reading]:
+    """a, b, c, d of SKIP, one a stage; each stage gets the one before and then what that hands on."""
+    keeps = [[] if not names else [min(k - 1, 1)] for k, names in enumerate(hands_on)]  # stage 1 is given a itself
+    return [Reading(name, [0, 1] if name == "d" else [0], keeps[k]) for k, name in enumerate("abcd")]
+
+
+def train_with_a_skip(rank: int, folder: str) -> None:
+    """One rank: a step of the exported schedule, its gradients against those of one process."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.set_default_dtype(torch.float64)
+    partition = json.loads(Path(folder, "order.csv.partition.json").read_text())
+    modules = model_with_a_skip([stage["hands_on"] for stage in partition["stages"]])
+    mine = partition["ranks"][rank]["stages"]
+    stages = [PipelineStage(modules[s], s, 4, torch.device("cpu")) for s in mine]
+    loss_of = torch.nn.functional.mse_loss
+    schedule = _PipelineScheduleRuntime(stages, n_microbatches=3, loss_fn=loss_of)
+    schedule._load_csv(str(Path(folder, "order.csv")), format="compute_only")
+    torch.manual_seed(0)
+    x, y = torch.randn(6, 4), torch.randn(6, 4)
+    schedule.step(*((x,) if 0 in mine else ()), target=y if 3 in mine else None)
+    a, b, c, d = model_with_a_skip([[]] * 4)
+    first = a(x)
+    loss_of(d(c(b(first)), first), y).backward()
+    for s in mine:
+        for ours, alone in zip(modules[s].parameters(), (a, b, c, d)[s].parameters(), strict=True):
+            assert alone.grad is not None and ours.grad is not None
+            torch.testing.assert_close(ours.grad, alone.grad, rtol=1e-12, atol=1e-14)
+    torch.distributed.destroy_process_group()
+
+
+def test_an_output_that_is_handed_on_trains_as_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_inputs(4, 2, 3, EQUAL)
+    Path("graph.yaml").write_text(SKIP, encoding="utf-8")
+    limits = ["--time-limit", "4", "--baselines", "none", "--quiet", "-o", "plan.json"]
+    assert main(["solve", "graph.yaml", "cluster.yaml", *limits]) == 0
+    assert main(["export", "plan.json", "--to", "torch-csv", *FILES, "-o", "order.csv"]) == 2
+    exported("--repair", *FILES)
+    stages = json.loads(Path("order.csv.partition.json").read_text())["stages"]
+    assert [stage["hands_on"] for stage in stages] == [[], ["a"], ["a"], []]
+    torch.multiprocessing.spawn(train_with_a_skip, (str(tmp_path),), nprocs=2)
 
 
 def test_forwards_of_the_last_stage_out_of_order_do_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
