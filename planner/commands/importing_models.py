@@ -187,7 +187,7 @@ def onnx(
     quiet: Quiet = False,
 ) -> int:
     """The operator graph of an ONNX model. Needs the package onnx."""
-    from planner.importers.extras import need
+    from planner.commands.extras import need
     from planner.importers.onnx_model import onnx_document
 
     need("onnx", "planner import onnx")
@@ -210,7 +210,7 @@ def torch(
     quiet: Quiet = False,
 ) -> int:
     """The operator graph of a torch.export program. Needs the package torch; load only files that you trust."""
-    from planner.importers.extras import need
+    from planner.commands.extras import need
     from planner.importers.torch_program import torch_document
 
     need("torch", "planner import torch")

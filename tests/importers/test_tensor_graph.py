@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from planner.cli import main
+from planner.commands import extras
 from planner.commands.common import UsageFault
-from planner.importers import extras, tensor_costs
+from planner.importers import tensor_costs
 from planner.importers.document import Document, OperatorDraft, checked, to_yaml
 from planner.importers.tensor_graph import Grouping, TensorNode, Weight, drafts_of, groups_of, moved_bytes
 from planner.importers.transformer_setting import Optimizer
