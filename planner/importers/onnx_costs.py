@@ -115,5 +115,8 @@ VIEWS = {
 }
 """Operators whose output is their input seen differently (or, Dropout, nothing that inference would do)."""
 
+QUANTIZED = {"DequantizeLinear", "MatMulInteger", "QLinearMatMul", "ConvInteger", "QLinearConv"}
+"""Operators that read integers as weights."""
+
 LOOPS = {"Loop", "Scan", "If", "SequenceMap"}
 """Operators with graphs inside, which run as often as the data says."""

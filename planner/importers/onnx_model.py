@@ -10,7 +10,7 @@ from typing import Any
 
 from planner.files.errors import InputError, listed, shown
 from planner.importers.document import Document
-from planner.importers.onnx_costs import FLOPS, VIEWS, Call
+from planner.importers.onnx_costs import FLOPS, QUANTIZED, VIEWS, Call
 from planner.importers.onnx_shapes import Tensor, tensors_of
 from planner.importers.tensor_document import TensorFlags, tensor_document
 from planner.importers.tensor_graph import TensorNode, Weight, moved_bytes
@@ -81,26 +81,51 @@ def _fix_dimensions(path: Path, model: Any, dims: Mapping[str, int]) -> None:
 
 def _nodes(path: Path, graph: Any, tensors: Mapping[str, Tensor]) -> list[TensorNode]:
     """The nodes that compute on a microbatch; what depends on constants alone is folded away, its weights kept."""
-    # By tensor that no microbatch changes: the initializers that it is made of.
-    constant: dict[str, tuple[str, ...]] = {initializer.name: (initializer.name,) for initializer in graph.initializer}
+    # By tensor that no microbatch changes: the initializers that it is made of, as far as they are weights.
+    weights = _weights(graph, tensors)
+    constant: dict[str, tuple[str, ...]] = {
+        initializer.name: (initializer.name,) if initializer.name in weights else ()
+        for initializer in graph.initializer
+    }
     found = []
     for number, node in enumerate(graph.node):
         reads = [name for name in node.input if name]
+        if node.op_type == "Constant":
+            constant.update((name, (name,) if name in weights else ()) for name in node.output)
+            continue
         if node.op_type in ("Shape", "Size") or all(name in constant for name in reads):
             sources = [] if node.op_type in ("Shape", "Size") else reads
             made_of = tuple(dict.fromkeys(source for name in sources for source in constant[name]))
             constant.update((name, made_of) for name in node.output if name)
             continue
-        found.append(_node(path, node, number, tensors, constant))
+        held = {k: weights[k] for read in reads if read in constant for k in constant[read]}
+        moving = tuple(read for read in reads if read not in constant)
+        found.append(_node(path, node, number, tensors, moving, held))
     return found
 
 
+def _weights(graph: Any, tensors: Mapping[str, Tensor]) -> dict[str, Weight]:
+    """Constants that are weights: floating-point ones, and integers that are read as quantized numbers."""
+    quantized = {name for node in graph.node if node.op_type in QUANTIZED for name in node.input}
+    names = [initializer.name for initializer in graph.initializer]
+    names += [name for node in graph.node if node.op_type == "Constant" for name in node.output]
+    return {
+        name: _weight(tensors[name])
+        for name in names
+        if name in tensors and (tensors[name].floating or name in quantized)
+    }
+
+
 def _node(
-    path: Path, node: Any, number: int, tensors: Mapping[str, Tensor], constant: Mapping[str, tuple[str, ...]]
+    path: Path,
+    node: Any,
+    number: int,
+    tensors: Mapping[str, Tensor],
+    reads: tuple[str, ...],
+    weights: Mapping[str, Weight],
 ) -> TensorNode:
     name = node.name.strip("/").replace("/", ".") or f"{node.op_type}_{number}"
     outputs = [output for output in node.output if output]
-    reads = tuple(source for source in node.input if source and source not in constant)
     for tensor in (*reads, *outputs):
         if tensor not in tensors:
             raise InputError(
@@ -109,13 +134,6 @@ def _node(
                 f"node {shown(name)}",
                 f"the shape of tensor {shown(tensor)} is not known: export the model with fixed sizes",
             )
-    weights = {
-        source: _weight(tensors[source])
-        for read in node.input
-        if read in constant
-        for source in constant[read]
-        if tensors[source].floating or node.op_type in ("MatMulInteger", "QLinearMatMul", "ConvInteger", "QLinearConv")
-    }
     view, lookup = node.op_type in VIEWS and not node.domain, node.op_type.startswith("Gather")
     writes = {output: tensors[output].bytes for output in outputs}
     return TensorNode(

@@ -143,6 +143,22 @@ def test_what_is_made_of_weights_alone_is_folded(tmp_path: Path, capsys: pytest.
     assert gather.times[Pass.W] == Work(0, 2 * 32 * 8 * 4)
 
 
+def test_weights_in_constant_nodes_and_in_integers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A Constant node may hold a matrix; integers are weights where they are dequantized, and are not trained."""
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=weight("", 8, 16)),
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("DequantizeLinear", ["q", "scale"], ["v"]),
+        helper.make_node("MatMul", ["h", "v"], ["y"]),
+    ]
+    integers = numpy_helper.from_array(np.zeros((16, 32), np.int8), "q")
+    made = model(nodes, {"x": (4, 8)}, [integers, weight("scale")])
+    first, second = graph_of(made, tmp_path, capsys, "--optimizer", "sgd").operators
+    assert first.parameters == 8 * 16 * 8
+    assert second.parameters == 16 * 32 + 8
+    assert flops(second) == 2 * 4 * 16 * 32
+
+
 def reshaping() -> Any:
     """Heads as an exporter splits them: their width is computed from the shape, with a division."""
     nodes = [
