@@ -2,5 +2,6 @@
 
 from planner.bounds.placement import placement_bound
 from planner.bounds.problem import problem_bound
+from planner.bounds.turns import turn_bound
 
-__all__ = ["placement_bound", "problem_bound"]
+__all__ = ["placement_bound", "problem_bound", "turn_bound"]

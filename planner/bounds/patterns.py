@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from planner.bounds.placement import gradients_in_memory, idle
+from planner.bounds.memory import gradient_items, idle
 from planner.bounds.waits import Waits
 from planner.control import Control
 from planner.highs import Model
@@ -80,7 +80,7 @@ class _Patterns:
         for i in operators:
             size = float(problem.activation[i])
             forward_rate = max(forward_rate, times[0] / size if size > 0 else math.inf)
-            for seconds, held in gradients_in_memory(times[1], times[2], size, float(problem.held[i])):
+            for seconds, held in gradient_items(problem, [i], 0):
                 backward_rate = max(backward_rate, seconds / held if held > 0 else math.inf)
         chain = problem.is_chain and len(operators) == problem.n_operators
         hops = [problem.transfer(i, 0, d) for i in operators[:-1] for d in range(1, problem.n_devices)]

@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from planner.bounds.memory import forward_items, gradient_items, idle
 from planner.problem import Placement, Problem
 from planner.schedule.classes import Classes, Floats, Ints, build_classes
 
@@ -102,13 +101,12 @@ class _Work:
         forwards = [a for a in mine if classes.pass_[a] == 0]
         if not gradients:
             return np.zeros(len(self.splits))
-        early: list[Item] = []
-        late: list[Item] = []
-        for a in forwards:
-            i, copy = int(classes.operator[a]), int(classes.copy[a])
-            size, held = float(classes.problem.activation[i]), float(classes.problem.held[i])
-            early.append((float(classes.seconds[a]), size, copy))
-            late += [(*item, copy) for item in gradients_in_memory(*self._gradients(i, copy), size, held)]
+        problem, early, late = classes.problem, [], []
+        for copy in copies:
+            hosted = {int(classes.operator[a]) for a in forwards if int(classes.copy[a]) == copy}
+            members = [i for i in problem.topological if i in hosted]
+            early += [(*item, copy) for item in forward_items(problem, members, device)]
+            late += [(*item, copy) for item in gradient_items(problem, members, device)]
         others = self._load([a for a in here if a not in mine])
         room = float(classes.available[device])
         before = self._least(classes.head, gradients) - self._most_work(early, room)
@@ -117,12 +115,6 @@ class _Work:
         taken = sum((self.splits[:, copy] * size for _, size, copy in early), np.zeros(len(self.splits)))
         # where not all activations fit at once, the last F comes after the first I
         return np.asarray(load + idle(first, last, before, after, others, taken > room))
-
-    def _gradients(self, operator: int, copy: int) -> tuple[float, float]:
-        """Seconds of an operator's I and W on the device of a copy."""
-        problem, device = self.classes.problem, self.classes.placement.device_of[copy][operator]
-        back, weight = (float(problem.duration[operator, p, device]) for p in (1, 2))
-        return back, weight if problem.has_pass[operator, 2] else 0.0
 
     def _most_work(self, items: Iterable[Item], room: float) -> Floats:
         """The most seconds of work whose memory fits in ``room``, items divisible (a fractional knapsack)."""
@@ -147,28 +139,3 @@ class _Work:
 def _copies_of(classes: Classes, of: list[int]) -> Ints:
     """The copies of some classes."""
     return classes.copy[np.array(of, dtype=np.int64)]
-
-
-def idle(
-    first: Floats, last: float | Floats, before: Floats, after: Floats, others: float | Floats, apart: npt.NDArray[Any]
-) -> Floats:
-    """Idle seconds of a stream at the beginning and the end of a step.
-
-    ``first``, ``last``: nothing runs so long at either end. ``before``, ``after``: some operators leave so much time
-    free at either end, in which only ``others`` seconds of other work can run. Both ends count where they are
-    ``apart``.
-    """
-    begin, end = np.maximum(first, before - others), np.maximum(last, after - others)
-    both = np.maximum(begin + end, before + after - others)
-    return np.asarray(np.where(apart, both, np.maximum(begin + last, first + end)))
-
-
-def gradients_in_memory(back: float, weight: float, size: float, held: float) -> list[tuple[float, float]]:
-    """I and W as items (seconds, bytes) of a divisible knapsack: what may run of passes whose F has ended.
-
-    Before I they hold ``size`` for the work of both; after it ``held`` for W. Where W alone is worth more for its
-    memory, it is taken first.
-    """
-    if weight > 0 and weight * size > (back + weight) * held:
-        return [(weight, held), (back, size - held)]
-    return [(back + weight, size)]

@@ -121,7 +121,7 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
     )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _admitted(  # type: ignore[no-untyped-def]
     a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr, alloc, devhold_ptr, devhold,
     available, need, copy_count, key, reserve,
@@ -175,7 +175,7 @@ def _admitted(  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def simulate(  # type: ignore[no-untyped-def]
     count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,

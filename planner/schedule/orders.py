@@ -12,8 +12,9 @@ closes its last gaps.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numba
@@ -22,6 +23,7 @@ import numpy as np
 from planner.control import Control
 from planner.schedule.classes import Classes, Floats, Ints
 from planner.schedule.kernel import Arrays, Run, rows
+from planner.threads import side_by_side
 
 PLAYED_AT_MOST = 10_000_000
 """Tasks played in one annealing: about a second."""
@@ -33,6 +35,12 @@ SLICE = 500_000
 
 HOT, COLD = 0.1, 0.003
 """First and last temperature, x the busiest resource's work for one microbatch."""
+
+MANY = 500
+"""Tasks from which on the first temperature is lower, the more there are."""
+
+STRANDS = 2
+"""Annealings side by side."""
 
 WIDE = 0.3
 """Share of moves that go past more than one task."""
@@ -63,7 +71,7 @@ class Parts(NamedTuple):
     available: Floats
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def play(p, seq_ptr, seq, limit, start, turn, cause, place):  # type: ignore[no-untyped-def]
     """Play the orders ``seq[seq_ptr[r]:seq_ptr[r + 1]]`` (class after class) of all resources.
 
@@ -184,7 +192,7 @@ def play(p, seq_ptr, seq, limit, start, turn, cause, place):  # type: ignore[no-
     return makespan, last
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def shift(seq, i, j):  # type: ignore[no-untyped-def]
     """Move the element at i to j; those between make room."""
     moved = seq[i]
@@ -194,7 +202,7 @@ def shift(seq, i, j):  # type: ignore[no-untyped-def]
     seq[j] = moved
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def waits(p, seq, owner, last, cause, place, first, second):  # type: ignore[no-untyped-def]
     """Pairs on one resource of which the second waits for the first along the critical path; their number."""
     width = cause.shape[1]
@@ -212,7 +220,7 @@ def waits(p, seq, owner, last, cause, place, first, second):  # type: ignore[no-
     return found
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _move(seq, i, j, lo, length, times):  # type: ignore[no-untyped-def]
     """Move the element at i to j, in every repetition of the block at ``lo`` if they are in it.
 
@@ -232,7 +240,7 @@ def _move(seq, i, j, lo, length, times):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def anneal(  # type: ignore[no-untyped-def]
     p, seq_ptr, seq, best_seq, owner, lo, length, times, begin, end, total, hot, cold, goal, rng
 ):  # fmt: skip
@@ -377,34 +385,53 @@ class OrderSearch:
         return Run(makespan, start, turn)
 
     def improve(
-        self, begin: Run, control: Control, goal: float, rng: np.random.Generator, hot: float = HOT
+        self,
+        begin: Run,
+        control: Control,
+        goal: float,
+        rngs: Sequence[np.random.Generator],
+        hot: float = HOT,
+        threads: int = 1,
     ) -> Run | None:
-        """One annealing from the orders of ``begin``: the best schedule met; None where they block each other.
+        """Annealings from the orders of ``begin``: the best schedule met; None where they block each other.
 
-        Stops at ``goal`` ticks. ``hot`` is the first temperature, in units of the search.
+        One for each generator, side by side. Stops at ``goal`` ticks. ``hot`` is the first temperature, in units of
+        the search.
         """
-        orders = self.anneal(Orders.of(self.classes, begin.start, begin.turn), control, goal, rng, hot)
+        orders = self.anneal(Orders.of(self.classes, begin.start, begin.turn), control, goal, rngs, hot, threads)
         return None if orders is None else self.play(orders)
 
     def anneal(
-        self, orders: Orders, control: Control, goal: float, rng: np.random.Generator, hot: float = HOT
+        self,
+        orders: Orders,
+        control: Control,
+        goal: float,
+        rngs: Sequence[np.random.Generator],
+        hot: float = HOT,
+        threads: int = 1,
     ) -> Orders | None:
-        """One annealing from given orders, their blocks kept alike; the best orders met, as in ``improve``."""
+        """Annealings from given orders, their blocks kept alike; the best orders met, as in ``improve``."""
         if self.play(orders).makespan < 0:
             return None
         owner = np.repeat(np.arange(len(orders.seq_ptr) - 1), np.diff(orders.seq_ptr))
-        seq, best = orders.seq.copy(), orders.seq.copy()
+        strands = [(orders.seq.copy(), orders.seq.copy(), rng) for rng in rngs]
         total = max(1, min(ITERATIONS_AT_MOST, PLAYED_AT_MOST // self.classes.n_tasks))
         slice_ = max(1, SLICE // self.classes.n_tasks)
+        hot *= min(1.0, MANY / self.classes.n_tasks)  # there is no time to cool many tasks down from a disorder
+        temperatures = (hot * self.unit, min(hot / 10, COLD) * self.unit)
+
+        def go_on(step: int, strand: tuple[Ints, Ints, np.random.Generator]) -> float:
+            seq, best, rng = strand
+            return _anneal(
+                self.parts, orders.seq_ptr, seq, best, owner, orders.lo, orders.length, orders.times,
+                step, min(total, step + slice_), total, *temperatures, goal, rng,
+            )  # fmt: skip
+
+        reached = [np.inf] * len(strands)
         for step in range(0, total, slice_):
             if control.over:
                 break
-            end = min(total, step + slice_)
-            temperatures = (hot * self.unit, min(hot, COLD) * self.unit)
-            reached = _anneal(
-                self.parts, orders.seq_ptr, seq, best, owner, orders.lo, orders.length, orders.times,
-                step, end, total, *temperatures, goal, rng,
-            )  # fmt: skip
-            if reached <= goal:
+            reached = side_by_side(partial(go_on, step), strands, threads)
+            if min(reached) <= goal:
                 break
-        return replace(orders, seq=best)
+        return replace(orders, seq=strands[int(np.argmin(reached))][1])

@@ -19,7 +19,12 @@ from planner.schedule.classes import Classes, Floats, build_classes, keep_to_ord
 from planner.schedule.fold import Fold, fold
 from planner.schedule.kernel import Arrays, Run, flatten, run
 from planner.schedule.orders import HOT, Orders, OrderSearch
-from planner.schedule.rules import RULES, Rule, Scales, nearby_rule, random_rule
+from planner.schedule.orders import STRANDS as ANNEALED
+from planner.schedule.rules import RULES, Rule, Scales
+from planner.schedule.walks import STRANDS, Strand, vary
+
+POOL = 12
+"""Rules that are remembered."""
 
 
 class DoesNotFit(Exception):
@@ -97,13 +102,13 @@ class ListSearch:
         self.keep(found)
         return found.makespan if found.makespan >= 0 else np.inf
 
-    def anneal(self, rounds: int, control: Control, target: float, hot: float = HOT) -> None:
+    def anneal(self, rounds: int, control: Control, target: float, threads: int = 1, hot: float = HOT) -> None:
         """Local search on the orders of the best schedule, until ``target`` seconds are reached."""
         goal = target / self.classes.tick * (1 + 1e-12)
         for _ in range(rounds):
             if self.best is None or control.over or self.makespan <= goal:
                 return
-            self.keep(self.orders.improve(self.best, control, goal, self.rng, hot))
+            self.keep(self.orders.improve(self.best, control, goal, self.rng.spawn(ANNEALED), hot, threads))
 
     @cached_property
     def orders(self) -> OrderSearch:
@@ -137,38 +142,20 @@ class ListSearch:
                 return
             self.pool.append((self.try_rule(rule, limit / self.classes.tick), rule))
 
-    def improve(self, evaluations: int, control: Control, target: float) -> None:
-        """Vary rules (random restarts, then annealing from the best) until ``target`` seconds are reached."""
+    def improve(self, evaluations: int, control: Control, target: float, threads: int = 1) -> None:
+        """Vary rules (see ``walks``) until ``target`` seconds are reached."""
         if not self.pool:
             self.try_known_rules(control)
         goal = target / self.classes.tick * (1 + 1e-12)
-        for _ in range(evaluations // 5):
-            if control.over or self.makespan <= goal:
-                return
-            rule = random_rule(self.rng, self.classes.problem.microbatches)
-            self.pool.append((self.try_rule(rule, self.makespan * 1.1), rule))
-        self.pool.sort(key=lambda entry: entry[0])
-        del self.pool[12:]
-        walks = 3
-        for walk in range(walks):
-            self._walk(self.pool[min(walk, len(self.pool) - 1)], evaluations * 4 // 5 // walks, control, goal)
-
-    def _walk(self, origin: tuple[float, Rule], evaluations: int, control: Control, goal: float) -> None:
-        """A walk over neighbouring rules that accepts a little worse ones, less and less."""
-        value, rule = origin
-        best = origin
-        for step in range(evaluations):
-            if control.over or self.makespan <= goal:
-                break
-            worse = 1.0 + 0.004 * (1.0 - step / evaluations)
-            candidate = nearby_rule(rule, self.rng, 0.2 if self.rng.random() < 0.7 else 0.05)
-            found = self.try_rule(candidate, value * worse)
-            if found <= value * worse:
-                value, rule = found, candidate
-                if value < best[0]:
-                    best = (value, rule)
-        self.pool.append(best)
-        self.pool.sort(key=lambda entry: entry[0])
+        if control.over or self.makespan <= goal:
+            return
+        strands = [
+            Strand(self.classes, self.arrays, self.scales, rng, goal, self.best) for rng in self.rng.spawn(STRANDS)
+        ]
+        self.pool = vary(strands, self.pool, evaluations, control, threads)[:POOL]
+        for strand in strands:
+            self.evaluations += strand.evaluations
+            self.keep(strand.best)
 
 
 def microbatch_needs(problem: Problem, placement: Placement) -> list[Need]:

@@ -34,6 +34,9 @@ HALVING, BRIEF_HALVING = ((5, 1), (2, 2), (1, 4)), ((3, 1), (1, 2))
 """Searches annealed, and rounds for each: which of them is best shows only then."""
 
 ANNEALINGS = 12
+MANY = 2_500
+"""Tasks from which on rules are varied before anything is annealed."""
+
 REASSIGNMENTS = 4
 USUAL_TIME_LIMIT = 60.0
 PROMISING = 1.4
@@ -78,16 +81,17 @@ class Portfolio:
             return None  # nothing can be short enough
         from planner.search.repeating import repeat  # only now, like the bounds: a first plan has been offered
 
-        repeat(incumbent, self.replay, self.seed)
+        repeat(incumbent, self.replay, self.seed, self.threads)
         self._try_all(family_placements(self.problem))
         if incumbent.best is None:
             self._find_any_that_fits(only)
         steps = [
             self._reassign,
+            self._bound_turns,
+            *([self._propose, self._improve] if self._many else []),
             self._anneal_some,
             self._count_small,
-            self._propose,
-            self._improve,
+            *([] if self._many else [self._propose, self._improve]),
             self._anneal_best,
             self._solve_small,
             self._reassign,
@@ -104,6 +108,11 @@ class Portfolio:
         return incumbent.best
 
     @property
+    def _many(self) -> bool:
+        """Whether there are so many tasks that annealing only polishes what rules have shaped."""
+        return self.problem.microbatches * int(self.problem.has_pass.sum()) > MANY
+
+    @property
     def _rounds(self) -> int:
         """Rounds of moving operators: more where more time is given (the flag, so that it is the same every time)."""
         return max(1, round(2 * self.incumbent.control.time_limit / USUAL_TIME_LIMIT) - 1)
@@ -117,6 +126,14 @@ class Portfolio:
             for name, timetable in timetables:
                 if timetable.placement.copies <= problem.copies and figures(problem, timetable).fits:
                     self.incumbent.offer(timetable, f"the order of {name}", published=True)
+
+    def _bound_turns(self) -> None:
+        """The dearest bound, once there is something to compare it with."""
+        from planner.bounds import turn_bound
+
+        incumbent = self.incumbent
+        incumbent.control.report("bound of the turns")
+        incumbent.raise_bound(turn_bound(self.problem, incumbent.control), "bound of the turns")
 
     def _try_all(self, placements: Iterable[Placement]) -> None:
         """Schedule each placement by the known rules, while there is something to gain."""
@@ -241,7 +258,7 @@ class Portfolio:
             if incumbent.met:
                 return
             incumbent.control.report(how)
-            search.anneal(1, incumbent.control, incumbent.goal)
+            search.anneal(1, incumbent.control, incumbent.goal, self.threads)
             incumbent.offer_search(search, how)
 
     def _reassign(self) -> None:
@@ -274,7 +291,7 @@ class Portfolio:
             return
         how = f"list scheduling on placement {search.classes.placement.origin}, rules varied"
         incumbent.control.report(how)
-        search.improve(evaluations, incumbent.control, incumbent.goal)
+        search.improve(evaluations, incumbent.control, incumbent.goal, self.threads)
         incumbent.offer_search(search, how)
 
     def _move(self) -> None:

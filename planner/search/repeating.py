@@ -16,7 +16,7 @@ from planner.bounds import problem_bound
 from planner.placement.layouts import family_placements
 from planner.problem import Problem
 from planner.schedule.kernel import Run, run
-from planner.schedule.orders import Orders
+from planner.schedule.orders import STRANDS, Orders
 from planner.schedule.rules import RULES
 from planner.schedule.search import DoesNotFit, ListSearch
 from planner.schedule.window import PERIODS, Window, find_window, tolerance
@@ -56,7 +56,7 @@ def few_microbatches(problem: Problem) -> int | None:
     return few if few + per_round <= problem.microbatches and tasks >= TASKS_AT_LEAST else None
 
 
-def repeat(incumbent: Incumbent, published: Callable[[Problem], Published], seed: int) -> None:
+def repeat(incumbent: Incumbent, published: Callable[[Problem], Published], seed: int, threads: int) -> None:
     """Offer schedules with windows; anneal the best of them where they leave a gap."""
     problem, control = incumbent.problem, incumbent.control
     few = few_microbatches(problem)
@@ -76,7 +76,7 @@ def repeat(incumbent: Incumbent, published: Callable[[Problem], Published], seed
             return
     for each in found[:ANNEALED]:
         if not incumbent.met:
-            _anneal(incumbent, each, seed)
+            _anneal(incumbent, each, seed, threads)
 
 
 def _offer_best(incumbent: Incumbent, found: list[_Found]) -> None:
@@ -150,7 +150,7 @@ def _offer(incumbent: Incumbent, few: ListSearch, orders: Orders, each: int, how
         incumbent.offer_starts(many, schedule.start, how, schedule.turn)
 
 
-def _anneal(incumbent: Incumbent, found: _Found, seed: int) -> None:
+def _anneal(incumbent: Incumbent, found: _Found, seed: int, threads: int) -> None:
     """Anneal orders whose window is run a few times, every repetition alike."""
     problem = incumbent.problem
     copies = found.search.full.placement.copies
@@ -166,7 +166,7 @@ def _anneal(incumbent: Incumbent, found: _Found, seed: int) -> None:
         if incumbent.met or orders is None:
             return
         incumbent.control.report(how)
-        orders = search.orders.anneal(orders, incumbent.control, goal, rng)
+        orders = search.orders.anneal(orders, incumbent.control, goal, rng.spawn(STRANDS), threads=threads)
         if orders is not None:
             _offer(incumbent, search, orders, found.window.each, how)
 

@@ -1,0 +1,96 @@
+"""Rules varied: random ones, then walks over neighbouring rules from the best, side by side on the threads.
+
+Each strand of the search has its own generator and sees nothing of the others, so that the schedule found does not
+depend on the number of threads or on which of them is faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from planner.control import Control
+from planner.schedule.classes import Classes
+from planner.schedule.kernel import Arrays, Run, run
+from planner.schedule.rules import Rule, Scales, nearby_rule, random_rule
+from planner.threads import side_by_side
+
+Graded = tuple[float, Rule]
+"""A rule and its makespan in ticks (inf: not known, only beyond a limit)."""
+
+STRANDS = 4
+RANDOM = 0.2
+"""Share of the evaluations for random rules; the walks have the rest."""
+
+WORSE = 0.004
+"""What a walk accepts at first, relative to where it stands."""
+
+HOPELESS = 1.1
+"""Random rules are given up where they do worse than this times the best."""
+
+
+@dataclass
+class Strand:
+    """One strand of the search on a set of classes: what it has found so far."""
+
+    classes: Classes
+    arrays: Arrays
+    scales: Scales
+    rng: np.random.Generator
+    goal: float  # ticks at which it ends
+    best: Run | None = None
+    graded: list[Graded] = field(default_factory=list)
+    evaluations: int = 0
+
+    def try_rule(self, rule: Rule, limit: float) -> float:
+        """Schedule by a rule (ticks; inf beyond ``limit``)."""
+        self.evaluations += 1
+        found = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit, rule.reserve)
+        if 0 <= found.makespan < (np.inf if self.best is None else self.best.makespan):
+            self.best = found
+        return found.makespan if found.makespan >= 0 else np.inf
+
+    def _over(self, control: Control) -> bool:
+        return control.over or (self.best is not None and self.best.makespan <= self.goal)
+
+    def draw(self, evaluations: int, best: float, control: Control) -> Strand:
+        """Try random rules; ``best`` (ticks) is what is known."""
+        for _ in range(evaluations):
+            if self._over(control):
+                break
+            best = best if self.best is None else min(best, self.best.makespan)
+            rule = random_rule(self.rng, self.classes.problem.microbatches)
+            self.graded.append((self.try_rule(rule, best * HOPELESS), rule))
+        return self
+
+    def walk(self, origin: Graded, evaluations: int, control: Control) -> Strand:
+        """A walk over neighbouring rules that accepts a little worse ones, less and less."""
+        value, rule = best = origin
+        for step in range(evaluations):
+            if self._over(control):
+                break
+            worse = 1.0 + WORSE * (1.0 - step / evaluations)
+            candidate = nearby_rule(rule, self.rng, 0.2 if self.rng.random() < 0.7 else 0.05)
+            found = self.try_rule(candidate, value * worse)
+            if found <= value * worse:
+                value, rule = found, candidate
+                if value < best[0]:
+                    best = (value, rule)
+        self.graded.append(best)
+        return self
+
+
+def vary(
+    strands: Sequence[Strand], pool: Sequence[Graded], evaluations: int, control: Control, threads: int
+) -> list[Graded]:
+    """Random rules in all strands, then a walk in each from one of the best; all rules graded, ``pool`` among them."""
+    best = min((value for value, _ in pool), default=np.inf)
+    each = max(1, int(evaluations * RANDOM) // len(strands))
+    side_by_side(lambda strand: strand.draw(each, best, control), strands, threads)
+    known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
+    each = max(1, int(evaluations * (1.0 - RANDOM)) // len(strands))
+    origins = [known[min(k, len(known) - 1)] for k in range(len(strands))]
+    side_by_side(lambda pair: pair[0].walk(pair[1], each, control), zip(strands, origins, strict=True), threads)
+    return sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
