@@ -65,12 +65,16 @@ def _items(items: Iterator[str]) -> Iterator[str]:
 
 
 def _weights(figures: Totals) -> str:
-    text = f"{figures.weights / 1e9:.4g} B weights"
+    text = f"{_count(figures.weights)} weights"
     if figures.active < figures.weights:
-        text += f", {figures.active / 1e9:.4g} B of them met by a token"
+        text += f", {_count(figures.active)} of them met by a token"
     if figures.mtp_weights:
-        text += f", {figures.mtp_weights / 1e9:.4g} B more in multi-token prediction"
+        text += f", {_count(figures.mtp_weights)} more in multi-token prediction"
     return text
+
+
+def _count(weights: float) -> str:
+    return f"{weights / 1e9:.4g} B" if weights >= 1e9 else f"{weights / 1e6:.4g} M"
 
 
 def _flops(setting: Setting, figures: Totals) -> str:

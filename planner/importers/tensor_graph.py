@@ -90,6 +90,8 @@ class Grouping:
 
     def label(self, node: TensorNode) -> str | None:
         """Nodes of one label share an operator where that closes no circle; None joins the latest input."""
+        if node.view and self.merge:
+            return None  # it takes no time anywhere: it stays with what it shows
         if self.level is not None:
             return ".".join(node.path[: self.level]) or None
         return node.name if node.heavy or not self.merge else None
