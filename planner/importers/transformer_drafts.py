@@ -92,18 +92,15 @@ class Drafts:
     def communicate(
         self,
         name: str,
-        sent: float,
-        returned: float,
-        bandwidth: float | None,
+        seconds: float,
+        seconds_back: float,
         output: float,
         inputs: tuple[str, ...] | None = None,
     ) -> OperatorDraft:
-        """A collective on the comm stream: bytes that this rank sends forward, and in backward, over ``bandwidth``."""
-        if not bandwidth:
-            raise ValueError(f"{name} needs a bandwidth")  # the flags are checked before
-        times: dict[Pass, PassTime] = {Pass.F: sent / bandwidth}
+        """A collective on the comm stream, with its seconds forward and in backward."""
+        times: dict[Pass, PassTime] = {Pass.F: seconds}
         if self.setting.training:
-            times[Pass.I] = returned / bandwidth
+            times[Pass.I] = seconds_back
         return OperatorDraft(
             name,
             times,

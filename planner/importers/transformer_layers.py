@@ -27,7 +27,6 @@ class Layers:
         self.drafts, self.parts, self.hidden, self.batch = drafts, parts, hidden, batch
         self.setting: Setting = drafts.setting
         self.frozen = frozen
-        self.fabric = self.setting.tensor_interconnect or self.setting.interconnect
         self.state = batch.tokens / self.setting.tensor * hidden * self.setting.elements.activation
 
     def operators(self, layer: Layer, encoder: tuple[str, Batch] | None = None) -> list[OperatorDraft]:
@@ -78,10 +77,11 @@ class Layers:
                 whole += self.parts.router(layer, layer.feed_forward, self.hidden, self.batch.tokens)
             return [self._compute(name, whole, inputs, cache), *self._reduced(name)]
         gathered = self.parts.key_values(attention, source.tokens) * (split - 1)
+        seconds = self._within(gathered)
         projected, moved = f"{name}_qkv", f"{name}_kv_gather"
         return [
             self._compute(projected, projections, inputs),
-            self.drafts.communicate(moved, gathered, gathered, self.fabric, gathered, (projected,)),
+            self.drafts.communicate(moved, seconds, seconds, gathered, (projected,)),
             self._compute(name, core, (projected, moved), cache),
             *self._reduced(name),
         ]
@@ -91,8 +91,14 @@ class Layers:
         tensor = self.setting.tensor
         if tensor == 1:
             return []
-        sent = 2 * (tensor - 1) * self.state
-        return [self.drafts.communicate(f"{name}_reduce", sent, sent, self.fabric, self.state, (name,))]
+        seconds = self._within(2 * (tensor - 1) * self.state)
+        return [self.drafts.communicate(f"{name}_reduce", seconds, seconds, self.state, (name,))]
+
+    def _within(self, size: float) -> float:
+        """Seconds that bytes between tensor or sequence ranks take."""
+        bandwidth = self.setting.tensor_interconnect or self.setting.interconnect
+        assert bandwidth  # the flags are checked before
+        return size / bandwidth
 
     def _router_with(self, name: str) -> bool:
         """Whether the router is part of attention: nothing is between them and dispatch waits for it."""
@@ -114,7 +120,7 @@ class Layers:
         rows = pairs * e.activation + self.state  # the residual stream travels along
         there, back = self._all_to_all(moe, e.gemm_input), self._all_to_all(moe, e.activation)
         joined = self._shared_reduction(moe)
-        found.append(self.drafts.communicate("dispatch", there, back, 1.0, rows, (before,)))
+        found.append(self.drafts.communicate("dispatch", there, back, rows, (before,)))
         kept = pairs * e.gemm_input * setting.tensor
         found.append(
             self.drafts.compute("experts", routed, rows, kept, ("dispatch",), replicas=setting.expert_replicas)
@@ -123,7 +129,7 @@ class Layers:
             shared = parts.shared(moe, self.hidden, tokens)
             found.append(self._compute("shared", shared, (before,)))
         readers = ("experts", "shared") if moe.shared_width else ("experts",)
-        found.append(self.drafts.communicate("combine", back + joined, there + joined, 1.0, self.state, readers))
+        found.append(self.drafts.communicate("combine", back + joined, there + joined, self.state, readers))
         return found
 
     def _shared_reduction(self, moe: Moe) -> float:
@@ -131,8 +137,7 @@ class Layers:
         tensor = self.setting.tensor
         if tensor == 1 or not moe.shared_width:
             return 0.0
-        assert self.fabric
-        return 2 * (tensor - 1) * self.state / self.fabric
+        return self._within(2 * (tensor - 1) * self.state)
 
     def _all_to_all(self, moe: Moe, element: int) -> float:
         """Seconds of one all-to-all: what a rank sends to the other expert ranks, then within its tensor ranks.
@@ -141,12 +146,12 @@ class Layers:
         is limited (DeepSeek-V3, arXiv 2412.19437, section 3.2.2), and (E - 1) / E of that to other ranks.
         """
         setting = self.setting
-        assert setting.interconnect and self.fabric
+        assert setting.interconnect
         share = self.batch.tokens / setting.tensor * self.hidden * element
         sends = min(moe.per_token, setting.sends_per_token or moe.per_token)
         across = share * sends * (setting.expert - 1) / setting.expert
         within = share * moe.per_token * (setting.tensor - 1)
-        return across / setting.interconnect + within / self.fabric
+        return across / setting.interconnect + self._within(within)
 
 
 def segments(layers: Sequence[Layer]) -> list[tuple[tuple[Layer, ...], int]]:
