@@ -36,6 +36,8 @@ class Objective(StrEnum):
 
     makespan = "makespan"
     memory = "memory"
+    period = "period"
+    utilization = "utilization"
 
 
 class Format(StrEnum):
@@ -106,11 +108,20 @@ def solve(
     cluster: ClusterFile,
     output: Output = None,
     objective: Annotated[
-        Objective, typer.Option(help="What to minimise; memory: the peak over the devices, for a given makespan.")
+        Objective,
+        typer.Option(
+            help="What to minimise; memory: the peak over the devices, for a makespan; period: the busiest stream's "
+            "work for a microbatch; utilization: the devices used, for a makespan or a period."
+        ),
     ] = Objective.makespan,
     max_makespan: Annotated[
         str | None,
-        typer.Option(metavar="SECONDS", help="With --objective memory.  [default: the best makespan found]"),
+        typer.Option(
+            metavar="SECONDS", help="With --objective memory or utilization.  [default: the best makespan found]"
+        ),
+    ] = None,
+    max_period: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="With --objective utilization: a microbatch, at most.")
     ] = None,
     microbatches: Microbatches = None,
     copies: Annotated[
@@ -145,7 +156,18 @@ def solve(
 
     inputs = Inputs(graph, cluster, output, microbatches, chunks, memory_cap, format is Format.json, quiet)
     search = Search(
-        objective.value, max_makespan, copies, layout.value, time_limit, gap, seed, threads, baselines, max_bubble, beat
+        objective.value,
+        max_makespan,
+        max_period,
+        copies,
+        layout.value,
+        time_limit,
+        gap,
+        seed,
+        threads,
+        baselines,
+        max_bubble,
+        beat,
     )
     return solve_command(inputs, search, begun)
 

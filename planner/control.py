@@ -58,6 +58,11 @@ class Control:
         """A control for the first part of the time, with the same stop and listener."""
         return Control(self.time_limit * share, self.listener, self.stop_requested, self.started)
 
+    def until(self, seconds: float) -> Control:
+        """A control for so many seconds from now, with the same stop and listener."""
+        limit = min(self.time_limit, self.elapsed + seconds)
+        return Control(limit, self.listener, self.stop_requested, self.started, best=self.best, bound=self.bound)
+
     def report(self, trying: str, best: float | None = None, bound: float | None = None) -> None:
         """Note the best and the bound where they improve, and tell the listener."""
         if best is not None and (self.best is None or best < self.best):

@@ -77,6 +77,7 @@ class Search:
 
     objective: str
     max_makespan: str | None
+    max_period: str | None
     copies: int
     layout: str
     time_limit: str
@@ -96,11 +97,8 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
         if time_limit <= 0:
             raise UsageFault("--time-limit must be above 0")
         gap = ratio("--gap", search.gap)
-        longest = None if search.max_makespan is None else quantity("--max-makespan", search.max_makespan, SECONDS)
-        if longest is not None and search.objective != "memory":
-            raise UsageFault("--max-makespan goes with --objective memory: the least memory for that makespan")
-        if longest is not None and longest <= 0:
-            raise UsageFault("--max-makespan must be above 0")
+        longest = _limit("--max-makespan", search.max_makespan, search.objective, ("memory", "utilization"))
+        period = _limit("--max-period", search.max_period, search.objective, ("utilization",))
         max_bubble = None if search.max_bubble is None else ratio("--max-bubble", search.max_bubble)
         baselines = _baseline_names(search.baselines, search.beat)
         _check_layout(search.layout, search.copies, inputs.chunks)
@@ -109,6 +107,7 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
         flags = {
             "objective": search.objective,
             "max_makespan": longest,
+            "max_period": period,
             "microbatches": problem.microbatches,
             "copies": search.copies,
             "layout": search.layout,
@@ -120,7 +119,7 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
             "threads": search.threads,
             "baselines": list(baselines),
         }
-        options = SolveOptions(flags, gap, search.seed, search.threads, baselines, search.objective, longest)
+        options = SolveOptions(flags, gap, search.seed, search.threads, baselines, search.objective, longest, period)
         started = min(time.monotonic(), begun + START)
         control = Control(time_limit, stop_requested=stop, started=started)
         latest = min(begun + time_limit + RESERVE, started + time_limit + GRACE)
@@ -198,6 +197,18 @@ def deliver(plan: Plan, inputs: Inputs) -> ExitCode:
 
         emit(report_text(plan, *style()))
     return code
+
+
+def _limit(flag: str, given: str | None, objective: str, objectives: tuple[str, ...]) -> float | None:
+    """Seconds that a flag of some objectives gives; None where it was not given."""
+    if given is None:
+        return None
+    if objective not in objectives:
+        raise UsageFault(f"{flag} goes with --objective {' or '.join(objectives)}")
+    limit = quantity(flag, given, SECONDS)
+    if limit <= 0:
+        raise UsageFault(f"{flag} must be above 0")
+    return limit
 
 
 def _known(name: str, what: str) -> None:

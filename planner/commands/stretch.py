@@ -25,7 +25,7 @@ from planner.schedule.retime import retime
 from planner.schedule.window import Window, classes_and_starts, copies_at_work, is_window, stretched, window_of
 from planner.schedule.window import tolerance as tolerance_of
 from planner.search import Incumbent
-from planner.solve import InvalidPlan, verified
+from planner.solving import InvalidPlan, verified
 
 GAP = 1e-6
 """Of plans whose options name none."""

@@ -128,6 +128,14 @@ class PlanRow(TypedDict):
     memory_lower_bound: NotRequired[
         Annotated[float | None, Field(description="proven for the fullest device, bytes; null: not the objective")]
     ]
+    period: NotRequired[
+        Annotated[float | None, Field(description="seconds a microbatch of the busiest stream; null: not asked for")]
+    ]
+    period_lower_bound: NotRequired[Annotated[float | None, Field(description="proven for every placement, seconds")]]
+    period_gap: NotRequired[Annotated[float | None, Field(description="(period - period_lower_bound) / period")]]
+    devices_lower_bound: NotRequired[
+        Annotated[int | None, Field(description="proven to be needed for the limit given; null: not the objective")]
+    ]
     bubble_ratio: float
     bubble_ratio_all: float
     window: NotRequired[Annotated[WindowRow | None, Field(description="null: none is known")]]
@@ -286,6 +294,9 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
         notes=tuple(rows.get("notes", ())),
         window=_window(rows.get("window")),
         memory_lower_bound=rows.get("memory_lower_bound"),
+        period=rows.get("period"),
+        period_lower_bound=rows.get("period_lower_bound"),
+        devices_lower_bound=rows.get("devices_lower_bound"),
     )
 
 

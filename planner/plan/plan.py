@@ -118,6 +118,16 @@ class Plan:
     notes: tuple[str, ...] = field(default=())  # how it was found, what was merged, what bound holds
     window: PlanWindow | None = None  # None: there is none, or nobody has looked for one
     memory_lower_bound: float | None = None  # bytes on the fullest device, where memory is the objective
+    period: float | None = None  # seconds a microbatch of the busiest stream or channel, where it was asked for
+    period_lower_bound: float | None = None  # seconds a microbatch
+    devices_lower_bound: int | None = None  # where as few devices as can be are the objective
+
+    @property
+    def period_gap(self) -> float | None:
+        """(period - bound) / period, None where they are not known."""
+        if self.period is None or self.period_lower_bound is None:
+            return None
+        return 0.0 if self.period == 0 else (self.period - self.period_lower_bound) / self.period
 
     @property
     def copies(self) -> int:

@@ -65,6 +65,12 @@ def _summary(plan: Plan, facts: PlanFacts) -> list[tuple[str, str]]:
     ]
     if plan.memory_lower_bound is not None:
         rows.append(("memory bound", f"{size(plan.memory_lower_bound)}, least peak memory proven"))
+    if plan.period is not None:
+        bound = f", no placement below {seconds(plan.period_lower_bound)}, gap {gap(plan.period_gap)}"
+        known = plan.period_lower_bound is not None
+        rows.append(("period", f"{seconds(plan.period)} a microbatch of the busiest stream{bound if known else ''}"))
+    if plan.devices_lower_bound is not None:
+        rows.append(("devices", f"{working} of {everywhere} used, {plan.devices_lower_bound} proven to be needed"))
     if plan.window is not None:
         rows.append(("window", _window(plan.window)))
     rows += [("how" if i == 0 else "", plain(note)) for i, note in enumerate(plan.notes)]

@@ -87,7 +87,7 @@ class Portfolio:
             self._find_any_that_fits(only)
         steps = [
             self._reassign,
-            self._bound_turns,
+            self._bound_more,
             *([self._propose, self._improve] if self._many else []),
             self._anneal_some,
             self._count_small,
@@ -101,6 +101,20 @@ class Portfolio:
         if self.brief:
             steps = [self._anneal_some]
         for step in steps:
+            if incumbent.best is None or incumbent.met:
+                break
+            incumbent.publish_best()
+            step()
+        return incumbent.best
+
+    def run_on(self, placement: Placement) -> Candidate | None:
+        """Search for the best schedule on one placement; None if there was no time for any."""
+        from planner.bounds import problem_bound
+
+        incumbent = self.incumbent
+        incumbent.raise_bound(problem_bound(self.problem, incumbent.control), "bounds")
+        self._try(placement)
+        for step in (self._improve, self._anneal_best) if self._many else (self._anneal_best, self._improve):
             if incumbent.best is None or incumbent.met:
                 break
             incumbent.publish_best()
@@ -127,13 +141,14 @@ class Portfolio:
                 if timetable.placement.copies <= problem.copies and figures(problem, timetable).fits:
                     self.incumbent.offer(timetable, f"the order of {name}", published=True)
 
-    def _bound_turns(self) -> None:
-        """The dearest bound, once there is something to compare it with."""
-        from planner.bounds import turn_bound
+    def _bound_more(self) -> None:
+        """The dearer bounds, once there is something to compare them with."""
+        from planner.bounds import indivisible_bound, turn_bound
 
         incumbent = self.incumbent
-        incumbent.control.report("bound of the turns")
-        incumbent.raise_bound(turn_bound(self.problem, incumbent.control), "bound of the turns")
+        for bound, how in ((indivisible_bound, "bound of packings"), (turn_bound, "bound of turns")):
+            incumbent.control.report(how)
+            incumbent.raise_bound(bound(self.problem, incumbent.control), how)
 
     def _try_all(self, placements: Iterable[Placement]) -> None:
         """Schedule each placement by the known rules, while there is something to gain."""

@@ -57,6 +57,9 @@ PLAN = Plan(
     notes=("merged nothing",),
     window=PlanWindow(0.1, 0.2, 2),
     memory_lower_bound=2**40 + 0.5,
+    period=0.1,
+    period_lower_bound=0.09,
+    devices_lower_bound=1,
 )
 
 
@@ -87,6 +90,10 @@ def test_key_names():
         "placement_lower_bound",
         "gap",
         "memory_lower_bound",
+        "period",
+        "period_lower_bound",
+        "period_gap",
+        "devices_lower_bound",
         "bubble_ratio",
         "bubble_ratio_all",
         "window",

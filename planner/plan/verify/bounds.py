@@ -9,6 +9,7 @@ from planner.plan.plan import Plan, Source
 from planner.plan.verify.facts import INSTANT, Facts, Violation, number
 
 DEFAULT_GAP = 1e-6
+OBJECTIVES = ("makespan", "memory", "period", "utilization")
 
 
 def check_bounds(facts: Facts) -> Iterator[Violation]:
@@ -16,9 +17,10 @@ def check_bounds(facts: Facts) -> Iterator[Violation]:
     plan = facts.plan
     yield from _source("graph", plan.graph, Source(facts.graph.name, facts.graph.sha256))
     yield from _source("cluster", plan.cluster, Source(facts.cluster.name, facts.cluster.sha256))
-    if plan.objective not in ("makespan", "memory"):
-        yield Violation(7, f"objective is {plan.objective!r}, not makespan or memory")
+    if plan.objective not in OBJECTIVES:
+        yield Violation(7, f"objective is {plan.objective!r}, not one of {', '.join(OBJECTIVES)}")
     yield from _bounds(plan)
+    yield from _other_bounds(plan)
     yield from _gap(plan)
     yield from _status(plan)
 
@@ -55,6 +57,21 @@ def _bounds(plan: Plan) -> Iterator[Violation]:
             7,
             f"placement_lower_bound {number(placed)} is below lower_bound {number(low)}, which holds too",
         )
+
+
+def _other_bounds(plan: Plan) -> Iterator[Violation]:
+    """Bounds of a period and of a number of devices are numbers no higher than what the plan has."""
+    used = len({task.device for task in plan.tasks})
+    for field, bound, reached in (
+        ("period_lower_bound", plan.period_lower_bound, plan.period),
+        ("devices_lower_bound", plan.devices_lower_bound, used),
+    ):
+        if bound is None:
+            continue
+        if reached is None:
+            yield Violation(7, f"{field} is {number(bound)}, but the plan has no period")
+        elif not 0 <= bound <= reached * (1 + INSTANT):
+            yield Violation(7, f"{field} is {number(bound)}, but the plan has {number(reached)}")
 
 
 def _gap(plan: Plan) -> Iterator[Violation]:

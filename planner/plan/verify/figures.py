@@ -39,6 +39,7 @@ def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Vio
         yield from _times(facts, figures, work[figures.name], busy[figures.name])
         yield from _memory(facts, figures, memory[figures.name])
 
+    yield from _period(facts)
     yield from _ratio(facts, "bubble_ratio", plan.bubble_ratio, [bubble[name] for name in sorted(running)])
     yield from _ratio(facts, "bubble_ratio_all", plan.bubble_ratio_all, list(bubble.values()))
 
@@ -76,6 +77,25 @@ def _memory(facts: Facts, figures: DeviceFigures, memory: DeviceMemory) -> Itera
             f"peak_memory_at of {figures.name} is {number(at)} s, but it holds {number(there)} bytes then; "
             f"the peak of {number(memory.peak)} bytes is at {number(memory.peak_at)} s",
         )
+
+
+def _period(facts: Facts) -> Iterator[Violation]:
+    """The period is what the busiest stream or channel works for a microbatch; exclusive transfers work on streams."""
+    plan = facts.plan
+    if plan.period is None:
+        return
+    streams: dict[tuple[str, str], list[float]] = {}
+    for task in facts.usable:
+        streams.setdefault((task.device, task.stream), []).append(task.end - task.start)
+    for transfer in filter(facts.timed, plan.transfers):
+        streams.setdefault((transfer.source, f"to {transfer.target}"), []).append(transfer.end - transfer.start)
+        for end in (transfer.source, transfer.target):
+            device = facts.devices.get(end)
+            if device is not None and device.type.exclusive_transfers:
+                streams.setdefault((end, "compute"), []).append(transfer.end - transfer.start)
+    expected = max(map(math.fsum, streams.values()), default=0.0) / max(1, facts.microbatches)
+    if not _close(plan.period, expected, DURATION * expected + facts.tolerance):
+        yield _wrong("period", plan.period, expected)
 
 
 def _ratio(facts: Facts, field: str, found: float, bubbles: list[float]) -> Iterator[Violation]:

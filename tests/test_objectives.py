@@ -1,0 +1,68 @@
+"""Plans for a period, and on as few devices as can be."""
+
+from __future__ import annotations
+
+import pytest
+from solver_problems import chain, checked, posed, random_problem, solved, unit_cluster
+
+from planner.problem import Impossible
+from planner.schedule import orders
+from planner.search import portfolio
+
+
+@pytest.fixture(autouse=True)
+def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little effort is enough for what is tested here."""
+    monkeypatch.setattr(portfolio, "EVALUATIONS", 100)
+    monkeypatch.setattr(orders, "ITERATIONS_AT_MOST", 500)
+
+
+@pytest.mark.parametrize("objective", ["period", "utilization"])
+def test_plans_are_valid(objective: str) -> None:
+    """Random problems of the whole format: every plan passes, and its bounds stay below what it reaches."""
+    planned = 0
+    for seed in range(40, 52):
+        problem = random_problem(seed, operators=6, devices=3, microbatches=(1, 2, 4), copies=(1, 2), instant=False)
+        if problem is None:
+            continue
+        try:
+            plan = solved(problem, 5.0, objective=objective)
+        except Impossible:
+            continue
+        assert checked(problem, plan) == [], seed
+        assert plan.objective == objective
+        if objective == "period":
+            assert plan.period is not None
+            assert plan.period_lower_bound is not None
+            assert plan.makespan >= plan.period * (1 - 1e-9)
+            assert plan.period_gap is not None
+        else:
+            assert plan.devices_lower_bound is not None
+        planned += 1
+    assert planned >= 4
+
+
+def test_as_few_devices_as_a_period_needs() -> None:
+    """Six operators of 3 s a microbatch: 6 s take three devices, 5.9 s six."""
+    problem = posed(*chain(6), devices=unit_cluster(6), microbatches=6)
+    plan = solved(problem, 10.0, objective="utilization", max_period=6.0)
+    assert (len({t.device for t in plan.tasks}), plan.devices_lower_bound) == (3, 3)
+    assert plan.period == pytest.approx(6.0)
+    plan = solved(problem, 10.0, objective="utilization", max_period=5.9)
+    assert len({t.device for t in plan.tasks}) == 6
+
+
+def test_as_few_devices_as_a_makespan_needs() -> None:
+    """One device takes 3 x 6 x 4 = 72 s; two are at least 36 s and some seconds of waiting."""
+    problem = posed(*chain(6), devices=unit_cluster(4), microbatches=4)
+    plan = solved(problem, 10.0, objective="utilization", max_makespan=72.0)
+    assert (len({t.device for t in plan.tasks}), plan.status) == (1, "feasible")  # on one device, but not the shortest
+    plan = solved(problem, 10.0, objective="utilization", max_makespan=45.0)
+    assert (len({t.device for t in plan.tasks}), plan.devices_lower_bound) == (2, 2)
+
+
+def test_what_no_number_of_devices_can_do() -> None:
+    """Less than the longest chain."""
+    problem = posed(*chain(4), devices=unit_cluster(4), microbatches=4)
+    with pytest.raises(Impossible, match="too slow"):
+        solved(problem, 5.0, objective="utilization", max_makespan=8.0)
