@@ -171,6 +171,7 @@ def test_solve_streams_and_file(
     assert dict(plan.options) == {
         "objective": "makespan",
         "max_makespan": None,
+        "max_period": None,
         "microbatches": 6,
         "copies": 1,
         "layout": "auto",

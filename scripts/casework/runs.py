@@ -18,7 +18,7 @@ from planner.baselines import BASELINES, NotApplicable, baseline_timetable
 from planner.files import read_cluster, read_graph
 from planner.files.plan_file import read_plan
 from planner.problem import Problem
-from planner.solve import baseline_figures
+from planner.solving import baseline_figures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 120
