@@ -57,6 +57,10 @@ class Rule:
     jitter: float = 0.0  # x microbatch x a normal deviate of each class: what tells few microbatches' tasks apart
     jitter_seed: int = 0
     reserve: bool = False  # memory is given in the order of the keys (see ``kernel``)
+    later_forward_pace: float = 1.0  # x forward_pace, in all groups but the first
+    later_forward_depth: float = 1.0  # x forward_depth, the same
+    later_backward_pace: float = 1.0
+    later_backward_depth: float = 1.0
 
     def keys(self, classes: Classes, scales: Scales) -> Floats:
         """Keys shaped (classes, largest count of microbatches)."""
@@ -65,9 +69,10 @@ class Rule:
         group = np.floor(place / size)
         within = place - np.ceil(group * size)
         depth = classes.head[:, None]
+        later = group > 0
         forward = (
-            self.forward_pace * scales.microbatch * within
-            + self.forward_depth * depth
+            np.where(later, self.later_forward_pace, 1.0) * self.forward_pace * scales.microbatch * within
+            + np.where(later, self.later_forward_depth, 1.0) * self.forward_depth * depth
             + self.group_forward * scales.step * group
         )
         every = -self.critical * classes.tail[:, None]
@@ -80,8 +85,8 @@ class Rule:
         turn = classes.head[(classes.pass_ == 1) & (classes.target < 0)].min()
         backward = (
             self.backward_offset * scales.forward
-            + self.backward_pace * scales.microbatch * within
-            + self.backward_depth * (depth - turn)
+            + np.where(later, self.later_backward_pace, 1.0) * self.backward_pace * scales.microbatch * within
+            + np.where(later, self.later_backward_depth, 1.0) * self.backward_depth * (depth - turn)
             + self.group_backward * scales.step * group
             + every
         )

@@ -34,6 +34,7 @@ HALVING, BRIEF_HALVING = ((5, 1), (2, 2), (1, 4)), ((3, 1), (1, 2))
 """Searches annealed, and rounds for each: which of them is best shows only then."""
 
 ANNEALINGS = 12
+RESTARTS = 2
 MANY = 2_500
 """Tasks from which on rules are varied before anything is annealed."""
 
@@ -59,6 +60,7 @@ class Portfolio:
     brief: bool = False
     notes: list[str] = field(default_factory=list)
     moves: int = 0  # rounds of moves so far
+    restarts: int = 0
     searches: list[ListSearch] = field(default_factory=list)
     seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
 
@@ -85,19 +87,13 @@ class Portfolio:
         self._try_all(family_placements(self.problem))
         if incumbent.best is None:
             self._find_any_that_fits(only)
-        steps = [
-            self._reassign,
-            self._bound_more,
-            *([self._propose, self._improve] if self._many else []),
-            self._anneal_some,
-            self._count_small,
-            *([] if self._many else [self._propose, self._improve]),
-            self._anneal_best,
-            self._solve_small,
-            self._reassign,
-            *[self._move] * self._rounds,
-            self._count,
-        ]
+        first = [self._reassign, self._bound_more]
+        if self._many:  # rules shape the whole; annealing only polishes what they leave
+            shaped = [self._propose, self._improve, self._anneal_best, *[self._restart] * (RESTARTS * self._rounds)]
+        else:
+            shaped = [self._anneal_some, self._count_small, self._propose, self._improve, self._anneal_best]
+        last = [self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
+        steps = [*first, *shaped, *last]
         if self.brief:
             steps = [self._anneal_some]
         for step in steps:
@@ -264,6 +260,18 @@ class Portfolio:
         """Much annealing on the best."""
         for search in self._ranked()[:1]:
             self._anneal(search, ANNEALINGS)
+
+    def _restart(self) -> None:
+        """Rules varied anew on the best placement, then annealed: orders keep the shape that they begin with."""
+        from planner.schedule.search import ListSearch
+
+        for search in self._ranked()[:1]:
+            self.restarts += 1
+            again = ListSearch.of(self.problem, search.full.placement, self.seed + self.restarts)
+            again = again if search.folded is None else again.fold(self.seed + self.restarts) or again
+            self._vary(again, 1.0)
+            self._anneal(again, ANNEALINGS // 2)
+            self.searches.append(again)
 
     def _anneal(self, search: ListSearch, rounds: int) -> None:
         """Annealing of orders, each improvement offered at once."""
