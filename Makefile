@@ -86,8 +86,8 @@ $(RIVALS): $(STAMP) requirements-bench.lock
 browser: $(BROWSER)
 
 # What only the tests of the page and of PNG need; Chromium itself comes from the system (.ci/run installs it).
-$(BROWSER): $(STAMP) pyproject.toml
-	$(PIP) install --no-build-isolation -e '.[browser,png]'
+$(BROWSER): $(STAMP) requirements-browser.lock
+	$(PIP) install --require-hashes -r requirements-browser.lock
 	touch $@
 
 torch: $(TORCH)
@@ -107,6 +107,9 @@ lock: $(STAMP)
 	$(BIN)/python -m uv pip compile --quiet --upgrade --universal --extra bench --constraints requirements.lock \
 	  --generate-hashes --python-version 3.11 --custom-compile-command "make lock" pyproject.toml \
 	  -o requirements-bench.lock
+	$(BIN)/python -m uv pip compile --quiet --upgrade --universal --extra browser --extra png \
+	  --constraints requirements.lock --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+	  pyproject.toml -o requirements-browser.lock
 
 configs: $(STAMP)
 	$(BIN)/python scripts/make_configs.py

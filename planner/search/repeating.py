@@ -53,7 +53,8 @@ def few_microbatches(problem: Problem) -> int | None:
     few = FEW * problem.n_devices
     few += (problem.microbatches - few) % per_round
     tasks = problem.microbatches * int(problem.has_pass.sum())
-    return few if few + per_round <= problem.microbatches and tasks >= TASKS_AT_LEAST else None
+    worth_it = max(few + per_round, 2 * few) <= problem.microbatches and tasks >= TASKS_AT_LEAST
+    return few if worth_it else None
 
 
 def repeat(incumbent: Incumbent, published: Callable[[Problem], Published], seed: int, threads: int) -> None:

@@ -135,6 +135,7 @@ def cases() -> list[Case]:
     whole = within(125)
     return [
         Case("deepseek, two copies", UNITS, TWO, 60, (idle, at_most(3.238, "half of DualPipe's idle time: 3.238 s"))),
+        Case("deepseek, real bytes", "deepseek-v3-h800", (*TWO, "--memory-cap", "73357049856"), 60, (idle,)),
         Case("deepseek, one copy", UNITS, (), 60, (bound_at_least(3.088),)),
         Case("deepseek, M = 40", UNITS, (*TWO, "--microbatches", "40"), 60, (idle,)),
         Case("deepseek, M = 120", UNITS, (*TWO, "--microbatches", "120"), 60, (idle,)),

@@ -73,14 +73,22 @@ def problem_of(case: Case) -> Problem:
     """What the flags of the case pose: its microbatches count for rivals too."""
     folder = ROOT / "configs" / case.config
     graph, cluster = read_graph(folder / "graph.yaml"), read_cluster(folder / "cluster.yaml")
-    given = dict(zip(case.flags, case.flags[1:], strict=False)).get("--microbatches")
-    copies = dict(zip(case.flags, case.flags[1:], strict=False)).get("--copies", "1")
-    return Problem(graph, cluster, int(given) if given else graph.microbatches, copies=int(copies))
+    given = dict(zip(case.flags, case.flags[1:], strict=False))
+    cap = given.get("--memory-cap")
+    return Problem(
+        graph,
+        cluster,
+        int(given.get("--microbatches", graph.microbatches)),
+        copies=int(given.get("--copies", "1")),
+        memory_cap=None if cap is None else float(cap),
+    )
 
 
 def _figures(plan: dict[str, Any], problem: Problem) -> Row:
     """What is kept of plan.json."""
     found = {key: plan.get(key) for key in KEPT}
+    if plan["objective"] == "period":  # the gap that counts
+        found["lower_bound"], found["gap"] = plan["period_lower_bound"], plan["period_gap"]
     found["peak_memory"] = max(device["peak_memory"] for device in plan["devices"])
     found["copies"] = 1 + max(entry["copy"] for entry in plan["placement"])
     found["tasks"] = len(plan["tasks"])
