@@ -269,7 +269,10 @@ def test_page_shows_rows_goals_and_what_was_not_run() -> None:
     assert "| 3 | 2.7 | 10.00% | 20.00% | 2 | 48.43 GiB | 4 dualpipe | 5 zb1p | - | 2.5 zb2p* | 3.25 |" in shown
     assert "deepseek, one copy: no luck" in shown
     assert "| deepseek, two copies | idle time at most 0.55 of dualpipe's | yes (0.375) |" in shown
-    assert "Not run: deepseek, M = 40; " in shown and "`deepseek-v3-units --copies 2 --time-limit 60`" in shown
+    assert (
+        "Not run: deepseek, real bytes; deepseek, M = 40; " in shown
+        and "`deepseek-v3-units --copies 2 --time-limit 60`" in shown
+    )
     assert "half of DualPipe's idle time: 3.238 s: yes" in text({"rows": rows}, cases())
 
 

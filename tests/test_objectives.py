@@ -7,7 +7,7 @@ from solver_problems import chain, checked, posed, random_problem, solved, unit_
 
 from planner.problem import Impossible
 from planner.schedule import orders
-from planner.search import portfolio
+from planner.search import least_period, portfolio
 
 
 @pytest.fixture(autouse=True)
@@ -15,18 +15,19 @@ def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little effort is enough for what is tested here."""
     monkeypatch.setattr(portfolio, "EVALUATIONS", 100)
     monkeypatch.setattr(orders, "ITERATIONS_AT_MOST", 500)
+    monkeypatch.setattr(least_period, "MOVES", 20_000)
 
 
 @pytest.mark.parametrize("objective", ["period", "utilization"])
 def test_plans_are_valid(objective: str) -> None:
     """Random problems of the whole format: every plan passes, and its bounds stay below what it reaches."""
     planned = 0
-    for seed in range(40, 52):
+    for seed in range(40, 47):
         problem = random_problem(seed, operators=6, devices=3, microbatches=(1, 2, 4), copies=(1, 2), instant=False)
         if problem is None:
             continue
         try:
-            plan = solved(problem, 5.0, objective=objective)
+            plan = solved(problem, 3.0, objective=objective)
         except Impossible:
             continue
         assert checked(problem, plan) == [], seed
@@ -39,7 +40,7 @@ def test_plans_are_valid(objective: str) -> None:
         else:
             assert plan.devices_lower_bound is not None
         planned += 1
-    assert planned >= 4
+    assert planned >= 3
 
 
 def test_as_few_devices_as_a_period_needs() -> None:

@@ -114,8 +114,9 @@ def shop(jobs: int, machines: int) -> Problem:
     return posed(*operators, devices=machines, training=False)
 
 
-def test_a_stop_during_a_mip() -> None:
+def test_a_stop_during_a_mip(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop from another thread while the order variables of a job shop too hard for them are being solved."""
+    few_evaluations(monkeypatch)
     problem = shop(10, 10)
     control = Control(120.0)
     timers: list[threading.Timer] = []

