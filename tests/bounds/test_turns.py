@@ -18,7 +18,7 @@ SAME = 1 + 1e-8
 def unlike_operators(seed: int) -> Problem | None:
     """Operators that take all sorts of times and bytes on like devices with little memory, some of them colocated."""
     r = random.Random(seed)
-    n = r.randint(2, 4)
+    n = r.randint(2, 3)
     comm = r.random() < 0.3
     operators = []
     for k in range(n):
