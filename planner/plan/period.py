@@ -6,7 +6,7 @@ its channel, and where transfers are exclusive for the compute streams of both e
 
 from __future__ import annotations
 
-import math
+from collections import Counter, defaultdict
 
 from planner.plan.timetable import Timetable
 from planner.problem import Problem
@@ -14,17 +14,15 @@ from planner.problem import Problem
 
 def period(problem: Problem, timetable: Timetable) -> float:
     """Seconds a microbatch of the busiest stream or channel."""
-    streams: dict[tuple[int, bool], list[float]] = {}
-    for m, copy in enumerate(timetable.copy_of):
-        del m
+    busy: defaultdict[tuple[int | str, ...], float] = defaultdict(float)
+    for copy, microbatches in Counter(timetable.copy_of).items():
         for i, d in enumerate(timetable.placement.device_of[copy]):
-            streams.setdefault((d, bool(problem.on_comm[i])), []).extend(problem.duration[i, :, d].tolist())
-    channels: dict[tuple[int, int], list[float]] = {}
+            stream = "comm" if problem.on_comm[i] else "compute"
+            busy[stream, d] += microbatches * float(problem.duration[i, :, d].sum())
     for transfer in timetable.transfers:
         seconds = problem.transfer(transfer.operator, transfer.source, transfer.target)
-        channels.setdefault((transfer.source, transfer.target), []).append(seconds)
+        busy["channel", transfer.source, transfer.target] += seconds
         for end in (transfer.source, transfer.target):
             if problem.exclusive[end]:
-                streams.setdefault((end, False), []).append(seconds)
-    busy = max(map(math.fsum, [*streams.values(), *channels.values()]), default=0.0)
-    return busy / problem.microbatches
+                busy["compute", end] += seconds
+    return max(busy.values(), default=0.0) / problem.microbatches

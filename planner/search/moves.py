@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from planner.search.incumbent import Incumbent
 
 MOVES = 400
 RULES_TRIED = 3
+FROM_BUSIEST = 0.5
+"""Share of the moves that take something from the devices of the bottleneck."""
 
 
 def move_groups(incumbent: Incumbent, current: ListSearch, seed: tuple[int, int]) -> ListSearch:
@@ -29,7 +32,7 @@ def move_groups(incumbent: Incumbent, current: ListSearch, seed: tuple[int, int]
     for _ in range(MOVES):
         if incumbent.met:
             break
-        placement = _moved(problem, current.classes.placement, groups, rng)
+        placement = _moved(problem, current.classes.placement, groups, bottleneck(current).devices, rng)
         if placement is None or placement.device_of in seen:
             continue
         seen.add(placement.device_of)
@@ -48,14 +51,45 @@ def move_groups(incumbent: Incumbent, current: ListSearch, seed: tuple[int, int]
     return current
 
 
+@dataclass(frozen=True)
+class Bottleneck:
+    """The stream or channel that works most in a schedule: on or between which devices, and how long."""
+
+    kind: str
+    devices: tuple[int, ...]
+    seconds: float
+
+
+def bottleneck(search: ListSearch) -> Bottleneck:
+    """What the best schedule of a search keeps busiest."""
+    classes, n_devices = search.classes, search.classes.problem.n_devices
+    busy = np.zeros(classes.n_resources)
+    for a, resources in enumerate(classes.resources):
+        busy[list(resources)] += float(classes.seconds[a]) * int(classes.count[a])
+    r = int(busy.argmax())
+    if r < 2 * n_devices:
+        return Bottleneck("communication stream" if r % 2 else "compute stream", (r // 2,), float(busy[r]))
+    a = next(a for a, resources in enumerate(classes.resources) if r in resources)
+    return Bottleneck("channel", (int(classes.device[a]), int(classes.target[a])), float(busy[r]))
+
+
 def _moved(
-    problem: Problem, placement: Placement, groups: Sequence[Sequence[int]], rng: np.random.Generator
+    problem: Problem,
+    placement: Placement,
+    groups: Sequence[Sequence[int]],
+    busiest: Sequence[int],
+    rng: np.random.Generator,
 ) -> Placement | None:
-    """One or two groups of one copy moved, mostly to where their neighbours are; None where that is not allowed."""
+    """One or two groups of one copy moved, mostly to where their neighbours are; None where that is not allowed.
+
+    Half of the moves take something from the ``busiest`` devices.
+    """
     device_of = [list(copy) for copy in placement.device_of]
     copy = device_of[int(rng.integers(len(device_of)))]
     for _ in range(int(rng.integers(1, 3))):
-        members = list(groups[int(rng.integers(len(groups)))])
+        there = [members for members in groups if any(copy[i] in busiest for i in members)]
+        some = there if there and rng.random() < FROM_BUSIEST else groups
+        members = list(some[int(rng.integers(len(some)))])
         neighbours = {copy[j] for i in members for j in (*problem.inputs[i], *problem.consumers[i])}
         near = rng.random() < 0.7
         allowed = [

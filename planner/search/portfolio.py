@@ -35,6 +35,9 @@ HALVING, BRIEF_HALVING = ((5, 1), (2, 2), (1, 4)), ((3, 1), (1, 2))
 
 ANNEALINGS = 12
 RESTARTS = 2
+CLOSE = 0.02
+"""A placement's schedule this close to its bound (relatively) is not searched anew."""
+
 MANY = 2_500
 """Tasks from which on rules are varied before anything is annealed."""
 
@@ -89,11 +92,12 @@ class Portfolio:
             self._find_any_that_fits(only)
         first = [self._reassign, self._bound_more]
         if self._many:  # rules shape the whole; annealing only polishes what they leave
-            shaped = [self._propose, self._improve, self._anneal_best, *[self._restart] * (RESTARTS * self._rounds)]
+            shaped = [self._propose, self._move_operators, self._improve, self._anneal_best]
+            shaped += [self._restart] * (RESTARTS * self._rounds)
         else:
             shaped = [self._anneal_some, self._count_small, self._propose, self._improve, self._anneal_best]
         last = [self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
-        steps = [*first, *shaped, *last]
+        steps: list[Callable[[], object]] = [*first, *shaped, *last]
         if self.brief:
             steps = [self._anneal_some]
         for step in steps:
@@ -259,13 +263,19 @@ class Portfolio:
     def _anneal_best(self) -> None:
         """Much annealing on the best."""
         for search in self._ranked()[:1]:
-            self._anneal(search, ANNEALINGS)
+            self._anneal(search, 1 if self._many and self._is_close(search) else ANNEALINGS)
+
+    def _is_close(self, search: ListSearch) -> bool:
+        """Whether a placement leaves so little that rather another one has to be found."""
+        return self.incumbent.bound_of(search.full.placement) > search.seconds * (1 - CLOSE)
 
     def _restart(self) -> None:
         """Rules varied anew on the best placement, then annealed: orders keep the shape that they begin with."""
         from planner.schedule.search import ListSearch
 
         for search in self._ranked()[:1]:
+            if self._is_close(search):
+                return
             self.restarts += 1
             again = ListSearch.of(self.problem, search.full.placement, self.seed + self.restarts)
             again = again if search.folded is None else again.fold(self.seed + self.restarts) or again
@@ -317,20 +327,32 @@ class Portfolio:
         search.improve(evaluations, incumbent.control, incumbent.goal, self.threads)
         incumbent.offer_search(search, how)
 
-    def _move(self) -> None:
-        """Move operators between devices where the layout is free, and vary rules on what comes of it."""
+    def _move_operators(self) -> ListSearch | None:
+        """Move operators between devices where the layout is free; the search of the best placement reached."""
         ranked = self._ranked()
         if self.problem.layout != "auto" or not ranked:
-            return
-        from planner.search.moves import move_groups
+            return None
+        from planner.search.moves import bottleneck, move_groups
 
         self.moves += 1
+        before, narrow = ranked[0].seconds, bottleneck(ranked[0])
         moved = move_groups(self.incumbent, ranked[0], (self.seed, self.moves))
         if moved is not ranked[0]:
             self.searches.append(moved)
             self.seen.add(moved.classes.placement.device_of)
-        self._vary(moved, 0.5)
-        self._anneal(moved, 2)
+        where = " to ".join(self.problem.cluster.devices[d].name for d in narrow.devices)
+        self.notes.append(
+            f"round {self.moves} of moving operators: the {narrow.kind} of {where} worked most, "
+            f"{narrow.seconds:.6g} s; makespan {before:.6g} -> {min(before, moved.seconds):.6g} s"
+        )
+        return moved
+
+    def _move(self) -> None:
+        """Move operators, and vary rules and anneal on what comes of it."""
+        moved = self._move_operators()
+        if moved is not None:
+            self._vary(moved, 0.5)
+            self._anneal(moved, 2)
 
     def _count_small(self) -> None:
         """The counting model where it is small: on a coarse grid it soon finds what little memory hides."""
