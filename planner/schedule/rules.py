@@ -26,6 +26,7 @@ class Scales:
     microbatch: float  # work of the busiest stream or channel for one microbatch
     step: float  # its work for all of them
     forward: float  # the longest forward path, up to its last task's start
+    groups: int = 1  # into which memory makes the microbatches fall, where one after the other fills it
 
     @staticmethod
     def of(classes: Classes) -> Scales:
@@ -95,6 +96,14 @@ class Rule:
         return np.ascontiguousarray(np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
 
 
+def grouped(groups: int) -> tuple[Rule, ...]:
+    """Rules for so many groups of microbatches, memory given in their order."""
+    return tuple(
+        Rule(groups, group_forward=0.9 / groups, group_backward=1.04 / groups, patience=patience, reserve=True)
+        for patience in (0.6, 0.3)
+    )
+
+
 def places(counts: Sequence[int]) -> Floats:
     """The place of each copy's k-th microbatch among all, dealt to the copies as evenly as can be; ``[copy, k]``.
 
@@ -133,14 +142,16 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def random_rule(rng: np.random.Generator, microbatches: int) -> Rule:
-    """A rule drawn at random over the ranges in which good ones have been seen."""
+def random_rule(rng: np.random.Generator, microbatches: int, natural: int = 1) -> Rule:
+    """A rule drawn at random over the ranges in which good ones have been seen; ``natural``: groups that suggest
+    themselves.
+    """
     few = microbatches <= FEW
 
     def scale(low: float, high: float) -> float:
         return float(10.0 ** rng.uniform(math.log10(low), math.log10(high)))
 
-    groups = int(rng.choice([1, 1, 2, 2, 2, 3, 4]))
+    groups = int(rng.choice([1, 1, 2, 2, 2, 3, 4, *([natural] * 7 if natural > 3 else [])]))
     return Rule(
         groups=groups,
         forward_pace=scale(0.03, 2.0),

@@ -6,7 +6,8 @@ deadline cuts it off.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,8 +21,11 @@ from planner.schedule.fold import Fold, fold
 from planner.schedule.kernel import Arrays, Run, flatten, run
 from planner.schedule.orders import HOT, Orders, OrderSearch
 from planner.schedule.orders import STRANDS as ANNEALED
-from planner.schedule.rules import RULES, Rule, Scales
+from planner.schedule.rules import RULES, Rule, Scales, grouped
 from planner.schedule.walks import STRANDS, Strand, vary
+
+MOST_GROUPS = 3
+"""The known rules have so many groups of microbatches at most."""
 
 POOL = 12
 """Rules that are remembered."""
@@ -63,7 +67,8 @@ class ListSearch:
             if need.order is not None and classes.counts[copy]:
                 ordered = keep_to_order(ordered, copy, sequence(problem, need.order))
         arrays = flatten(ordered, np.array([need.peak for need in needs]))
-        return ListSearch(classes, classes, ordered, None, arrays, Scales.of(classes), np.random.default_rng(seed))
+        scales = replace(Scales.of(classes), groups=_groups(arrays))
+        return ListSearch(classes, classes, ordered, None, arrays, scales, np.random.default_rng(seed))
 
     def fold(self, seed: int) -> ListSearch | None:
         """The search for schedules in which mirrored copies run alike; None where there are no such.
@@ -78,7 +83,7 @@ class ListSearch:
         if (needs > half.classes.available).any():
             return None
         arrays = flatten(half.classes, needs[None, :])
-        scales = Scales.of(half.classes)
+        scales = replace(Scales.of(half.classes), groups=_groups(arrays))
         return ListSearch(self.full, half.classes, half.classes, half, arrays, scales, np.random.default_rng(seed))
 
     def whole(self, start: Floats) -> Floats:
@@ -137,7 +142,7 @@ class ListSearch:
 
     def try_known_rules(self, control: Control, limit: float = np.inf) -> None:
         """The rules that stand for known shapes of schedules; those beyond ``limit`` seconds are given up early."""
-        for rule in RULES:
+        for rule in (*RULES, *(grouped(self.scales.groups) if self.scales.groups > MOST_GROUPS else ())):
             if self.best is not None and control.over:
                 return
             self.pool.append((self.try_rule(rule, limit / self.classes.tick), rule))
@@ -156,6 +161,13 @@ class ListSearch:
         for strand in strands:
             self.evaluations += strand.evaluations
             self.keep(strand.best)
+
+
+def _groups(arrays: Arrays) -> int:
+    """How often the microbatches of a step fill the memory of the fullest device."""
+    needed = arrays.copy_count @ arrays.need
+    room = np.where(arrays.available > 0, arrays.available, np.inf)
+    return max(1, math.ceil(float((needed / room).max()) - 1e-9))
 
 
 def microbatch_needs(problem: Problem, placement: Placement) -> list[Need]:

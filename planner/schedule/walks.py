@@ -61,7 +61,7 @@ class Strand:
             if self._over(control):
                 break
             best = best if self.best is None else min(best, self.best.makespan)
-            rule = random_rule(self.rng, self.classes.problem.microbatches)
+            rule = random_rule(self.rng, self.classes.problem.microbatches, self.scales.groups)
             self.graded.append((self.try_rule(rule, best * HOPELESS), rule))
         return self
 
