@@ -67,7 +67,7 @@ def _least_period(solving: Solving) -> Plan:
 
 
 def _fewest_devices(solving: Solving) -> Plan:
-    """The fewest devices for a makespan or a period, and on so many the shortest schedule: the highest use."""
+    """The fewest devices for a makespan or a period; the first schedule on so many that is short enough."""
     from planner.bounds import problem_bound
     from planner.search.fewest_devices import Fewest, fewest_devices
     from planner.search.least_period import PeriodSearch, period_bound

@@ -98,7 +98,7 @@ def _smooth(loads, taken, cap, scale):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def anneal(  # type: ignore[no-untyped-def]
-    p, group_ptr, group, group_of, allowed, order, near_ptr, near, device_of, best_of, best, begin, end, total, scale,
+    p, group_ptr, group, allowed, order, near_ptr, near, device_of, best_of, best, begin, end, total, scale,
     goal, rng,
 ):  # fmt: skip
     """Moves ``begin`` to ``end`` of ``total``; the period of ``best_of``, which is replaced where one is found.
@@ -248,31 +248,23 @@ class Loads:
             if control.over or best <= goal:
                 break
             best = _anneal(
-                self.parts, *self._groups, problem.group_runs_on, *self._around, here, best_of, best,
+                self.parts, *_rows(problem.groups), problem.group_runs_on, *self._around, here, best_of, best,
                 begin, min(moves, begin + MOVES_A_SLICE), moves, scale, goal, rng,
             )  # fmt: skip
         return tuple(best_of.tolist())
 
     @cached_property
-    def _groups(self) -> tuple[Ints, Ints, Ints]:
-        """Members of each group as rows, and the group of each operator."""
-        ptr, members = _rows(self.problem.groups)
-        of = np.zeros(self.problem.n_operators, dtype=np.int64)
-        for g, those in enumerate(self.problem.groups):
-            of[list(those)] = g
-        return ptr, members, of
-
-    @cached_property
     def _around(self) -> tuple[Ints, Ints, Ints]:
         """Groups in topological order (by first member), and the neighbours of each in the graph as rows."""
-        problem, of = self.problem, self._groups[2]
-        order = list(dict.fromkeys(int(of[i]) for i in problem.topological))
+        problem = self.problem
+        of = {i: g for g, members in enumerate(problem.groups) for i in members}
+        order = list(dict.fromkeys(of[i] for i in problem.topological))
         near: list[set[int]] = [set() for _ in problem.groups]
         for i, readers in enumerate(problem.consumers):
             for j in readers:
                 if of[i] != of[j]:
-                    near[of[i]].add(int(of[j]))
-                    near[of[j]].add(int(of[i]))
+                    near[of[i]].add(of[j])
+                    near[of[j]].add(of[i])
         return np.array(order, dtype=np.int64), *_rows([sorted(n) for n in near])
 
 

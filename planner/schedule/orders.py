@@ -370,10 +370,8 @@ class OrderSearch:
     @staticmethod
     def of(classes: Classes, arrays: Arrays, unit: float) -> OrderSearch:
         """Prepare for classes whose flat form is ``arrays``."""
-        fields: dict[str, Any] = {
-            name: getattr(arrays, name) for name in Parts._fields if name not in ("tasks", "tail")
-        }
-        parts = Parts(tasks=arrays.count, tail=np.rint(classes.tail / classes.tick), **fields)
+        fields: dict[str, Any] = {name: getattr(arrays, name) for name in Parts._fields if name != "tasks"}
+        parts = Parts(tasks=arrays.count, **fields)
         return OrderSearch(classes, parts, unit)
 
     def play(self, orders: Orders) -> Run:
