@@ -91,10 +91,10 @@ def ratio(flag: str, text: str) -> float:
     return value
 
 
-def not_an_input(output: str | None, inputs: Mapping[str, object]) -> None:
-    """Refuse to replace an input by the output."""
+def not_an_input(output: str | None, inputs: Mapping[str, object], flag: str = "-o") -> None:
+    """Refuse to replace an input by the output that ``flag`` names."""
     if output in (None, "-"):
         return
     for what, path in inputs.items():
         if os.path.realpath(str(output)) == os.path.realpath(str(path)):
-            raise UsageFault(f"-o {output} is the {what} itself; write the plan to another file")
+            raise UsageFault(f"{flag} {output} is the {what} itself: name another file")

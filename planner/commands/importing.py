@@ -6,6 +6,7 @@ Loaded with the command line itself, so nothing heavy is imported here before a 
 from __future__ import annotations
 
 from enum import StrEnum
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,7 +69,7 @@ def ready_beside(output: str | None, others: dict[str, object]) -> None:
 
     if output == "-":
         raise UsageFault("--cluster takes the name of a file: the graph goes to stdout")
-    not_an_input(output, {what: path for what, path in others.items() if path not in (None, "-")})
+    not_an_input(output, {what: path for what, path in others.items() if path not in (None, "-")}, "--cluster")
     if output is not None:
         ensure_writable(output)
 
@@ -102,8 +103,11 @@ def _pipedream(
     quiet: Quiet = False,
 ) -> int:
     """A profile of PipeDream (graph.txt)."""
+    from planner.commands.common import UsageFault
     from planner.importers.pipedream import pipedream
 
+    if isnan(state):  # which is below no limit and above none
+        raise UsageFault("--state must be a number from 0 to 1000; got nan")
     ready_to_write(output, source)
     return deliver(pipedream(source, name=name, microbatches=microbatches, state=state), output, quiet)
 

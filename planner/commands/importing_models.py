@@ -11,6 +11,7 @@ import typer
 from planner.commands.importing import Microbatches, Name, Output, Quiet, deliver, import_app, ready_to_write
 
 if TYPE_CHECKING:
+    from planner.importers.document import Document
     from planner.importers.tensor_document import TensorFlags
 
 __all__ = ["import_app"]
@@ -173,50 +174,46 @@ def hf(
     return deliver(document, output, quiet)
 
 
-@import_app.command("onnx")
-def onnx(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX model.")],
-    output: Output = None,
-    name: Name = None,
-    mode: Mode = ModelMode.training,
-    microbatches: Microbatches = 16,
-    dim: Dims = None,
-    level: Level = None,
-    merge: Merge = True,
-    optimizer: OptimizerFlag = Optimizer.adam_fp32_master,
-    quiet: Quiet = False,
-) -> int:
-    """The operator graph of an ONNX model. Needs the package onnx."""
-    from planner.commands.extras import need
-    from planner.importers.onnx_model import onnx_document
+def _tensor_command(package: str, about: str) -> None:
+    """Register an importer that reads single operations with their shapes; all of them take the same flags."""
 
-    need("onnx", "planner import onnx")
-    ready_to_write(output, model)
-    flags = _flags(mode, microbatches, optimizer, level, merge, name)
-    return deliver(onnx_document(model, flags, _dims(dim)), output, quiet)
+    @import_app.command(package, help=about)
+    def command(
+        model: Annotated[Path, typer.Argument(metavar="MODEL", help="The model's file.")],
+        output: Output = None,
+        name: Name = None,
+        mode: Mode = ModelMode.training,
+        microbatches: Microbatches = 16,
+        dim: Dims = None,
+        level: Level = None,
+        merge: Merge = True,
+        optimizer: OptimizerFlag = Optimizer.adam_fp32_master,
+        quiet: Quiet = False,
+    ) -> int:
+        from planner.commands.extras import need
+
+        need(package, f"planner import {package}")
+        ready_to_write(output, model)
+        flags = _flags(mode, microbatches, optimizer, level, merge, name)
+        return deliver(_tensor_document(package, model, flags, _dims(dim)), output, quiet)
 
 
-@import_app.command("torch")
-def torch(
-    program: Annotated[Path, typer.Argument(metavar="PROGRAM", help="What torch.export.save wrote (.pt2).")],
-    output: Output = None,
-    name: Name = None,
-    mode: Mode = ModelMode.training,
-    microbatches: Microbatches = 16,
-    dim: Dims = None,
-    level: Level = None,
-    merge: Merge = True,
-    optimizer: OptimizerFlag = Optimizer.adam_fp32_master,
-    quiet: Quiet = False,
-) -> int:
-    """The operator graph of a torch.export program. Needs the package torch; load only files that you trust."""
-    from planner.commands.extras import need
+_tensor_command("onnx", "The operator graph of an ONNX model. Needs the package onnx.")
+_tensor_command(
+    "torch",
+    "The operator graph of a torch.export program, as torch.export.save wrote it (.pt2). Needs the package torch; "
+    "load only files that you trust.",
+)
+
+
+def _tensor_document(package: str, model: Path, flags: TensorFlags, dims: dict[str, int]) -> Document:
+    if package == "onnx":
+        from planner.importers.onnx_model import onnx_document
+
+        return onnx_document(model, flags, dims)
     from planner.importers.torch_program import torch_document
 
-    need("torch", "planner import torch")
-    ready_to_write(output, program)
-    flags = _flags(mode, microbatches, optimizer, level, merge, name)
-    return deliver(torch_document(program, flags, _dims(dim)), output, quiet)
+    return torch_document(model, flags, dims)
 
 
 def _flags(

@@ -84,7 +84,8 @@ def init_command(folder: Path, force: bool, quiet: bool) -> int:
     targets = {folder / name: text for name, text in FILES.items()}
     there = [str(path) for path in targets if path.exists() or path.is_symlink()]
     if there and not force:
-        raise UsageFault(f"{' and '.join(there)} exist already: name another folder, or --force to replace them")
+        verb = "exists" if len(there) == 1 else "exist"
+        raise UsageFault(f"{' and '.join(there)} {verb} already: name another folder, or --force to replace them")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:

@@ -33,7 +33,7 @@ class Pictures:
         for flag, path in asked.items():
             if path == "-":
                 raise UsageFault(f"{flag} takes a file: stdout is for the report")
-            not_an_input(path, {what: file for what, file in inputs.items() if file is not None})
+            not_an_input(path, {what: file for what, file in inputs.items() if file is not None}, flag)
             ensure_writable(path)
         if len({os.path.realpath(path) for path in asked.values()}) < len(asked):
             raise UsageFault(f"{' and '.join(asked)} name the same file")

@@ -127,7 +127,7 @@ def cap_option(path: Path, plan: Plan) -> float | None:
 
 def _check_svg(svg: str | None, plans: Sequence[Path]) -> None:
     if svg is not None:
-        not_an_input(svg, {f"plan {path}": path for path in plans})
+        not_an_input(svg, {f"plan {path}": path for path in plans}, "--svg")
         ensure_writable(svg)
 
 

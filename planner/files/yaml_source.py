@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from planner.files.errors import InputError, one_line, shown
+from planner.files.reading import decoded, read_bytes
 
 MAX_BYTES = 64 * 1024**2
 MAX_NODES = 5_000_000  # after aliases are expanded
@@ -85,13 +86,8 @@ class Source:
 def read_source(path: Path) -> Source:
     """Read one YAML document whose root is a mapping; ``InputError`` for whatever is wrong with it."""
     path = Path(path)
-    content = _read_bytes(path)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = 1 + content.count(b"\n", 0, error.start)
-        message = f"is not UTF-8 (byte 0x{content[error.start]:02x}): save the file as UTF-8"
-        raise InputError(path, line, None, message) from None
+    content = read_bytes(path, MAX_BYTES, "write repeated operators as a block")
+    text = decoded(content, path)
     root = parse_yaml(text, path)
     if not isinstance(root, Map):
         line = root.line if isinstance(root, Seq) else 1
@@ -120,23 +116,6 @@ def parse_yaml(text: str, path: Path | str) -> Any:
     if builder.root is None:
         raise InputError(path, 1, None, "is empty: a file starts with the key 'schema'")
     return builder.root
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(path, None, None, "no such file: check the path") from None
-    except IsADirectoryError:
-        raise InputError(path, None, None, "is a directory: name a file in it") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(path, None, None, f"cannot be read: {reason}") from None
-    if len(content) > MAX_BYTES:
-        message = f"is larger than {MAX_BYTES // 1024**2} MiB: write repeated operators as a block"
-        raise InputError(path, None, None, message)
-    return content
 
 
 def resolve_plain(text: str) -> Any:

@@ -97,7 +97,7 @@ def _attention(config: HfConfig, kind: str, window: int | None) -> Attention:
     kv_heads = config.number("num_key_value_heads", 8 if kind == "mixtral" else heads)
     if heads % kv_heads:
         config.fail("num_key_value_heads", f"must divide the {heads} heads (got {kv_heads})")
-    dim = config.number("head_dim", 128 if kind.startswith("qwen3") else config.number("hidden_size") // heads)
+    dim = config.number("head_dim", _head_dim(config, kind, heads))
     bias = config.flag("attention_bias", False)
     return Attention(
         heads,
@@ -108,6 +108,20 @@ def _attention(config: HfConfig, kind: str, window: int | None) -> Attention:
         output_bias=bias,
         qk_norm=2 * dim if kind.startswith(("qwen3", "gemma3")) else 0,
     )
+
+
+def _head_dim(config: HfConfig, kind: str, heads: int) -> int:
+    """What the family takes where the file does not say it."""
+    fixed = {"qwen3": 128, "gemma": 256}
+    for family, dim in fixed.items():
+        if kind.startswith(family):
+            return dim
+    hidden = config.number("hidden_size")
+    if hidden % heads and not config.has("head_dim"):
+        config.fail(
+            "num_attention_heads", f"must divide hidden_size {hidden}, where there is no head_dim (got {heads})"
+        )
+    return hidden // heads
 
 
 def _windows(config: HfConfig, kind: str) -> list[int | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.files.errors import InputError, listed, shown
+from planner.files.reading import present
 from planner.importers.document import Document
 from planner.importers.onnx_costs import FLOPS, QUANTIZED, VIEWS, Call
 from planner.importers.onnx_shapes import Tensor, tensors_of
@@ -31,16 +32,14 @@ def onnx_document(path: Path, flags: TensorFlags, dims: Mapping[str, int]) -> Do
 def _load(path: Path) -> Any:
     """The model with its functions written out; weights in files of their own stay there, since shapes are enough."""
     import onnx
-    from google.protobuf.message import DecodeError
 
-    if not path.is_file():
-        raise InputError(path, None, None, "no such file: give an ONNX model")
+    present(path, "an ONNX model")
     try:
         model = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, ValueError, UnicodeDecodeError) as error:
-        raise InputError(path, None, None, f"is no ONNX model: {shown(str(error))}") from None
     except OSError as error:
         raise InputError(path, None, None, f"cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # of protobuf's readers, binary, JSON or text by the name of the file
+        raise InputError(path, None, None, f"is no ONNX model: {shown(str(error), 120)}") from None
     if not model.graph.node:
         raise InputError(path, None, "graph.node", "is empty: this is no ONNX model, or one that computes nothing")
     if model.functions:

@@ -52,6 +52,8 @@ def profile(path: Path, into: Path) -> tuple[str, list[str]]:
     source = read_source(into)
     templates = list(_templates(source.root["operators"], "", [""]))
     measured, runs = _read_times(path, templates)
+    if not measured:
+        raise InputError(path, None, None, "has no measured time: a row for each below the line of names")
     rows = sum(len(times) for found in measured.values() for times in found.values())
     remarks = [f"{rows} measured times for {len(measured)} of {len(graph.operators)} operators"]
     if runs > rows:

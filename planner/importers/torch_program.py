@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from planner.files.errors import InputError, listed, shown
+from planner.files.reading import present
 from planner.importers.document import Document
 from planner.importers.tensor_document import TensorFlags, tensor_document
 from planner.importers.tensor_graph import TensorNode, Weight, moved_bytes
@@ -36,13 +38,19 @@ def torch_document(path: Path, flags: TensorFlags, dims: Mapping[str, int]) -> D
 def _load(path: Path) -> Any:
     import torch
 
-    if not path.is_file():
-        raise InputError(path, None, None, "no such file: give what torch.export.save wrote")
+    present(path, "what torch.export.save wrote")
+    # torch logs the tracebacks of what it tries, and then raises; the error says enough.
+    log = logging.getLogger("torch")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         return torch.export.load(str(path))
     except Exception as error:  # whatever the archive's reader, pickle or the schema's version raises
-        reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
-        raise InputError(path, None, None, f"torch {torch.__version__} cannot load it: {shown(reason, 200)}") from None
+        reason = str(error).split("\n", maxsplit=1)[0].split(". Please")[0] or type(error).__name__
+        message = f"torch {torch.__version__} cannot load it ({shown(reason, 200)}): give what torch.export.save wrote"
+        raise InputError(path, None, None, message) from None
+    finally:
+        log.setLevel(level)
 
 
 class _Reader:

@@ -54,6 +54,11 @@ def test_command_says_what_it_counted(capsys: pytest.CaptureFixture[str]) -> Non
         ('{"model_type": "llama",\n "hidden_size": "wide"}', "intermediate_size: is missing"),
         ('{"model_type": "gpt2",\n "n_embd": "wide"}', "c.json:2: n_embd: must be a whole number"),
         ('{"model_type": "gpt2",\n "n_embd": 0}', "c.json:2: n_embd: must be a whole number from 1"),
+        (
+            '{"model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 2, "vocab_size": 9,\n'
+            ' "intermediate_size": 9, "num_attention_heads": 7}',
+            "c.json:2: num_attention_heads: must divide hidden_size 4096",
+        ),
         ('{"model_type": "llava", "vision_config": 3}', "c.json:1: vision_config: must be an object"),
         (
             '{"model_type": "llava", "text_config": {},\n "vision_config": {"model_type": "siglip"}}',

@@ -101,5 +101,13 @@ def test_mistakes_name_line_and_field(tmp_path: Path, before: str, after: str, l
 def test_an_empty_file_and_a_missing_one_end_with_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", "pipedream", str(written(tmp_path, "\n"))]) == 2
     assert main(["import", "pipedream", str(tmp_path / "none.txt")]) == 2
+    assert main(["import", "pipedream", str(tmp_path)]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2 and "has no node" in lines[0] and "no such file" in lines[1]
+    assert len(lines) == 3
+    assert "has no node" in lines[0] and "no such file" in lines[1] and "is a directory" in lines[2]
+
+
+@pytest.mark.parametrize("state", ["nan", "-1", "inf"])
+def test_state_is_a_number_from_0_to_1000(state: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", "pipedream", str(written(tmp_path, PROFILE)), f"--state={state}"]) == 2
+    assert "--state" in capsys.readouterr().err

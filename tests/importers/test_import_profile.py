@@ -93,6 +93,7 @@ def test_work_is_replaced_where_every_pass_was_measured(tmp_path: Path) -> None:
     ("rows", "line", "field"),
     [
         ("", 1, None),
+        (HEAD, None, None),
         ("operator,pass,seconds\n", 1, "device type"),
         (HEAD + "hed,F,h100,1\n", 2, "operator"),
         (HEAD + "layer.2.mlp,F,h100,1\n", 2, "operator"),

@@ -245,9 +245,12 @@ def test_models_that_cannot_be_counted(
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("ending", ["onnx", "json", "textproto"])  # onnx picks its reader by it
 @pytest.mark.parametrize("content", [b"", b"no model", bytes(range(256))])
-def test_files_that_are_no_models(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "model.onnx"
+def test_files_that_are_no_models(
+    content: bytes, ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"model.{ending}"
     path.write_bytes(content)
     code, err = run(path, capsys)
     assert code == 2

@@ -1,0 +1,46 @@
+"""The bytes and the text of a file that a user has named, with the one error that a bad file causes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from planner.files.errors import InputError
+
+
+def read_bytes(path: Path, most: int, remedy: str | None = None) -> bytes:
+    """The content of a file of at most ``most`` bytes; ``remedy`` says what to do about a larger one.
+
+    Raises ``InputError`` where it cannot be read or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        raise InputError(path, None, None, "no such file: check the path") from None
+    except IsADirectoryError:
+        raise InputError(path, None, None, "is a directory: name a file in it") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(path, None, None, f"cannot be read: {reason}") from None
+    if len(content) > most:
+        message = f"is larger than {most // 1024**2} MiB"
+        raise InputError(path, None, None, message if remedy is None else f"{message}: {remedy}")
+    return content
+
+
+def decoded(content: bytes, path: Path) -> str:
+    """The text of a file's content, with or without a byte order mark; ``InputError`` with the line if not UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        message = f"is not UTF-8 (byte 0x{content[error.start]:02x}): save the file as UTF-8"
+        raise InputError(path, line, None, message) from None
+
+
+def present(path: Path, what: str) -> None:
+    """Raise ``InputError`` where a file that a library is about to open is not there; ``what`` it is to be."""
+    if path.is_dir():
+        raise InputError(path, None, None, f"is a directory: give {what}")
+    if not path.is_file():
+        raise InputError(path, None, None, f"no such file: give {what}")
