@@ -31,6 +31,16 @@ class DeviceMemory:
     stage: Integers
     change: Floats
 
+    def at_peak(self) -> tuple[float, list[float]]:
+        """When the device is fullest for the first time, and the bytes of each stage's activations then."""
+        held = np.cumsum(self.change)
+        if not len(held) or held.max() <= 0:
+            return 0.0, [0.0] * len(self.stages)
+        last = int(np.argmax(held)) + 1  # releases come first at one instant, so that all of its changes are in
+        return float(self.times[last - 1]), [
+            float(self.change[:last][self.stage[:last] == s].sum()) for s in range(len(self.stages))
+        ]
+
 
 def memory_by_cause(problem: Problem, timetable: Timetable) -> list[DeviceMemory]:
     """The memory of every device, in the cluster's order.

@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 from random_plans import plan_of, random_plan
 from samples import long_plan, pipeline
-from solver_problems import CONFIGS, config
+from solver_problems import CONFIGS, chain, config, posed
 
 from planner.baselines import baseline_timetable
 from planner.cli import main
 from planner.files.plan_text import plan_to_json
 from planner.plan.plan import Plan
 from planner.report.html import Shown, report_html
+from planner.report.html.data import PlanDrawing
 
 EVIL = "</script><script>alert(1)</script><!--<img src=x onerror='alert(2)'>\u2028\"&'"
 
@@ -155,6 +156,45 @@ def test_figures_of_the_tables() -> None:
         assert figure in words, figure
     assert "DualPipe needs an even number of microbatches" in words
     assert "--copies" in words and "a" * 64 in words
+
+
+def test_figures_of_other_objectives() -> None:
+    """Bound and gap of what was asked for, not of the makespan alone; nothing of it where it was not asked for."""
+    plan = replace(
+        pipeline(objective="period"),
+        period=2.0,
+        period_lower_bound=1.5,
+        devices_lower_bound=1,
+        memory_lower_bound=1024.0,
+        options={"max_period": None, "baselines": ["gpipe", "1f1b"], "layout": "auto", "copies": 2},
+    )
+    words = " | ".join(Page(report_html(Shown(plan, "x"))).texts)
+    for figure in ("period | 2 s | lower bound 1.5 s, gap 25 %", "1 proven to be needed", "1 KiB proven to be needed"):
+        assert figure in words, figure
+    for flag in ("--max-period | not given", "--baselines | gpipe,1f1b", "--layout | auto", "--copies | 2"):
+        assert flag in words, flag
+    assert "proven to be needed" not in " ".join(Page(report_html(Shown(pipeline(), "x"))).texts)
+
+
+def test_what_makes_up_the_peaks() -> None:
+    """The bytes of the causes at the peak add up to the plan's peak, at the instant that the plan names."""
+    problem = config("deepseek-v3-h800", microbatches=4)
+    plan = plan_of(problem, baseline_timetable("interleaved-1f1b", problem))
+    for device, held in zip(plan.devices, PlanDrawing(plan, "x", problem).memory or (), strict=True):
+        at, stages = held.at_peak()
+        assert held.parameters + sum(stages) == pytest.approx(device.peak_memory, rel=1e-12)
+        assert at == pytest.approx(device.peak_memory_at, rel=1e-12)
+        assert len(stages) == 2 and min(stages) > 0
+    words = " ".join(Page(report_html(Shown(plan, "x", problem))).texts)
+    assert "parameters 12.99 GiB" in words and "layer.0-1 " in words
+
+
+def test_graphs_without_memory() -> None:
+    """Empty charts tell nothing: a sentence stands in their place."""
+    problem = posed(*chain(4), devices=2, microbatches=3)
+    text = report_html(Shown(plan_of(problem, baseline_timetable("1f1b", problem)), "x", problem))
+    assert "No operator of this graph holds memory." in text
+    assert "memory-0" not in text and "--graph GRAPH --cluster CLUSTER" not in text
 
 
 def test_large_and_empty_plans() -> None:

@@ -15,7 +15,7 @@ from planner.plan.events.nodes import Ints
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.causes import PREFERRED, Cause, Idle, critical_path, idle_times
-from planner.report.memory import memory_by_cause
+from planner.report.memory import DeviceMemory, memory_by_cause
 
 CAUSES = tuple(Cause)
 DIGITS = 10
@@ -31,6 +31,11 @@ class PlanDrawing:
         self.problem = problem
         self.events = events_of(plan, problem)
         self.idle: list[Idle] = idle_times(self.events, plan.makespan)
+        # None: not known. An empty list: known, and nothing on any device.
+        self.memory: list[DeviceMemory] | None = None
+        if problem is not None:
+            held = memory_by_cause(problem, timetable_of(plan, problem))
+            self.memory = held if any(d.parameters > 0 or len(d.change) for d in held) else []
 
     def idle_seconds(self) -> npt.NDArray[np.float64]:
         """Seconds that each device is idle for each cause (in the order of ``CAUSES``)."""
@@ -48,9 +53,6 @@ class PlanDrawing:
         number = np.empty(nodes.n, dtype=np.int64)  # of a node on the page: tasks row by row, then transfers
         number[order] = np.arange(k)
         number[k:] = np.arange(k, nodes.n)
-        memory = None
-        if self.problem is not None:
-            memory = _memory(self.problem, plan)
         return {
             "title": self.title,
             "makespan": plan.makespan,
@@ -69,7 +71,7 @@ class PlanDrawing:
                 "end": _rounded([idle.end for idle in self.idle]),
             },
             "path": number[critical_path(self.events)].tolist(),
-            "memory": memory,
+            "memory": _memory(self.memory) if self.memory else None,
         }
 
 
@@ -114,7 +116,7 @@ def _latest_wait(events: Events, number: Ints) -> dict[str, Any]:
     return {"node": node.tolist(), "kind": kind.tolist()}
 
 
-def _memory(problem: Problem, plan: Plan) -> list[dict[str, Any]]:
+def _memory(devices: Sequence[DeviceMemory]) -> list[dict[str, Any]]:
     return [
         {
             "cap": device.cap,
@@ -124,7 +126,7 @@ def _memory(problem: Problem, plan: Plan) -> list[dict[str, Any]]:
             "stage": device.stage.tolist(),
             "change": device.change.tolist(),
         }
-        for device in memory_by_cause(problem, timetable_of(plan, problem))
+        for device in devices
     ]
 
 

@@ -93,7 +93,7 @@ class MemoryChart extends Chart {
     ctx.lineTo(LEFT + this.plot, y);
     ctx.stroke();
     ctx.setLineDash([]);
-    if (d === 0) {
+    if (d === 0 || device.cap !== this.plan.memory[d - 1].cap) {
       ctx.textAlign = "left";
       ctx.fillStyle = palette.memory;
       ctx.fillText(`cap ${bytes(device.cap)}`, LEFT + 4, y + 8);

@@ -14,7 +14,16 @@ from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.facts import PlanFacts
 from planner.report.html.data import CAUSES, PlanDrawing
-from planner.report.html.tables import IDLE_CLASSES, baseline_table, device_table, inputs_table, text, tiles
+from planner.report.html.tables import (
+    IDLE_CLASSES,
+    baseline_table,
+    device_table,
+    inputs_table,
+    peak_table,
+    text,
+    tiles,
+)
+from planner.report.words import percent, seconds
 
 SCRIPTS = ("view.js", "chart.js", "gantt.js", "memory.js", "main.js")
 """In the order in which they stand in the page, as one script."""
@@ -96,7 +105,7 @@ def _legend(drawings: Sequence[PlanDrawing]) -> str:
 
 def _schedule(k: int, drawing: PlanDrawing) -> str:
     plan = drawing.plan
-    figures = f"makespan {plan.makespan:.6g} s, bubble {100 * plan.bubble_ratio:.2f} %"
+    figures = f"makespan {seconds(plan.makespan)}, bubble {percent(plan.bubble_ratio)}"
     label = f"{drawing.title}: {figures}. Arrow keys move, plus and minus zoom, 0 shows all."
     return (
         f"<h3>{text(drawing.title)} <small>{text(figures)}</small></h3>"
@@ -114,7 +123,9 @@ def _exactness(drawings: Sequence[PlanDrawing]) -> str:
 
 
 def _memory(drawings: Sequence[PlanDrawing]) -> str:
-    with_memory = [k for k, drawing in enumerate(drawings) if drawing.problem is not None]
+    with_memory = [k for k, drawing in enumerate(drawings) if drawing.memory]
+    if not with_memory and any(drawing.memory is not None for drawing in drawings):
+        return "<p>No operator of this graph holds memory.</p>"
     if not with_memory:
         return (
             "<p>The plan holds the peaks alone (see the table above). What each stage holds over time takes graph and "
@@ -122,12 +133,18 @@ def _memory(drawings: Sequence[PlanDrawing]) -> str:
         )
     return "".join(
         f"<h3>{text(drawings[k].title)}</h3><canvas id='memory-{k}' tabindex='0' role='img' "
-        f"aria-label='memory over time: {text(drawings[k].title)}'></canvas>"
+        f"aria-label='memory over time: {text(drawings[k].title)}'></canvas>{_peaks(k, drawings[k])}"
         for k in with_memory
     ) + (
         "<p class='note'>Grey: parameters. Colours: activations, a colour a stage (a run of operators that follow each "
-        "other on the device), the first one lowest; pointing at them names them. Dashed: the cap.</p>"
+        "other on the device), the first one lowest; the table and pointing at them name them. Dashed: the cap.</p>"
     )
+
+
+def _peaks(k: int, drawing: PlanDrawing) -> str:
+    opened = " open" if k == 0 else ""
+    summary = f"<summary>what each device holds at its peak: {text(drawing.title)}</summary>"
+    return f"<details{opened}>{summary}{peak_table(drawing.memory or [])}</details>"
 
 
 def _devices(k: int, drawing: PlanDrawing) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from planner.plan.plan import BaselineFigures, Plan
 from planner.report.facts import PlanFacts
 from planner.report.html.data import CAUSES, PlanDrawing
+from planner.report.memory import DeviceMemory
 from planner.report.words import NONE, cut, gap, names_in_brief, number, percent, plain, quotient, seconds, size
 
 IDLE_CLASSES = ("input", "comm", "transfer", "memory", "held", "nothing")
@@ -29,13 +31,30 @@ def tiles(plan: Plan, facts: PlanFacts) -> str:
         ("status", plan.status, f"objective: {plan.objective}"),
         ("lower bound", seconds(plan.lower_bound), bound),
         ("bubble", percent(plan.bubble_ratio), f"span bubble {percent(facts.span_bubble_ratio)}"),
-        ("peak memory", size(facts.peak_memory), "over the cap" if facts.over_cap else "on the fullest device"),
+        ("peak memory", size(facts.peak_memory), _peak_remark(plan, facts)),
         ("throughput", _throughput(facts), "microbatches a second"),
+        *_of_other_objectives(plan, facts),
     ]
     return "".join(
         f"<div class='tile'><span>{text(name)}</span><b>{text(value)}</b><small>{text(more)}</small></div>"
         for name, value, more in rows
     )
+
+
+def _peak_remark(plan: Plan, facts: PlanFacts) -> str:
+    remark = "over the cap" if facts.over_cap else "on the fullest device"
+    least = plan.memory_lower_bound
+    return remark if least is None else f"{remark}; {size(least)} proven to be needed"
+
+
+def _of_other_objectives(plan: Plan, facts: PlanFacts) -> Iterator[tuple[str, str, str]]:
+    """Tiles that only plans of some objectives have: the period and its bound, devices used and needed."""
+    if plan.period is not None:
+        bound = f"lower bound {seconds(plan.period_lower_bound)}, gap {gap(plan.period_gap)}"
+        yield ("period", seconds(plan.period), "no bound computed" if plan.period_lower_bound is None else bound)
+    if plan.devices_lower_bound is not None:
+        used = f"{len(facts.working)} of {len(plan.devices)}"
+        yield ("devices used", used, f"{plan.devices_lower_bound} proven to be needed")
 
 
 def _throughput(facts: PlanFacts) -> str:
@@ -47,7 +66,7 @@ def device_table(drawing: PlanDrawing, facts: PlanFacts) -> str:
     plan, table = drawing.plan, drawing.idle_seconds()
     shown = [k for k in range(len(CAUSES)) if table[:, k].any()]
     heads = ["device", "operators", "busy", "bubble", "", "span bubble"]
-    heads += [CAUSES[k].value for k in shown] + ["", "peak memory", "cap"]
+    heads += [CAUSES[k].value for k in shown] + ["", "peak memory", "at", "of cap"]
     number_of = {name: k for k, name in enumerate(drawing.events.nodes.devices)}
     everything = list(dict.fromkeys(placed.operator for placed in plan.placement))
     rows = []
@@ -64,12 +83,32 @@ def device_table(drawing: PlanDrawing, facts: PlanFacts) -> str:
             *(_cell(seconds(float(idle[k])) if idle[k] > 0 else "") for k in shown),
             f"<td class='share'>{_shares(device.busy, idle.tolist(), plan.makespan)}</td>",
             _cell(size(device.peak_memory)),
+            _cell(seconds(device.peak_memory_at)),
             f"<td class='share'>{_filled(device.peak_memory, device.memory)}</td>",
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     sums = [_cell(percent(float(table[:, k].sum()) / _total(plan))) for k in shown]
     foot = f"<th scope='row' colspan='4'>of all devices x makespan</th>{_cell(percent(plan.bubble_ratio_all))}<td></td>"
-    return _table(heads, rows, f"<tr>{foot}{''.join(sums)}<td></td><td></td><td></td></tr>")
+    return _table(heads, rows, f"<tr>{foot}{''.join(sums)}<td colspan='4'></td></tr>")
+
+
+def peak_table(devices: Sequence[DeviceMemory]) -> str:
+    """What each device holds when it is fullest, by cause, in the colours of the chart above it."""
+    rows = []
+    for device in devices:
+        at, held = device.at_peak()
+        parts = [("parameters", "parameters", device.parameters)]
+        parts += [(f"s{s}", name, held[s]) for s, name in enumerate(device.stages)]
+        causes = "".join(
+            f"<span class='key'><i class='{style}'></i>{text(name, 80)} {text(size(value))}</span> "
+            for style, name, value in parts
+            if value > 0
+        )
+        rows.append(
+            f"<tr><th scope='row'>{text(device.name, 40)}</th>{_cell(size(device.parameters + sum(held)))}"
+            f"{_cell(seconds(at))}<td class='names causes'>{causes}</td></tr>"
+        )
+    return _table(["device", "peak memory", "at", "parameters, and activations by stage"], rows)
 
 
 def _total(plan: Plan) -> float:
@@ -81,7 +120,7 @@ def _cell(value: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[str], foot: str = "") -> str:
-    left = {"operators": " class='names'"}
+    left = dict.fromkeys(("operators", "parameters, and activations by stage"), " class='names'")
     head = "".join(f"<th scope='col'{left.get(each, '')}>{text(each)}</th>" for each in heads)
     foot = f"<tfoot>{foot}</tfoot>" if foot else ""
     return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{foot}</table></div>"
@@ -128,7 +167,9 @@ def baseline_table(plan: Plan, facts: PlanFacts) -> str:
 
 
 def _baseline_row(each: BaselineFigures, plan: Plan, longest: float) -> str:
-    name = f"<th scope='row'>{text(each.name, 60)}</th>"
+    few = each.devices is not None and each.devices < len(plan.devices)
+    where = f" <small>{each.devices} of {len(plan.devices)} devices</small>" if few else ""
+    name = f"<th scope='row'>{text(each.name, 60)}{where}</th>"
     if each.makespan is None:
         return f"<tr>{name}<td class='names' colspan='8'>{text(each.reason or 'not known', 300)}</td></tr>"
     own = each.name == "this plan"
@@ -159,9 +200,7 @@ def inputs_table(plan: Plan) -> str:
     if plan.window is not None:
         repeats = f"from {seconds(plan.window.start)} every {seconds(plan.window.length)}"
         rows.append(("window", f"repeats {repeats}, {plan.window.microbatches} microbatches each time"))
-    flags = [
-        (f"--{name.replace('_', '-')}", json.dumps(value, ensure_ascii=False)) for name, value in plan.options.items()
-    ]
+    flags = [(f"--{name.replace('_', '-')}", _flag(value)) for name, value in plan.options.items()]
     return "".join(
         "<div class='wide'><table class='facts'><tbody>"
         + "".join(f"<tr><th scope='row'>{text(a, 80)}</th><td class='names'>{text(b, 600)}</td></tr>" for a, b in part)
@@ -169,3 +208,12 @@ def inputs_table(plan: Plan) -> str:
         for part in (rows, flags)
         if part
     )
+
+
+def _flag(value: Any) -> str:
+    """The value of a flag as it is given on the command line."""
+    if value is None:
+        return "not given"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ",".join(value) or "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
