@@ -16,6 +16,7 @@ import numpy as np
 
 from planner.control import Control
 from planner.problem import Placement, Problem
+from planner.problem.shop import is_job_shop
 from planner.schedule.classes import Floats, Ints
 from planner.schedule.orders import (
     COLD,
@@ -36,20 +37,8 @@ MOVED = 0.4
 
 
 def is_shop(problem: Problem) -> bool:
-    """Whether a problem is a job shop with a choice of devices.
-
-    That is: one microbatch, forward passes only, free transfers, no caps and no groups.
-    """
-    return (
-        not problem.training
-        and problem.microbatches == 1
-        and problem.copies == 1
-        and problem.layout == "auto"
-        and len(problem.groups) == problem.n_operators
-        and not np.isfinite(problem.cap).any()
-        and int(problem.runs_on.sum(axis=1).max()) > 1
-        and problem.transfers_are_free
-    )
+    """Whether a problem is a job shop with a choice of devices."""
+    return is_job_shop(problem) and int(problem.runs_on.sum(axis=1).max()) > 1
 
 
 @numba.njit(cache=True)

@@ -18,7 +18,9 @@ from planner.placement.layouts import all_cuts, family_placements, only_placemen
 from planner.placement.merge import describe, merge
 from planner.plan.figures import figures
 from planner.problem import Impossible, Placement, Problem
+from planner.problem.shop import is_job_shop
 from planner.search.incumbent import Candidate, Incumbent, Published
+from planner.search.shops import AT_ONCE, ShopBranch, offer_first
 
 if TYPE_CHECKING:  # what compiled code or a solver stands behind is loaded where it is used: the first plan needs none
     from planner.schedule.search import ListSearch
@@ -64,6 +66,7 @@ class Portfolio:
     notes: list[str] = field(default_factory=list)
     moves: int = 0  # rounds of moves so far
     restarts: int = 0
+    shop: ShopBranch | None = None
     searches: list[ListSearch] = field(default_factory=list)
     seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
 
@@ -76,6 +79,8 @@ class Portfolio:
         """Search; the best candidate, None if a limit was reached before there was any. Raises ``Impossible``."""
         incumbent = self.incumbent
         self._offer_published()
+        if is_job_shop(self.problem):
+            offer_first(incumbent)
         from planner.bounds import placement_bound, problem_bound
 
         incumbent.raise_bound(problem_bound(self.problem, incumbent.control), "bounds")
@@ -84,6 +89,9 @@ class Portfolio:
             incumbent.raise_bound(placement_bound(self.problem, only), "bounds")
         if 0 < incumbent.enough < incumbent.bound:
             return None  # nothing can be short enough
+        self._branch(AT_ONCE)
+        if incumbent.met and incumbent.best is not None:
+            return incumbent.best
         from planner.search.repeating import repeat  # only now, like the bounds: a first plan has been offered
 
         repeat(incumbent, self.replay, self.seed, self.threads)
@@ -96,7 +104,7 @@ class Portfolio:
             shaped += [self._restart] * (RESTARTS * self._rounds)
         else:
             shaped = [self._anneal_some, self._count_small, self._propose, self._improve, self._anneal_best]
-        last = [self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
+        last = [self._branch, self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
         steps: list[Callable[[], object]] = [*first, *shaped, *last]
         if self.brief:
             steps = [self._anneal_some]
@@ -215,6 +223,14 @@ class Portfolio:
                 "microbatch: every way to cut the topological order nearest to the file's was looked at"
                 + ("; without --layout there are placements that fit" if free is not None else "")
             )
+
+    def _branch(self, contradictions: float = math.inf) -> None:
+        """In a job shop: branching with learning, which may go on later."""
+        if self.shop is None and is_job_shop(self.problem):
+            self.incumbent.publish_best()
+            self.shop = ShopBranch.of(self.incumbent)
+        if self.shop is not None:
+            self.shop.run(contradictions)
 
     def _solve_small(self) -> None:
         from planner.search.exact import solve_small
