@@ -40,6 +40,16 @@ _ROWS: tuple[_Row, ...] = (
 )
 
 
+_OF_OTHER_OBJECTIVES: tuple[_Row, ...] = (
+    ("period", lambda f, _: seconds(f.plan.period)),
+    ("  bound", lambda f, _: seconds(f.plan.period_lower_bound)),
+    ("  gap", lambda f, _: gap(f.plan.period_gap)),
+    ("memory bound", lambda f, _: size(f.plan.memory_lower_bound)),
+    ("devices needed", lambda f, _: NONE if f.plan.devices_lower_bound is None else str(f.plan.devices_lower_bound)),
+)
+"""Left out where no plan has such a figure."""
+
+
 def different_problems(plans: Sequence[Plan]) -> list[str]:
     """In what the plans' problems differ from the first one's, in words; empty where they are the same."""
     found: dict[str, None] = {}
@@ -57,13 +67,14 @@ def different_problems(plans: Sequence[Plan]) -> list[str]:
 def compare_text(plans: Sequence[Plan], names: Sequence[str], width: int = 100, color: bool = False) -> str:
     """A row a figure, a column a plan; as many plans beside each other as the width takes."""
     facts = [PlanFacts(plan) for plan in plans]
+    more = [row for row in _OF_OTHER_OBJECTIVES if any(row[1](f, facts[0]) != NONE for f in facts)]
     parts: list[RenderableType] = [_title(plans[0]), Text()]
     parts += [Text(f"Different problems: {line}", style="bold") for line in different_problems(plans)]
     across = max(1, (width - 22) // 20)
     longest = max(14, (width - 22) // min(across, len(plans)) - 3)
     for start in range(0, len(plans), across):
         made = table([("", "left"), *((_heading(n, longest), "right") for n in names[start : start + across])])
-        for heading, cell in _ROWS:
+        for heading, cell in (*_ROWS, *more):
             made.add_row(Text(heading), *(Text(cell(f, facts[0])) for f in facts[start : start + across]))
         parts += [made, Text()]
     parts += [Text(line, style="dim") for line in _MEANING]
@@ -112,6 +123,11 @@ def _row(name: str, facts: PlanFacts) -> dict[str, Any]:
         "lower_bound": plan.lower_bound,
         "placement_lower_bound": plan.placement_lower_bound,
         "gap": plan.gap,
+        "period": plan.period,
+        "period_lower_bound": plan.period_lower_bound,
+        "period_gap": plan.period_gap,
+        "memory_lower_bound": plan.memory_lower_bound,
+        "devices_lower_bound": plan.devices_lower_bound,
         "bubble_ratio": plan.bubble_ratio,
         "bubble_ratio_all": plan.bubble_ratio_all,
         "span_bubble_ratio": facts.span_bubble_ratio,

@@ -162,6 +162,17 @@ def test_compare() -> None:
     assert document["same_problem"] and [p["makespan"] for p in document["plans"]] == [8.0, 16.0]
 
 
+def test_compare_of_other_objectives() -> None:
+    """Period, memory and devices with their bounds, where a plan has them; no rows of dashes where none has."""
+    plan = replace(pipeline(), period=2.0, period_lower_bound=1.5, devices_lower_bound=1)
+    rows = {line[:21].strip(): line[21:].split() for line in compare_text([plan, pipeline()], ["a", "b"]).splitlines()}
+    assert rows["period"] == ["2", "s", "-"] and rows["devices needed"] == ["1", "-"]
+    assert "memory bound" not in rows
+    assert "period" not in compare_text([pipeline()] * 2, ["a", "b"])
+    document = compare_document([plan, pipeline()], ["a", "b"])
+    assert [p["period_gap"] for p in document["plans"]] == [0.25, None]
+
+
 def test_different_problems() -> None:
     other = pipeline(4, graph=replace(pipeline().graph, sha256="c" * 64))
     assert different_problems([pipeline(), pipeline(origin="baseline:1f1b")]) == []
