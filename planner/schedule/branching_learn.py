@@ -24,6 +24,7 @@ from planner.schedule.branching_trail import (
     POOL,
     RESTARTS,
     WHAT,
+    called,
     compiled,
     descend,
     hold,
@@ -214,7 +215,7 @@ def _luby(i):  # type: ignore[no-untyped-def]
     return 1 << power
 
 
-@compiled
+@called
 def look(t, s, c, taste, assumed, most, budget):  # type: ignore[no-untyped-def]
     """Look for a schedule of at most ``most`` ticks in which the literal ``assumed`` holds, for so many conflicts.
 

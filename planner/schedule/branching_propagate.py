@@ -16,6 +16,7 @@ from planner.schedule.branching_trail import (
     POOL,
     SHORTEST,
     TRAIL,
+    TRUE,
     WHAT,
     because,
     compiled,
@@ -89,7 +90,7 @@ def _order(t, s, lit, row):  # type: ignore[no-untyped-def]
     """One task now precedes another: not the other way round, and with what precedes the one and follows the other."""
     a, b = s.arc[lit, 0], s.arc[lit, 1]
     contrary = s.pair[b, a]
-    if contrary != lit ^ 1 and contrary >= 0 and not _set(t, s, contrary ^ 1, row, -1):
+    if contrary != lit ^ 1 and contrary >= 0 and not _set(t, s, contrary ^ 1, row, row):
         return False
     for x in range(s.adj_ptr[a], s.adj_ptr[a + 1]):
         u = s.adj[x]
@@ -120,7 +121,7 @@ def _option(t, s, var, lit, row):  # type: ignore[no-untyped-def]
         for o in range(lo, hi):
             if s.opt_lit[o] == lit:
                 continue
-            if not _set(t, s, s.opt_lit[o] ^ 1, row, -1):
+            if not _set(t, s, s.opt_lit[o] ^ 1, row, row):
                 return False
         return True
     shortest = -1
@@ -142,7 +143,7 @@ def _limit(t, s, var, row):  # type: ignore[no-untyped-def]
     """The makespan is limited."""
     most = s.most[var]
     for v in range(len(s.most)):
-        if s.most[v] >= most and v != var and not _set(t, s, 2 * v, row, -1):
+        if s.most[v] >= most and v != var and not _set(t, s, 2 * v, row, row):
             return False
     for task in range(len(s.sink)):
         if s.sink[task] and most < t.bound[3 * task + LATEST]:
@@ -161,7 +162,7 @@ def _push_later(t, s, a, b, arc):  # type: ignore[no-untyped-def]
     k = 3 * b + EARLIEST
     if new <= bound[k]:
         return True
-    if _is_cycle(t, s, a, b, EARLIEST, arc):
+    if _is_cycle(t, s, 3 * a + EARLIEST, k, arc):
         return False
     begin = t.reg[POOL]
     parent = t.last[3 * a + EARLIEST]
@@ -182,7 +183,7 @@ def _push_earlier(t, s, a, b, arc):  # type: ignore[no-untyped-def]
     k = 3 * a + LATEST
     if new >= bound[k]:
         return True
-    if _is_cycle(t, s, b, a, LATEST, arc):
+    if _is_cycle(t, s, 3 * b + LATEST, k, arc):
         return False
     begin = t.reg[POOL]
     parent = t.last[3 * b + LATEST]
@@ -196,17 +197,17 @@ def _push_earlier(t, s, a, b, arc):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _is_cycle(t, s, a, b, kind, arc):  # type: ignore[no-untyped-def]
-    """Whether the bound of a that is to be passed on to b came from b within this level: a circle of orders.
+def _is_cycle(t, s, source, target, arc):  # type: ignore[no-untyped-def]
+    """Whether the bound that is to be passed on came from its target within this level: a circle of orders.
 
     Without this, bounds would climb round the circle step by step. The conflict is the circle's orders alone.
     """
-    last = t.last[3 * b + kind]
-    if last < 0 or t.rows[last, LEVEL] < t.reg[LEVELS]:
+    row = t.last[target]
+    if row < 0 or t.rows[row, LEVEL] < t.reg[LEVELS]:
         return False
-    row = t.last[3 * a + kind]
+    row = t.last[source]
     while row >= 0 and t.rows[row, LEVEL] == t.reg[LEVELS]:
-        if (-1 - t.rows[row, WHAT]) // 3 == b:
+        if -1 - t.rows[row, WHAT] == target:
             break
         row = t.rows[row, PARENT]
     if row < 0 or t.rows[row, LEVEL] < t.reg[LEVELS]:
@@ -214,12 +215,13 @@ def _is_cycle(t, s, a, b, kind, arc):  # type: ignore[no-untyped-def]
     stop = row
     t.reg[BUFFER] = 0
     contradict(t, arc)
+    task = target // 3
     instant = True  # whatever is decided on streams
-    for o in range(s.opt_ptr[b], s.opt_ptr[b + 1]):
+    for o in range(s.opt_ptr[task], s.opt_ptr[task + 1]):
         instant &= s.opt_ticks[o] == 0
     if instant:
-        contradict(t, t.last[3 * b + SHORTEST])
-    row = t.last[3 * a + kind]
+        contradict(t, t.last[3 * task + SHORTEST])
+    row = t.last[source]
     while row != stop:
         contradict(t, t.rows[row, ARC])
         if instant:
@@ -232,7 +234,7 @@ def _is_cycle(t, s, a, b, kind, arc):  # type: ignore[no-untyped-def]
 def _later(t, s, a):  # type: ignore[no-untyped-def]
     """Task a starts later, or takes longer: so does what follows; and it may no longer precede others."""
     for x in range(s.succ_ptr[a], s.succ_ptr[a + 1]):
-        if not _push_later(t, s, a, s.succ[x], -1):
+        if not _push_later(t, s, a, s.succ[x], row_of(t, TRUE)):
             return False
     for x in range(s.adj_ptr[a], s.adj_ptr[a + 1]):
         b = s.adj[x]
@@ -249,7 +251,7 @@ def _later(t, s, a):  # type: ignore[no-untyped-def]
 def _earlier(t, s, b):  # type: ignore[no-untyped-def]
     """Task b ends earlier, or takes longer: what precedes it ends earlier; and it may no longer follow others."""
     for x in range(s.pred_ptr[b], s.pred_ptr[b + 1]):
-        if not _push_earlier(t, s, s.pred[x], b, -1):
+        if not _push_earlier(t, s, s.pred[x], b, row_of(t, TRUE)):
             return False
     for x in range(s.adj_ptr[b], s.adj_ptr[b + 1]):
         a = s.adj[x]

@@ -35,12 +35,7 @@ def look_at_streams(t, s):  # type: ignore[no-untyped-def]
         if not t.dirty[r]:
             continue
         t.dirty[r] = 0
-        m = 0
-        for x in range(s.on_ptr[r], s.on_ptr[r + 1]):
-            o, task = s.on[x], s.on_task[x]
-            if t.chosen[task] == r:
-                job[m], lit[m] = task, s.opt_lit[o]
-                m += 1
+        m = _members(t, s, job, lit, r)
         if m == 0:
             continue
         before = t.reg[TRAIL]
@@ -52,6 +47,17 @@ def look_at_streams(t, s):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _members(t, s, job, lit, r):  # type: ignore[no-untyped-def]
+    """The tasks that are known to run on a stream, the literals that say so, and their number."""
+    m = 0
+    for x in range(s.on_ptr[r], s.on_ptr[r + 1]):
+        if t.chosen[s.on_task[x]] == r:
+            job[m], lit[m] = s.on_task[x], s.opt_lit[s.on[x]]
+            m += 1
+    return m
+
+
+@compiled
 def _forth_and_back(t, s, job, lit, m, by, work, r):  # type: ignore[no-untyped-def]
     for mirror in range(2):
         _windows(t, job, m, by, work, mirror)
@@ -60,7 +66,7 @@ def _forth_and_back(t, s, job, lit, m, by, work, r):  # type: ignore[no-untyped-
                 return False
             if m > 2 and not _not_first(t, job, lit, m, by, work, mirror):
                 return False
-        if mirror == 0 and not _optional(t, s, job, lit, m, by, work, r):
+        if mirror == 0 and not _optional(t, s, job, lit, m, by, work, r, mirror):
             return False
     return True
 
@@ -127,7 +133,7 @@ def _edges(t, job, lit, m, by, work, mirror):  # type: ignore[no-untyped-def]
         if duplicate:
             continue
         # of the tasks due by then, by release from the last: their work so far, and the latest end it entails
-        load, latest, begins_at = 0, -(2**61), 0
+        load, latest, begins_at = 0, ready[by[0]], ready[by[0]]
         for x in range(m - 1, -1, -1):
             i = by[x]
             if due[i] <= high:
@@ -185,7 +191,7 @@ def _sets(t, s, job, lit, m, by, work, mirror):  # type: ignore[no-untyped-def]
     """A task starts after the end of all that must precede it here."""
     ready, ticks = work[0], work[2]
     for i in range(m):
-        load, latest, low, members = 0, -(2**61), 0, 0
+        load, latest, low, members = 0, ready[by[0]], ready[by[0]], 0
         for x in range(m - 1, -1, -1):
             j = by[x]
             if j == i:
@@ -257,8 +263,8 @@ def _not_first(t, job, lit, m, by, work, mirror):  # type: ignore[no-untyped-def
 
 
 @compiled
-def _optional(t, s, job, lit, m, by, work, r):  # type: ignore[no-untyped-def]
-    """A task does not run here if that overloaded the stream."""
+def _optional(t, s, job, lit, m, by, work, r, mirror):  # type: ignore[no-untyped-def]
+    """A task does not run here if that overloaded the stream. Asked forwards only: the mirror would say the same."""
     ready, due, ticks = work[0], work[1], work[2]
     for y in range(s.on_ptr[r], s.on_ptr[r + 1]):
         o, task = s.on[y], s.on_task[y]
@@ -282,7 +288,7 @@ def _optional(t, s, job, lit, m, by, work, r):  # type: ignore[no-untyped-def]
                 begin = t.reg[POOL]
                 for u in range(m):
                     if due[u] <= high and ready[u] >= ready[i]:
-                        _because_of(t, job[u], lit[u], low, high + spare, 0)
+                        _because_of(t, job[u], lit[u], low, high + spare, mirror)
                 because(t, since(t, 3 * task + EARLIEST, low))
                 because(t, since(t, 3 * task + LATEST, high + spare))
                 hold(t, s, own ^ 1, -1, begin)

@@ -29,8 +29,14 @@ REGISTERS = 12
 SPANS = 1024  # of clauses that span more levels none is longer-lived than another
 
 
-compiled = numba.njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
-"""Compiled without reference counts: they took half of the time. So nothing may be allocated in what is compiled."""
+compiled = numba.njit(nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
+"""Compiled as a part of ``called`` code, without what a call from Python takes.
+
+Without reference counts, too: they took half of the time. So nothing may be allocated in what is compiled.
+"""
+
+called = numba.njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
+"""Compiled to be called from Python. The cache only knows the file of the function itself."""
 
 
 class Trail(NamedTuple):
