@@ -16,7 +16,7 @@ import numpy as np
 from planner.problem import Problem, Step
 from planner.schedule.branching_clauses import Clauses, keep_clause
 from planner.schedule.branching_learn import CUT, EXHAUSTED, FOUND, GIVEN_UP, Taste, look
-from planner.schedule.branching_trail import FALSE, NONE, SHORTEST, TRUE, Shop, Trail, empty_trail
+from planner.schedule.branching_trail import CONFLICTS, FALSE, NONE, SHORTEST, TRUE, Shop, Trail, empty_trail
 from planner.schedule.classes import Floats, Ints
 from planner.schedule.kernel import rows
 
@@ -39,7 +39,7 @@ class Answer:
     """What came of a question: a schedule, or the proof that there is none, or neither.
 
     ``exhausted``: the proof holds for every schedule of interest. ``cut``: the contradictions allowed did not
-    suffice. ``given_up``: neither will more.
+    suffice. ``given_up``: neither will more. ``contradictions``: how many it took.
     """
 
     device_of: Ints
@@ -47,6 +47,7 @@ class Answer:
     exhausted: bool
     cut: bool
     given_up: bool
+    contradictions: int = 0
 
 
 @dataclass
@@ -122,10 +123,18 @@ class Branching:
         if at_most < most and at_most not in self.probes and len(self.probes) == PROBES:
             return Answer(self.trail.found_on // 2, None, exhausted=False, cut=True, given_up=False)
         assumed = TRUE if at_most >= most else self._probe(at_most)
+        before = int(self.trail.reg[CONFLICTS])
         answer = _look(self.trail, self.shop, self.clauses, self.taste, assumed, most, budget)
         start = self.trail.found_start.copy() if answer == FOUND else None
         device_of = self.trail.found_on // 2
-        return Answer(device_of, start, answer == EXHAUSTED, answer == CUT, answer == GIVEN_UP)
+        return Answer(
+            device_of,
+            start,
+            exhausted=answer == EXHAUSTED,
+            cut=answer == CUT,
+            given_up=answer == GIVEN_UP,
+            contradictions=int(self.trail.reg[CONFLICTS]) - before,
+        )
 
     def _probe(self, at_most: int) -> int:
         """The literal that the makespan is at most this."""

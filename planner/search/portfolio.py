@@ -104,8 +104,10 @@ class Portfolio:
             shaped += [self._restart] * (RESTARTS * self._rounds)
         else:
             shaped = [self._anneal_some, self._count_small, self._propose, self._improve, self._anneal_best]
-        last = [self._branch, self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
+        last = [self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
         steps: list[Callable[[], object]] = [*first, *shaped, *last]
+        if self.shop is not None:  # its proof ends the search; what follows is for where it gives up
+            steps = [self._reassign, self._anneal_some, self._branch, *steps]
         if self.brief:
             steps = [self._anneal_some]
         for step in steps:

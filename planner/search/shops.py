@@ -24,7 +24,7 @@ PROBED = 100
 SHARE = 3
 """Contradictions spent on the next better schedule, x those that a limit far below it gets."""
 
-AT_ONCE = 3_000
+AT_ONCE = 6_000
 """Contradictions before anything else is tried."""
 
 
@@ -99,18 +99,28 @@ class ShopBranch:
         return ShopBranch(incumbent, branching, 0, math.ceil(incumbent.best.makespan / branching.unit))
 
     def run(self, contradictions: float = math.inf) -> None:
-        """Go on for so many contradictions, or until the shortest schedule is proven or time is over."""
-        incumbent = self.incumbent
+        """Go on for so many contradictions, or until the shortest schedule is proven or time is over.
+
+        Each round asks from below, halving what is open between bound and best, until there is no answer in time;
+        then from above, in strides that double with each success. The next round allows twice as much.
+        """
         until = self.spent + contradictions
         self._learn_from_best()
-        while not (incumbent.met or self.given_up or self.lowest > self.most) and self.spent < until:
-            tried = self.lowest + (self.most - self.lowest) // 2
-            while tried < self.most and self._ask(tried, self.probed):
-                tried = self.lowest + (self.most - self.lowest) // 2
-            if self.lowest <= self.most and not (incumbent.met or self.given_up):
-                while self.lowest <= self.most and self._ask(self.most, SHARE * self.probed):
-                    pass
+        while self._is_open and self.spent < until:
+            while self._is_open and self._ask(self.lowest + (self.most - self.lowest) // 2, self.probed):
+                pass
+            stride = 1
+            while self._is_open:
+                before = self.most
+                answered = self._ask(max(self.lowest, self.most + 1 - stride), SHARE * self.probed)
+                if not answered and stride == 1:
+                    break
+                stride = 2 * stride if self.most < before else 1
             self.probed *= 2
+
+    @property
+    def _is_open(self) -> bool:
+        return self.lowest <= self.most and not self.given_up and not self.incumbent.met
 
     def _learn_from_best(self) -> None:
         """Take over the best schedule and the bound, wherever they come from."""
@@ -126,10 +136,9 @@ class ShopBranch:
         incumbent, branching = self.incumbent, self.branching
         while budget > 0 and not incumbent.met:
             incumbent.control.report(f"branching, at most {at_most * branching.unit:g} s")
-            slice_ = min(budget, branching.slice)
-            budget -= slice_
-            self.spent += slice_
-            answer = branching.ask(at_most, self.most, slice_)
+            answer = branching.ask(at_most, self.most, min(budget, branching.slice))
+            budget -= max(1, answer.contradictions)
+            self.spent += max(1, answer.contradictions)
             if answer.cut:
                 continue
             if answer.start is not None:
