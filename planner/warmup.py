@@ -7,6 +7,7 @@ import numpy as np
 from planner.baselines import baseline_timetable
 from planner.control import Control
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
+from planner.schedule.branching import Branching
 from planner.schedule.classes import build_classes
 from planner.schedule.reassign import ShopSearch
 from planner.schedule.retime import retime
@@ -35,12 +36,15 @@ def main() -> None:
 
 
 def _warm_up_shop(kind: DeviceType) -> None:
-    """One operator that may run on either of two devices."""
+    """An operator that may run on either of two devices."""
     cluster = Cluster("two", (Device("d", "d", kind), Device("e", "e", kind)), {"any": kind})
     shop = Problem(Graph("shop", Mode.INFERENCE, 1, (Operator("a", {Pass.F: 1.0}),)), cluster, 1)
     search = ListSearch.of(shop, Placement.single([0]), seed=0)
     search.try_known_rules(Control())
     ShopSearch.of(search).improve(Control(), 0.0, np.random.default_rng(0))
+    branching = Branching.of(shop, 1.0)
+    assert branching is not None
+    assert branching.ask(1, 1, 1).start is not None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,154 @@
+"""Branching on job shops: what it proves holds, against enumeration, the model with order variables, and the books."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+from exhaustive import TooLarge, optimum
+from solver_problems import config, operator, posed
+
+from planner.control import Control
+from planner.problem import ByDevice, Problem, Stream
+from planner.schedule.branching import Answer, Branching
+from planner.schedule.disjunctive import DisjunctiveModel
+
+
+def random_shop(seed: int, operators: int, devices: int, fractions: bool = False) -> Problem:
+    """A job shop with inputs like chains or like any graph, on one device an operator or on several.
+
+    Some have operators that take no time, some a second stream. ``fractions``: sevenths, which have no common step.
+    """
+    r = random.Random(seed)
+    n, m = r.randint(2, operators), r.randint(1, devices)
+    plain, comm, instant = r.random() < 0.35, r.random() < 0.2, r.random() < 0.4
+
+    def seconds() -> float:
+        if instant and r.random() < 0.3:
+            return 0.0
+        return r.randint(1, r.choice([3, 9, 30])) / (7 if fractions else 1)
+
+    made = []
+    for i in range(n):
+        allowed = r.sample(range(m), 1 if plain else r.randint(1, m))
+        same = seconds()
+        cost = ByDevice({f"g{d}": same if r.random() < 0.4 else seconds() for d in allowed})
+        inputs = [f"o{j}" for j in range(i) if (j == i - 1 and r.random() < 0.5) or r.random() < 0.12]
+        stream = Stream.COMM if comm and r.random() < 0.4 else Stream.COMPUTE
+        made.append(operator(f"o{i}", *inputs, times=(cost,), stream=stream))
+    return posed(*made, devices=m, training=False)
+
+
+def checked(problem: Problem, branching: Branching, answer: Answer) -> int:
+    """The makespan (ticks) of a schedule that was found, after a check of inputs, devices and streams."""
+    assert answer.start is not None
+    device, start = answer.device_of.tolist(), answer.start.tolist()
+    end = [s + int(branching.ticks[i, device[i]]) for i, s in enumerate(start)]
+    for i in range(problem.n_operators):
+        assert start[i] >= 0
+        assert problem.runs_on[i, device[i]]
+        assert all(end[j] <= start[i] for j in problem.inputs[i])
+        for j in range(i):
+            if device[i] == device[j] and problem.on_comm[i] == problem.on_comm[j]:
+                assert end[j] <= start[i] or end[i] <= start[j]
+    return max(end)
+
+
+def shortest(problem: Problem, longest: float) -> float:
+    """The makespan (seconds) than which the branching proves none shorter."""
+    branching = Branching.of(problem, longest)
+    assert branching is not None
+    most = math.floor(longest / branching.unit)
+    while True:
+        answer = branching.ask(most, most, 1_000_000)
+        if answer.start is None:
+            assert answer.exhausted
+            return (most + 1) * branching.unit
+        most = min(most, checked(problem, branching, answer)) - 1
+        branching.follow(answer.device_of, answer.start)
+
+
+def all_in_turn(problem: Problem) -> float:
+    """Seconds in which everything can be done."""
+    return float(np.where(problem.runs_on, problem.duration[:, 0], 0.0).max(axis=1).sum())
+
+
+@pytest.mark.parametrize("fractions", [False, True])
+@pytest.mark.parametrize("block", range(3))
+def test_optima_of_small_shops(block: int, fractions: bool) -> None:
+    """What it finds and proves is the optimum by enumeration; without a common step, to ten digits."""
+    compared = 0
+    for seed in range(100 * block, 100 * block + 60):
+        problem = random_shop(seed, 8, 3, fractions)
+        try:
+            best, _ = optimum(problem)
+        except TooLarge:
+            continue
+        if not best:
+            continue
+        found = shortest(problem, all_in_turn(problem))
+        assert found == pytest.approx(best, rel=1e-10), seed
+        assert found <= best * (1 + 1e-14), seed
+        compared += 1
+    assert compared >= 40
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_answers_in_any_order(block: int) -> None:
+    """What was learnt under one limit never spoils the answer for another, however often a question is cut off."""
+    for seed in range(1000 + 30 * block, 1030 + 30 * block):
+        problem = random_shop(seed, 10, 3)
+        longest = all_in_turn(problem)
+        if not longest:
+            continue
+        branching = Branching.of(problem, longest)
+        assert branching is not None
+        best, most = (round(seconds / branching.unit) for seconds in (shortest(problem, longest), longest))
+        r = random.Random(seed)
+        refuted = -1
+        for _ in range(30):
+            asked = r.randint(refuted + 1, best + 3)
+            answer = branching.ask(asked, most, r.choice([1, 3, 1_000_000]))
+            if answer.cut:
+                continue
+            if asked >= best:
+                assert checked(problem, branching, answer) <= asked, seed
+            else:
+                assert answer.start is None, seed
+                assert not answer.exhausted, seed
+                refuted = max(refuted, asked)
+        assert branching.ask(best - 1, best - 1, 1_000_000).exhausted, seed
+
+
+def test_against_order_variables() -> None:
+    """Shops too large for enumeration: the MIP finds nothing shorter, and what is found."""
+    for seed in range(3):
+        problem = random_shop(2000 + seed, 16, 4)
+        found = shortest(problem, all_in_turn(problem))
+        assert DisjunctiveModel(problem, found - 0.5).solve(Control(), 2).bound == math.inf, seed
+        assert DisjunctiveModel(problem, found + 0.5).solve(Control(), 2).device_of is not None, seed
+
+
+@pytest.mark.parametrize(("name", "known"), [("ft06", 55.0), ("sfjs05", 119.0), ("mfjs01", 468.0)])
+def test_published_optima(name: str, known: float) -> None:
+    """The shops of configs/."""
+    problem = config(f"jobshop-{name}")
+    assert shortest(problem, all_in_turn(problem)) == known
+
+
+def test_a_circle_of_orders_is_a_short_conflict() -> None:
+    """Tiny durations on a huge horizon: bounds do not climb round a circle of orders tick by tick."""
+    cost = [ByDevice({"g0": 1.0}), ByDevice({"g1": 1.0}), ByDevice({"g2": 1_000_000.0})]
+    made = []
+    for job in range(4):
+        for k, machine in enumerate((0, 1, 0, 1)):
+            reads = [f"j{job}k{k - 1}"] if k else []
+            made.append(operator(f"j{job}k{k}", *reads, times=(cost[(machine + job) % 2],)))
+    made.append(operator("long", times=(cost[2],)))
+    problem = posed(*made, devices=3, training=False)
+    assert shortest(problem, 2_000_000.0) == 1_000_000.0
+    branching = Branching.of(problem, 2_000_000.0)
+    assert branching is not None
+    assert branching.ask(999_999, 2_000_000, 1_000).start is None
