@@ -253,6 +253,10 @@ def show(
     baseline_plan: Annotated[
         list[Path] | None, typer.Option(metavar="PLAN", help="Another plan to draw under it; repeatable.")
     ] = None,
+    baselines: Annotated[
+        str,
+        typer.Option(metavar="A,B|all|none", help="Published schedules to replay under it; all: those in the plan."),
+    ] = "none",
     graph: Annotated[
         Path | None, typer.Option(metavar="GRAPH", help="For the page: memory over time, exact causes of idle time.")
     ] = None,
@@ -263,7 +267,7 @@ def show(
     from planner.commands.pictures import Pictures
     from planner.commands.plans import show_command
 
-    pictures = Pictures(svg, png, html, graph, cluster, baseline_plan or ())
+    pictures = Pictures(svg, png, html, graph, cluster, baseline_plan or (), baselines)
     return show_command(plan, format is Format.json, pictures)
 
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner.commands.common import UsageFault, not_an_input, note
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import Plan
+from planner.problem import Problem
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A plan to draw; ``on_page``: its title on the page, where that is another one."""
+
+    plan: Plan
+    title: str
+    on_page: str | None
+    problem: Problem | None
 
 
 @dataclass(frozen=True)
@@ -22,12 +33,20 @@ class Pictures:
     graph: Path | None = None
     cluster: Path | None = None
     baseline_plans: Sequence[Path] = ()
+    baselines: str = "none"
 
     def check(self, plan: Path) -> None:
         """Refuse before any work what cannot be written, and flags that do nothing."""
         asked = {flag: path for flag, path in self._outputs().items() if path is not None}
-        if not asked and (self.baseline_plans or self.graph or self.cluster):
-            raise UsageFault("--baseline-plan, --graph and --cluster are for pictures: add --html FILE, --svg or --png")
+        if not asked and (self.baseline_plans or self.graph or self.cluster or self.baselines != "none"):
+            flags = "--baselines, --baseline-plan, --graph and --cluster"
+            raise UsageFault(f"{flags} are for pictures: add --html FILE, --svg or --png")
+        if self.baselines != "none" and not (self.graph and self.cluster):
+            raise UsageFault("--baselines replays published schedules: that takes --graph and --cluster")
+        if self.baselines != "none":
+            from planner.commands.replayed import wanted_baselines
+
+            wanted_baselines(self.baselines)
         inputs = {"plan": plan, "graph": self.graph, "cluster": self.cluster}
         inputs |= {f"plan {path}": path for path in self.baseline_plans}
         for flag, path in asked.items():
@@ -44,14 +63,42 @@ class Pictures:
     def draw(self, path: Path, plan: Plan) -> None:
         """Write what was asked for."""
         from planner.commands.plans import label, presentable
+        from planner.commands.posed import posed_problem, sound_times
 
-        others = [(other, presentable(other)) for other in self.baseline_plans]
-        _same_problem([plan, *(other for _, other in others)])
+        given = [(other, presentable(other)) for other in self.baseline_plans]
+        _same_problem([plan, *(other for _, other in given)])
+        shown = []
+        for k, (file, each) in enumerate([(path, plan), *given]):
+            problem = None
+            if self._exact:
+                sound_times(file, each)
+                problem = posed_problem(file, each, self.graph, self.cluster)
+            on_page = "this plan" if k == 0 and each.origin == "solve" else None
+            shown.append(_Drawn(each, label(file, each), on_page, problem))
+        shown += self._replayed(shown)
         if self.svg is not None or self.png is not None:
-            titles = [label(path, plan), *(label(*other) for other in others)] if others else None
-            self._draw_svg([plan, *(other for _, other in others)], titles)
+            titles = [each.title for each in shown] if len(shown) > 1 else None
+            self._draw_svg([each.plan for each in shown], titles)
         if self.html is not None:
-            self._draw_html(path, plan, others)
+            self._draw_html(shown)
+
+    @property
+    def _exact(self) -> bool:
+        """Whether graph and cluster matter: to the page, and to replay schedules."""
+        return self.html is not None or self.baselines != "none"
+
+    def _replayed(self, shown: Sequence[_Drawn]) -> list[_Drawn]:
+        """The published schedules that ``--baselines`` asks for, but for those whose plans are there."""
+        problem = shown[0].problem
+        if self.baselines == "none" or problem is None:
+            return []
+        from planner.commands.replayed import chosen_baselines, replayed, wanted_baselines
+
+        names = chosen_baselines(shown[0].plan, wanted_baselines(self.baselines), [each.title for each in shown])
+        return [
+            _Drawn(each, name, None, replace(problem, copies=max(problem.copies, each.copies)))
+            for name, each in replayed(names, problem)
+        ]
 
     def _draw_svg(self, plans: Sequence[Plan], titles: Sequence[str] | None) -> None:
         from planner.report.svg import gantt_svg
@@ -69,16 +116,10 @@ class Pictures:
                 raise UsageFault(str(error)) from error
             note(f"picture written to {self.png}")
 
-    def _draw_html(self, path: Path, plan: Plan, others: Sequence[tuple[Path, Plan]]) -> None:
-        from planner.commands.plans import label
-        from planner.commands.posed import posed_problem, sound_times
+    def _draw_html(self, drawn: Sequence[_Drawn]) -> None:
         from planner.report.html import Shown, report_html
 
-        shown = []
-        for k, (file, each) in enumerate([(path, plan), *others]):
-            sound_times(file, each)
-            title = "this plan" if k == 0 and each.origin == "solve" else label(file, each)
-            shown.append(Shown(each, title, posed_problem(file, each, self.graph, self.cluster)))
+        shown = [Shown(each.plan, each.on_page or each.title, each.problem) for each in drawn]
         assert self.html is not None
         write_whole(self.html, report_html(shown[0], shown[1:]))
         note(f"report written to {self.html}")

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.baselines import BASELINES, NotApplicable, baseline_timetable
+from planner.baselines import BASELINES, NotApplicable
 from planner.commands.common import ExitCode, UsageFault, emit, note, ratio, report_style
 from planner.commands.plans import presentable
 from planner.commands.posed import posed_problem, sound_times
-from planner.files.errors import InputError, did_you_mean, listed
-from planner.plan.build import build_plan
+from planner.commands.replayed import chosen_baselines, replayed, wanted_baselines
+from planner.files.errors import InputError, did_you_mean
 from planner.plan.events import Events, events_of
 from planner.plan.plan import Plan
 from planner.problem import Problem
@@ -65,7 +65,7 @@ def simulate_command(paths: Sequence[Path], flags: SimulateFlags) -> int:
         Row(label, plan.makespan, replay(path, plan, problem), _fits(plan))
         for label, path, plan, problem in zip(labels, paths, plans, problems, strict=True)
     ]
-    wanted = _wanted(flags.baselines)
+    wanted = wanted_baselines(flags.baselines)
     for name, baseline in _baselines(plans[0], problems[0], wanted, labels):
         if isinstance(baseline, Plan):
             outcome = replay(paths[0], baseline, problems[0])
@@ -107,49 +107,21 @@ def _labels(paths: Sequence[Path], plans: Sequence[Plan]) -> list[str]:
     return found
 
 
-def _wanted(text: str) -> set[str] | None:
-    """The baselines asked for; None for all that the plan names."""
-    if text == "all":
-        return None
-    names = set() if text in ("none", "") else {name.strip() for name in text.split(",")}
-    for name in sorted(names - set(BASELINES)):
-        raise UsageFault(f"--baselines: unknown schedule {name!r}; known are {listed(BASELINES, most=40)}")
-    return names
-
-
 def _baselines(
     plan: Plan, problem: Problem | None, wanted: set[str] | None, given: Sequence[str]
 ) -> Iterator[tuple[str, Plan | Row]]:
     """The baselines that the plan names or that are asked for, replayed where graph and cluster are there."""
-    figures = {b.name: b for b in plan.baselines if b.makespan is not None}
-    for name in BASELINES:
-        if name in given or (name not in figures if wanted is None else name not in wanted):
-            continue
-        if problem is None:
-            known = figures.get(name)
-            if known is None or known.makespan is None:
-                note(f"{name}: the plan does not name its makespan; --graph and --cluster would give it")
-            else:
-                yield name, Row(name, known.makespan, None, known.fits)
-            continue
-        try:
-            timetable = baseline_timetable(name, problem)
-        except NotApplicable as reason:
-            note(f"{name} does not apply: {reason}")
-            continue
-        yield (
-            name,
-            build_plan(
-                problem,
-                timetable,
-                origin=f"baseline:{name}",
-                status="feasible",
-                lower_bound=None,
-                placement_lower_bound=None,
-                options={},
-                solve_seconds=0.0,
-            ),
-        )
+    names = chosen_baselines(plan, wanted, given)
+    if problem is not None:
+        yield from replayed(names, problem)
+        return
+    figures = {b.name: b for b in plan.baselines}
+    for name in names:
+        known = figures.get(name)
+        if known is None or known.makespan is None:
+            note(f"{name}: the plan does not name its makespan; --graph and --cluster would give it")
+        else:
+            yield name, Row(name, known.makespan, None, known.fits)
 
 
 def _slow_devices(texts: Sequence[str], names: Sequence[str]) -> dict[str, float]:

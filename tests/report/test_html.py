@@ -244,10 +244,26 @@ def test_show_writes_the_page(plan: Plan, capsys: pytest.CaptureFixture[str]) ->
     assert "dualpipe" in Path("both.svg").read_text(encoding="utf-8")
 
 
+def test_show_replays_baselines(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whole schedules under the plan, as ``planner baseline`` makes them; one that is given is not drawn twice."""
+    flags = ["--html", "r.html", "--svg", "r.svg", *INPUTS, "--baselines", "dualpipe,1f1b,zbv"]
+    assert main(["show", "plan.json", *flags, "--baseline-plan", "dual.json"]) == 0
+    drawn = data_of(Page(Path("r.html").read_text(encoding="utf-8")))["plans"]
+    assert [each["title"] for each in drawn] == ["this plan", "dualpipe", "1f1b", "zbv"]
+    assert main(["show", "plan.json", *flags]) == 0
+    again = data_of(Page(Path("r.html").read_text(encoding="utf-8")))["plans"]
+    assert [each["title"] for each in again] == ["this plan", "1f1b", "zbv", "dualpipe"]
+    assert again[3] | {"bound": 0.0} == drawn[1]
+    assert "zbv" in Path("r.svg").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["--html", "plan.json"],
+        ["--html", "r.html", *INPUTS, "--baselines", "2f2b"],
+        ["--html", "r.html", "--baselines", "1f1b"],
+        ["--baselines", "1f1b"],
         ["--html", "-"],
         ["--html", "missing/r.html"],
         ["--html", "a", "--svg", "./a"],

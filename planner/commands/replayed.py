@@ -1,0 +1,51 @@
+"""Published schedules replayed on the problem of a plan, for commands that show them beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from planner.baselines import BASELINES, NotApplicable, baseline_timetable
+from planner.commands.common import UsageFault, note
+from planner.files.errors import listed
+from planner.plan.build import build_plan
+from planner.plan.plan import Plan
+from planner.problem import Problem
+
+
+def wanted_baselines(text: str) -> set[str] | None:
+    """The schedules that a value of ``--baselines`` asks for; None for all that the plan names."""
+    if text == "all":
+        return None
+    names = set() if text in ("none", "") else {name.strip() for name in text.split(",")}
+    for name in sorted(names - set(BASELINES)):
+        raise UsageFault(f"--baselines: unknown schedule {name!r}; known are {listed(BASELINES, most=40)}")
+    return names
+
+
+def chosen_baselines(plan: Plan, wanted: set[str] | None, given: Sequence[str]) -> list[str]:
+    """The schedules that are wanted, or that the plan names where all are, but for those that are ``given`` anyway."""
+    named = {b.name for b in plan.baselines if b.makespan is not None}
+    return [name for name in BASELINES if name not in given and name in (named if wanted is None else wanted)]
+
+
+def replayed(names: Sequence[str], problem: Problem) -> Iterator[tuple[str, Plan]]:
+    """The plans of the schedules; of those that do not apply a remark."""
+    for name in names:
+        try:
+            timetable = baseline_timetable(name, problem)
+        except NotApplicable as reason:
+            note(f"{name} does not apply: {reason}")
+            continue
+        yield (
+            name,
+            build_plan(
+                problem,
+                timetable,
+                origin=f"baseline:{name}",
+                status="feasible",
+                lower_bound=None,
+                placement_lower_bound=None,
+                options={},
+                solve_seconds=0.0,
+            ),
+        )
