@@ -43,6 +43,9 @@ CLOSE = 0.02
 MANY = 2_500
 """Tasks from which on rules are varied before anything is annealed."""
 
+TOO_MANY = 100_000
+"""Tasks from which on windows are annealed before anything is scheduled as a whole."""
+
 REASSIGNMENTS = 4
 USUAL_TIME_LIMIT = 60.0
 PROMISING = 1.4
@@ -90,18 +93,20 @@ class Portfolio:
         if 0 < incumbent.enough < incumbent.bound:
             return None  # nothing can be short enough
         self._branch(AT_ONCE)
-        if incumbent.met and incumbent.best is not None:
+        if self.shop is not None and incumbent.met:
             return incumbent.best
         from planner.search.repeating import repeat  # only now, like the bounds: a first plan has been offered
 
-        repeat(incumbent, self.replay, self.seed, self.threads)
+        anneal_windows = repeat(incumbent, self.replay, self.seed, self.threads)
+        if self._tasks > TOO_MANY:
+            anneal_windows()
         self._try_all(family_placements(self.problem))
         if incumbent.best is None:
             self._find_any_that_fits(only)
         first = [self._reassign, self._bound_more]
         if self._many:  # rules shape the whole; annealing only polishes what they leave
             shaped = [self._propose, self._move_operators, self._improve, self._anneal_best]
-            shaped += [self._restart] * (RESTARTS * self._rounds)
+            shaped += [anneal_windows, *[self._restart] * (RESTARTS * self._rounds)]
         else:
             shaped = [self._anneal_some, self._count_small, self._propose, self._improve, self._anneal_best]
         last = [self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
@@ -134,7 +139,11 @@ class Portfolio:
     @property
     def _many(self) -> bool:
         """Whether there are so many tasks that annealing only polishes what rules have shaped."""
-        return self.problem.microbatches * int(self.problem.has_pass.sum()) > MANY
+        return self._tasks > MANY
+
+    @property
+    def _tasks(self) -> int:
+        return self.problem.microbatches * int(self.problem.has_pass.sum())
 
     @property
     def _rounds(self) -> int:
