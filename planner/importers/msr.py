@@ -89,7 +89,7 @@ def msr(path: Path, *, name: str | None = None, microbatches: int = 1, unit: str
     try:
         operators = operators_of(instance)
     except Circle as circle:
-        raise InputError(path, None, "edges", f"read in a circle: {' -> '.join(circle.names)}") from None
+        raise InputError(path, None, "edges", f"read {circle}") from None
     backward = sum(node.backward for node in instance.nodes)
     header = (
         f"{path.name}, a graph in the format of github.com/msr-fiddle/dnn-partitioning: {len(operators)} nodes, "

@@ -12,7 +12,8 @@ class Circle(Exception):
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        super().__init__(", ".join(self.names))
+        shown = self.names if len(self.names) <= 8 else (*self.names[:4], "...", *self.names[-3:])
+        super().__init__(f"in a circle: {' -> '.join(shown)}; remove one of these edges")
 
 
 def ancestry(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> tuple[list[str], dict[str, list[str]]]:

@@ -55,7 +55,7 @@ def pipedream(path: Path, *, name: str | None = None, microbatches: int = 1, sta
     try:
         operators = operators_of(profile, state)
     except Circle as circle:
-        raise InputError(path, None, None, f"reads in a circle: {' -> '.join(circle.names)}") from None
+        raise InputError(path, None, None, f"reads {circle}") from None
     forward = sum(node.forward for node in profile.nodes)
     backward = sum(node.backward for node in profile.nodes)
     header = (
