@@ -103,26 +103,35 @@ def test_a_stop_ends_with_a_verified_plan(word: str, monkeypatch: pytest.MonkeyP
     assert checked(problem, plan) == []
 
 
-def shop(jobs: int, machines: int) -> Problem:
-    """A plain job shop of random times, every job on every machine once."""
+def shop(jobs: int, machines: int, memory: float | None = None) -> Problem:
+    """A plain job shop of random times, every job on every machine once; machines with a cap are not branched on."""
     r = random.Random(5)
     operators = []
     for j in range(jobs):
         for k, machine in enumerate(r.sample(range(machines), machines)):
             name, before = f"j{j}.{k}", [f"j{j}.{k - 1}"] if k else []
             operators.append(operator(name, *before, times=(float(r.randint(5, 99)),), devices=(f"g{machine}",)))
-    return posed(*operators, devices=machines, training=False)
+    return posed(*operators, devices=unit_cluster(machines, memory), training=False)
 
 
 def test_a_stop_during_a_mip(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop from another thread while the order variables of a job shop too hard for them are being solved."""
     few_evaluations(monkeypatch)
-    problem = shop(10, 10)
+    stopped_while("order variables", shop(10, 10, memory=1e9))
+
+
+def test_a_stop_while_branching() -> None:
+    """A stop from another thread while a job shop too hard for any method is branched on."""
+    stopped_while("branching", shop(20, 15))
+
+
+def stopped_while(trying: str, problem: Problem) -> None:
+    """Solve, stop a moment after something is tried first, and look at the plan."""
     control = Control(120.0)
     timers: list[threading.Timer] = []
 
     def listener(progress: Progress) -> None:
-        if progress.trying == "order variables" and not timers:
+        if progress.trying.startswith(trying) and not timers:
             timers.append(threading.Timer(0.3, control.stop_requested.set))
             timers[0].start()
 
