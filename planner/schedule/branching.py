@@ -13,16 +13,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.control import Control
 from planner.problem import Problem, Step
 from planner.schedule.branching_clauses import Clauses, keep_clause
-from planner.schedule.branching_learn import CUT, EXHAUSTED, FOUND, GIVEN_UP, Taste, look
+from planner.schedule.branching_learn import CUT, EXHAUSTED, FOUND, GIVEN_UP, PAUSED, Taste, look
 from planner.schedule.branching_trail import CONFLICTS, FALSE, NONE, SHORTEST, TRUE, Shop, Trail, empty_trail
 from planner.schedule.classes import Floats, Ints
 from planner.schedule.kernel import rows
 
 PAIRS_AT_MOST = 20_000
 TICKS_AT_MOST = 2**40
-SLICE = 400_000
+LARGE = 4_000
+"""Pairs of tasks."""
+
 PROBES = 256
 """Limits of the makespan that may be tried and not proven right."""
 
@@ -111,12 +114,12 @@ class Branching:
                 hint[var] = int(shop.opt_stream[shop.option_of[var]] // 2 == device_of[shop.task_of[var]])
 
     @property
-    def slice(self) -> int:
-        """Contradictions between two looks at the clock."""
-        return max(50, SLICE // max(1, len(self.shop.adj)))
+    def is_large(self) -> bool:
+        """Whether a single schedule takes so long to find that other methods find many meanwhile."""
+        return len(self.shop.adj) // 2 > LARGE
 
-    def ask(self, at_most: int, most: int, budget: int) -> Answer:
-        """Look for a schedule of at most ``at_most`` ticks, for so many contradictions.
+    def ask(self, at_most: int, most: int, budget: int, control: Control) -> Answer:
+        """Look for a schedule of at most ``at_most`` ticks, for so many contradictions or until time is over.
 
         ``most``: what no schedule of interest exceeds, from now on.
         """
@@ -124,14 +127,17 @@ class Branching:
             return Answer(self.trail.found_on // 2, None, exhausted=False, cut=True, given_up=False)
         assumed = TRUE if at_most >= most else self._probe(at_most)
         before = int(self.trail.reg[CONFLICTS])
-        answer = _look(self.trail, self.shop, self.clauses, self.taste, assumed, most, budget)
+        answer = PAUSED
+        while answer == PAUSED and not control.over:
+            left = budget - (int(self.trail.reg[CONFLICTS]) - before)
+            answer = _look(self.trail, self.shop, self.clauses, self.taste, assumed, most, left)
         start = self.trail.found_start.copy() if answer == FOUND else None
         device_of = self.trail.found_on // 2
         return Answer(
             device_of,
             start,
             exhausted=answer == EXHAUSTED,
-            cut=answer == CUT,
+            cut=answer in (CUT, PAUSED),
             given_up=answer == GIVEN_UP,
             contradictions=int(self.trail.reg[CONFLICTS]) - before,
         )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from planner.schedule.branching_clauses import add_clause, forget, reason_of
 from planner.schedule.branching_propagate import propagate
 from planner.schedule.branching_trail import (
+    ASSUMED,
     BUFFER,
     CONFLICTS,
     EARLIEST,
@@ -20,10 +21,12 @@ from planner.schedule.branching_trail import (
     LEARNT_AT,
     LEVEL,
     LEVELS,
+    MOST,
     OUT_OF_ROOM,
     POOL,
     RESTARTS,
     WHAT,
+    WORK,
     called,
     compiled,
     descend,
@@ -33,8 +36,11 @@ from planner.schedule.branching_trail import (
 )
 from planner.schedule.classes import Floats, Ints
 
-FOUND, NOTHING, CUT, GIVEN_UP, EXHAUSTED = range(5)
-"""A schedule; proof that there is none where the literal holds; the budget is spent; out of room; proof for all."""
+FOUND, NOTHING, CUT, GIVEN_UP, EXHAUSTED, PAUSED = range(6)
+"""A schedule; proof that there is none where the literal holds; the budget is spent; out of room; proof for all; ask again."""
+
+PAUSE = 20_000_000
+"""Pairs of tasks and variables looked at until ``look`` pauses: some tens of milliseconds."""
 
 RESTART = 100
 """Conflicts between restarts, times the terms of Luby's sequence."""
@@ -219,9 +225,13 @@ def _luby(i):  # type: ignore[no-untyped-def]
 def look(t, s, c, taste, assumed, most, budget):  # type: ignore[no-untyped-def]
     """Look for a schedule of at most ``most`` ticks in which the literal ``assumed`` holds, for so many conflicts.
 
-    Where it returns ``FOUND``, ``t.found_start`` and ``t.found_on`` are the schedule.
+    ``PAUSED``: it goes on where it was if asked the same again. Where it returns ``FOUND``, ``t.found_start`` and ``t.found_on`` are the schedule.
     """
     clause, stack = t.clause, t.stack
+    if t.reg[ASSUMED] != assumed or t.reg[MOST] != most:
+        undo(t, s, 0)
+        t.reg[ASSUMED], t.reg[MOST] = assumed, most
+    pause = t.reg[WORK] + PAUSE
     end = t.reg[CONFLICTS] + budget
     until = t.reg[CONFLICTS] + RESTART * _luby(t.reg[RESTARTS])
     for task in range(len(s.sink)):
@@ -262,6 +272,9 @@ def look(t, s, c, taste, assumed, most, budget):  # type: ignore[no-untyped-def]
                 return NOTHING
             lit = assumed
         else:
+            if t.reg[WORK] >= pause:
+                return PAUSED
+            t.reg[WORK] += len(t.where)
             lit = _decide(t, s, taste)
             if lit < 0:
                 for task in range(len(s.sink)):

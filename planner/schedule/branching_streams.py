@@ -17,6 +17,7 @@ from planner.schedule.branching_trail import (
     POOL,
     SHORTEST,
     TRAIL,
+    WORK,
     because,
     compiled,
     contradict,
@@ -59,6 +60,7 @@ def _members(t, s, job, lit, r):  # type: ignore[no-untyped-def]
 
 @compiled
 def _forth_and_back(t, s, job, lit, m, by, work, r):  # type: ignore[no-untyped-def]
+    t.reg[WORK] += 2 * m * m
     for mirror in range(2):
         _windows(t, job, m, by, work, mirror)
         if m > 1:
@@ -145,7 +147,7 @@ def _edges(t, job, lit, m, by, work, mirror):  # type: ignore[no-untyped-def]
                     return False
             total[x], end[x], begins[x] = load, latest, begins_at
         for i in range(m):
-            if due[i] <= high:
+            if due[i] <= high or latest + ticks[i] <= high:  # with it, too, they fit
                 continue
             for x in range(m):
                 j = by[x]
@@ -232,9 +234,14 @@ def _not_first(t, job, lit, m, by, work, mirror):  # type: ignore[no-untyped-def
             order[j] = order[j - 1]
             j -= 1
         order[j] = i
-    for i in range(m):
-        for z in range(m):
-            high = due[z]
+    for z in range(m):
+        high = due[z]
+        total = 0
+        for i in range(m):
+            total += ticks[i] if due[i] <= high else 0
+        for i in range(m):
+            if ready[i] + total + (ticks[i] if due[i] > high else 0) <= high:  # it may come before all of them
+                continue
             load = 0
             for x in range(m):
                 j = order[x]

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
@@ -27,17 +29,39 @@ class Scales:
     step: float  # its work for all of them
     forward: float  # the longest forward path, up to its last task's start
     groups: int = 1  # into which memory makes the microbatches fall, where one after the other fills it
+    laps: int = 1  # how often the way through the network comes to a device
+    forward_share: float = 0.0  # of that work which is of forward passes
 
     @staticmethod
     def of(classes: Classes) -> Scales:
-        """The scales of a problem under a placement."""
-        load = np.zeros(classes.n_resources)
+        """The scales of a problem under a placement; ``groups`` is left to who knows the memory."""
+        load = np.zeros((2, classes.n_resources))  # of forward and of other passes
         for a in range(classes.n):
             for r in classes.resources[a]:
-                load[r] += classes.seconds[a] * classes.count[a]
-        step = float(load.max()) or 1.0
+                load[min(1, classes.pass_[a]), r] += classes.seconds[a] * classes.count[a]
+        busiest = int(load.sum(axis=0).argmax())
+        step = float(load[:, busiest].sum()) or 1.0
+        share = float(load[0, busiest]) / step
         forward = float(classes.head[classes.pass_ == 0].max()) or step
-        return Scales(step / max(1, sum(classes.counts)), step, forward)
+        return Scales(step / max(1, sum(classes.counts)), step, forward, laps=laps(classes), forward_share=share)
+
+
+class Keyed(Protocol):
+    """What the list scheduler is led by."""
+
+    @property
+    def patience(self) -> float:
+        """x duration of the task that would start instead (see ``kernel``)."""
+
+    @property
+    def reserve(self) -> bool:
+        """Whether memory is given in the order of the keys (see ``kernel``)."""
+
+    def keys(self, classes: Classes, scales: Scales) -> Floats:
+        """Keys shaped (classes, largest count of microbatches)."""
+
+    def nearby(self, rng: np.random.Generator, width: float) -> Keyed:
+        """One like it, a little changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +119,28 @@ class Rule:
         weight = backward + self.weight_offset * scales.step
         return np.ascontiguousarray(np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
 
+    def nearby(self, rng: np.random.Generator, width: float = 0.15) -> Rule:
+        """A rule with one to three numbers changed a little."""
+        fixed = ("groups", "reserve", "jitter_seed") if self.jitter else ("groups", "reserve", "jitter", "jitter_seed")
+        names = [f.name for f in fields(Rule) if f.name not in fixed]
+        if self.jitter and rng.random() < 0.3:
+            return replace(self, jitter_seed=int(rng.integers(1 << 30)))
+        changed: dict[str, float] = {}
+        for name in rng.choice(names, size=int(rng.integers(1, 4)), replace=False):
+            value = float(getattr(self, name))
+            value = value * float(np.exp(rng.normal() * width)) + float(rng.normal()) * width * 0.1
+            changed[str(name)] = min(max(value, 0.0), 1.2) if name == "patience" else value
+        return replace(self, **changed)  # type: ignore[arg-type]
 
-def grouped(groups: int) -> tuple[Rule, ...]:
-    """Rules for so many groups of microbatches, memory given in their order."""
-    return tuple(
-        Rule(groups, group_forward=0.9 / groups, group_backward=1.04 / groups, patience=patience, reserve=True)
-        for patience in (0.6, 0.3)
-    )
+
+def laps(classes: Classes) -> int:
+    """How often, on the way through the network, a device is come to: the most over devices, copy by copy."""
+    most = 1
+    for device_of in classes.placement.device_of:
+        way = [device_of[i] for i in classes.problem.topological]
+        comes = [here for before, here in pairwise([-1, *way]) if before != here]
+        most = max(most, *(comes.count(d) for d in set(comes)))
+    return most
 
 
 def places(counts: Sequence[int]) -> Floats:
@@ -168,17 +207,3 @@ def random_rule(rng: np.random.Generator, microbatches: int, natural: int = 1) -
         jitter_seed=int(rng.integers(1 << 30)),
         reserve=bool(rng.random() < 0.7),
     )
-
-
-def nearby_rule(rule: Rule, rng: np.random.Generator, width: float = 0.15) -> Rule:
-    """A rule with one to three numbers changed a little."""
-    fixed = ("groups", "reserve", "jitter_seed") if rule.jitter else ("groups", "reserve", "jitter", "jitter_seed")
-    names = [f.name for f in fields(Rule) if f.name not in fixed]
-    if rule.jitter and rng.random() < 0.3:
-        return replace(rule, jitter_seed=int(rng.integers(1 << 30)))
-    changed: dict[str, float] = {}
-    for name in rng.choice(names, size=int(rng.integers(1, 4)), replace=False):
-        value = float(getattr(rule, name))
-        value = value * float(np.exp(rng.normal() * width)) + float(rng.normal()) * width * 0.1
-        changed[str(name)] = min(max(value, 0.0), 1.2) if name == "patience" else value
-    return replace(rule, **changed)  # type: ignore[arg-type]

@@ -21,11 +21,9 @@ from planner.schedule.fold import Fold, fold
 from planner.schedule.kernel import Arrays, Run, flatten, run
 from planner.schedule.orders import HOT, Orders, OrderSearch
 from planner.schedule.orders import STRANDS as ANNEALED
-from planner.schedule.rules import RULES, Rule, Scales, grouped
+from planner.schedule.packets import flows, known_packets
+from planner.schedule.rules import RULES, Keyed, Scales
 from planner.schedule.walks import STRANDS, Strand, vary
-
-MOST_GROUPS = 3
-"""The known rules have so many groups of microbatches at most."""
 
 POOL = 12
 """Rules that are remembered."""
@@ -54,7 +52,7 @@ class ListSearch:
     scales: Scales
     rng: np.random.Generator
     best: Run | None = None  # in ticks
-    pool: list[tuple[float, Rule]] = field(default_factory=list)
+    pool: list[tuple[float, Keyed]] = field(default_factory=list)
     evaluations: int = 0
 
     @staticmethod
@@ -100,7 +98,7 @@ class ListSearch:
         """The best makespan so far, in seconds."""
         return self.makespan * self.classes.tick
 
-    def try_rule(self, rule: Rule, limit: float = np.inf) -> float:
+    def try_rule(self, rule: Keyed, limit: float = np.inf) -> float:
         """Schedule by a rule (ticks; inf beyond ``limit``) and keep it if it is the best."""
         self.evaluations += 1
         found = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit, rule.reserve)
@@ -142,7 +140,8 @@ class ListSearch:
 
     def try_known_rules(self, control: Control, limit: float = np.inf) -> None:
         """The rules that stand for known shapes of schedules; those beyond ``limit`` seconds are given up early."""
-        for rule in (*RULES, *(grouped(self.scales.groups) if self.scales.groups > MOST_GROUPS else ())):
+        rules: list[Keyed] = [*RULES, *(known_packets(self.scales) if flows(self.classes, self.scales) else ())]
+        for rule in rules:
             if self.best is not None and control.over:
                 return
             self.pool.append((self.try_rule(rule, limit / self.classes.tick), rule))

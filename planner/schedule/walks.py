@@ -14,10 +14,11 @@ import numpy as np
 from planner.control import Control
 from planner.schedule.classes import Classes
 from planner.schedule.kernel import Arrays, Run, run
-from planner.schedule.rules import Rule, Scales, nearby_rule, random_rule
+from planner.schedule.packets import flows, random_packets
+from planner.schedule.rules import Keyed, Scales, random_rule
 from planner.threads import side_by_side
 
-Graded = tuple[float, Rule]
+Graded = tuple[float, Keyed]
 """A rule and its makespan in ticks (inf: not known, only beyond a limit)."""
 
 STRANDS = 4
@@ -26,6 +27,9 @@ RANDOM = 0.2
 
 WORSE = 0.004
 """What a walk accepts at first, relative to where it stands."""
+
+PACKETS = 0.5
+"""Share of the random rules that are of packets, where memory makes the microbatches fall into such."""
 
 HOPELESS = 1.1
 """Random rules are given up where they do worse than this times the best."""
@@ -44,7 +48,7 @@ class Strand:
     graded: list[Graded] = field(default_factory=list)
     evaluations: int = 0
 
-    def try_rule(self, rule: Rule, limit: float) -> float:
+    def try_rule(self, rule: Keyed, limit: float) -> float:
         """Schedule by a rule (ticks; inf beyond ``limit``)."""
         self.evaluations += 1
         found = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit, rule.reserve)
@@ -61,9 +65,14 @@ class Strand:
             if self._over(control):
                 break
             best = best if self.best is None else min(best, self.best.makespan)
-            rule = random_rule(self.rng, self.classes.problem.microbatches, self.scales.groups)
+            rule = self._draw()
             self.graded.append((self.try_rule(rule, best * HOPELESS), rule))
         return self
+
+    def _draw(self) -> Keyed:
+        if flows(self.classes, self.scales) and self.rng.random() < PACKETS:
+            return random_packets(self.rng, self.scales)
+        return random_rule(self.rng, self.classes.problem.microbatches, self.scales.groups)
 
     def walk(self, origin: Graded, evaluations: int, control: Control) -> Strand:
         """A walk over neighbouring rules that accepts a little worse ones, less and less."""
@@ -72,7 +81,7 @@ class Strand:
             if self._over(control):
                 break
             worse = 1.0 + WORSE * (1.0 - step / evaluations)
-            candidate = nearby_rule(rule, self.rng, 0.2 if self.rng.random() < 0.7 else 0.05)
+            candidate = rule.nearby(self.rng, 0.2 if self.rng.random() < 0.7 else 0.05)
             found = self.try_rule(candidate, value * worse)
             if found <= value * worse:
                 value, rule = found, candidate

@@ -109,9 +109,9 @@ class Portfolio:
             shaped += [anneal_windows, *[self._restart] * (RESTARTS * self._rounds)]
         else:
             shaped = [self._anneal_some, self._count_small, self._propose, self._improve, self._anneal_best]
-        last = [self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
+        last = [self._branch, self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
         steps: list[Callable[[], object]] = [*first, *shaped, *last]
-        if self.shop is not None:  # its proof ends the search; what follows is for where it gives up
+        if self.shop is not None and not self.shop.branching.is_large:  # its proof ends the search
             steps = [self._reassign, self._anneal_some, self._branch, *steps]
         if self.brief:
             steps = [self._anneal_some]

@@ -12,7 +12,7 @@ from planner.problem import Placement, Problem, common_step
 from planner.schedule.classes import Classes, Floats, build_classes
 from planner.schedule.kernel import run
 from planner.schedule.retime import retime
-from planner.schedule.rules import RULES, nearby_rule, random_rule
+from planner.schedule.rules import RULES, random_rule
 from planner.schedule.search import DoesNotFit, ListSearch
 
 
@@ -146,7 +146,7 @@ def test_rules_nearby_keep_their_groups() -> None:
     changed = 0
     for _ in range(50):
         rule = random_rule(rng, 5)
-        near = nearby_rule(rule, rng)
+        near = rule.nearby(rng)
         assert near.groups == rule.groups
         changed += near != rule
         assert 0 <= near.patience <= 1.2

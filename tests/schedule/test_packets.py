@@ -1,0 +1,78 @@
+"""Packets of microbatches: sizes, keys, and the pattern without gaps that they are for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from planner.files.cluster_file import read_cluster
+from planner.files.graph_file import read_graph
+from planner.placement.layouts import family_placements
+from planner.problem import Problem
+from planner.schedule.kernel import run
+from planner.schedule.packets import Packets, flows, known_packets, random_packets
+from planner.schedule.rules import RULES
+from planner.schedule.search import ListSearch
+
+CONFIG = Path(__file__).parents[2] / "configs" / "deepseek-v3-units"
+
+
+def looped(microbatches: int) -> ListSearch:
+    """DeepSeek-V3's layers dealt to 8 devices one by one, each device with room for 11 microbatches."""
+    graph, cluster = read_graph(CONFIG / "graph.yaml"), read_cluster(CONFIG / "cluster.yaml")
+    problem = Problem(graph=graph, cluster=cluster, microbatches=microbatches)
+    placement = next(p for p in family_placements(problem) if p.origin == "interleaved x4")
+    return ListSearch.of(problem, placement, 0)
+
+
+@pytest.mark.parametrize("microbatches", [1, 2, 7, 40, 121])
+def test_sizes_hold_every_microbatch(microbatches: int) -> None:
+    """Whatever is drawn or varied, the packets hold all microbatches, and none is empty."""
+    search, rng = looped(microbatches), np.random.default_rng(microbatches)
+    rule = random_packets(rng, search.scales)
+    for _ in range(100):
+        sizes = rule.sizes(microbatches)
+        assert sum(sizes) == microbatches
+        assert min(sizes) >= 1
+        rule = rule.nearby(rng) if rng.random() < 0.8 else random_packets(rng, search.scales)
+
+
+def test_uneven_packets_are_the_first_and_the_last() -> None:
+    """What the ends have more is taken from all others alike."""
+    assert Packets(4).sizes(40) == [10, 10, 10, 10]
+    assert Packets(4, first_more=2, last_more=2).sizes(40) == [11, 9, 9, 11]
+    assert Packets(3).sizes(2) == [1, 1]
+
+
+def test_no_gap_between_the_ramps() -> None:
+    """Between the ramps compute works nearly all the time; the known rules without packets take a fifth longer.
+
+    The scales are those of the config: four layers a device, a microbatch's work is that of four layers.
+    """
+    search = looped(40)
+    scales = search.scales
+    assert (scales.laps, scales.groups) == (4, 4)
+    assert scales.microbatch == pytest.approx(4 * 31.0715e-3)
+    assert scales.forward_share == pytest.approx((4.36975 + 4.60375) / 31.0715)
+    assert flows(search.classes, scales)
+    best = min(known_packets(scales), key=search.try_rule)
+    others = min(
+        run(search.arrays, rule.keys(search.classes, scales), rule.patience, reserve=rule.reserve).makespan
+        for rule in RULES
+    )
+    assert search.best is not None
+    assert search.makespan < 0.85 * others
+    classes = search.classes
+    played = run(search.arrays, best.keys(classes, scales), best.patience, reserve=True)
+    assert played.makespan == search.makespan
+    begin, end = 2.5, 4.5
+    for device in range(8):
+        work = 0.0
+        for a in range(classes.n):
+            if classes.resources[a][0] == 2 * device:
+                start = played.start[a] * classes.tick
+                stop = start + classes.seconds[a]
+                work += np.clip(np.minimum(stop, end) - np.maximum(start, begin), 0.0, None).sum()
+        assert work > 0.985 * (end - begin)
