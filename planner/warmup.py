@@ -44,7 +44,7 @@ def _warm_up_shop(kind: DeviceType) -> None:
     ShopSearch.of(search).improve(Control(), 0.0, np.random.default_rng(0))
     branching = Branching.of(shop, 1.0)
     assert branching is not None
-    assert branching.ask(1, 1, 1).start is not None
+    assert branching.ask(1, 1, 1, Control()).start is not None
 
 
 if __name__ == "__main__":

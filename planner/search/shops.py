@@ -101,9 +101,13 @@ class ShopBranch:
     def run(self, contradictions: float = math.inf) -> None:
         """Go on for so many contradictions, or until the shortest schedule is proven or time is over.
 
+        A large shop is left to other methods while there is a limit.
+
         Each round asks from below, halving what is open between bound and best, until there is no answer in time;
         then from above, in strides that double with each success. The next round allows twice as much.
         """
+        if contradictions < math.inf and self.branching.is_large:
+            return
         until = self.spent + contradictions
         self._learn_from_best()
         while self._is_open and self.spent < until:
@@ -134,25 +138,19 @@ class ShopBranch:
     def _ask(self, at_most: int, budget: int) -> bool:
         """Whether there was an answer to: is there a schedule of at most so many ticks? It is made use of."""
         incumbent, branching = self.incumbent, self.branching
-        while budget > 0 and not incumbent.met:
-            incumbent.control.report(f"branching, at most {at_most * branching.unit:g} s")
-            answer = branching.ask(at_most, self.most, min(budget, branching.slice))
-            budget -= max(1, answer.contradictions)
-            self.spent += max(1, answer.contradictions)
-            if answer.cut:
-                continue
-            if answer.start is not None:
-                self._offer(answer.device_of, answer.start)
-            elif answer.given_up:
-                self.given_up = True
-                return False
-            else:
-                self.lowest = (self.most if answer.exhausted else at_most) + 1
-                assert incumbent.best is not None
-                bound = min(self.lowest * branching.unit, incumbent.best.makespan)
-                incumbent.raise_bound(bound, "branching")
-            return True
-        return False
+        incumbent.control.report(f"branching, at most {at_most * branching.unit:g} s")
+        answer = branching.ask(at_most, self.most, budget, incumbent.control)
+        self.spent += max(1, answer.contradictions)
+        self.given_up |= answer.given_up
+        if answer.cut or answer.given_up:
+            return False
+        if answer.start is not None:
+            self._offer(answer.device_of, answer.start)
+        else:
+            self.lowest = (self.most if answer.exhausted else at_most) + 1
+            assert incumbent.best is not None
+            incumbent.raise_bound(min(self.lowest * branching.unit, incumbent.best.makespan), "branching")
+        return True
 
     def _offer(self, device_of: Ints, start: Ints) -> None:
         """A schedule in ticks becomes one in seconds, in the same order."""

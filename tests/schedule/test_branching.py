@@ -62,7 +62,7 @@ def shortest(problem: Problem, longest: float) -> float:
     assert branching is not None
     most = math.floor(longest / branching.unit)
     while True:
-        answer = branching.ask(most, most, 1_000_000)
+        answer = branching.ask(most, most, 1_000_000, Control())
         if answer.start is None:
             assert answer.exhausted
             return (most + 1) * branching.unit
@@ -110,7 +110,7 @@ def test_answers_in_any_order(block: int) -> None:
         refuted = -1
         for _ in range(30):
             asked = r.randint(refuted + 1, best + 3)
-            answer = branching.ask(asked, most, r.choice([1, 3, 1_000_000]))
+            answer = branching.ask(asked, most, r.choice([1, 3, 1_000_000]), Control())
             if answer.cut:
                 continue
             if asked >= best:
@@ -119,7 +119,7 @@ def test_answers_in_any_order(block: int) -> None:
                 assert answer.start is None, seed
                 assert not answer.exhausted, seed
                 refuted = max(refuted, asked)
-        assert branching.ask(best - 1, best - 1, 1_000_000).exhausted, seed
+        assert branching.ask(best - 1, best - 1, 1_000_000, Control()).exhausted, seed
 
 
 def test_against_order_variables() -> None:
@@ -151,4 +151,4 @@ def test_a_circle_of_orders_is_a_short_conflict() -> None:
     assert shortest(problem, 2_000_000.0) == 1_000_000.0
     branching = Branching.of(problem, 2_000_000.0)
     assert branching is not None
-    assert branching.ask(999_999, 2_000_000, 1_000).start is None
+    assert branching.ask(999_999, 2_000_000, 1_000, Control()).start is None
