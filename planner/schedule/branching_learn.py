@@ -40,7 +40,7 @@ FOUND, NOTHING, CUT, GIVEN_UP, EXHAUSTED, PAUSED = range(6)
 """A schedule; proof that there is none where the literal holds; the budget is spent; out of room; proof for all limits;
 not yet, ask again."""
 
-PAUSE = 20_000_000
+PAUSE = 5_000_000
 """Pairs of tasks and variables looked at until ``look`` pauses: some tens of milliseconds."""
 
 RESTART = 100
@@ -226,7 +226,8 @@ def _luby(i):  # type: ignore[no-untyped-def]
 def look(t, s, c, taste, assumed, most, budget):  # type: ignore[no-untyped-def]
     """Look for a schedule of at most ``most`` ticks in which the literal ``assumed`` holds, for so many conflicts.
 
-    ``PAUSED``: it goes on where it was if asked the same again. ``FOUND``: ``t.found_start`` and ``t.found_on`` are the schedule.
+    ``PAUSED``: it goes on where it was if asked the same again. ``FOUND``: the schedule stands in ``t.found_start``
+    and ``t.found_on``.
     """
     clause, stack = t.clause, t.stack
     if t.reg[ASSUMED] != assumed or t.reg[MOST] != most:
