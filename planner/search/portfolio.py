@@ -84,6 +84,9 @@ class Portfolio:
         self._offer_published()
         if is_job_shop(self.problem):
             offer_first(incumbent)
+            self._branch(AT_ONCE)
+            if self.shop is not None and incumbent.met:
+                return incumbent.best
         from planner.bounds import placement_bound, problem_bound
 
         incumbent.raise_bound(problem_bound(self.problem, incumbent.control), "bounds")
@@ -92,9 +95,6 @@ class Portfolio:
             incumbent.raise_bound(placement_bound(self.problem, only), "bounds")
         if 0 < incumbent.enough < incumbent.bound:
             return None  # nothing can be short enough
-        self._branch(AT_ONCE)
-        if self.shop is not None and incumbent.met:
-            return incumbent.best
         from planner.search.repeating import repeat  # only now, like the bounds: a first plan has been offered
 
         anneal_windows = repeat(incumbent, self.replay, self.seed, self.threads)
