@@ -122,6 +122,62 @@ def test_answers_in_any_order(block: int) -> None:
         assert branching.ask(best - 1, best - 1, 1_000_000, Control()).exhausted, seed
 
 
+def heads_and_tails(seed: int, jobs: int, machines: int) -> tuple[Problem, list[tuple[int, ...]]]:
+    """Jobs of a head and a tail on streams of their own, and between them an operator on one of a few machines.
+
+    Also as rows: head, tail, seconds on each machine.
+    """
+    r = random.Random(seed)
+    wide = r.choice([3, 6, 15])
+    table, made = [], []
+    for j in range(jobs):
+        head, tail = r.randint(0, 2 * wide), r.randint(0, 2 * wide)
+        seconds = [r.randint(1, wide) for _ in range(machines)]
+        table.append((head, tail, *seconds))
+        own = (f"g{machines + j}",)
+        made.append(operator(f"head{j}", times=(float(head),), devices=own))
+        cost = ByDevice({f"g{d}": float(t) for d, t in enumerate(seconds)})
+        made.append(operator(f"main{j}", f"head{j}", times=(cost,)))
+        made.append(operator(f"tail{j}", f"main{j}", times=(float(tail),), devices=own, stream=Stream.COMM))
+    return posed(*made, devices=machines + jobs, training=False), table
+
+
+def by_enumeration(table: list[tuple[int, ...]], machines: int) -> int:
+    """The shortest makespan over all orders, each job in turn on each machine."""
+    best = sum(map(sum, table))
+
+    def extend(left: tuple[int, ...], free: tuple[int, ...], makespan: int) -> None:
+        nonlocal best
+        if makespan >= best:
+            return
+        if not left:
+            best = makespan
+        for j in left:
+            head, tail, *seconds = table[j]
+            rest = tuple(k for k in left if k != j)
+            for d in range(machines):
+                end = max(head, free[d]) + seconds[d]
+                extend(rest, (*free[:d], end, *free[d + 1 :]), max(makespan, end + tail))
+
+    extend(tuple(range(len(table))), (0,) * machines, 0)
+    return best
+
+
+@pytest.mark.parametrize(("machines", "jobs", "shops"), [(1, 7, 150), (2, 6, 60)])
+def test_one_or_two_busy_streams(machines: int, jobs: int, shops: int) -> None:
+    """Where all depends on a stream's windows (edge finding and its like): never one tick too much."""
+    for seed in range(shops):
+        problem, table = heads_and_tails(seed, jobs, machines)
+        best = by_enumeration(table, machines)
+        assert shortest(problem, all_in_turn(problem)) == best, seed
+        branching = Branching.of(problem, all_in_turn(problem))
+        assert branching is not None
+        ticks = round(best / branching.unit)
+        assert (
+            branching.ask(ticks, round(all_in_turn(problem) / branching.unit), 1_000_000, Control()).start is not None
+        )
+
+
 def test_against_order_variables() -> None:
     """Shops too large for enumeration: the MIP finds nothing shorter, and what is found."""
     for seed in range(3):
