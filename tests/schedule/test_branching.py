@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from exhaustive import TooLarge, optimum
 from solver_problems import config, operator, posed
 
 from planner.control import Control
+from planner.files import read_cluster, read_graph
 from planner.problem import ByDevice, Problem, Stream
 from planner.schedule.branching import Answer, Branching
 from planner.schedule.disjunctive import DisjunctiveModel
+from racing.cases import job_shops
 
 
 def random_shop(seed: int, operators: int, devices: int, fractions: bool = False) -> Problem:
@@ -192,6 +195,45 @@ def test_published_optima(name: str, known: float) -> None:
     """The shops of configs/."""
     problem = config(f"jobshop-{name}")
     assert shortest(problem, all_in_turn(problem)) == known
+
+
+@pytest.mark.parametrize("name", ["la01", "la02", "la03", "la04", "la05", "mk01", "mfjs02", "mfjs03", "sfjs10"])
+def test_optima_of_the_race(name: str, tmp_path: Path) -> None:
+    """The shops that the race is run on: a wrong reason would cut the optimum off."""
+    case = next(c for c in job_shops() if c.name == name)
+    (tmp_path / "graph.yaml").write_text(case.graph, encoding="utf-8")
+    (tmp_path / "cluster.yaml").write_text(case.cluster, encoding="utf-8")
+    problem = Problem(read_graph(tmp_path / "graph.yaml"), read_cluster(tmp_path / "cluster.yaml"), 1)
+    assert shortest(problem, all_in_turn(problem)) == case.known
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_the_same_optimum_on_every_way(width: int) -> None:
+    """Hundreds of contradictions, each way others: from above, and by limits at random that are cut off and resumed."""
+    for seed in range(6):
+        r = random.Random(seed)
+        made = []
+        for job in range(8):
+            for k, machine in enumerate(r.sample(range(5), 5)):
+                allowed = {machine, *(r.randrange(5) for _ in range(width - 1))}
+                cost = ByDevice({f"g{d}": float(r.randint(1, 40)) for d in sorted(allowed)})
+                made.append(operator(f"{job}.{k}", *([f"{job}.{k - 1}"] if k else []), times=(cost,)))
+        problem = posed(*made, devices=5, training=False)
+        longest = all_in_turn(problem)
+        best = round(shortest(problem, longest))
+        branching = Branching.of(problem, longest)
+        assert branching is not None
+        assert branching.unit == 1.0
+        refuted, found = 0, math.inf
+        while refuted < best - 1 or found > best:
+            asked = r.randint(refuted + 1, min(best + 8, round(longest)))
+            answer = branching.ask(asked, round(longest), r.choice([5, 50, 500]), Control())
+            if answer.start is not None:
+                found = min(found, checked(problem, branching, answer))
+                assert best <= found, seed
+            elif not answer.cut:
+                assert asked < best, seed
+                refuted = max(refuted, asked)
 
 
 def test_a_circle_of_orders_is_a_short_conflict() -> None:
