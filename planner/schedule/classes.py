@@ -110,6 +110,20 @@ class Classes:
         return tail
 
     @cached_property
+    def lap(self) -> Ints:
+        """How often, on the way through the network, a class's device has been come to before."""
+        laps: list[list[int]] = []
+        for device_of in self.placement.device_of:
+            comes = dict.fromkeys(device_of, -1)
+            of, before = [0] * len(device_of), -1
+            for i in self.problem.topological:
+                here = device_of[i]
+                comes[here] += here != before
+                of[i], before = comes[here], here
+            laps.append(of)
+        return np.array([laps[c][i] for c, i in zip(self.copy, self.operator, strict=True)], dtype=np.int64)
+
+    @cached_property
     def available(self) -> Floats:
         """Bytes left for activations on each device: the cap less the parameters of what is placed there."""
         problem = self.problem

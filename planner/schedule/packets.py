@@ -23,15 +23,15 @@ import numpy as np
 from planner.schedule.classes import Classes, Floats
 from planner.schedule.rules import Scales, places
 
-EXACT = ("forward_pace", "forward_depth", "backward_pace", "backward_depth", "spacing")
+EXACT = ("forward_pace", "forward_depth", "backward_pace", "backward_depth", "backward_stride", "spacing")
 """Numbers that make the pattern repeat where they are 1."""
 
 EXACT_KEPT = 0.7
 """How often such a number is left as it is."""
 
 SIZES = ("groups", "first_more", "last_more")
-MORE = 4
-"""The first and the last packet have at most so many microbatches more than the others."""
+STEADY = 10.0
+"""A stride that leaves no time to wait between laps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Packets:
     drain_pace: float = 0.7  # x share: a later microbatch's backward in the last packet
     drain_depth: float = 1.0  # x earliest start after the first input gradient, there
     weight_offset: float = 0.5  # x microbatch: how long weight gradients wait for idle time
+    forward_stride: float = STEADY  # x share: the next device is come to later by so much, as far as laps have time
+    backward_stride: float = STEADY  # the same
     spacing: float = 1.0  # x a packet's work: the next packet
     patience: float = 0.6  # x duration of the task that would start instead
 
@@ -86,27 +88,46 @@ class Packets:
         some = np.array(sizes, dtype=float)
         together = (1.0 - scales.forward_share) * some + scales.forward_share * np.append(some[1:], some[-1])
         back, forth = together, np.concatenate([some[:1], together[:-1]])
-        depth = classes.head[:, None]
         first_backward = float(classes.head[(classes.pass_ == 1) & (classes.target < 0)].min())
-        after = depth - first_backward
-        down, up = first_backward or 1.0, float(after.max()) or 1.0  # seconds; no depth at all divides nothing
         due = self.turn * first_backward + self.spacing * work * np.concatenate([[0.0], np.cumsum(together[:-1])])
         forward_due = np.concatenate([[0.0], due[:-1] + self.meeting * work])
+        depth = classes.head[:, None]
+        after = depth - first_backward
         forward = forward_due[packet] + np.where(
             packet == 0,
             self.fill_pace * share * within + self.fill_depth * depth,
-            (self.forward_pace * share * within / some[packet] + self.forward_depth * work * depth / down)
-            * forth[packet],
+            self.forward_pace * share * within * (forth / some)[packet]
+            + self.forward_depth * self._way(classes, scales, 0, depth, first_backward, forth[packet] * work),
         )
         backward = due[packet] + np.where(
             packet == last,
             self.drain_pace * share * within + self.drain_depth * after,
-            (self.backward_pace * share * within / some[packet] + self.backward_depth * work * after / up)
-            * back[packet],
+            self.backward_pace * share * within * (back / some)[packet]
+            + self.backward_depth * self._way(classes, scales, 1, after, float(after.max()), back[packet] * work),
         )
         pass_ = classes.pass_[:, None]
         weight = backward + self.weight_offset * work
         return np.ascontiguousarray(np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
+
+    def _way(self, classes: Classes, scales: Scales, pass_: int, depth: Floats, length: float, whole: Floats) -> Floats:
+        """When, on the way through the network that takes ``whole`` seconds, a task is due.
+
+        ``depth`` (seconds, shaped (classes, 1)) is that of the forward (0) or backward (1) passes, ``length`` the
+        whole. A lap begins a lap's share of the way after the one before; within it, a device follows the other
+        after the stride.
+        """
+        laps = classes.lap[:, None]
+        begins = np.full(scales.laps + 1, np.inf)
+        for lap in range(scales.laps):
+            here = (classes.lap == lap) & (classes.pass_ == pass_) & (classes.target < 0)
+            begins[lap] = depth[here].min(initial=np.inf)
+        done = laps if pass_ == 0 else scales.laps - 1 - laps
+        lap_length = length / scales.laps or 1.0
+        devices = len(set(classes.placement.device_of[0]))
+        stride = (self.forward_stride, self.backward_stride)[pass_] * scales.microbatch / scales.laps
+        each = np.minimum(whole / scales.laps, stride * devices)
+        due: Floats = done * whole / scales.laps + (depth - begins[laps]) / lap_length * each
+        return due
 
     def nearby(self, rng: np.random.Generator, width: float = 0.15) -> Packets:
         """One to three numbers changed a little; those that make the pattern repeat seldom."""
@@ -134,9 +155,13 @@ def known_packets(scales: Scales) -> tuple[Packets, ...]:
     """Packets as large as memory allows, and smaller ones that leave it some air."""
     sizes = sorted({round(scales.groups / full) for full in (1.0, 0.8, 0.73)})
     return tuple(
-        Packets(groups, meeting=meeting, patience=patience)
+        replace(known, groups=groups)
         for groups in sizes
-        for meeting, patience in ((-0.5, 0.6), (-0.5, 0.8))
+        for known in (
+            Packets(1, patience=0.8),
+            Packets(1, patience=0.6),
+            Packets(1, meeting=0.5, forward_stride=1.0, backward_stride=1.0, weight_offset=0.25, drain_pace=0.8),
+        )
     )
 
 
@@ -144,12 +169,14 @@ def random_packets(rng: np.random.Generator, scales: Scales) -> Packets:
     """Packets drawn at random over the ranges in which good ones have been seen, their pattern kept."""
     return Packets(
         groups=math.ceil(scales.groups * rng.uniform(0.9, 1.4)),
-        first_more=int(rng.integers(0, MORE)),
-        last_more=int(rng.integers(0, MORE)),
+        first_more=int(rng.choice([0, 0, 1, 2, 3])),
+        last_more=int(rng.choice([0, 0, 1, 2, 3])),
         fill_pace=float(rng.uniform(0.4, 1.0)),
         turn=float(rng.uniform(0.85, 1.15)),
-        meeting=float(rng.uniform(-1.5, 0.5)),
+        meeting=float(rng.uniform(-1.2, 1.2)),
+        forward_stride=float(rng.choice([0.25, 0.5, 1.0, 1.0, STEADY])),
+        backward_stride=float(rng.choice([1.0, 1.0, STEADY])),
         drain_pace=float(rng.uniform(0.4, 1.0)),
-        weight_offset=float(rng.choice([0.15, 0.25, 0.5, 0.8, 10.0])),
-        patience=float(rng.choice([0.3, 0.6, 0.8])),
+        weight_offset=float(rng.choice([0.15, 0.25, 0.5, 0.8])),
+        patience=float(rng.choice([0.4, 0.6, 0.6, 0.8])),
     )

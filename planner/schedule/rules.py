@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -43,7 +42,9 @@ class Scales:
         step = float(load[:, busiest].sum()) or 1.0
         share = float(load[0, busiest]) / step
         forward = float(classes.head[classes.pass_ == 0].max()) or step
-        return Scales(step / max(1, sum(classes.counts)), step, forward, laps=laps(classes), forward_share=share)
+        return Scales(
+            step / max(1, sum(classes.counts)), step, forward, laps=int(classes.lap.max()) + 1, forward_share=share
+        )
 
 
 class Keyed(Protocol):
@@ -131,16 +132,6 @@ class Rule:
             value = value * float(np.exp(rng.normal() * width)) + float(rng.normal()) * width * 0.1
             changed[str(name)] = min(max(value, 0.0), 1.2) if name == "patience" else value
         return replace(self, **changed)  # type: ignore[arg-type]
-
-
-def laps(classes: Classes) -> int:
-    """How often, on the way through the network, a device is come to: the most over devices, copy by copy."""
-    most = 1
-    for device_of in classes.placement.device_of:
-        way = [device_of[i] for i in classes.problem.topological]
-        comes = [here for before, here in pairwise([-1, *way]) if before != here]
-        most = max(most, *(comes.count(d) for d in set(comes)))
-    return most
 
 
 def places(counts: Sequence[int]) -> Floats:
