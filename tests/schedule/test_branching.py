@@ -15,6 +15,8 @@ from planner.control import Control
 from planner.files import read_cluster, read_graph
 from planner.problem import ByDevice, Problem, Stream
 from planner.schedule.branching import Answer, Branching
+from planner.schedule.branching_trail import CLAUSES
+from planner.schedule.classes import Ints
 from planner.schedule.disjunctive import DisjunctiveModel
 from racing.cases import job_shops
 
@@ -234,6 +236,61 @@ def test_the_same_optimum_on_every_way(width: int) -> None:
             elif not answer.cut:
                 assert asked < best, seed
                 refuted = max(refuted, asked)
+
+
+def random_schedule(problem: Problem, ticks: Ints, r: random.Random) -> tuple[list[int], list[int]]:
+    """Devices and starts (ticks) of a schedule in which inputs come first and the rest is chance."""
+    device, start, end = ([0] * problem.n_operators for _ in range(3))
+    free = [0] * problem.n_devices
+    waiting = list(range(problem.n_operators))
+    while waiting:
+        i = r.choice([i for i in waiting if not set(problem.inputs[i]) & set(waiting)])
+        waiting.remove(i)
+        device[i] = d = r.choice(np.flatnonzero(problem.runs_on[i]).tolist())
+        start[i] = max([free[d], *(end[j] for j in problem.inputs[i])])
+        end[i] = free[d] = start[i] + int(ticks[i, d])
+    return device, start
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_schedule_satisfies_what_was_learnt(seed: int) -> None:
+    """Each clause learnt follows from the problem alone: no schedule, of whatever length, contradicts it."""
+    r = random.Random(seed)
+    made = []
+    for job in range(7):
+        for k in range(4):
+            cost = ByDevice({f"g{d}": float(r.randint(1, 9)) for d in r.sample(range(4), 1 if seed % 3 == 0 else 2)})
+            made.append(operator(f"{job}.{k}", *([f"{job}.{k - 1}"] if k else []), times=(cost,)))
+    problem = posed(*made, devices=4, training=False)
+    longest = 2 * all_in_turn(problem)
+    branching = Branching.of(problem, longest)
+    assert branching is not None
+    schedules = [random_schedule(problem, branching.ticks, r) for _ in range(100)]
+    best = round(shortest(problem, longest) / branching.unit)
+    for _ in range(60):
+        asked = r.randint(best - 6, best + 6)
+        answer = branching.ask(asked, round(longest / branching.unit), r.choice([3, 30, 300]), Control())
+        if answer.start is not None:
+            schedules.append((answer.device_of.tolist(), answer.start.tolist()))
+    shop, clauses = branching.shop, branching.clauses
+    learnt = [c for c in range(branching.trail.reg[CLAUSES]) if clauses.worth[c]]
+    if not learnt:
+        pytest.skip("nothing was learnt but literals that always hold")
+    for device, start in schedules:
+        end = [s + int(branching.ticks[i, device[i]]) for i, s in enumerate(start)]
+        holds = {0: True, 1: False}
+        for var in range(1, len(shop.most)):
+            (a, b), task = shop.arc[2 * var].tolist(), int(shop.task_of[var])
+            if a >= 0:
+                holds[2 * var] = end[a] <= start[b]
+            elif task >= 0:
+                holds[2 * var] = int(shop.opt_stream[shop.option_of[var]]) // 2 == device[task]
+            else:
+                holds[2 * var] = max(end) <= shop.most[var]
+            holds[2 * var + 1] = not holds[2 * var]
+        for c in learnt:
+            begin = clauses.begin[c]
+            assert any(holds[lit] for lit in clauses.lits[begin : begin + clauses.size[c]].tolist())
 
 
 def test_a_circle_of_orders_is_a_short_conflict() -> None:
