@@ -133,7 +133,7 @@ def baseline_pipeline(name: str, problem: Problem) -> Pipeline:
     stages = partition(problem, list(zip(*layout, strict=True)))
     if stages is None:
         raise NotApplicable(
-            f"no contiguous stages for {schedule.title}: the operators' devices and pass times forbid every "
+            f"no contiguous stages for {schedule.title}: the operators' devices, labels and pass times forbid every "
             "way to cut the graph along the cluster's order of devices"
         )
     placement = Placement(tuple(_placed(problem, stages, ranks) for ranks in layout), f"stages of {name}")
@@ -142,7 +142,7 @@ def baseline_pipeline(name: str, problem: Problem) -> Pipeline:
 
 def _ranks(problem: Problem, schedule: Schedule, chunks: int) -> int:
     """All devices, the first ones where there is too little to cut."""
-    pieces = len(atoms(problem))
+    pieces = len(atoms(problem, shared=chunks > 1))
     ranks = min(problem.n_devices, pieces // chunks)
     if schedule.even_ranks:
         ranks -= ranks % 2

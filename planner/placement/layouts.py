@@ -9,7 +9,8 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from planner.problem import Impossible, Placement, Problem
-from planner.problem.partition import atoms, partition
+from planner.problem.partition import atoms, partition, partition_of, shares_devices
+from planner.problem.pieces import Piece, gathered
 
 LAYOUTS: tuple[str, ...] = ("linear", "interleaved", "vshape", "wave", "bidirectional")
 """The families by name; ``auto`` tries them all and free placements besides."""
@@ -41,14 +42,20 @@ def stage_hosts(layout: str, devices: Sequence[int], chunks: int) -> list[tuple[
 
 
 def family_placement(
-    problem: Problem, layout: str, devices: Sequence[int], chunks: int, in_flight: Sequence[int] | None = None
+    problem: Problem,
+    layout: str,
+    devices: Sequence[int],
+    chunks: int,
+    in_flight: Sequence[int] | None = None,
+    pieces: Sequence[Piece] | None = None,
 ) -> Placement | None:
     """The balanced contiguous placement of a family; None where the graph, ``devices`` or memory do not allow it.
 
     ``in_flight[s]``: microbatches whose activations stage s must have room for; None leaves memory aside.
+    ``pieces``: what is cut, where it is not the topological order (see ``gathered_pieces``).
     """
     hosts = stage_hosts(layout, devices, chunks)
-    stages = partition(problem, hosts, in_flight)
+    stages = partition(problem, hosts, in_flight) if pieces is None else partition_of(problem, pieces, hosts, in_flight)
     if stages is None:
         return None
     device_of = [[0] * problem.n_operators for _ in hosts[0]]
@@ -61,7 +68,18 @@ def family_placement(
         name += f" on {len(devices)} devices"
     if in_flight is not None:
         name += ", cut by memory"
+    if pieces is not None:
+        name += ", labels gathered"
     return Placement(tuple(map(tuple, device_of)), name)
+
+
+def gathered_pieces(problem: Problem) -> list[tuple[Piece, ...]]:
+    """Where a label's operators stand far apart: pieces in which they all go where one of them is.
+
+    The operators between need not go there, too. Such placements belong to no layout; ``auto`` cuts them like one.
+    """
+    work = np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2).sum(axis=1)
+    return gathered(problem.pieces, work.tolist())
 
 
 def family_placements(problem: Problem) -> Iterator[Placement]:
@@ -70,45 +88,72 @@ def family_placements(problem: Problem) -> Iterator[Placement]:
     Balanced by time first; where memory is short, also cut so that what 1F1B holds fits, or at least one microbatch.
     Raises ``Impossible`` where a layout was asked for that the graph cannot be cut into.
     """
-    pieces = len(atoms(problem))
     seen: set[tuple[tuple[int, ...], ...]] = set()
     for layout in LAYOUTS if problem.layout == "auto" else (problem.layout,):
         if layout == "bidirectional" and problem.copies < 2:
             continue
-        for devices in _device_sets(problem, pieces):
-            for chunks in _chunk_counts(problem, layout, len(devices), pieces):
-                for in_flight in _rooms(problem, layout, devices, chunks):
-                    placement = family_placement(problem, layout, devices, chunks, in_flight)
-                    if placement is None or placement.device_of in seen:
-                        continue
+        kinds = [None, *(gathered_pieces(problem) if problem.layout == "auto" else [])]
+        for pieces in kinds:
+            for placement in _of_family(problem, layout, pieces):
+                if placement.device_of not in seen:
                     seen.add(placement.device_of)
                     yield placement
     if not seen and problem.layout != "auto":
         fewest = 2 if problem.layout in ("interleaved", "wave") else 1
-        stages = len(stage_hosts(problem.layout, range(problem.n_devices), problem.chunks or fewest))
+        hosts = stage_hosts(problem.layout, range(problem.n_devices), problem.chunks or fewest)
+        if _label_may_be_apart(problem, hosts):
+            return  # not every way was looked at
         raise Impossible(
-            f"no placement of layout {problem.layout}: the topological order nearest to the file's falls "
-            f"into {pieces} contiguous pieces (operators, or the span of a colocate label), and {stages} stages on "
-            f"{problem.n_devices} devices are asked for, or devices and pass times allow no such cut"
+            f"no placement of layout {problem.layout}: the topological order nearest to the file's falls into "
+            f"{len(atoms(problem, shares_devices(hosts)))} contiguous pieces (operators, or the span of a colocate label), and "
+            f"{len(hosts)} stages on {problem.n_devices} devices are asked for, or devices and pass times allow no "
+            "such cut"
         )
+
+
+def _label_may_be_apart(problem: Problem, hosts: Sequence[Sequence[int]]) -> bool:
+    """Whether a label's operators might be in several stages of one device, in a cut that ``partition`` overlooks."""
+    if len(problem.groups) == problem.n_operators or problem.n_operators < len(hosts) or not shares_devices(hosts):
+        return False
+    ends = {problem.pieces.operators[0][0], problem.pieces.operators[-1][0]}
+    return hosts[0] == hosts[-1] or not any(ends <= set(members) for members in problem.groups)
+
+
+def _of_family(problem: Problem, layout: str, pieces: Sequence[Piece] | None) -> Iterator[Placement]:
+    """The placements of one layout, with several numbers of devices and chunks, by time and by memory."""
+    most = len(atoms(problem, layout not in ("linear", "bidirectional")) if pieces is None else pieces)
+    for devices in _device_sets(problem, most):
+        for chunks in _chunk_counts(problem, layout, len(devices), most):
+            for in_flight in _rooms(problem, layout, devices, chunks):
+                placement = family_placement(problem, layout, devices, chunks, in_flight, pieces)
+                if placement is not None:
+                    yield placement
 
 
 def all_cuts(problem: Problem) -> Iterator[Placement] | None:
     """Every placement of the layout that was asked for; None where there are too many, or it names no layout.
 
-    That is every contiguous cut of the topological order that is nearest to the file's.
-    Without ``chunks`` given, interleaved and wave have any number of them that the graph can be cut into.
+    That is every contiguous cut of the topological order that is nearest to the file's; some may have operators of a
+    label on two devices. Without ``chunks`` given, interleaved and wave have any number of them that the graph can be
+    cut into.
     """
     if problem.layout == "auto":
         return None
-    pieces, devices = atoms(problem), range(problem.n_devices)
-    chunks = range(1, len(pieces) // problem.n_devices + 1) if problem.layout in ("interleaved", "wave") else (1,)
+    devices = range(problem.n_devices)
+    most = problem.n_operators // problem.n_devices
+    chunks = range(1, most + 1) if problem.layout in ("interleaved", "wave") else (1,)
     if problem.chunks is not None:
         chunks = (problem.chunks,)
     patterns = {tuple(stage_hosts(problem.layout, devices, c)) for c in chunks}
-    if sum(math.comb(len(pieces) - 1, len(hosts) - 1) for hosts in patterns) > CUTS_AT_MOST:
+    # a label's operators may be in any stages of one device
+    cut = {hosts: problem.pieces.operators if shares_devices(hosts) else problem.pieces.joined for hosts in patterns}
+    if sum(math.comb(len(pieces) - 1, len(hosts) - 1) for hosts, pieces in cut.items()) > CUTS_AT_MOST:
         return None
-    return (_cut(problem, pieces, hosts, cuts) for hosts in sorted(patterns) for cuts in _cuts(len(pieces), len(hosts)))
+    return (
+        _cut(problem, cut[hosts], hosts, cuts)
+        for hosts in sorted(patterns)
+        for cuts in _cuts(len(cut[hosts]), len(hosts))
+    )
 
 
 def _cuts(pieces: int, stages: int) -> Iterator[tuple[int, ...]]:
@@ -155,7 +200,7 @@ def only_placement(problem: Problem) -> Placement | None:
     if problem.layout in ("interleaved", "wave") and problem.chunks is None:
         return None
     devices, chunks = range(problem.n_devices), problem.chunks or 1
-    if len(stage_hosts(problem.layout, devices, chunks)) != len(atoms(problem)):
+    if len(stage_hosts(problem.layout, devices, chunks)) != problem.n_operators:
         return None
     return family_placement(problem, problem.layout, devices, chunks)
 

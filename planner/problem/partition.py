@@ -7,35 +7,42 @@ least transfer time across the cuts, then the most even loads (least sum of squa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise, product
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
+from planner.problem.pieces import Piece, merged
 from planner.problem.problem import Problem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 
+Homes = Mapping[int, tuple[int, ...]]
+
+HOMES_AT_MOST = 64
+"""Choices of devices for labels whose operators stand apart that are looked at one by one."""
+
 SAME = 1e-9
 """Loads and transfer times this close, relatively, are equal: sums of floats differ by their order."""
 
 
-def atoms(problem: Problem) -> tuple[tuple[int, ...], ...]:
-    """The topological order in the pieces that cuts may separate: none falls within a colocate group."""
-    position = {i: k for k, i in enumerate(problem.topological)}
-    forbidden = np.zeros(problem.n_operators + 1, dtype=bool)
-    for members in problem.groups:
-        places = [position[i] for i in members]
-        forbidden[min(places) + 1 : max(places) + 1] = True
-    pieces: list[list[int]] = []
-    for k, i in enumerate(problem.topological):
-        if k == 0 or not forbidden[k]:
-            pieces.append([])
-        pieces[-1].append(i)
-    return tuple(map(tuple, pieces))
+def shares_devices(hosts: Sequence[Sequence[int]]) -> bool:
+    """Whether several of the stages have the same devices, so that a label's operators may stand apart in them."""
+    return len({tuple(those) for those in hosts}) < len(hosts)
+
+
+def atoms(problem: Problem, shared: bool = False) -> tuple[Piece, ...]:
+    """The pieces of the topological order that cuts into stages may separate.
+
+    A label's operators stay in one piece, but where stages share devices (``shared``) and operators of others lie
+    between them.
+    """
+    return problem.pieces.loose if shared else problem.pieces.joined
 
 
 def partition(
@@ -49,26 +56,68 @@ def partition(
     With ``in_flight`` no stage is given more than its hosts' memory holds beside the activations of that many
     microbatches (``in_flight[s]``; what a host holds for other stages is not counted).
     Returns the operators of every stage in topological order, each stage with at least one; None where
-    ``devices``, pass times, ``colocate`` and memory leave no such partition.
+    ``devices``, pass times, ``colocate`` and memory leave no such partition, or, of labels whose operators could be
+    in several stages of one device, none was found.
     """
     asked = (tuple(map(tuple, hosts)), None if in_flight is None else tuple(in_flight))
     if asked not in problem.partitions:
-        problem.partitions[asked] = _partition(problem, *asked)
+        problem.partitions[asked] = _best_cut(problem, *asked)
     return problem.partitions[asked]
 
 
-def _partition(
+def partition_of(
+    problem: Problem,
+    pieces: Sequence[Piece],
+    hosts: Sequence[Sequence[int]],
+    in_flight: Sequence[int] | None = None,
+) -> tuple[tuple[int, ...], ...] | None:
+    """As ``partition``, of given pieces, each whole in one stage; what labels ask for besides is left aside."""
+    cuts = _Cuts.of(problem, pieces, hosts, in_flight)
+    limit = None if cuts is None else cuts.smallest_limit()
+    return None if cuts is None or limit is None else _cut(problem, pieces, hosts, cuts, limit)
+
+
+def _cut(
+    problem: Problem, pieces: Sequence[Piece], hosts: Sequence[Sequence[int]], cuts: _Cuts, limit: float
+) -> tuple[tuple[int, ...], ...]:
+    places = cuts.best_under(limit, _cut_times(problem, pieces, hosts))
+    return tuple(tuple(i for piece in pieces[a:b] for i in piece) for a, b in pairwise(places))
+
+
+def _best_cut(
     problem: Problem, hosts: Sequence[Sequence[int]], in_flight: Sequence[int] | None
 ) -> tuple[tuple[int, ...], ...] | None:
-    pieces = atoms(problem)
-    if not 0 < len(hosts) <= len(pieces):
-        return None
-    dynamic = _Cuts(_prefix_sums(problem, pieces, hosts, in_flight), len(pieces))
-    limit = dynamic.smallest_limit()
-    if limit is None:
-        return None
-    cuts = dynamic.best_under(limit, _cut_times(problem, pieces, hosts))
-    return tuple(tuple(i for piece in pieces[a:b] for i in piece) for a, b in pairwise(cuts))
+    """The best over the devices that labels could have."""
+    best: tuple[float, Sequence[Piece], _Cuts] | None = None
+    for pieces, homes in _ways(problem, hosts):
+        cuts = _Cuts.of(problem, pieces, hosts, in_flight, homes)
+        limit = None if cuts is None else cuts.smallest_limit()
+        if cuts is not None and limit is not None and (best is None or limit < best[0]):
+            best = limit, pieces, cuts
+    return None if best is None else _cut(problem, best[1], hosts, best[2], best[0])
+
+
+def _ways(problem: Problem, hosts: Sequence[Sequence[int]]) -> Iterator[tuple[Sequence[Piece], Homes]]:
+    """Pieces, and the hosts to which operators are bound: every choice of hosts for the labels that stand apart.
+
+    Where there are too many choices, labels of short spans are kept in one piece each.
+    """
+    found = problem.pieces
+    if not (found.spread and shares_devices(hosts)):
+        yield found.joined, {}
+        return
+    ends = {i: those for piece, those in ((found.loose[0], hosts[0]), (found.loose[-1], hosts[-1])) for i in piece}
+    every = tuple(dict.fromkeys(map(tuple, hosts)))
+    apart: list[tuple[Piece, tuple[tuple[int, ...], ...]]] = []
+    for members in found.spread:  # of the longest spans first
+        bound = tuple(dict.fromkeys(tuple(ends[i]) for i in members if i in ends))
+        choices = bound or every
+        if len(bound) <= 1 and len(choices) * math.prod(len(c) for _, c in apart) <= HOMES_AT_MOST:
+            apart.append((members, choices))
+    whole = [members for members in found.spread if members not in [m for m, _ in apart]]
+    pieces = merged(found.loose, whole)
+    for chosen in product(*(choices for _, choices in apart)):
+        yield pieces, {i: those for (members, _), those in zip(apart, chosen, strict=True) for i in members}
 
 
 def _prefix_sums(
@@ -76,27 +125,46 @@ def _prefix_sums(
     pieces: Sequence[Sequence[int]],
     hosts: Sequence[Sequence[int]],
     in_flight: Sequence[int] | None,
+    homes: Homes,
 ) -> list[list[Floats]]:
     """``[s][h]``: on host h of stage s, rows of running sums over the pieces.
 
     Work on the compute stream, work on the communication stream, operators that the host may not run, and the
-    part of its memory that they take (0 where memory is left aside).
+    part of its memory that they take (0 where memory is left aside). ``homes``: operators bound to the stages of
+    certain hosts.
     """
-    sums: dict[tuple[int, int], Floats] = {}
-    wanted = [[(d, 0 if in_flight is None else in_flight[s]) for d in those] for s, those in enumerate(hosts)]
-    for d, held in {key for those in wanted for key in those}:
-        allowed = problem.runs_on[:, d]
-        work = np.where(allowed, problem.duration[:, :, d].sum(axis=1), 0.0)
+    sums: dict[tuple[int, int, tuple[int, ...]], Floats] = {}
+    wanted = [
+        [(d, 0 if in_flight is None else in_flight[s], tuple(those) if homes else ()) for d in those]
+        for s, those in enumerate(hosts)
+    ]
+    for d, held, stage in {key for those in wanted for key in those}:
+        allowed = problem.runs_on[:, d].copy()
+        allowed[[i for i, home in homes.items() if home != stage]] = False
+        work = np.where(problem.runs_on[:, d], problem.duration[:, :, d].sum(axis=1), 0.0)
         room = problem.cap_with_slack[d]
         size = (problem.parameters + held * problem.activation) / room if held and room > 0 else np.zeros(len(work))
         columns = np.stack([np.where(problem.on_comm, 0.0, work), np.where(problem.on_comm, work, 0.0), ~allowed, size])
-        sums[d, held] = np.zeros((4, len(pieces) + 1))
-        sums[d, held][:, 1:] = np.cumsum([columns[:, list(piece)].sum(axis=1) for piece in pieces], axis=0).T
+        sums[d, held, stage] = np.zeros((4, len(pieces) + 1))
+        sums[d, held, stage][:, 1:] = np.cumsum([columns[:, list(piece)].sum(axis=1) for piece in pieces], axis=0).T
     return [[sums[key] for key in those] for those in wanted]
 
 
 class _Cuts:
     """The dynamic program: stage s holds the pieces from its start i to its end j - 1."""
+
+    @staticmethod
+    def of(
+        problem: Problem,
+        pieces: Sequence[Piece],
+        hosts: Sequence[Sequence[int]],
+        in_flight: Sequence[int] | None = None,
+        homes: Homes = MappingProxyType({}),
+    ) -> _Cuts | None:
+        """The program of a problem; None where there are more stages than pieces."""
+        if not 0 < len(hosts) <= len(pieces):
+            return None
+        return _Cuts(_prefix_sums(problem, pieces, hosts, in_flight, homes), len(pieces))
 
     def __init__(self, sums: Sequence[Sequence[Floats]], n: int) -> None:
         self.sums, self.n, self.stages = sums, n, len(sums)

@@ -56,7 +56,8 @@ def test_families_on_random_problems(layout: str, block: int) -> None:
             found = list(family_placements(problem))
         except Impossible:
             continue
-        assert len({p.device_of for p in found}) == len(found) > 0
+        assert len({p.device_of for p in found}) == len(found)
+        assert found or len(problem.groups) < problem.n_operators, "only labels leave it open whether there is one"
         for placement in found:
             assert placement.copies == (2 if layout == "bidirectional" else 1)
             visited = [stages(problem, copy) for copy in placement.device_of]
