@@ -44,7 +44,7 @@ MANY = 2_500
 """Tasks from which on rules are varied before anything is annealed."""
 
 TOO_MANY = 100_000
-"""Tasks from which on windows are annealed before anything is scheduled as a whole."""
+"""Tasks from which on windows of a few microbatches come before schedules of the whole."""
 
 REASSIGNMENTS = 4
 USUAL_TIME_LIMIT = 60.0
@@ -69,6 +69,7 @@ class Portfolio:
     notes: list[str] = field(default_factory=list)
     moves: int = 0  # rounds of moves so far
     restarts: int = 0
+    repeated: bool = False  # whether windows have been tried
     shop: ShopBranch | None = None
     searches: list[ListSearch] = field(default_factory=list)
     seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
@@ -95,18 +96,21 @@ class Portfolio:
             incumbent.raise_bound(placement_bound(self.problem, only), "bounds")
         if 0 < incumbent.enough < incumbent.bound:
             return None  # nothing can be short enough
-        from planner.search.repeating import repeat  # only now, like the bounds: a first plan has been offered
+        from planner.search.repeating import (
+            few_microbatches,
+        )  # only now, like the bounds: a first plan has been offered
 
-        anneal_windows = repeat(incumbent, self.replay, self.seed, self.threads)
-        if self._tasks > TOO_MANY:
-            anneal_windows()
+        few = few_microbatches(self.problem)
+        brief = few is not None and few * self._tasks_each <= MANY
+        if brief or self._tasks > TOO_MANY:  # else a schedule of the whole is soon found, and shorter
+            self._repeat()
         self._try_all(family_placements(self.problem))
         if incumbent.best is None:
             self._find_any_that_fits(only)
         first = [self._reassign, self._bound_more]
         if self._many:  # rules shape the whole; annealing only polishes what they leave
             shaped = [self._propose, self._move_operators, self._improve, self._anneal_best]
-            shaped += [anneal_windows, *[self._restart] * (RESTARTS * self._rounds)]
+            shaped += [self._repeat, *[self._restart] * (RESTARTS * self._rounds)]
         else:
             shaped = [self._anneal_some, self._count_small, self._propose, self._improve, self._anneal_best]
         last = [self._branch, self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
@@ -143,7 +147,12 @@ class Portfolio:
 
     @property
     def _tasks(self) -> int:
-        return self.problem.microbatches * int(self.problem.has_pass.sum())
+        return self.problem.microbatches * self._tasks_each
+
+    @property
+    def _tasks_each(self) -> int:
+        """Tasks of a microbatch."""
+        return int(self.problem.has_pass.sum())
 
     @property
     def _rounds(self) -> int:
@@ -168,6 +177,14 @@ class Portfolio:
         for bound, how in ((indivisible_bound, "bound of packings"), (turn_bound, "bound of turns")):
             incumbent.control.report(how)
             incumbent.raise_bound(bound(self.problem, incumbent.control), how)
+
+    def _repeat(self) -> None:
+        """Windows of a few microbatches, repeated; once."""
+        from planner.search.repeating import repeat
+
+        if not self.repeated:
+            self.repeated = True
+            repeat(self.incumbent, self.replay, self.seed, self.threads)
 
     def _try_all(self, placements: Iterable[Placement]) -> None:
         """Schedule each placement by the known rules, while there is something to gain."""

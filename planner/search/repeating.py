@@ -57,14 +57,12 @@ def few_microbatches(problem: Problem) -> int | None:
     return few if worth_it else None
 
 
-def repeat(
-    incumbent: Incumbent, published: Callable[[Problem], Published], seed: int, threads: int
-) -> Callable[[], None]:
-    """Offer schedules with windows; what is returned anneals the best of them, for as long as they leave a gap."""
+def repeat(incumbent: Incumbent, published: Callable[[Problem], Published], seed: int, threads: int) -> None:
+    """Offer schedules with windows; anneal the best of them where they leave a gap."""
     problem, control = incumbent.problem, incumbent.control
     few = few_microbatches(problem)
     if few is None:
-        return lambda: None
+        return
     control.report(f"repeatable windows, {few} microbatches")
     small = replace(problem, microbatches=few)
     searches = list(_searches(small, seed))
@@ -76,14 +74,10 @@ def repeat(
         found.sort(key=lambda f: f.makespan)
         _offer_best(incumbent, found)
         if incumbent.met:
-            break
-
-    def anneal() -> None:
-        for each in found[:ANNEALED]:
-            if not incumbent.met:
-                _anneal(incumbent, each, seed, threads)
-
-    return anneal
+            return
+    for each in found[:ANNEALED]:
+        if not incumbent.met:
+            _anneal(incumbent, each, seed, threads)
 
 
 def _offer_best(incumbent: Incumbent, found: list[_Found]) -> None:
