@@ -52,6 +52,7 @@ class FitModel:
         self.model = Model()
         self.short = self.model.variable(0.0, cost=1.0)
         self.y: dict[tuple[int, int], int] = {}
+        self.parameters = [math.fsum(problem.parameters[list(members)]) for members in problem.groups]
         self.group_of = {i: g for g, members in enumerate(problem.groups) for i in members}
         for g in range(len(problem.groups)):
             allowed = np.flatnonzero(problem.group_runs_on[g]).tolist()
@@ -64,19 +65,30 @@ class FitModel:
 
     def _device_holds(self, d: int, cap: float) -> None:
         """Parameters and what is held together on d, less the shortfall, within the cap."""
-        problem = self.problem
+        parameters = {
+            self.y[g, d]: float(size) / self.unit for g, size in enumerate(self.parameters) if (g, d) in self.y and size
+        }
+        if not self.problem.training:
+            total = {**parameters, self._largest_activation(d): 1.0}
+            self.model.row([*total, self.short], [*total.values(), -1.0], upper=cap)
+            return
         for together in self.together:
-            total: dict[int, float] = {}
-            for g, members in enumerate(problem.groups):
-                if (g, d) in self.y:
-                    size = math.fsum(problem.parameters[list(members)])
-                    total[self.y[g, d]] = size / self.unit
+            total = dict(parameters)
             for i in together:
-                if (self.group_of[i], d) in self.y:
-                    total[self.y[self.group_of[i], d]] += float(problem.activation[i]) / self.unit
-            total = {c: v for c, v in total.items() if v}
+                y = self.y.get((self.group_of[i], d))
+                if y is not None and self.problem.activation[i]:
+                    total[y] = total.get(y, 0.0) + float(self.problem.activation[i]) / self.unit
             if total:
                 self.model.row([*total, self.short], [*total.values(), -1.0], upper=cap)
+
+    def _largest_activation(self, d: int) -> int:
+        """A column for the largest activation of an operator on d: in inference that much is held at some instant."""
+        largest = self.model.variable(0.0)
+        for g, members in enumerate(self.problem.groups):
+            size = max(float(self.problem.activation[i]) for i in members)
+            if (g, d) in self.y and size:
+                self.model.row([self.y[g, d], largest], [size / self.unit, -1.0], upper=0.0)
+        return largest
 
     def solve(self, control: Control, threads: int) -> Proposal:
         """The assignment that lacks least of those not yet excluded."""

@@ -8,9 +8,10 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
+from planner.placement.gathering import gathered_pieces
 from planner.problem import Impossible, Placement, Problem
 from planner.problem.partition import atoms, partition, partition_of, shares_devices
-from planner.problem.pieces import Piece, gathered
+from planner.problem.pieces import Piece
 
 LAYOUTS: tuple[str, ...] = ("linear", "interleaved", "vshape", "wave", "bidirectional")
 """The families by name; ``auto`` tries them all and free placements besides."""
@@ -73,15 +74,6 @@ def family_placement(
     return Placement(tuple(map(tuple, device_of)), name)
 
 
-def gathered_pieces(problem: Problem) -> list[tuple[Piece, ...]]:
-    """Where a label's operators stand far apart: pieces in which they all go where one of them is.
-
-    The operators between need not go there, too. Such placements belong to no layout; ``auto`` cuts them like one.
-    """
-    work = np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2).sum(axis=1)
-    return gathered(problem.pieces, work.tolist())
-
-
 def family_placements(problem: Problem) -> Iterator[Placement]:
     """The placements of the families that the flags allow, each once.
 
@@ -103,11 +95,11 @@ def family_placements(problem: Problem) -> Iterator[Placement]:
         hosts = stage_hosts(problem.layout, range(problem.n_devices), problem.chunks or fewest)
         if _label_may_be_apart(problem, hosts):
             return  # not every way was looked at
+        pieces_left = len(atoms(problem, shares_devices(hosts)))
         raise Impossible(
             f"no placement of layout {problem.layout}: the topological order nearest to the file's falls into "
-            f"{len(atoms(problem, shares_devices(hosts)))} contiguous pieces (operators, or the span of a colocate label), and "
-            f"{len(hosts)} stages on {problem.n_devices} devices are asked for, or devices and pass times allow no "
-            "such cut"
+            f"{pieces_left} contiguous pieces (operators, or the span of a colocate label), and {len(hosts)} stages on "
+            f"{problem.n_devices} devices are asked for, or devices and pass times allow no such cut"
         )
 
 

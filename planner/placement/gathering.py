@@ -1,0 +1,42 @@
+"""What ``auto`` cuts besides the topological order where labels keep that from being cut well."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.problem import Problem
+from planner.problem.pieces import Piece, gathered
+
+
+def gathered_pieces(problem: Problem) -> list[tuple[Piece, ...]]:
+    """Sequences of pieces, every label in one of them, that are no topological order.
+
+    Where a label's operators stand far apart, they all go where one of them is, and those between need not go there
+    (see ``pieces.gathered``). Where labels are entangled, so that a long piece is left even so: the labels by depth.
+    Stages cut from these belong to no layout. Empty where every label is a piece of its own.
+    """
+    work = np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2).sum(axis=1)
+    whole = set(map(frozenset, problem.groups))
+    if all(frozenset(piece) in whole for piece in problem.pieces.joined):
+        return []
+    found = gathered(problem.pieces, work.tolist())
+    if not all(len(piece) == 1 or frozenset(piece) in whole for piece in problem.pieces.loose):
+        found.insert(0, _by_depth(problem, work))
+    return found
+
+
+def _by_depth(problem: Problem, work: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[Piece, ...]:
+    """The labels by their mean depth, weighted by work: 0 at the sources of the graph, 1 at its sinks."""
+    above, below = np.zeros(problem.n_operators), np.zeros(problem.n_operators)
+    for i in problem.topological:
+        above[i] = max((above[j] + 1.0 for j in problem.inputs[i]), default=0.0)
+    for i in reversed(problem.topological):
+        below[i] = max((below[j] + 1.0 for j in problem.consumers[i]), default=0.0)
+    depth = above / np.maximum(above + below, 1.0)
+    weight = work + 1e-9 * max(float(work.max()), 1e-300)  # operators without work count, too, where all are such
+    place = {i: k for k, i in enumerate(problem.topological)}
+    rows = [
+        (float((depth[[*g]] * weight[[*g]]).sum() / weight[[*g]].sum()), min(place[i] for i in g), g)
+        for g in problem.groups
+    ]
+    return tuple(members for _, _, members in sorted(rows))
