@@ -105,11 +105,9 @@ def _note_full_backwards(pipeline: Pipeline, kind: CallKind, tasks: Sequence[Tas
     """The gradients of full backward passes leave after the last task on each stream: those before it end earlier."""
     for part, (what, microbatches) in enumerate(zip(kind.call.parts, kind.microbatches, strict=True)):
         if what.kind == "B":
-            for i, p, of in tasks:  # the last one stays
-                if p > 0 and of == part:
-                    stream = int(pipeline.problem.on_comm[i])
-                    for reader in pipeline.stages[what.stage]:
-                        leaves_after[reader, stream, microbatches] = 3 * i + p
+            last = {int(pipeline.problem.on_comm[i]): 3 * i + p for i, p, of in tasks if p > 0 and of == part}
+            for stream, task in last.items():
+                leaves_after[np.ix_(pipeline.stages[what.stage], [stream], microbatches)] = task
 
 
 def _issued(pipeline: Pipeline, call: Call, device: int) -> list[Task]:
