@@ -96,9 +96,7 @@ class Portfolio:
             incumbent.raise_bound(placement_bound(self.problem, only), "bounds")
         if 0 < incumbent.enough < incumbent.bound:
             return None  # nothing can be short enough
-        from planner.search.repeating import (
-            few_microbatches,
-        )  # only now, like the bounds: a first plan has been offered
+        from planner.search.repeating import few_microbatches  # only now: a first plan has been offered
 
         few = few_microbatches(self.problem)
         brief = few is not None and few * self._tasks_each <= MANY

@@ -125,6 +125,7 @@ def within(seconds: float, gigabytes: float | None = None) -> Goal:
 
 
 UNITS, TWO = "deepseek-v3-units", ("--copies", "2")
+DUALPIPES_MEMORY = ("--memory-cap", "73357049856")
 NO_WORSE = beats_rivals("dynamic program", equal=True)
 NAIVE = beats_rivals("even", "by speed")
 
@@ -135,7 +136,14 @@ def cases() -> list[Case]:
     whole = within(125)
     return [
         Case("deepseek, two copies", UNITS, TWO, 60, (idle, at_most(3.238, "half of DualPipe's idle time: 3.238 s"))),
-        Case("deepseek, real bytes", "deepseek-v3-h800", (*TWO, "--memory-cap", "73357049856"), 60, (idle,)),
+        *(
+            Case(f"deepseek, real bytes{name}", "deepseek-v3-h800", (*TWO, *DUALPIPES_MEMORY, *more), 60, (idle,))
+            for name, more in (
+                ("", ()),
+                (", M = 40", ("--microbatches", "40")),
+                (", M = 120", ("--microbatches", "120")),
+            )
+        ),
         Case("deepseek, one copy", UNITS, (), 60, (bound_at_least(3.088),)),
         Case("deepseek, M = 40", UNITS, (*TWO, "--microbatches", "40"), 60, (idle,)),
         Case("deepseek, M = 120", UNITS, (*TWO, "--microbatches", "120"), 60, (idle,)),
