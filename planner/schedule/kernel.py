@@ -176,6 +176,26 @@ def _admitted(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _enter(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-untyped-def]
+    """Note class a with each of its resources."""
+    for y in range(res_ptr[a], res_ptr[a + 1]):
+        r = res[y]
+        place[y] = cand_ptr[r] + n_near[r]
+        near[place[y]] = y
+        n_near[r] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-untyped-def]
+    """Undo ``_enter``: the last of a resource takes the place."""
+    for y in range(res_ptr[a], res_ptr[a + 1]):
+        r = res[y]
+        n_near[r] -= 1
+        last = near[cand_ptr[r] + n_near[r]]
+        near[place[y]], place[last] = last, place[y]
+
+
+@numba.njit(cache=True, nogil=True)
 def simulate(  # type: ignore[no-untyped-def]
     count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
@@ -188,6 +208,13 @@ def simulate(  # type: ignore[no-untyped-def]
     """
     n = len(count)
     n_resources = len(cand_ptr) - 1
+    # Classes all of whose inputs have at least begun, so that they are ready or may soon be: of each resource the first
+    # n_near[r] of its stretch of ``near``, each by its entry in ``res``. Nothing else needs to be looked at.
+    near = np.zeros(len(cand), dtype=np.int64)
+    n_near = np.zeros(n_resources, dtype=np.int64)
+    place = np.zeros(len(res), dtype=np.int64)  # of an entry of ``res`` in ``near``
+    owner = np.zeros(len(res), dtype=np.int64)
+    unbegun = np.zeros(n, dtype=np.int64)  # inputs of the next task of a class that have not begun
     started = np.zeros(n, dtype=np.int64)
     done = np.zeros(n, dtype=np.int64)
     ready = np.zeros(n, dtype=np.bool_)
@@ -206,7 +233,11 @@ def simulate(  # type: ignore[no-untyped-def]
         todo += count[a]
         for y in range(res_ptr[a], res_ptr[a + 1]):
             left[res[y]] += count[a] * ticks[a]
-        ready[a] = count[a] > 0 and pred_ptr[a] == pred_ptr[a + 1]
+            owner[y] = a
+        unbegun[a] = pred_ptr[a + 1] - pred_ptr[a]
+        if count[a] > 0 and unbegun[a] == 0:
+            ready[a] = True
+            _enter(a, res_ptr, res, cand_ptr, near, n_near, place)
     events = [(0.0, 0)]
     events.pop()
     now = 0.0
@@ -222,9 +253,12 @@ def simulate(  # type: ignore[no-untyped-def]
                 dirty[r] = False
                 best = -1
                 best_key = np.inf
-                for x in range(cand_ptr[r], cand_ptr[r + 1]):
-                    a = cand[x]
-                    if not ready[a] or key[a, started[a]] >= best_key:
+                for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
+                    a = owner[near[x]]
+                    if not ready[a]:
+                        continue
+                    mine = key[a, started[a]]
+                    if mine > best_key or (mine == best_key and (best < 0 or a > best)):
                         continue
                     free = True
                     for y in range(res_ptr[a], res_ptr[a + 1]):
@@ -243,16 +277,16 @@ def simulate(  # type: ignore[no-untyped-def]
                             refused[a] = changes[d]
                             continue
                     best = a
-                    best_key = key[a, started[a]]
+                    best_key = mine
                 if best < 0:
                     continue
                 if patience > 0.0:
                     horizon = now + patience * ticks[best]
                     wait = False
-                    for x in range(cand_ptr[r], cand_ptr[r + 1]):
-                        a = cand[x]
+                    for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
+                        a = owner[near[x]]
                         k = started[a]
-                        if a == best or k >= count[a] or key[a, k] >= best_key:
+                        if a == best or key[a, k] >= best_key:
                             continue
                         soon = now
                         if ready[a]:
@@ -263,14 +297,8 @@ def simulate(  # type: ignore[no-untyped-def]
                                 continue  # memory keeps it back
                         else:
                             for y in range(pred_ptr[a], pred_ptr[a + 1]):
-                                b = pred[y]
-                                if done[b] > k:
-                                    continue
-                                if started[b] > k:
-                                    soon = max(soon, running_end[b])
-                                else:
-                                    soon = np.inf
-                                    break
+                                if done[pred[y]] <= k:
+                                    soon = max(soon, running_end[pred[y]])
                         if soon < horizon and _admitted(
                             a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr,
                             alloc, devhold_ptr, devhold, available, need, copy_count, key, reserve,
@@ -294,14 +322,20 @@ def simulate(  # type: ignore[no-untyped-def]
                 for y in range(res_ptr[best], res_ptr[best + 1]):
                     busy[res[y]] = True
                     free_at[res[y]] = end
-                ready[best] = False
-                if k + 1 < count[best]:
-                    good = True
-                    for y in range(pred_ptr[best], pred_ptr[best + 1]):
-                        if done[pred[y]] <= k + 1:
-                            good = False
-                            break
-                    ready[best] = good
+                ready[best] = k + 1 < count[best]
+                unbegun[best] = 0
+                for y in range(pred_ptr[best], pred_ptr[best + 1]):
+                    if done[pred[y]] <= k + 1:
+                        ready[best] = False
+                        unbegun[best] += started[pred[y]] <= k + 1
+                if k + 1 >= count[best] or unbegun[best] > 0:
+                    _leave(best, res_ptr, res, cand_ptr, near, n_near, place)
+                for y in range(succ_ptr[best], succ_ptr[best + 1]):
+                    b = succ[y]
+                    if started[b] == k and k < count[b]:
+                        unbegun[b] -= 1
+                        if unbegun[b] == 0:
+                            _enter(b, res_ptr, res, cand_ptr, near, n_near, place)
                 if alloc_ptr[best] < alloc_ptr[best + 1]:
                     d = hold_device[alloc[alloc_ptr[best]]]
                     changes[d] += 1
@@ -324,8 +358,8 @@ def simulate(  # type: ignore[no-untyped-def]
                 r = res[y]
                 busy[r] = False
                 dirty[r] = True
-                for x in range(cand_ptr[r], cand_ptr[r + 1]):  # what waited for this and other resources together
-                    b = cand[x]
+                for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):  # what waited for this and others together
+                    b = owner[near[x]]
                     if ready[b] and res_ptr[b + 1] - res_ptr[b] > 1:
                         for z in range(res_ptr[b], res_ptr[b + 1]):
                             dirty[res[z]] = True
