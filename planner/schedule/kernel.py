@@ -124,9 +124,13 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
 @numba.njit(cache=True, nogil=True)
 def _admitted(  # type: ignore[no-untyped-def]
     a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr, alloc, devhold_ptr, devhold,
-    available, need, copy_count, key, reserve,
+    available, need, copy_count, key, reserve, changes, noted, oldest, younger,
 ):  # fmt: skip
-    """Whether the k-th task of class a may take its memory now: physically, by the banker's rule, by reservation."""
+    """Whether the k-th task of class a may take its memory now: physically, by the banker's rule, by reservation.
+
+    ``oldest[c, d]`` and ``younger[c, d]``, the first microbatch that has not taken all its memory and what younger ones
+    hold, are counted anew where something on d has changed since they were ``noted``.
+    """
     begin, end = alloc_ptr[a], alloc_ptr[a + 1]
     if begin == end:
         return True
@@ -136,28 +140,31 @@ def _admitted(  # type: ignore[no-untyped-def]
         size += hold_size[alloc[x]]
     if used[d] + size > available[d]:
         return False
+    if noted[d] != changes[d]:
+        noted[d] = changes[d]
+        for c in range(len(copy_count)):
+            oldest[c, d] = copy_count[c]  # first microbatch of copy c that has not taken all its memory on d
+            younger[c, d] = 0.0
+            if need[c, d] <= 0.0:
+                continue
+            for x in range(devhold_ptr[d], devhold_ptr[d + 1]):
+                b = hold_alloc[devhold[x]]
+                if copy[b] == c and started[b] < oldest[c, d]:
+                    oldest[c, d] = started[b]
+            for x in range(devhold_ptr[d], devhold_ptr[d + 1]):
+                h = devhold[x]
+                first = oldest[c, d] + (1 if copy[hold_alloc[h]] <= c else 0)
+                more = started[hold_alloc[h]] - max(first, released[h])
+                if more > 0:
+                    younger[c, d] += hold_size[h] * more
     first_in_line = True
     for c in range(len(copy_count)):
-        if need[c, d] <= 0.0:
+        if need[c, d] <= 0.0 or oldest[c, d] == copy_count[c]:
             continue
-        oldest = copy_count[c]  # first microbatch of copy c that has not taken all its memory on d
-        for x in range(devhold_ptr[d], devhold_ptr[d + 1]):
-            h = devhold[x]
-            if copy[hold_alloc[h]] == c and started[hold_alloc[h]] < oldest:
-                oldest = started[hold_alloc[h]]
-        if oldest == copy_count[c]:
-            continue
-        if k < oldest + (1 if copy[a] <= c else 0):
+        if k < oldest[c, d] + (1 if copy[a] <= c else 0):
             continue  # not younger: it is that microbatch, or one that finishes before it
         first_in_line = False
-        younger = size
-        for x in range(devhold_ptr[d], devhold_ptr[d + 1]):
-            h = devhold[x]
-            first = oldest + (1 if copy[hold_alloc[h]] <= c else 0)
-            more = started[hold_alloc[h]] - max(first, released[h])
-            if more > 0:
-                younger += hold_size[h] * more
-        if need[c, d] + younger > available[d]:
+        if need[c, d] + younger[c, d] + size > available[d]:
             return False
     if not reserve or first_in_line or available[d] == np.inf:
         return True
@@ -226,6 +233,9 @@ def simulate(  # type: ignore[no-untyped-def]
     released = np.zeros(len(hold_size), dtype=np.int64)
     changes = np.zeros(len(available), dtype=np.int64)  # of what holds memory on a device
     refused = np.full(n, -1)  # the number of changes at which a class was last refused memory
+    noted = np.full(len(available), -1)
+    oldest = np.zeros(need.shape, dtype=np.int64)
+    younger = np.zeros(need.shape)
     todo = 0
     turns = 0
     left = np.zeros(n_resources)  # ticks of work that has not begun
@@ -273,6 +283,7 @@ def simulate(  # type: ignore[no-untyped-def]
                         if not _admitted(
                             a, started[a], started, released, used, copy, hold_device, hold_size, hold_alloc,
                             alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count, key, reserve,
+                            changes, noted, oldest, younger,
                         ):  # fmt: skip
                             refused[a] = changes[d]
                             continue
@@ -302,6 +313,7 @@ def simulate(  # type: ignore[no-untyped-def]
                         if soon < horizon and _admitted(
                             a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr,
                             alloc, devhold_ptr, devhold, available, need, copy_count, key, reserve,
+                            changes, noted, oldest, younger,
                         ):  # fmt: skip
                             wait = True
                             break
