@@ -46,6 +46,12 @@ MANY = 2_500
 TOO_MANY = 100_000
 """Tasks from which on windows of a few microbatches come before schedules of the whole."""
 
+FEW, MANY_OPERATORS = 4, 500
+"""Up to so many microbatches, and from so many operators on, the placement by earliest finish is tried at once."""
+
+READY_AFTER, READY_SHARE = 2.0, 10.0
+"""Seconds until a plan is kept ready, and how much longer than that took until it is done again."""
+
 REASSIGNMENTS = 4
 USUAL_TIME_LIMIT = 60.0
 PROMISING = 1.4
@@ -73,6 +79,8 @@ class Portfolio:
     shop: ShopBranch | None = None
     searches: list[ListSearch] = field(default_factory=list)
     seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
+    kept: Candidate | None = None  # of which a plan was last made while placements are tried
+    keep_after: float = READY_AFTER  # seconds from the start until which no plan is made
 
     @property
     def problem(self) -> Problem:
@@ -102,7 +110,7 @@ class Portfolio:
         brief = few is not None and few * self._tasks_each <= MANY
         if brief or self._tasks > TOO_MANY:  # else a schedule of the whole is soon found, and shorter
             self._repeat()
-        self._try_all(family_placements(self.problem))
+        self._try_all(self._first_placements())
         if incumbent.best is None:
             self._find_any_that_fits(only)
         first = [self._reassign, self._bound_more]
@@ -190,7 +198,27 @@ class Portfolio:
             best = self.incumbent.best
             if best is not None and (self.incumbent.control.over or (self.incumbent.met and not best.published)):
                 return
+            self._keep_ready()
             self._try(placement)
+
+    def _first_placements(self) -> Iterator[Placement]:
+        """Those of the families; with many operators and few microbatches also that by earliest finish.
+
+        There the way of a microbatch counts, and whatever comes later takes long.
+        """
+        yield from family_placements(self.problem)
+        problem = self.problem
+        if problem.layout == "auto" and problem.microbatches <= FEW and problem.n_operators > MANY_OPERATORS:
+            yield earliest_finish_placement(problem)
+
+    def _keep_ready(self) -> None:
+        """Have a plan ready, where making it takes little of the time: at the end there may be too little left."""
+        control, best = self.incumbent.control, self.incumbent.best
+        if best is None or best is self.kept or control.elapsed < self.keep_after:
+            return
+        begun = control.elapsed
+        self.incumbent.publish_best()
+        self.kept, self.keep_after = best, begun + READY_SHARE * (control.elapsed - begun)
 
     def _try(self, placement: Placement) -> None:
         if placement.device_of in self.seen:
