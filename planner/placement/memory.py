@@ -18,6 +18,10 @@ from planner.problem import Placement, Problem
 
 Floats = npt.NDArray[np.float64]
 STATES_AT_MOST = 20_000
+STEPS_AT_MOST = 2_000_000
+"""States that are looked at, times the operators of each."""
+
+SINKS_AT_MOST = 24
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,23 @@ def microbatch_need(problem: Problem, device_of: Sequence[int], room: Floats) ->
     np.add.at(everything, np.asarray(device_of), problem.activation)
     if (everything <= room).all():
         return Need(everything, None)
+    if problem.training and _too_much_at_a_sink(problem, device_of, room):
+        return None
     return _Search(problem, device_of, room).run()
+
+
+def _too_much_at_a_sink(problem: Problem, device_of: Sequence[int], room: Floats) -> bool:
+    """Whether what a sink's F finds in memory has no room: in training, all that leads to the sink, in any order."""
+    where = np.asarray(device_of)
+    for sink in [i for i, readers in enumerate(problem.consumers) if not readers][:SINKS_AT_MOST]:
+        leading, new = {sink}, [sink]
+        while new:
+            new = [j for j in {j for i in new for j in problem.inputs[i]} if j not in leading]
+            leading.update(new)
+        here = sorted(leading)
+        if (np.bincount(where[here], problem.activation[here], problem.n_devices) > room).any():
+            return True
+    return False
 
 
 class _Search:
@@ -80,6 +100,7 @@ class _Search:
         self.problem = problem
         self.device_of = tuple(device_of)
         self.room = room
+        self.states_at_most = min(STATES_AT_MOST, STEPS_AT_MOST // problem.n_operators)
 
     def run(self) -> Need | bool | None:
         problem = self.problem
@@ -92,7 +113,7 @@ class _Search:
             if current is not None:
                 if len(current.order) == problem.n_operators:
                     return Need(current.peak, tuple(current.order))
-                if current.mask not in seen and len(seen) < STATES_AT_MOST:
+                if current.mask not in seen and len(seen) < self.states_at_most:
                     seen.add(current.mask)
                     stack.append((current, self._choices(current)))
                 elif current.mask not in seen:

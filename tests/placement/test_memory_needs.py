@@ -135,11 +135,21 @@ def test_a_search_that_is_cut_off_proves_nothing(monkeypatch: pytest.MonkeyPatch
     """Neither a need nor the proof that there is none, where not all sets of passes could be looked at."""
     trunk = operator("trunk", activation=1.0)
     middles = [operator(f"m{k}", "trunk", activation=1.0) for k in range(3)]
-    heads = [operator(f"h{k}", f"m{k}", activation=2.0) for k in range(3)]
-    problem, room = posed(trunk, *middles, *heads), np.array([3.9])
+    heads = [operator(f"h{k}", f"m{k}", f"m{(k + 1) % 3}", activation=2.0) for k in range(3)]
+    problem, room = posed(trunk, *middles, *heads), np.array([5.5])  # 5 for one head, 6 for the second
     assert microbatch_need(problem, (0,) * 7, room) is None
     monkeypatch.setattr(memory, "STATES_AT_MOST", 1)
     assert microbatch_need(problem, (0,) * 7, room) is False
+
+
+def test_what_leads_to_a_sink_needs_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trunk of many operators and two heads, one of them too large: proven at once, however large the graph."""
+    monkeypatch.setattr(memory, "STATES_AT_MOST", 0)
+    trunk = chain(400, activation=1.0)
+    heads = [operator(name, "s399", activation=size) for name, size in (("small", 1.0), ("large", 2.0))]
+    problem = posed(*trunk, *heads)
+    assert microbatch_need(problem, (0,) * 402, np.array([401.5])) is None
+    assert microbatch_need(problem, (0,) * 402, np.array([402.5])) is False, "that takes a search"
 
 
 def test_copies_on_one_device_share_parameters() -> None:
