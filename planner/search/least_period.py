@@ -65,6 +65,8 @@ class PeriodSearch:
         for seconds, placement in found:
             if fits(self.problem, placement):
                 return LeastPeriod(placement, seconds, min(bound, seconds))
+        if self.problem.layout != "auto":
+            return None
         free = find_fit(self.problem, self.control, self.threads)
         return None if free is None else LeastPeriod(free, loads.of(free.device_of[0])[0], bound)
 
