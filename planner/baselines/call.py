@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -22,8 +22,7 @@ class Part(NamedTuple):
         return f"{self.stage}{self.kind}{self.microbatch}"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a rank runs as one: a single part, or a forward and a backward fused into one block."""
 
     parts: tuple[Part, ...]
@@ -40,6 +39,7 @@ Rows = list[Row]
 """``rows[r]``: the calls of rank r, first to last."""
 
 
+@lru_cache(maxsize=1 << 18)
 def call(kind: str, stage: int, microbatch: int, copy: int = 0) -> Call:
-    """A call of one part."""
+    """A call of one part; the published schedules share their calls, of which a long step has many."""
     return Call((Part(kind, stage, copy, microbatch),))
