@@ -49,8 +49,8 @@ TOO_MANY = 100_000
 FEW, MANY_OPERATORS = 4, 500
 """Up to so many microbatches, and from so many operators on, the placement by earliest finish is tried at once."""
 
-READY_AFTER, READY_SHARE = 2.0, 10.0
-"""Seconds until a plan is kept ready, and how much longer than that took until it is done again."""
+READY_AFTER, READY_SHARE = 0.25, 10.0
+"""Share of the time limit after which a plan is kept ready, and how much longer than that took until it is again."""
 
 REASSIGNMENTS = 4
 USUAL_TIME_LIMIT = 60.0
@@ -80,7 +80,7 @@ class Portfolio:
     searches: list[ListSearch] = field(default_factory=list)
     seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
     kept: Candidate | None = None  # of which a plan was last made while placements are tried
-    keep_after: float = READY_AFTER  # seconds from the start until which no plan is made
+    keep_after: float = 0.0  # seconds from the start until which no plan is made anew
 
     @property
     def problem(self) -> Problem:
@@ -214,7 +214,11 @@ class Portfolio:
     def _keep_ready(self) -> None:
         """Have a plan ready, where making it takes little of the time: at the end there may be too little left."""
         control, best = self.incumbent.control, self.incumbent.best
-        if best is None or best is self.kept or control.elapsed < self.keep_after:
+        if (
+            best is None
+            or best is self.kept
+            or control.elapsed < max(self.keep_after, READY_AFTER * control.time_limit)
+        ):
             return
         begun = control.elapsed
         self.incumbent.publish_best()
