@@ -99,7 +99,7 @@ def family_placements(problem: Problem) -> Iterator[Placement]:
         raise Impossible(
             f"no placement of layout {problem.layout}: the topological order nearest to the file's falls into "
             f"{pieces_left} contiguous pieces (operators, or the span of a colocate label), and {len(hosts)} stages on "
-            f"{problem.n_devices} devices are asked for, or devices and pass times allow no such cut"
+            f"{problem.n_devices} devices are asked for, or devices, labels and pass times allow no such cut"
         )
 
 
