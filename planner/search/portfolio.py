@@ -7,25 +7,23 @@ the same way. The exact models come last, since one of them may take all the tim
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from planner.placement.earliest import earliest_finish_placement
-from planner.placement.layouts import all_cuts, family_placements, only_placement
-from planner.placement.merge import describe, merge
+from planner.placement.layouts import only_placement
 from planner.plan.figures import figures
-from planner.problem import Impossible, Placement, Problem
+from planner.problem import Placement, Problem
 from planner.problem.shop import is_job_shop
 from planner.search.incumbent import Candidate, Incumbent, Published
+from planner.search.proposals import any_that_fits, first_placements, proposals
 from planner.search.shops import AT_ONCE, ShopBranch, offer_first
 
 if TYPE_CHECKING:  # what compiled code or a solver stands behind is loaded where it is used: the first plan needs none
     from planner.schedule.search import ListSearch
 
-ASSIGNMENT_NODES = 1  # the root: what it proposes is judged by schedules, not by its proof
 EVALUATIONS = 3_000
 PLACEMENTS_IMPROVED = 3
 PLACEMENTS_COUNTED = 2
@@ -45,9 +43,6 @@ MANY = 2_500
 
 TOO_MANY = 100_000
 """Tasks from which on windows of a few microbatches come before schedules of the whole."""
-
-FEW, MANY_OPERATORS = 4, 500
-"""Up to so many microbatches, and from so many operators on, the placement by earliest finish is tried at once."""
 
 READY_AFTER, READY_SHARE = 0.25, 10.0
 """Share of the time limit after which a plan is kept ready, and how much longer than that took until it is again."""
@@ -110,9 +105,10 @@ class Portfolio:
         brief = few is not None and few * self._tasks_each <= MANY
         if brief or self._tasks > TOO_MANY:  # else a schedule of the whole is soon found, and shorter
             self._repeat()
-        self._try_all(self._first_placements())
+        self._try_all(first_placements(self.problem))
         if incumbent.best is None:
-            self._find_any_that_fits(only)
+            for placement in any_that_fits(self.problem, only, incumbent.control, self.threads):
+                self._try(placement)
         first = [self._reassign, self._bound_more]
         if self._many:  # rules shape the whole; annealing only polishes what they leave
             shaped = [self._propose, self._move_operators, self._improve, self._anneal_best]
@@ -201,16 +197,6 @@ class Portfolio:
             self._keep_ready()
             self._try(placement)
 
-    def _first_placements(self) -> Iterator[Placement]:
-        """Those of the families; with many operators and few microbatches also that by earliest finish.
-
-        There the way of a microbatch counts, and whatever comes later takes long.
-        """
-        yield from family_placements(self.problem)
-        problem = self.problem
-        if problem.layout == "auto" and problem.microbatches <= FEW and problem.n_operators > MANY_OPERATORS:
-            yield earliest_finish_placement(problem)
-
     def _keep_ready(self) -> None:
         """Have a plan ready, where making it takes little of the time: at the end there may be too little left."""
         control, best = self.incumbent.control, self.incumbent.best
@@ -246,42 +232,6 @@ class Portfolio:
             self.searches.append(each)
             self.incumbent.offer_search(each, f"list scheduling on placement {placement.origin}")
 
-    def _find_any_that_fits(self, only: Placement | None) -> None:
-        """Nothing has fitted so far: find what does, or the proof that nothing can."""
-        from planner.placement.fit import find_fit, fits
-
-        problem, control = self.problem, self.incumbent.control
-        if only is not None:
-            if fits(problem, only) is False:  # and not only because time was over before it was tried
-                raise Impossible(_why_not(problem, only))
-            return
-        control.report("a placement that fits in memory")
-        free = find_fit(problem, control, self.threads)
-        if problem.layout == "auto":
-            if free is not None:
-                self._try(free)
-            return
-        cuts = all_cuts(problem)
-        if cuts is None:
-            return
-        decided = True
-        for placement in cuts:
-            if control.over:
-                return
-            if not all(problem.allows(copy) for copy in placement.device_of):
-                continue
-            answer = fits(problem, placement)
-            if answer:
-                self._try(placement)
-                return
-            decided &= answer is not None
-        if decided:
-            raise Impossible(
-                f"no placement of layout {problem.layout} has room for its parameters and the activations of one "
-                "microbatch: every way to cut the topological order nearest to the file's was looked at"
-                + ("; without --layout there are placements that fit" if free is not None else "")
-            )
-
     def _branch(self, contradictions: float = math.inf) -> None:
         """In a job shop: branching with learning, which may go on later."""
         if self.shop is None and is_job_shop(self.problem):
@@ -296,26 +246,7 @@ class Portfolio:
         solve_small(self.incumbent, self.seed, self.threads)
 
     def _propose(self) -> None:
-        self._try_all(self._proposals())
-
-    def _proposals(self) -> Iterator[Placement]:
-        """Placements that no family holds: by earliest finish, and from the assignment MIP over merged groups."""
-        problem, control = self.problem, self.incumbent.control
-        if problem.layout != "auto":
-            return
-        from planner.placement.assignment import AssignmentModel
-
-        yield earliest_finish_placement(problem)
-        groups = merge(problem)
-        line = describe(problem, groups)
-        if line:
-            self.notes.append(line)
-        for held in sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True):
-            control.report(f"assignment MIP, {held} microbatches in flight")
-            model = AssignmentModel(problem, groups, held)
-            found = model.solve(control, self.threads, ASSIGNMENT_NODES)
-            if found is not None:
-                yield Placement.single(found, f"assignment MIP ({held} in flight)")
+        self._try_all(proposals(self.problem, self.incumbent.control, self.threads, self.notes))
 
     def _ranked(self) -> list[ListSearch]:
         """Searches that have found something, best first."""
@@ -442,18 +373,3 @@ class Portfolio:
         for search in self._ranked()[:PLACEMENTS_COUNTED]:
             if not self.incumbent.met:
                 count(self.incumbent, search, self.threads)
-
-
-def _why_not(problem: Problem, placement: Placement) -> str:
-    """What the only placement of a layout lacks."""
-    needs = np.zeros(problem.n_devices)
-    for d in range(problem.n_devices):
-        here = [[i for i, e in enumerate(copy) if e == d] for copy in placement.device_of]
-        parameters = math.fsum(problem.parameters[i] for i in {i for members in here for i in members})
-        needs[d] = parameters + max(math.fsum(problem.activation[i] for i in members) for members in here)
-    worst = int(np.argmax(needs - problem.cap))
-    return (
-        f"layout {problem.layout} allows one placement only, and in it device "
-        f"{problem.cluster.devices[worst].name} needs {needs[worst]:,.0f} B for parameters and the activations of one "
-        f"microbatch but has {problem.cap[worst]:,.0f} B: {needs[worst] - problem.cap[worst]:,.0f} B short"
-    )

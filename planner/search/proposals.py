@@ -1,0 +1,105 @@
+"""Placements to try: first those of the families, then what no family holds, and any that fits where none has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from planner.control import Control
+from planner.placement.earliest import earliest_finish_placement
+from planner.placement.layouts import all_cuts, family_placements
+from planner.placement.merge import describe, merge
+from planner.problem import Impossible, Placement, Problem
+
+ASSIGNMENT_NODES = 1  # the root: what it proposes is judged by schedules, not by its proof
+
+FEW, MANY_OPERATORS = 4, 500
+"""Up to so many microbatches, and from so many operators on, the placement by earliest finish is tried at once."""
+
+
+def first_placements(problem: Problem) -> Iterator[Placement]:
+    """Those of the families; with many operators and few microbatches also that by earliest finish.
+
+    There the way of a microbatch counts, and whatever comes later takes long.
+    """
+    yield from family_placements(problem)
+    if problem.layout == "auto" and problem.microbatches <= FEW and problem.n_operators > MANY_OPERATORS:
+        yield earliest_finish_placement(problem)
+
+
+def proposals(problem: Problem, control: Control, threads: int, notes: list[str]) -> Iterator[Placement]:
+    """Placements that no family holds: by earliest finish, and from the assignment MIP over merged groups.
+
+    What was merged goes into ``notes``. None where the layout is not free.
+    """
+    if problem.layout != "auto":
+        return
+    from planner.placement.assignment import AssignmentModel
+
+    yield earliest_finish_placement(problem)
+    groups = merge(problem)
+    line = describe(problem, groups)
+    if line:
+        notes.append(line)
+    for held in sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True):
+        control.report(f"assignment MIP, {held} microbatches in flight")
+        found = AssignmentModel(problem, groups, held).solve(control, threads, ASSIGNMENT_NODES)
+        if found is not None:
+            yield Placement.single(found, f"assignment MIP ({held} in flight)")
+
+
+def any_that_fits(problem: Problem, only: Placement | None, control: Control, threads: int) -> Iterator[Placement]:
+    """Where no placement has fitted so far: one that does, if it is found in time.
+
+    ``only``: the only placement that the layout allows, where that is known. Raises ``Impossible`` with the proof
+    that nothing fits.
+    """
+    from planner.placement.fit import find_fit, fits
+
+    if only is not None:
+        if fits(problem, only) is False:  # and not only because time was over before it was tried
+            raise Impossible(_why_not(problem, only))
+        return
+    control.report("a placement that fits in memory")
+    free = find_fit(problem, control, threads)
+    if problem.layout == "auto":
+        if free is not None:
+            yield free
+        return
+    cuts = all_cuts(problem)
+    if cuts is None:
+        return
+    decided = True
+    for placement in cuts:
+        if control.over:
+            return
+        if not all(problem.allows(copy) for copy in placement.device_of):
+            continue
+        answer = fits(problem, placement)
+        if answer:
+            yield placement
+            return
+        decided &= answer is not None
+    if decided:
+        raise Impossible(
+            f"no placement of layout {problem.layout} has room for its parameters and the activations of one "
+            "microbatch: every way to cut the topological order nearest to the file's was looked at"
+            + ("; without --layout there are placements that fit" if free is not None else "")
+        )
+
+
+def _why_not(problem: Problem, placement: Placement) -> str:
+    """What the only placement of a layout lacks."""
+    needs = np.zeros(problem.n_devices)
+    for d in range(problem.n_devices):
+        here = [[i for i, e in enumerate(copy) if e == d] for copy in placement.device_of]
+        parameters = math.fsum(problem.parameters[i] for i in {i for members in here for i in members})
+        needs[d] = parameters + max(math.fsum(problem.activation[i] for i in members) for members in here)
+    worst = int(np.argmax(needs - problem.cap))
+    return (
+        f"layout {problem.layout} allows one placement only, and in it device "
+        f"{problem.cluster.devices[worst].name} needs {needs[worst]:,.0f} B for parameters and the activations of one "
+        f"microbatch but has {problem.cap[worst]:,.0f} B: {needs[worst] - problem.cap[worst]:,.0f} B short"
+    )
