@@ -137,5 +137,5 @@ def check(problem: Problem, timetable: Any, makespan: float) -> None:
         ),
         problem,
     )
-    if abs(plan.makespan - makespan) > 1e-6 * makespan:
+    if plan.makespan > makespan * (1 + 1e-6):  # it may be shorter: a solver that is cut off need not be tight
         raise SystemExit(f"a rival says {makespan} s, its plan takes {plan.makespan} s")
