@@ -17,6 +17,9 @@ from planner.problem import Problem
 GROUPS_AT_MOST = 40
 """Groups times devices is the number of binaries; beyond some hundreds HiGHS proves nothing in seconds."""
 
+OPENED_AT_MOST = 80
+"""Groups after some have been opened again: most of these stay where they are."""
+
 
 def merge(problem: Problem, at_most: int = GROUPS_AT_MOST) -> tuple[tuple[int, ...], ...]:
     """Groups of operators, each sorted, in order of their first member; no more than ``at_most`` if possible."""
@@ -58,6 +61,32 @@ def merge(problem: Problem, at_most: int = GROUPS_AT_MOST) -> tuple[tuple[int, .
     for i in range(problem.n_operators):
         members_of.setdefault(find(i), []).append(i)
     return tuple(tuple(m) for m in members_of.values())
+
+
+def opened(
+    problem: Problem, groups: Sequence[Sequence[int]], device_of: Sequence[int]
+) -> tuple[tuple[int, ...], ...] | None:
+    """The groups, those opened that meet another device in a placement; None where there is none to open.
+
+    What was merged away may be what the placement should have cut: at its borders the operators (or what
+    ``colocate`` joins) decide for themselves again, while all else stays merged. The groups with the most work are
+    opened first, as long as there are no more than ``OPENED_AT_MOST``.
+    """
+    label_of = {i: n for n, members in enumerate(problem.groups) for i in members}
+    group_of = {i: g for g, members in enumerate(groups) for i in members}
+    border = {group_of[i] for i, inputs in enumerate(problem.inputs) for j in inputs if device_of[i] != device_of[j]}
+    border |= {group_of[j] for i, inputs in enumerate(problem.inputs) for j in inputs if device_of[i] != device_of[j]}
+    work = np.where(np.isfinite(problem.duration), problem.duration, 0.0).max(axis=2).sum(axis=1)
+    parts = {g: sorted({label_of[i] for i in groups[g]}) for g in border}
+    count, chosen = len(groups), set[int]()
+    for g in sorted(border, key=lambda g: (-float(work[list(groups[g])].sum()), g)):
+        if len(parts[g]) > 1 and count + len(parts[g]) - 1 <= OPENED_AT_MOST:
+            count += len(parts[g]) - 1
+            chosen.add(g)
+    if not chosen:
+        return None
+    kept = [tuple(members) for g, members in enumerate(groups) if g not in chosen]
+    return tuple(sorted([*kept, *(tuple(problem.groups[n]) for g in chosen for n in parts[g])]))
 
 
 def _edges_dearest_first(problem: Problem) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ import numpy as np
 from planner.control import Control
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.layouts import all_cuts, family_placements
-from planner.placement.merge import describe, merge
+from planner.placement.merge import describe, merge, opened
 from planner.problem import Impossible, Placement, Problem
 
 ASSIGNMENT_NODES = 1  # the root: what it proposes is judged by schedules, not by its proof
@@ -44,10 +44,22 @@ def proposals(problem: Problem, control: Control, threads: int, notes: list[str]
     if line:
         notes.append(line)
     for held in sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True):
-        control.report(f"assignment MIP, {held} microbatches in flight")
+        in_flight = f"{held} microbatches in flight"
+        control.report(f"assignment MIP, {in_flight}")
         found = AssignmentModel(problem, groups, held).solve(control, threads, ASSIGNMENT_NODES)
-        if found is not None:
-            yield Placement.single(found, f"assignment MIP ({held} in flight)")
+        if found is None:
+            continue
+        yield Placement.single(found, f"assignment MIP ({held} in flight)")
+        finer = opened(problem, groups, found)
+        if finer is None or control.over:
+            continue
+        control.report(f"assignment MIP, {in_flight}, {len(finer) - len(groups)} groups more at the borders")
+        again = AssignmentModel(problem, finer, held).solve(control, threads, ASSIGNMENT_NODES)
+        notes.append(
+            f"level 1 opened merged groups again where devices met, {in_flight}: {len(groups)} -> {len(finer)} groups"
+        )
+        if again is not None:
+            yield Placement.single(again, f"assignment MIP ({held} in flight, groups opened)")
 
 
 def any_that_fits(problem: Problem, only: Placement | None, control: Control, threads: int) -> Iterator[Placement]:

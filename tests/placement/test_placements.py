@@ -14,7 +14,7 @@ from planner.placement.assignment import AssignmentModel
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.fit import fits
 from planner.placement.layouts import all_cuts, family_placement, family_placements, only_placement, stage_hosts
-from planner.placement.merge import describe, merge
+from planner.placement.merge import OPENED_AT_MOST, describe, merge, opened
 from planner.problem import ByDevice, Impossible, NetworkLevel, Placement, Problem
 from planner.schedule.search import ListSearch
 from planner.search.incumbent import Incumbent
@@ -150,6 +150,46 @@ def test_merging_nothing_is_not_worth_a_line() -> None:
     problem = posed(*chain(4), devices=2)
     assert merge(problem) == problem.groups
     assert describe(problem, merge(problem)) == ""
+
+
+@pytest.mark.parametrize("at_most", [1, 2, 4])
+def test_opened_groups(at_most: int) -> None:
+    """Opening loses no operator and parts none that are colocated; a group that meets no other device stays whole."""
+    some = 0
+    for seed in range(150):
+        problem = random_problem(seed, operators=9)
+        if problem is None:
+            continue
+        groups = merge(problem, at_most)
+        device = {g: int(problem.runs_on[list(g)].all(axis=0).argmax()) for g in groups}
+        device_of = [device[next(g for g in groups if i in g)] for i in range(problem.n_operators)]
+        finer = opened(problem, groups, device_of)
+        inner = {
+            g
+            for g in groups
+            if all(
+                device_of[i] == device_of[j] for j, reads in enumerate(problem.inputs) for i in reads if {i, j} & {*g}
+            )
+        }
+        if finer is None:
+            assert all(g in inner or g in problem.groups for g in groups), seed
+            continue
+        some += 1
+        assert sorted(i for g in finer for i in g) == list(range(problem.n_operators)), seed
+        assert inner <= {*finer}, seed
+        assert {*finer} - inner <= {*problem.groups}, seed
+    assert some > 10 or at_most == 1
+
+
+def test_opening_has_a_limit() -> None:
+    """A chain of 200 in two groups: both are at the border, neither may be opened; of forty groups some are."""
+    problem = posed(*chain(200), devices=2)
+    halves = (tuple(range(100)), tuple(range(100, 200)))
+    assert opened(problem, halves, [0] * 100 + [1] * 100) is None
+    forty = merge(problem)
+    finer = opened(problem, forty, [i % 2 for i in range(200)])
+    assert finer is not None
+    assert len(forty) < len(finer) <= OPENED_AT_MOST
 
 
 def test_assignment_balances_two_speeds() -> None:
