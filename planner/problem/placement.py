@@ -21,6 +21,19 @@ class Placement:
         """The number of copies that every operator has."""
         return len(self.device_of)
 
+    def laps(self, order: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """``laps[k][i]``: how often the device of copy k of operator i has been come to before, going by ``order``."""
+        laps: list[tuple[int, ...]] = []
+        for device_of in self.device_of:
+            comes = dict.fromkeys(device_of, -1)
+            of, before = [0] * len(device_of), -1
+            for i in order:
+                here = device_of[i]
+                comes[here] += here != before
+                of[i], before = comes[here], here
+            laps.append(tuple(of))
+        return tuple(laps)
+
     @staticmethod
     def single(device_of: Sequence[int], origin: str = "") -> Placement:
         """A placement of one copy."""

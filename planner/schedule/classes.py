@@ -112,15 +112,7 @@ class Classes:
     @cached_property
     def lap(self) -> Ints:
         """How often, on the way through the network, a class's device has been come to before."""
-        laps: list[list[int]] = []
-        for device_of in self.placement.device_of:
-            comes = dict.fromkeys(device_of, -1)
-            of, before = [0] * len(device_of), -1
-            for i in self.problem.topological:
-                here = device_of[i]
-                comes[here] += here != before
-                of[i], before = comes[here], here
-            laps.append(of)
+        laps = self.placement.laps(self.problem.topological)
         return np.array([laps[c][i] for c, i in zip(self.copy, self.operator, strict=True)], dtype=np.int64)
 
     @cached_property

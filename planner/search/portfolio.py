@@ -18,7 +18,7 @@ from planner.plan.figures import figures
 from planner.problem import Placement, Problem
 from planner.problem.shop import is_job_shop
 from planner.search.incumbent import Candidate, Incumbent, Published
-from planner.search.proposals import any_that_fits, first_placements, proposals
+from planner.search.proposals import any_that_fits, first_placements, proposals, second_copies
 from planner.search.shops import AT_ONCE, ShopBranch, offer_first
 
 if TYPE_CHECKING:  # what compiled code or a solver stands behind is loaded where it is used: the first plan needs none
@@ -247,6 +247,8 @@ class Portfolio:
 
     def _propose(self) -> None:
         self._try_all(proposals(self.problem, self.incumbent.control, self.threads, self.notes))
+        for search in self._ranked()[:1]:
+            self._try_all(second_copies(self.problem, search.full.placement))
 
     def _ranked(self) -> list[ListSearch]:
         """Searches that have found something, best first."""

@@ -62,6 +62,30 @@ def proposals(problem: Problem, control: Control, threads: int, notes: list[str]
             yield Placement.single(again, f"assignment MIP ({held} in flight, groups opened)")
 
 
+def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]:
+    """For a placement of one copy: the same with second copies for every other microbatch, half of the devices away.
+
+    Of the operators of the last lap only (where gradients begin, so that they begin on twice as many devices), and of
+    all. None where only one copy is allowed, or devices are not alike.
+    """
+    where = placement.device_of[0]
+    devices = sorted(set(where))
+    if (
+        placement.copies > 1
+        or problem.copies < 2
+        or problem.layout != "auto"
+        or len(devices) < 2
+        or len(problem.device_classes) > 1
+    ):
+        return
+    away = {d: devices[(n + len(devices) // 2) % len(devices)] for n, d in enumerate(devices)}
+    (lap,) = placement.laps(problem.topological)
+    for first, what in {max(lap): "the last lap", 0: "all"}.items():
+        copy = tuple(away[d] if at >= first else d for d, at in zip(where, lap, strict=True))
+        if problem.allows(copy):
+            yield Placement((where, copy), f"{placement.origin}, second copies of {what}")
+
+
 def any_that_fits(problem: Problem, only: Placement | None, control: Control, threads: int) -> Iterator[Placement]:
     """Where no placement has fitted so far: one that does, if it is found in time.
 
