@@ -270,7 +270,7 @@ def test_page_shows_rows_goals_and_what_was_not_run() -> None:
     assert "deepseek, one copy: no luck" in shown
     assert "| deepseek, two copies | idle time at most 0.55 of dualpipe's | yes (0.375) |" in shown
     assert (
-        "Not run: deepseek, real bytes; deepseek, M = 40; " in shown
+        "Not run: deepseek, real bytes; deepseek, real bytes, M = 40; " in shown
         and "`deepseek-v3-units --copies 2 --time-limit 60`" in shown
     )
     assert "half of DualPipe's idle time: 3.238 s: yes" in text({"rows": rows}, cases())
