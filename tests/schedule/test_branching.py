@@ -252,7 +252,7 @@ def random_schedule(problem: Problem, ticks: Ints, r: random.Random) -> tuple[li
     return device, start
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5, 7, 8, 9])
 def test_every_schedule_satisfies_what_was_learnt(seed: int) -> None:
     """Each clause learnt follows from the problem alone: no schedule, of whatever length, contradicts it."""
     r = random.Random(seed)
@@ -274,8 +274,7 @@ def test_every_schedule_satisfies_what_was_learnt(seed: int) -> None:
             schedules.append((answer.device_of.tolist(), answer.start.tolist()))
     shop, clauses = branching.shop, branching.clauses
     learnt = [c for c in range(branching.trail.reg[CLAUSES]) if clauses.worth[c]]
-    if not learnt:
-        pytest.skip("nothing was learnt but literals that always hold")
+    assert learnt, "nothing but literals that always hold: another seed tests more"
     for device, start in schedules:
         end = [s + int(branching.ticks[i, device[i]]) for i, s in enumerate(start)]
         holds = {0: True, 1: False}
