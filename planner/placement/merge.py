@@ -74,8 +74,8 @@ def opened(
     """
     label_of = {i: n for n, members in enumerate(problem.groups) for i in members}
     group_of = {i: g for g, members in enumerate(groups) for i in members}
-    border = {group_of[i] for i, inputs in enumerate(problem.inputs) for j in inputs if device_of[i] != device_of[j]}
-    border |= {group_of[j] for i, inputs in enumerate(problem.inputs) for j in inputs if device_of[i] != device_of[j]}
+    cut = [(i, j) for i, inputs in enumerate(problem.inputs) for j in inputs if device_of[i] != device_of[j]]
+    border = {group_of[i] for ends in cut for i in ends}
     work = np.where(np.isfinite(problem.duration), problem.duration, 0.0).max(axis=2).sum(axis=1)
     parts = {g: sorted({label_of[i] for i in groups[g]}) for g in border}
     count, chosen = len(groups), set[int]()

@@ -157,41 +157,33 @@ def _limit(t, s, var, row):  # type: ignore[no-untyped-def]
 @compiled
 def _push_later(t, s, a, b, arc):  # type: ignore[no-untyped-def]
     """Task b starts after a ends."""
-    bound = t.bound
-    new = bound[3 * a + EARLIEST] + bound[3 * a + SHORTEST]
-    k = 3 * b + EARLIEST
-    if new <= bound[k]:
+    new = t.bound[3 * a + EARLIEST] + t.bound[3 * a + SHORTEST]
+    if new <= t.bound[3 * b + EARLIEST]:
         return True
-    if _is_cycle(t, s, 3 * a + EARLIEST, k, arc):
-        return False
-    begin = t.reg[POOL]
-    parent = t.last[3 * a + EARLIEST]
-    because(t, parent)
-    because(t, t.last[3 * a + SHORTEST])
-    because(t, arc)
-    row = t.reg[TRAIL]
-    good = tighten(t, k, new, begin)
-    t.rows[row, PARENT], t.rows[row, ARC] = parent, arc
-    return good
+    return _pass_on(t, s, 3 * a + EARLIEST, 3 * a + SHORTEST, 3 * b + EARLIEST, new, arc)
 
 
 @compiled
 def _push_earlier(t, s, a, b, arc):  # type: ignore[no-untyped-def]
     """Task a ends before b starts."""
-    bound = t.bound
-    new = bound[3 * b + LATEST] - bound[3 * b + SHORTEST]
-    k = 3 * a + LATEST
-    if new >= bound[k]:
+    new = t.bound[3 * b + LATEST] - t.bound[3 * b + SHORTEST]
+    if new >= t.bound[3 * a + LATEST]:
         return True
-    if _is_cycle(t, s, 3 * b + LATEST, k, arc):
+    return _pass_on(t, s, 3 * b + LATEST, 3 * b + SHORTEST, 3 * a + LATEST, new, arc)
+
+
+@compiled
+def _pass_on(t, s, source, shortest, target, new, arc):  # type: ignore[no-untyped-def]
+    """Tighten a bound to what follows from another one, from a shortest duration and from an order."""
+    if _is_cycle(t, s, source, target, arc):
         return False
     begin = t.reg[POOL]
-    parent = t.last[3 * b + LATEST]
+    parent = t.last[source]
     because(t, parent)
-    because(t, t.last[3 * b + SHORTEST])
+    because(t, t.last[shortest])
     because(t, arc)
     row = t.reg[TRAIL]
-    good = tighten(t, k, new, begin)
+    good = tighten(t, target, new, begin)
     t.rows[row, PARENT], t.rows[row, ARC] = parent, arc
     return good
 

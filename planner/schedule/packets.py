@@ -8,8 +8,8 @@ packet before it meet in the same small pattern again and again, on every device
 scheduler needs to leave no gap at all. Only the first packet's forward passes and the last one's backward passes have
 the devices to themselves; they run as densely as they can.
 
-On DeepSeek-V3's operators (one layer a chunk, 8 devices) this pattern keeps compute busy to the last percent
-between the ramps, with communication at 92 %.
+On DeepSeek-V3's operators (one layer a chunk, 8 devices) this pattern keeps compute busy for at least 98.5 % of the
+time between the ramps (``tests/schedule/test_packets.py``), with communication at 92 %.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Packets:
         after the stride.
         """
         laps = classes.lap[:, None]
-        begins = np.full(scales.laps + 1, np.inf)
+        begins = np.full(scales.laps, np.inf)
         for lap in range(scales.laps):
             here = (classes.lap == lap) & (classes.pass_ == pass_) & (classes.target < 0)
             begins[lap] = depth[here].min(initial=np.inf)
