@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from planner.baselines.call import Row, Rows, call
+from planner.baselines.call import call
+from planner.baselines.row import Row, Rows, numbered
 
 PERIOD = 6
 """Slots from one microbatch to the next: two each of F, I and W."""
@@ -54,15 +55,15 @@ def rows(block: Callable[[int, int], Sequence[int]], ranks: int, microbatches: i
     return out
 
 
-def _prolonged(tasks: list[Task], more: int) -> list[Task]:
-    """The order with more microbatches: the period in its middle so many times more."""
+def _prolonged(tasks: list[Task], more: int) -> list[int]:
+    """The passes of the order with more microbatches: the period in its middle so many times more."""
+    passes = [task.pass_ for task in tasks]
     if not more:
-        return tasks
+        return passes
     cut = len(tasks) // 2
     period = tasks[cut : cut + PERIOD]
     assert tasks[cut - PERIOD : cut] == [Task(p, m - 1) for p, m in period], "an order that has not settled"
-    repeated = [Task(p, m + k) for k in range(more) for p, m in period]
-    return tasks[:cut] + repeated + [Task(p, m + more) for p, m in tasks[cut:]]
+    return passes[:cut] + passes[cut : cut + PERIOD] * more + passes[cut:]
 
 
 def _repeated(offsets: Sequence[int], microbatches: int) -> Slots:
@@ -210,7 +211,7 @@ class _Pull:
         return (held, waiting + 1) if task.pass_ < WEIGHT_FORTH else (held - 1, waiting - 1)
 
 
-def _row(tasks: Sequence[Task], rank: int, ranks: int) -> Row:
+def _row(passes: Sequence[int], rank: int, ranks: int) -> Row:
     back = 2 * ranks - 1 - rank
     calls = (("F", rank), ("F", back), ("I", back), ("I", rank), ("W", back), ("W", rank))
-    return [call(*calls[task.pass_], task.microbatch) for task in tasks]
+    return numbered([call(*each, 0) for each in calls], passes)

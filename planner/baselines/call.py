@@ -1,8 +1,8 @@
-"""What a published schedule is made of: rows of calls, one row a rank."""
+"""What a published schedule is made of: calls, each one or two passes of stages over microbatches."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -34,12 +34,11 @@ class Call(NamedTuple):
         return f"({';'.join(map(str, self.parts))})OVERLAP_F_B"
 
 
-Row = list[Call]
-Rows = list[Row]
-"""``rows[r]``: the calls of rank r, first to last."""
-
-
-@lru_cache(maxsize=1 << 18)
 def call(kind: str, stage: int, microbatch: int, copy: int = 0) -> Call:
-    """A call of one part; the published schedules share their calls, of which a long step has many."""
+    """A call of one part."""
     return Call((Part(kind, stage, copy, microbatch),))
+
+
+def calls(kinds: Iterable[str], stage: int) -> dict[str, Call]:
+    """The calls of one stage by the letters of their kinds, each for the first microbatch."""
+    return {kind: call(kind, stage, 0) for kind in kinds}

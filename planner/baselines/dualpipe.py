@@ -7,10 +7,10 @@ and stage P-1-r of copy 1 (the second half).
 
 from __future__ import annotations
 
-from collections import deque
 from typing import NamedTuple
 
-from planner.baselines.call import Call, NotApplicable, Part, Row, Rows
+from planner.baselines.call import Call, NotApplicable, Part
+from planner.baselines.row import Row, Rows, lettered
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
@@ -42,70 +42,35 @@ class Flow(NamedTuple):
 def row(near: Flow, far: Flow, middle: int, microbatches: int) -> Row:
     """One rank's order, of two flows of as many microbatches that meet between two halves of ``middle`` ranks.
 
-    ``near`` is the one that enters the pipeline at this rank's end.
+    ``near`` is the one that enters the pipeline at this rank's end; the far one leaves it there.
     """
-    return _Rank(near, far, middle, microbatches).row()
+    calls = {kind: Call((_part(kind, near),)) for kind in "FBIW"}
+    calls |= {kind.lower(): Call((_part(kind, far),)) for kind in "FBIW"}
+    calls["X"] = Call((_part("F", near), _part("B", far)))
+    calls["x"] = Call((_part("F", far), _part("B", near)))
+    return lettered(calls, _order(near.stage, middle, microbatches))
 
 
-class _Rank:
-    """One rank's order in the making. The near copy enters the pipeline at this end, the far one leaves."""
+def _part(kind: str, flow: Flow) -> Part:
+    return Part(kind, flow.stage, flow.copy, flow.first)
 
-    def __init__(self, near: Flow, far: Flow, middle: int, microbatches: int) -> None:
-        self.depth = near.stage  # ranks between this one and the nearer end
-        self.to_middle = middle - 1 - self.depth
-        self.steady = microbatches - 2 * middle + self.depth + 1
-        self.flow = {"near": near, "far": far}
-        self.forwards = {which: flow.first for which, flow in self.flow.items()}
-        self.backwards = dict(self.forwards)
-        self.put_off: deque[Part] = deque()  # weight gradients, first in first out
-        self.calls: Row = []
 
-    def row(self) -> Row:
-        for _ in range(2 * self.to_middle):  # the near copy fills the pipeline
-            self._run(self._f("near"))
-        for _ in range(self.depth + 1):  # the far copy arrives
-            self._run(self._f("near"))
-            self._run(self._f("far"))
-        for _ in range(self.to_middle):  # its first backwards, split: nothing to fuse with yet
-            self._run(self._i("far"))
-            self._run(self.put_off.popleft())
-            self._run(self._f("far"))
-        for k in range(self.steady):
-            if k == 0 and self.to_middle == 0:  # the middle ranks have just run the forward they need
-                self._run(self._f("near"))
-                self._run(self._b("far"))
-            else:
-                self._run(self._f("near"), self._b("far"))
-            self._run(self._f("far"), self._b("near"))
-        for _ in range(self.to_middle):  # the near copy has no forwards left
-            self._run(self._b("far"))
-            self._run(self._f("far"), self._b("near"))
-        # Backwards only: whole ones in the first half, then split ones, whose gradient travels sooner.
-        remaining = 2 * (self.depth + 1)
-        for k in range(remaining):
-            which = "far" if k % 2 == 0 else "near"
-            self._run(self._b(which) if k <= self.depth else self._i(which))
-        for _ in range(self.to_middle):
-            self._run(self.put_off.popleft())
-            self._run(self._i("near"))
-        while self.put_off:
-            self._run(self.put_off.popleft())
-        return self.calls
+def _order(depth: int, middle: int, microbatches: int) -> str:
+    """The passes of the near flow as capital letters, of the far one as small ones; X fuses F and b, x f and B.
 
-    def _run(self, *parts: Part) -> None:
-        self.calls.append(Call(parts))
-
-    def _f(self, which: str) -> Part:
-        self.forwards[which] += 1
-        flow = self.flow[which]
-        return Part("F", flow.stage, flow.copy, self.forwards[which] - 1)
-
-    def _b(self, which: str) -> Part:
-        self.backwards[which] += 1
-        flow = self.flow[which]
-        return Part("B", flow.stage, flow.copy, self.backwards[which] - 1)
-
-    def _i(self, which: str) -> Part:
-        b = self._b(which)
-        self.put_off.append(b._replace(kind="W"))
-        return b._replace(kind="I")
+    ``depth``: ranks between this one and the nearer end.
+    """
+    to_middle = middle - 1 - depth
+    steady = microbatches - 2 * middle + depth + 1
+    order = "F" * (2 * to_middle)  # the near flow fills the pipeline
+    order += "Ff" * (depth + 1)  # the far one arrives
+    order += "iwf" * to_middle  # its first backwards, split: nothing to fuse with yet
+    order += "Xx" if to_middle else "Fbx"  # the middle ranks have just run the forward they need
+    order += "Xx" * (steady - 1)
+    order += "bx" * to_middle  # the near flow has no forwards left
+    # Backwards only: whole ones in the first half, then split ones, whose gradient travels sooner.
+    order += ("bB" * (depth + 1))[: depth + 1]
+    split = ("iI" * (depth + 1))[depth + 1 :]
+    put_off = (split + "I" * to_middle).replace("I", "W").replace("i", "w")  # first in first out
+    order += split + "".join(f"{weight}I" for weight in put_off[:to_middle]) + put_off[to_middle:]
+    return order

@@ -7,8 +7,9 @@ belongs to the other copy, whose microbatches come the other way; here it is the
 
 from __future__ import annotations
 
-from planner.baselines.call import NotApplicable, Rows
+from planner.baselines.call import NotApplicable
 from planner.baselines.dualpipe import Flow, row
+from planner.baselines.row import Rows
 
 
 def rows(ranks: int, microbatches: int) -> Rows:

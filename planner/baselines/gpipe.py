@@ -6,12 +6,10 @@ backwards run in the order of the forwards, as in torch's ``ScheduleGPipe``.
 
 from __future__ import annotations
 
-from planner.baselines.call import Rows, call
+from planner.baselines.call import calls
+from planner.baselines.row import Rows, lettered
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
     """The order of every rank; stage r on rank r."""
-    return [
-        [call("F", r, m) for m in range(microbatches)] + [call("B", r, m) for m in range(microbatches)]
-        for r in range(ranks)
-    ]
+    return [lettered(calls("FB", r), "F" * microbatches + "B" * microbatches) for r in range(ranks)]

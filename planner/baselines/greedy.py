@@ -10,60 +10,117 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from planner.baselines.call import Rows, call
+from planner.baselines.call import call
+from planner.baselines.row import Rows, numbered
+
+PASSES = "FIW"
+
+
+class _Round(NamedTuple):
+    """When a round began: the lengths of the orders, the gradients of the last stage, and the clock of rank 0."""
+
+    number: int
+    lengths: list[int]
+    microbatch: int
+    time: int
 
 
 class Greedy:
     """What the ranks have run so far. ``host[s]`` is the rank of stage s, ``room`` the memory of a rank."""
 
-    def __init__(self, host: Sequence[int], room: int) -> None:
+    def __init__(self, host: Sequence[int], room: int, microbatches: int) -> None:
         ranks = max(host) + 1
-        self.host, self.room = host, room
-        self.rows: Rows = [[] for _ in range(ranks)]
+        self.host, self.room, self.microbatches = host, room, microbatches
+        self.orders: list[list[int]] = [[] for _ in range(ranks)]  # 3 x stage + pass
         self.clock = [0] * ranks
         self.held = [0] * ranks
-        self.put_off: list[deque[tuple[int, int]]] = [deque() for _ in range(ranks)]  # stages, microbatches without W
-        self._ends: dict[str, list[list[int]]] = {kind: [[] for _ in host] for kind in "FI"}
+        self.put_off: list[deque[int]] = [deque() for _ in range(ranks)]  # stages that have a W to run
+        self._counts = {kind: [0] * len(host) for kind in "FI"}
+        # When the inputs of the next F or I of a stage were made, as far as they were; of none that has no input.
+        self._inputs: dict[str, list[deque[int]]] = {kind: [deque() for _ in host] for kind in "FI"}
+        self._seen: dict[object, _Round] = {}
 
     def count(self, kind: str, stage: int) -> int:
         """How many microbatches have had their F or I on the stage."""
-        return len(self._ends[kind][stage])
+        return self._counts[kind][stage]
 
     def input_end(self, kind: str, stage: int) -> int | None:
         """When the input of the stage's next F or I is there; None where its maker has not yet been put in order."""
-        maker = stage - 1 if kind == "F" else stage + 1
-        if not 0 <= maker < len(self.host):
+        if stage == (0 if kind == "F" else len(self.host) - 1):
             return 0
-        ends, k = self._ends[kind][maker], self.count(kind, stage)
-        return ends[k] if k < len(ends) else None
+        made = self._inputs[kind][stage]
+        return made[0] if made else None
 
     def run(self, kind: str, stage: int) -> None:
         """The stage's next F or I, after the weight gradients that make room for it or fill the time until then."""
-        rank, microbatch = self.host[stage], self.count(kind, stage)
+        rank = self.host[stage]
         while kind == "F" and self.held[rank] + 2 > self.room:
             self.weight(rank)
         ready = self.input_end(kind, stage)
         assert ready is not None, "an input that nobody makes in time"
         while self.put_off[rank] and self.clock[rank] < ready:
             self.weight(rank)
-        self.rows[rank].append(call(kind, stage, microbatch))
+        self.orders[rank].append(3 * stage + PASSES.index(kind))
         self.clock[rank] = max(self.clock[rank], ready) + 1
-        self._ends[kind][stage].append(self.clock[rank])
+        self._counts[kind][stage] += 1
+        if self._inputs[kind][stage]:
+            self._inputs[kind][stage].popleft()
+        reader = stage + 1 if kind == "F" else stage - 1
+        if 0 <= reader < len(self.host):
+            self._inputs[kind][reader].append(self.clock[rank])
         self.held[rank] += 2 if kind == "F" else -1
         if kind == "I":
-            self.put_off[rank].append((stage, microbatch))
+            self.put_off[rank].append(stage)
 
     def weight(self, rank: int) -> None:
         """The oldest weight gradient that the rank has put off."""
-        stage, microbatch = self.put_off[rank].popleft()
-        self.rows[rank].append(call("W", stage, microbatch))
+        self.orders[rank].append(3 * self.put_off[rank].popleft() + PASSES.index("W"))
         self.clock[rank] += 1
         self.held[rank] -= 1
+
+    def leap(self) -> int:
+        """Put in order, at once, the rounds that would only repeat the last ones; how many these are.
+
+        To be called before a round. What follows depends on how far apart the stages are, in microbatches and in
+        time, and not on how far they have come, as long as none has run all microbatches. So once they are as far
+        apart as before an earlier round, everything since then repeats until a stage runs its last microbatch.
+        """
+        microbatch, time = self._counts["I"][-1], self.clock[0]
+        now = _Round(len(self._seen), list(map(len, self.orders)), microbatch, time)
+        before = self._seen.setdefault(self._distances(microbatch, time), now)
+        if before is now:
+            return 0
+        later = microbatch - before.microbatch
+        times = (self.microbatches - 1 - max(max(counts) for counts in self._counts.values())) // later
+        self._seen.clear()
+        if times <= 0:
+            return 0
+        for order, begun in zip(self.orders, before.lengths, strict=True):
+            order.extend(order[begun:] * times)
+        self.clock = [clock + times * (time - before.time) for clock in self.clock]
+        for kind, counts in self._counts.items():
+            self._counts[kind] = [count + times * later for count in counts]
+            self._inputs[kind] = [
+                deque(end + times * (time - before.time) for end in made) for made in self._inputs[kind]
+            ]
+        return times * (now.number - before.number)
+
+    def _distances(self, microbatch: int, time: int) -> object:
+        """All that decides what the ranks do next, from a microbatch and an instant."""
+        return (
+            tuple(count - microbatch for counts in self._counts.values() for count in counts),
+            tuple(clock - time for clock in self.clock),
+            tuple(self.held),
+            tuple(map(tuple, self.put_off)),
+            tuple(tuple(end - time for end in made) for those in self._inputs.values() for made in those),
+        )
 
     def finish(self) -> Rows:
         """All that was put off, and the rows."""
         for rank, waiting in enumerate(self.put_off):
             while waiting:
                 self.weight(rank)
-        return self.rows
+        calls = [call(kind, stage, 0) for stage in range(len(self.host)) for kind in PASSES]
+        return [numbered(calls, order) for order in self.orders]

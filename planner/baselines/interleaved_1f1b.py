@@ -7,7 +7,10 @@ do not divide. Rank r runs the stages r, r + P, r + 2P, ...; with one chunk it s
 
 from __future__ import annotations
 
-from planner.baselines.call import NotApplicable, Row, Rows, call
+import numpy as np
+
+from planner.baselines.call import NotApplicable, call
+from planner.baselines.row import Row, Rows, numbered
 
 
 def rows(ranks: int, microbatches: int, chunks: int) -> Rows:
@@ -18,22 +21,17 @@ def rows(ranks: int, microbatches: int, chunks: int) -> Rows:
             f"interleaved 1F1B runs {microbatches} microbatches on {ranks} ranks in {rounds} equal rounds, and "
             f"{rounds} does not divide {microbatches}"
         )
-    return [_row(r, ranks, microbatches, microbatches // rounds, chunks) for r in range(ranks)]
+    return [_row(r, ranks, rounds, microbatches // rounds, chunks) for r in range(ranks)]
 
 
-def _row(rank: int, ranks: int, microbatches: int, in_round: int, chunks: int) -> Row:
-    # A round of microbatches passes chunk after chunk before the next round begins: by step, chunk and microbatch.
-    steps = [
-        (chunk, microbatch)
-        for first in range(0, microbatches, in_round)
-        for chunk in range(chunks)
-        for microbatch in range(first, first + in_round)
-    ]
-    forwards = [call("F", chunk * ranks + rank, m) for chunk, m in steps]
-    backwards = [call("B", (chunks - 1 - chunk) * ranks + rank, m) for chunk, m in steps]
+def _row(rank: int, ranks: int, rounds: int, in_round: int, chunks: int) -> Row:
+    # A round of microbatches passes chunk after chunk before the next round begins.
+    forwards = np.tile(np.repeat(np.arange(chunks), in_round), rounds)  # chunk by step
+    backwards = chunks + (chunks - 1 - forwards)
     # A round through all chunks but the last, and two forwards for each rank that follows.
-    ahead = min(len(steps), (chunks - 1) * in_round + 2 * (ranks - 1 - rank))
-    row = forwards[:ahead]
-    for forward, backward in zip(forwards[ahead:], backwards, strict=False):
-        row += [forward, backward]
-    return row + backwards[len(steps) - ahead :]
+    ahead = min(len(forwards), (chunks - 1) * in_round + 2 * (ranks - 1 - rank))
+    steady = len(forwards) - ahead
+    one_forward_one_backward = np.stack([forwards[ahead:], backwards[:steady]], axis=1).ravel()
+    order = np.concatenate([forwards[:ahead], one_forward_one_backward, backwards[steady:]])
+    calls = [call(kind, chunk * ranks + rank, 0) for kind in "FB" for chunk in range(chunks)]
+    return numbered(calls, order)

@@ -6,18 +6,15 @@ Language Model Training on GPU Clusters Using Megatron-LM" (2021) and torch's ``
 
 from __future__ import annotations
 
-from planner.baselines.call import Row, Rows, call
+from planner.baselines.call import calls
+from planner.baselines.row import Row, Rows, lettered
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
     """The order of every rank; stage r on rank r."""
-    return [_row(r, ranks - r, microbatches) for r in range(ranks)]
+    return [_row(r, min(ranks - r, microbatches), microbatches) for r in range(ranks)]
 
 
 def _row(stage: int, in_flight: int, microbatches: int) -> Row:
-    row = [call("F", stage, m) for m in range(min(in_flight, microbatches))]
-    for m in range(microbatches):
-        row.append(call("B", stage, m))
-        if m + in_flight < microbatches:
-            row.append(call("F", stage, m + in_flight))
-    return row
+    order = "F" * in_flight + "BF" * (microbatches - in_flight) + "B" * in_flight
+    return lettered(calls("FB", stage), order)

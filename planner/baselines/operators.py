@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from planner.baselines.call import Call, Part, Rows
-from planner.baselines.kinds import CallKind, by_kind
+from planner.baselines.call import Call, Part
 from planner.baselines.packing import Item, pack
+from planner.baselines.row import CallKind, Rows
 from planner.plan.network import Floats, Ints, Network
 from planner.plan.replay import Task, replay
 from planner.plan.timetable import Timetable
@@ -49,15 +49,10 @@ class Pipeline:
         ]
 
     @cached_property
-    def kinds(self) -> list[list[CallKind]]:
-        """By rank: its calls by kind. What follows is done once a kind, for all its microbatches."""
-        return [by_kind(row) for row in self.rows]
-
-    @cached_property
     def copy_of(self) -> tuple[int, ...]:
         """The copy that each microbatch uses."""
         copies = np.zeros(self.problem.microbatches, dtype=np.int64)
-        for kind in (kind for kinds in self.kinds for kind in kinds):
+        for kind in (kind for row in self.rows for kind in row.kinds):
             for part, microbatches in zip(kind.call.parts, kind.microbatches, strict=True):
                 copies[microbatches] = part.copy
         return tuple(copies.tolist())
@@ -74,8 +69,8 @@ def replay_streams(pipeline: Pipeline) -> Timetable:
     problem = pipeline.problem
     orders: list[list[Ints]] = [[np.zeros((0, 3), dtype=np.int64)] * 2 for _ in range(problem.n_devices)]
     leaves_after = np.full((problem.n_operators, 2, problem.microbatches), -1)
-    for device, row, kinds in zip(pipeline.devices, pipeline.rows, pipeline.kinds, strict=True):
-        issued = [(kind, _issued(pipeline, kind.call, device)) for kind in kinds]
+    for device, row in zip(pipeline.devices, pipeline.rows, strict=True):
+        issued = [(kind, _issued(pipeline, kind.call, device)) for kind in row.kinds]
         for stream in (0, 1):
             there = ((kind, [t for t in tasks if problem.on_comm[t[0]] == stream]) for kind, tasks in issued)
             orders[device][stream] = _in_row(len(row), list(there))
@@ -140,9 +135,9 @@ def replay_blocks(pipeline: Pipeline) -> Timetable:
     node_of = np.full((problem.n_operators, 3, problem.microbatches), -1)
     inside = np.zeros(node_of.shape)
     first = 0
-    for device, row, kinds in zip(pipeline.devices, pipeline.rows, pipeline.kinds, strict=True):
+    for device, row in zip(pipeline.devices, pipeline.rows, strict=True):
         lanes[2 * device] = np.arange(first, first + len(row))
-        for kind in kinds:
+        for kind in row.kinds:
             block = _block(pipeline, kind.call, device)
             seconds[first + kind.places] = block.seconds
             for (i, p, part), offset in block.starts:

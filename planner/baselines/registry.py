@@ -17,8 +17,9 @@ from planner.baselines import (
     zb2p,
     zbv,
 )
-from planner.baselines.call import Call, NotApplicable, Part, Rows
+from planner.baselines.call import NotApplicable
 from planner.baselines.operators import Pipeline, replay_blocks, replay_streams
+from planner.baselines.row import Rows
 from planner.plan.timetable import Timetable
 from planner.problem import Placement, Problem
 from planner.problem.partition import atoms, partition
@@ -128,7 +129,7 @@ def baseline_pipeline(name: str, problem: Problem) -> Pipeline:
     devices = range(_ranks(problem, schedule, chunks))
     rows = schedule.rows(len(devices), problem.microbatches, chunks)
     if not problem.training:
-        rows = [_forwards(row) for row in rows]
+        rows = [row.forwards() for row in rows]
     layout = schedule.layout(len(devices), chunks)
     stages = partition(problem, list(zip(*layout, strict=True)))
     if stages is None:
@@ -160,8 +161,3 @@ def _placed(problem: Problem, stages: Sequence[Sequence[int]], ranks: Sequence[i
         for i in stage:
             device_of[i] = rank
     return tuple(device_of)
-
-
-def _forwards(row: Sequence[Call]) -> list[Call]:
-    kept: list[tuple[Part, ...]] = [tuple(p for p in call.parts if p.kind == "F") for call in row]
-    return [Call(parts) for parts in kept if parts]

@@ -7,7 +7,7 @@ implementation (see ``building_block``).
 from __future__ import annotations
 
 from planner.baselines import building_block
-from planner.baselines.call import Rows
+from planner.baselines.row import Rows
 
 
 def rows(ranks: int, microbatches: int) -> Rows:

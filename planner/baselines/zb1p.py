@@ -6,7 +6,8 @@ one that the authors' heuristic and ILP find, and torch's ``ScheduleInterleavedZ
 
 from __future__ import annotations
 
-from planner.baselines.call import Row, Rows, call
+from planner.baselines.call import calls
+from planner.baselines.row import Row, Rows, lettered
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
@@ -16,13 +17,11 @@ def rows(ranks: int, microbatches: int) -> Rows:
 
 def _row(rank: int, ranks: int, microbatches: int) -> Row:
     """Rank r keeps r weight gradients back, so all ranks hold the same number of microbatches."""
-    in_flight = ranks - rank
-    row = [call("F", rank, m) for m in range(min(in_flight, microbatches))]
-    for m in range(microbatches):
-        row.append(call("I", rank, m))
-        if m >= rank:
-            row.append(call("W", rank, m - rank))
-        if m + in_flight < microbatches:
-            row.append(call("F", rank, m + in_flight))
-    row += [call("W", rank, m) for m in range(max(0, microbatches - rank), microbatches)]
-    return row
+    in_flight = min(ranks - rank, microbatches)
+    back = min(rank, microbatches)
+    # An I for every microbatch; after all but the first few a W, and before all but the last few an F.
+    without_w, with_f = back, microbatches - in_flight
+    order = "F" * in_flight + "IF" * min(without_w, with_f)
+    order += "IWF" * (with_f - without_w) if with_f > without_w else "I" * (without_w - with_f)
+    order += "IW" * (microbatches - max(without_w, with_f)) + "W" * back
+    return lettered(calls("FIW", rank), order)

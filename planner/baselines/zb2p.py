@@ -7,20 +7,22 @@ beats the one that prefers backwards; their ILP finds the same order.
 
 from __future__ import annotations
 
-from planner.baselines.call import Rows
 from planner.baselines.greedy import Greedy
+from planner.baselines.row import Rows
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
     """The order of every rank; stage r on rank r."""
-    play = Greedy(range(ranks), room=4 * ranks)
+    play = Greedy(range(ranks), 4 * ranks, microbatches)
     for r in range(ranks):  # all that fits before the first gradient is back
         for _ in range(min(microbatches, 2 * (ranks - r) - 1)):
             play.run("F", r)
-    for backward in range(microbatches):
+    backward = 0
+    while backward < microbatches:
         if backward:
+            backward += play.leap()
             # A rank runs no forward where one after it does not: it would only be further ahead.
-            resting = [r for r in range(ranks) if not _forward_now(play, r, microbatches)]
+            resting = [r for r in range(ranks) if not _forward_now(play, r)]
             for r in range(max(resting, default=-1) + 1, ranks):
                 play.run("F", r)
         for r in reversed(range(ranks)):
@@ -28,14 +30,15 @@ def rows(ranks: int, microbatches: int) -> Rows:
                 while play.put_off[0]:
                     play.weight(0)
             play.run("I", r)
+        backward += 1
     return play.finish()
 
 
-def _forward_now(play: Greedy, rank: int, microbatches: int) -> bool:
+def _forward_now(play: Greedy, rank: int) -> bool:
     """Whether the rank should run a forward before its next backward; one that is well ahead may catch up first."""
     ahead = play.count("F", rank)
-    if ahead == microbatches:
+    if ahead == play.microbatches:
         return False
-    if rank + 1 == len(play.rows) or ahead < play.count("F", rank + 1) + 2:
+    if rank + 1 == len(play.clock) or ahead < play.count("F", rank + 1) + 2:
         return True
     return play.clock[rank] < play.clock[rank + 1] + 2  # until then that one runs a forward and a backward

@@ -9,18 +9,21 @@ microbatches it leaves out calls of the order for 2P - 1.
 
 from __future__ import annotations
 
-from planner.baselines.call import Rows
 from planner.baselines.greedy import Greedy
+from planner.baselines.row import Rows
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
     """The order of every rank; stages r and 2P-1-r on rank r."""
     host = [*range(ranks), *reversed(range(ranks))]
-    play = Greedy(host, room=4 * ranks)
+    play = Greedy(host, 4 * ranks, microbatches)
     _fill(play, ranks, microbatches)
-    for _ in range(2 * microbatches):
+    turn = 0
+    while turn < 2 * microbatches:
+        turn += play.leap()
         _backwards(play, ranks, microbatches)
         _forwards(play, ranks, microbatches)
+        turn += 1
     return play.finish()
 
 

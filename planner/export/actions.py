@@ -11,8 +11,9 @@ from itertools import groupby
 
 import numpy as np
 
-from planner.baselines.call import Call, Part, Row, Rows, call
+from planner.baselines.call import Call, Part, call
 from planner.baselines.operators import PASSES, Pipeline, replay_streams
+from planner.baselines.row import row_of
 from planner.export.partition import Bools, Ints, Stages, mixes_backwards, on_streams
 from planner.plan.replay import orders_of
 from planner.plan.timetable import Timetable
@@ -30,7 +31,7 @@ class StageSchedule:
     stages: Stages
     device_of_stage: tuple[int, ...]
     devices: tuple[int, ...]
-    rows: Rows
+    rows: list[list[Call]]
 
     def replayed(self) -> Timetable:
         """When everything runs, as early as the rows allow."""
@@ -38,7 +39,8 @@ class StageSchedule:
         for stage, d in zip(self.stages, self.device_of_stage, strict=True):
             for i in stage:
                 device_of[i] = d
-        return replay_streams(Pipeline(self.problem, self.stages, self.devices, Placement.single(device_of), self.rows))
+        rows = [row_of(row) for row in self.rows]
+        return replay_streams(Pipeline(self.problem, self.stages, self.devices, Placement.single(device_of), rows))
 
 
 def schedule_of(problem: Problem, device_of: Sequence[int], stages: Stages, position: Ints) -> StageSchedule:
@@ -61,7 +63,7 @@ def schedule_of(problem: Problem, device_of: Sequence[int], stages: Stages, posi
             if not full[s, m]:
                 order.append((w, 2 * count, m, "W", s))
     device_of_stage = tuple(device_of[stage[0]] for stage in stages)
-    rows: dict[int, Row] = {d: [] for d in sorted(set(device_of_stage))}
+    rows: dict[int, list[Call]] = {d: [] for d in sorted(set(device_of_stage))}
     for _, _, m, kind, s in sorted(order):
         rows[device_of_stage[s]].append(call(kind, s, m))
     return StageSchedule(problem, stages, device_of_stage, tuple(rows), list(rows.values()))
@@ -120,8 +122,8 @@ def merge_backwards(schedule: StageSchedule, timetable: Timetable, strict: bool)
     return replace(schedule, rows=rows)
 
 
-def _merged(row: Row, free: _Free) -> Row:
-    found: Row = []
+def _merged(row: Sequence[Call], free: _Free) -> list[Call]:
+    found: list[Call] = []
     for c in row:
         part = c.parts[0]
         before = found[-1].parts[0] if found else None

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from planner.baselines.call import Call, Rows
+from planner.baselines.call import Call
 from planner.export import CannotExport, Exported
 from planner.export.actions import StageSchedule, keeps_order, merge_backwards, schedule_of
 from planner.export.partition import Stages, fine_stages, on_streams, positions, runs
@@ -153,7 +153,7 @@ def _with_full_backwards(source: PlanSource, chosen: _Candidate) -> tuple[StageS
     return chosen.schedule, chosen.makespan
 
 
-def _in_order(schedule: StageSchedule, repair: bool) -> tuple[Rows, list[int] | None]:
+def _in_order(schedule: StageSchedule, repair: bool) -> tuple[list[list[Call]], list[int] | None]:
     """Rows in which the last stage's forwards come by number, and, where they had to be renumbered, the old numbers.
 
     Microbatches of one step are alike, so that other numbers make no other plan.

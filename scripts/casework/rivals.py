@@ -8,7 +8,6 @@ from typing import Any
 
 from casework.loads import period
 from casework.splits import Split, busiest_stage, even, proportional
-from planner.baselines.call import Call
 from planner.baselines.operators import Pipeline, replay_streams
 from planner.baselines.registry import SCHEDULES
 from planner.plan.figures import figures
@@ -79,7 +78,7 @@ def replayed(problem: Problem, placed: Split, placement: Placement, order: str, 
     """The figures of one order on one split."""
     rows = SCHEDULES[order].rows(len(placed.stages), problem.microbatches, 1)
     if not problem.training:
-        rows = [[call for call in map(_forward, row) if call.parts] for row in rows]
+        rows = [row.forwards() for row in rows]
     found = figures(problem, replay_streams(Pipeline(problem, placed.stages, placed.devices, placement, rows)))
     return Rival(
         split,
@@ -91,7 +90,3 @@ def replayed(problem: Problem, placed: Split, placement: Placement, order: str, 
         found.peak_memory,
         found.fits,
     )
-
-
-def _forward(call: Call) -> Call:
-    return Call(tuple(part for part in call.parts if part.kind == "F"))

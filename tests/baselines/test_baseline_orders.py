@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from planner.baselines import SCHEDULES
-from planner.baselines.call import NotApplicable, Rows
+from planner.baselines.call import NotApplicable
+from planner.baselines.greedy import Greedy
+from planner.baselines.row import Rows, row_of
 
 RECORDED = json.loads((Path(__file__).parents[1] / "data" / "reference_orders.json").read_text())
 REFERENCE, DIGESTS = RECORDED["schedules"], RECORDED["digests"]
@@ -127,3 +129,30 @@ def test_activations_are_those_of_the_papers(name, held):
     """Most of a rank until I ends, in stages of the schedule (half a device's work where it has two chunks)."""
     for ranks, most in held.items():
         assert max(peaks(rows_of(name, ranks, 3 * ranks), "I")) == most
+
+
+@pytest.mark.parametrize(("name", "ranks", "microbatches"), [("zb2p", 1, 19), ("zb2p", 6, 90), ("zbv", 5, 70)])
+def test_rounds_that_repeat_are_put_in_order_as_if_they_had_been_played(monkeypatch, name, ranks, microbatches):
+    leaps = []
+    leap = Greedy.leap
+    monkeypatch.setattr(Greedy, "leap", lambda play: leaps.append(leap(play)) or leaps[-1])
+    rows = written(rows_of(name, ranks, microbatches))
+    assert sum(leaps) > microbatches / 2, "little has been left out: the test compares nothing"
+    monkeypatch.setattr(Greedy, "leap", lambda play: 0)
+    assert written(rows_of(name, ranks, microbatches)) == rows
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_row_made_of_the_calls_of_a_row_has_the_same_columns(name):
+    for row in rows_of(name, 4, 12):
+        again = row_of(list(row))
+        assert list(again) == list(row)
+        assert len(again) == len(row) == sum(len(kind.places) for kind in row.kinds)
+        columns = [
+            {str(kind.call): (kind.places.tolist(), kind.microbatches.tolist()) for kind in each.kinds}
+            for each in (row, again)
+        ]
+        assert columns[0] == columns[1]
+        forwards = [call for call in row if call.parts[0].kind == "F" and len(call.parts) == 1]
+        if not name.startswith("dualpipe"):
+            assert list(row.forwards()) == forwards

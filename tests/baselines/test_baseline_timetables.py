@@ -9,6 +9,7 @@ from test_baseline_orders import REFERENCE, label
 from planner.baselines import BASELINES, NotApplicable, baseline_timetable
 from planner.baselines.call import call
 from planner.baselines.registry import SCHEDULES, Schedule
+from planner.baselines.row import row_of
 from planner.plan.figures import figures
 from planner.problem import Mode, Stream
 
@@ -155,8 +156,10 @@ def breadth_first(ranks, microbatches, chunks):
     """torch's ``ScheduleLoopedBFS``, which is no baseline here: all forwards, then all backwards, by chunk."""
     stages = [[r + ranks * c for c in range(chunks)] for r in range(ranks)]
     return [
-        [call("F", s, m) for s in mine for m in range(microbatches)]
-        + [call("B", s, m) for s in reversed(mine) for m in reversed(range(microbatches))]
+        row_of(
+            [call("F", s, m) for s in mine for m in range(microbatches)]
+            + [call("B", s, m) for s in reversed(mine) for m in reversed(range(microbatches))]
+        )
         for mine in stages
     ]
 
