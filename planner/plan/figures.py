@@ -34,16 +34,17 @@ def figures(problem: Problem, timetable: Timetable) -> Figures:
     ends = timetable.start + seconds
     exists = np.broadcast_to(problem.has_pass[:, :, None], ends.shape)
     device = np.broadcast_to(placed[:, None, :], ends.shape)
-    compute = exists & ~problem.on_comm[:, None, None]
-    makespan = timetable.makespan(problem)
+    makespan = float(np.nanmax(ends))
     memory = memory_profile(problem, timetable)
     runs = np.bincount(device[exists], minlength=problem.n_devices) > 0
+    compute = np.flatnonzero(exists & ~problem.on_comm[:, None, None])
+    device, seconds, starts, ends = (column.ravel()[compute] for column in (device, seconds, timetable.start, ends))
 
     rows = []
     for d, each in enumerate(problem.cluster.devices):
-        own = compute & (device == d)
+        own = np.flatnonzero(device == d)
         busy = math.fsum(seconds[own].tolist())
-        span = float(ends[own].max() - timetable.start[own].min()) if own.any() else 0.0
+        span = float(ends[own].max() - starts[own].min()) if len(own) else 0.0
         cap = float(problem.cap[d])
         rows.append(
             DeviceFigures(

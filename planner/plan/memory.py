@@ -45,9 +45,10 @@ class Holdings:
 
 def memory_profile(problem: Problem, timetable: Timetable) -> tuple[MemoryProfile, ...]:
     """The memory of every device over the step, in the cluster's order."""
-    holdings = all_holdings(problem, timetable)
+    ends = timetable.ends(problem)
+    holdings = _holdings(problem, timetable, ends)
     resident = resident_parameters(problem, timetable)
-    tolerance = INSTANT * timetable.makespan(problem)
+    tolerance = INSTANT * float(np.nanmax(ends))
     order = np.argsort(holdings.device, kind="stable")
     bounds = np.searchsorted(holdings.device[order], np.arange(problem.n_devices + 1))
     profiles = []
@@ -68,8 +69,11 @@ def resident_parameters(problem: Problem, timetable: Timetable) -> list[list[flo
 
 def all_holdings(problem: Problem, timetable: Timetable) -> Holdings:
     """What every microbatch holds where and when; intervals of no bytes are left out."""
+    return _holdings(problem, timetable, timetable.ends(problem))
+
+
+def _holdings(problem: Problem, timetable: Timetable, ends: Floats) -> Holdings:
     device = np.array(timetable.placement.device_of)[list(timetable.copy_of)].T  # (operators, microbatches)
-    ends = timetable.ends(problem)
     starts = timetable.start[:, 0]
     shape = starts.shape
     activation = np.broadcast_to(problem.activation[:, None], shape)

@@ -168,6 +168,9 @@ class Portfolio:
             if problem.layout not in ("auto", layout):
                 continue
             for name, timetable in timetables:
+                best = self.incumbent.best
+                if best is not None and timetable.makespan(problem) >= best.makespan:
+                    continue  # it would not be kept, and whether it fits takes longer to say
                 if timetable.placement.copies <= problem.copies and figures(problem, timetable).fits:
                     self.incumbent.offer(timetable, f"the order of {name}", published=True)
 
