@@ -254,7 +254,7 @@ def test_names_inject_nothing(chromium: webdriver.Chrome, tmp_path: Path) -> Non
         plan,
         graph=replace(plan.graph, name=EVIL),
         notes=(EVIL,),
-        tasks=tuple(replace(t, operator=EVIL) if t.operator == "s0" else t for t in plan.tasks),
+        tasks=tuple(t._replace(operator=EVIL) if t.operator == "s0" else t for t in plan.tasks),
         placement=tuple(replace(p, operator=EVIL) if p.operator == "s0" else p for p in plan.placement),
     )
     page = Page(chromium, tmp_path, report_html(Shown(plan, EVIL)))

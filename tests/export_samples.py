@@ -125,8 +125,8 @@ def renumbered(plan: Plan, number: list[int]) -> Plan:
     """The plan with microbatch m called ``number[m]``."""
     return replace(
         plan,
-        tasks=tuple(replace(t, microbatch=number[t.microbatch]) for t in plan.tasks),
-        transfers=tuple(replace(t, microbatch=number[t.microbatch]) for t in plan.transfers),
+        tasks=tuple(t._replace(microbatch=number[t.microbatch]) for t in plan.tasks),
+        transfers=tuple(t._replace(microbatch=number[t.microbatch]) for t in plan.transfers),
     )
 
 

@@ -87,8 +87,8 @@ def _one_copy(plan: Plan) -> Plan:
     return replace(
         plan,
         placement=tuple(replace(p, copy=0) for p in plan.placement if p.copy == used),
-        tasks=tuple(replace(task, copy=0) for task in plan.tasks),
-        transfers=tuple(replace(transfer, copy=0) for transfer in plan.transfers),
+        tasks=tuple(task._replace(copy=0) for task in plan.tasks),
+        transfers=tuple(transfer._replace(copy=0) for transfer in plan.transfers),
     )
 
 

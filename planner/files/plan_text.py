@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -62,36 +62,51 @@ def _rows(rows: Iterable[Any]) -> str:
 
 
 def _lines(rows: Iterable[str]) -> str:
-    lines = ",\n".join(f"  {row}" for row in rows)
-    return f"[\n{lines}\n ]" if lines else "[]"
+    lines = ",\n  ".join(rows)
+    return f"[\n  {lines}\n ]" if lines else "[]"
 
 
-def _task_rows(tasks: Iterable[PlannedTask]) -> Iterator[str]:
+def _task_rows(tasks: Sequence[PlannedTask]) -> Iterator[str]:
     """Written out, since there are many: every name is encoded once, a number is as JSON has it."""
-    word = cache(_encode)
-    for t in tasks:
+    for operator, pass_, microbatch, copy, device, stream, start, end in _columns(tasks):
         yield (
-            f'{{"operator": {word(t.operator)}, "pass": {word(t.pass_)}, "microbatch": {int(t.microbatch)}, '
-            f'"copy": {int(t.copy)}, "device": {word(t.device)}, "stream": {word(t.stream)}, '
-            f'"start": {_instant(t.start)}, "end": {_instant(t.end)}}}'
+            f'{{"operator": {operator}, "pass": {pass_}, "microbatch": {microbatch}, "copy": {copy}, '
+            f'"device": {device}, "stream": {stream}, "start": {start}, "end": {end}}}'
         )
 
 
-def _transfer_rows(transfers: Iterable[PlannedTransfer]) -> Iterator[str]:
+def _transfer_rows(transfers: Sequence[PlannedTransfer]) -> Iterator[str]:
     """As the rows of tasks."""
-    word = cache(_encode)
-    for t in transfers:
+    for operator, pass_, microbatch, copy, source, target, start, end in _columns(transfers):
         yield (
-            f'{{"operator": {word(t.operator)}, "pass": {word(t.pass_)}, "microbatch": {int(t.microbatch)}, '
-            f'"copy": {int(t.copy)}, "from": {word(t.source)}, "to": {word(t.target)}, '
-            f'"start": {_instant(t.start)}, "end": {_instant(t.end)}}}'
+            f'{{"operator": {operator}, "pass": {pass_}, "microbatch": {microbatch}, "copy": {copy}, '
+            f'"from": {source}, "to": {target}, "start": {start}, "end": {end}}}'
         )
 
 
-def _instant(value: float) -> str:
-    if not math.isfinite(value):
-        raise ValueError(f"{value} is no instant that JSON could hold")
-    return float.__repr__(float(value))
+def _columns(rows: Sequence[PlannedTask] | Sequence[PlannedTransfer]) -> Iterable[tuple[Any, ...]]:
+    """The rows with everything as JSON has it, made column by column."""
+    if not rows:
+        return ()
+    operator, pass_, microbatch, copy, where, there, start, end = zip(*rows, strict=True)
+    names = (_words(operator), _words(pass_)), (_words(where), _words(there))
+    numbers = (_integers(microbatch), _integers(copy))
+    return zip(*names[0], *numbers, *names[1], _instants(start), _instants(end), strict=True)
+
+
+def _words(names: Iterable[str]) -> Iterator[str]:
+    return map(cache(_encode), names)
+
+
+def _integers(values: Iterable[int]) -> Iterator[int]:
+    return map(int, values)
+
+
+def _instants(values: Sequence[float]) -> Iterator[str]:
+    if not all(map(math.isfinite, values)):
+        wrong = next(value for value in values if not math.isfinite(value))
+        raise ValueError(f"{wrong} is no instant that JSON could hold")
+    return map(float.__repr__, map(float, values))
 
 
 def _window_row(window: PlanWindow | None) -> dict[str, Any] | None:

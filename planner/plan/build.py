@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from planner import __version__
 from planner.plan.figures import figures
@@ -111,15 +112,21 @@ def _tasks(problem: Problem, timetable: Timetable) -> tuple[PlannedTask, ...]:
     end = start + problem.duration[operator, pass_, device]
     comm = problem.on_comm[operator]
     order = np.lexsort((pass_, operator, microbatch, comm, device, start))
-    operators = [o.name for o in problem.operators]
-    devices = [d.name for d in problem.cluster.devices]
-    streams = (Stream.COMPUTE.value, Stream.COMM.value)
-    passes = [p.value for p in PASS_ORDER]
-    columns = (operator, pass_, microbatch, copy, device, comm, start, end)
-    return tuple(
-        PlannedTask(operators[i], passes[p], m, k, devices[d], streams[c], s, e)
-        for i, p, m, k, d, c, s, e in zip(*(column[order].tolist() for column in columns), strict=True)
+    columns = (
+        _names(o.name for o in problem.operators)[operator],
+        _names(p.value for p in PASS_ORDER)[pass_],
+        microbatch,
+        copy,
+        _names(d.name for d in problem.cluster.devices)[device],
+        _names((Stream.COMPUTE.value, Stream.COMM.value))[comm.astype(int)],
+        start,
+        end,
     )
+    return tuple(map(PlannedTask, *(column[order].tolist() for column in columns)))
+
+
+def _names(names: Iterable[str]) -> npt.NDArray[np.object_]:
+    return np.array(list(names), dtype=object)
 
 
 def _transfers(problem: Problem, timetable: Timetable) -> tuple[PlannedTransfer, ...]:

@@ -287,8 +287,8 @@ def test_copies_on_the_same_device_are_one() -> None:
     twice = replace(
         plan,
         placement=(*plan.placement, *(replace(p, copy=1) for p in plan.placement)),
-        tasks=tuple(replace(t, copy=t.microbatch % 2) for t in plan.tasks),
-        transfers=tuple(replace(t, copy=t.microbatch % 2) for t in plan.transfers),
+        tasks=tuple(t._replace(copy=t.microbatch % 2) for t in plan.tasks),
+        transfers=tuple(t._replace(copy=t.microbatch % 2) for t in plan.transfers),
     )
     assert twice.copies == 2
     assert torch_csv(twice, None, False).text == torch_csv(plan, problem, False).text
@@ -316,7 +316,7 @@ def test_names_of_modules_stand_in_the_partition() -> None:
     plan = replace(
         plan,
         placement=tuple(replace(p, operator=new[p.operator]) for p in plan.placement),
-        tasks=tuple(replace(t, operator=new[t.operator]) for t in plan.tasks),
+        tasks=tuple(t._replace(operator=new[t.operator]) for t in plan.tasks),
     )
     stages = partition_of(torch_csv(plan, renamed, False))["stages"]
     assert [stage["modules"] for stage in stages] == [["embed", "layer.0.attn"], ["layer.0.mlp", "head"]]

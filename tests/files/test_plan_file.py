@@ -130,7 +130,7 @@ def test_key_names():
 
 def test_one_row_a_line():
     """Two plans that differ in one task differ in one line."""
-    late = replace(PLAN, tasks=(PLAN.tasks[0], replace(PLAN.tasks[1], start=0.25)))
+    late = replace(PLAN, tasks=(PLAN.tasks[0], PLAN.tasks[1]._replace(start=0.25)))
     pairs = zip(plan_to_json(PLAN).splitlines(), plan_to_json(late).splitlines(), strict=True)
     assert sum(a != b for a, b in pairs) == 1
 

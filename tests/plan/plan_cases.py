@@ -159,7 +159,7 @@ def transfer(operator: str, pass_: str, microbatch: int, /, **change: Any) -> Ca
 def changed(item: Any, change: dict[str, Any]) -> Any:
     change = dict(change)
     shift = change.pop("shift", 0.0)
-    return replace(item, start=item.start + shift, end=item.end + shift) if shift else replace(item, **change)
+    return item._replace(start=item.start + shift, end=item.end + shift) if shift else item._replace(**change)
 
 
 def place(operator: str, /, **change: Any) -> Callable[[Plan], Plan]:
@@ -182,4 +182,9 @@ def without(field: str, k: int = 0) -> Callable[[Plan], Plan]:
 
 
 def twice(field: str, k: int = 0, **change: Any) -> Callable[[Plan], Plan]:
-    return lambda plan: replace(plan, **{field: (*getattr(plan, field), replace(getattr(plan, field)[k], **change))})
+    def mutate(plan: Plan) -> Plan:
+        rows = getattr(plan, field)
+        again = changed(rows[k], change) if isinstance(rows[k], tuple) else replace(rows[k], **change)
+        return replace(plan, **{field: (*rows, again)})
+
+    return mutate

@@ -96,9 +96,9 @@ def test_free_transfer_may_be_listed_or_not() -> None:
     end = next(t.end for t in plan.tasks if (t.operator, t.pass_, t.microbatch) == ("a", "F", 0))
     listed = PlannedTransfer("a", "F", 0, 0, "gpu0", "gpu1", end, end)
     assert check(posed, replace(plan, transfers=(listed,))) == []
-    wrong = replace(listed, start=0.0, end=0.0)
+    wrong = listed._replace(start=0.0, end=0.0)
     assert {v.rule for v in check(posed, replace(plan, transfers=(wrong,)))} == {4}
-    backwards = replace(listed, source="gpu1", target="gpu0")
+    backwards = listed._replace(source="gpu1", target="gpu0")
     assert {v.rule for v in check(posed, replace(plan, transfers=(backwards,)))} == {4}
 
 
@@ -110,7 +110,7 @@ def test_channel_carries_one_transfer_at_a_time() -> None:
     _, plan = planned(posed, [[0, 0, 1]])
     assert check(posed, plan) == []
     first, second = plan.transfers
-    together = replace(plan, transfers=(first, replace(second, start=first.start, end=first.end)))
+    together = replace(plan, transfers=(first, second._replace(start=first.start, end=first.end)))
     assert {v.rule for v in check(posed, together)} == {4}
 
 
@@ -242,12 +242,12 @@ def test_random_damage_is_found(case: Case, data: st.DataObject) -> None:
     new = data.draw(
         st.sampled_from(
             [
-                replace(old, start=old.start - plan.makespan - 1, end=old.end - plan.makespan - 1),
-                replace(old, end=old.end + 0.5),
-                replace(old, stream="comm" if old.stream == "compute" else "compute"),
-                replace(old, device="gpu7"),
-                replace(old, copy=old.copy + 2),
-                replace(old, microbatch=old.microbatch + 1),
+                old._replace(start=old.start - plan.makespan - 1, end=old.end - plan.makespan - 1),
+                old._replace(end=old.end + 0.5),
+                old._replace(stream="comm" if old.stream == "compute" else "compute"),
+                old._replace(device="gpu7"),
+                old._replace(copy=old.copy + 2),
+                old._replace(microbatch=old.microbatch + 1),
             ]
         )
     )

@@ -15,7 +15,7 @@ from planner.plan.plan import Plan
 
 def scaled(plan: Plan) -> Plan:
     """Every instant twice as late, so that passes last too long."""
-    return replace(plan, tasks=tuple(replace(t, start=2 * t.start, end=2 * t.end) for t in plan.tasks))
+    return replace(plan, tasks=tuple(t._replace(start=2 * t.start, end=2 * t.end) for t in plan.tasks))
 
 
 def swapped(plan: Plan) -> Plan:
@@ -23,8 +23,8 @@ def swapped(plan: Plan) -> Plan:
     i, j = index(plan, "b", "F", 0), index(plan, "b", "W", 0)
     tasks = list(plan.tasks)
     first, second = tasks[i], tasks[j]
-    tasks[i] = replace(first, start=second.start, end=second.end)
-    tasks[j] = replace(second, start=first.start, end=first.end)
+    tasks[i] = first._replace(start=second.start, end=second.end)
+    tasks[j] = second._replace(start=first.start, end=first.end)
     return replace(plan, tasks=tuple(tasks))
 
 
@@ -35,7 +35,7 @@ def moved(field: str, k: int, **change: Any) -> Callable[[Plan], Plan]:
 
 def other_copy(plan: Plan) -> Plan:
     """A microbatch runs on a copy that nobody placed."""
-    tasks = tuple(replace(t, copy=3) if t.microbatch == 1 else t for t in plan.tasks)
+    tasks = tuple(t._replace(copy=3) if t.microbatch == 1 else t for t in plan.tasks)
     return replace(plan, tasks=tasks)
 
 

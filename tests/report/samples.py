@@ -65,7 +65,7 @@ def pipeline(
 
 def task(operator: str, pass_: str, k: int, device: str, start: float, seconds: float, **more: Any) -> PlannedTask:
     made = PlannedTask(operator, pass_, k, 0, device, "compute", start, start + seconds)
-    return replace(made, **more)
+    return made._replace(**more)
 
 
 def long_plan(n_tasks: int = 9000, devices: int = 8) -> Plan:
@@ -76,7 +76,7 @@ def long_plan(n_tasks: int = 9000, devices: int = 8) -> Plan:
         seconds = 0.001 * (1 + (k * 7919) % 97 / 31.7)
         stream = "comm" if row % 2 else "compute"
         made = task(f"op.{k % 40}", "FIW"[k % 3], k // 40, f"gpu{row // 2}", ends[row], seconds, stream=stream)
-        tasks.append(replace(made, copy=k % 2))
+        tasks.append(made._replace(copy=k % 2))
         ends[row] += seconds
     names = [f"gpu{d}" for d in range(devices)]
     makespan = max(ends)

@@ -97,8 +97,8 @@ def test_columns_hold_the_plan() -> None:
 def test_names_are_text_wherever_they_stand() -> None:
     """Two scripts, ours, however devices, operators, options, notes and titles are called."""
     plan = pipeline(names=(EVIL, "gpu1"))
-    tasks = tuple(replace(t, operator=EVIL) for t in plan.tasks)
-    transfers = tuple(replace(t, operator=EVIL) for t in plan.transfers)
+    tasks = tuple(t._replace(operator=EVIL) for t in plan.tasks)
+    transfers = tuple(t._replace(operator=EVIL) for t in plan.transfers)
     placement = tuple(replace(p, operator=EVIL) for p in plan.placement)
     graph = replace(plan.graph, name=EVIL)
     plan = replace(

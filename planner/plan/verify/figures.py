@@ -6,9 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from planner.plan.plan import DeviceFigures, PlannedTask
+import numpy as np
+
+from planner.plan.plan import DeviceFigures
 from planner.plan.verify.facts import DURATION, Facts, Violation, number
 from planner.plan.verify.memory import SLACK, DeviceMemory
+from planner.plan.verify.table import Ints
 
 
 def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Violation]:
@@ -19,13 +22,13 @@ def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Vio
     if not _close(plan.makespan, facts.makespan, facts.tolerance):
         yield _wrong("makespan", plan.makespan, facts.makespan)
 
-    work: dict[str, list[PlannedTask]] = {name: [] for name in facts.devices}
-    running = set()
-    for task in facts.usable:
-        running.add(task.device)
-        if task.stream == "compute":
-            work[task.device].append(task)
-    busy = {name: math.fsum(t.end - t.start for t in tasks) for name, tasks in work.items()}
+    table, devices = facts.table, list(facts.devices)
+    work = {
+        name: np.flatnonzero(facts.usable_rows & (table.device == d) & (table.on_comm == 0))
+        for d, name in enumerate(devices)
+    }
+    running = {devices[d] for d in np.unique(table.device[facts.usable_rows]).tolist()}
+    busy = {name: math.fsum((table.end[rows] - table.start[rows]).tolist()) for name, rows in work.items()}
     bubble = {name: facts.makespan - seconds for name, seconds in busy.items()}
 
     listed = Counter(figures.name for figures in plan.devices)
@@ -44,9 +47,9 @@ def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Vio
     yield from _ratio(facts, "bubble_ratio_all", plan.bubble_ratio_all, list(bubble.values()))
 
 
-def _times(facts: Facts, figures: DeviceFigures, work: list[PlannedTask], busy: float) -> Iterator[Violation]:
+def _times(facts: Facts, figures: DeviceFigures, work: Ints, busy: float) -> Iterator[Violation]:
     """Busy time, bubble and span bubble of a device."""
-    span = max(t.end for t in work) - min(t.start for t in work) if work else 0.0
+    span = float(facts.table.end[work].max() - facts.table.start[work].min()) if len(work) else 0.0
     slack = DURATION * busy + facts.tolerance
     for field, found, expected in (
         ("busy", figures.busy, busy),

@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
+
 from planner.plan.verify.facts import Facts, Violation, listing
 
 
@@ -81,14 +83,17 @@ def _colocate(facts: Facts) -> Iterator[Violation]:
 def _one_copy_a_microbatch(facts: Facts) -> Iterator[Violation]:
     """A microbatch uses the same, existing copy number of every operator."""
     numbers = {p.copy for p in facts.plan.placement}
-    for task in facts.plan.tasks:
-        copy = facts.copy_of.get(task.microbatch, task.copy)
-        if task.copy != copy:
-            yield Violation(
-                1,
-                f"{task.pass_} of {task.operator!r}, microbatch {task.microbatch}, on {task.device} "
-                f"uses copy {task.copy}, but the microbatch uses copy {copy}",
-            )
+    table = facts.table
+    place = {copy: k for k, copy in enumerate(table.copies)}
+    used = np.array([place[facts.copy_of[m]] if m in facts.copy_of else -1 for m in table.microbatches], dtype=np.int64)
+    of_row = used[table.microbatch]
+    for row in np.flatnonzero((of_row >= 0) & (of_row != table.copy)).tolist():
+        task = facts.plan.tasks[row]
+        yield Violation(
+            1,
+            f"{task.pass_} of {task.operator!r}, microbatch {task.microbatch}, on {task.device} "
+            f"uses copy {task.copy}, but the microbatch uses copy {facts.copy_of[task.microbatch]}",
+        )
     for microbatch, copy in sorted(facts.copy_of.items()):
         if copy not in numbers:
             yield Violation(1, f"microbatch {microbatch} uses copy {copy}, which has no placement")

@@ -6,6 +6,7 @@ Only what these checks find suspicious is looked at one by one, to say in words 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -30,18 +31,22 @@ class TaskTable:
         devices: Iterable[str],
         microbatches: int,
     ) -> None:
-        self.microbatches = sorted({t.microbatch for t in tasks})  # ``microbatch`` holds places in this list
-        self.copies = sorted({t.copy for t in tasks})
-        self.operator = _numbers((t.operator for t in tasks), passes)
+        columns = zip(*tasks, strict=True) if tasks else [()] * len(PlannedTask._fields)
+        operator, pass_, microbatch, copy, device, stream, start, end = map(list, columns)
+        self.microbatches = sorted(set(microbatch))  # ``microbatch`` holds places in this list
+        self.copies = sorted(set(copy))
+        self.operator = _numbers(operator, passes)
         known = [(name, p) for name, own in passes.items() for p in own]
         number = {name: i for i, name in enumerate(passes)}
-        self.kind = _coded(((t.operator, t.pass_) for t in tasks), {(n, p): kind(number[n], p) for n, p in known})
-        self.microbatch = _numbers((t.microbatch for t in tasks), self.microbatches)
-        self.copy = _numbers((t.copy for t in tasks), self.copies)
-        self.device = _numbers((t.device for t in tasks), devices)
-        self.on_comm = _coded((t.stream for t in tasks), {"compute": 0, "comm": 1})
-        self.start: Floats = np.array([t.start for t in tasks], dtype=np.float64)
-        self.end: Floats = np.array([t.end for t in tasks], dtype=np.float64)
+        self.kind = _coded(
+            zip(operator, pass_, strict=True), {(n, p): kind(number[n], p) for n, p in known}, len(tasks)
+        )
+        self.microbatch = _numbers(microbatch, self.microbatches)
+        self.copy = _numbers(copy, self.copies)
+        self.device = _numbers(device, devices)
+        self.on_comm = _coded(stream, {"compute": 0, "comm": 1}, len(tasks))
+        self.start: Floats = np.array(start, dtype=np.float64)
+        self.end: Floats = np.array(end, dtype=np.float64)
         in_step = np.array([0 <= m < microbatches for m in self.microbatches], dtype=np.bool_)
         self.known: Flags = (self.kind >= 0) & in_step[self.microbatch]
 
@@ -84,9 +89,9 @@ def kind(operator: int, pass_: str) -> int:
     return 3 * operator + PASSES.index(pass_)
 
 
-def _numbers(values: Iterable[Hashable], known: Iterable[Hashable]) -> Ints:
-    return _coded(values, {value: k for k, value in enumerate(known)})
+def _numbers(values: Sequence[Hashable], known: Iterable[Hashable]) -> Ints:
+    return _coded(values, {value: k for k, value in enumerate(known)}, len(values))
 
 
-def _coded(values: Iterable[Hashable], codes: Mapping[Any, int]) -> Ints:
-    return np.array([codes.get(value, -1) for value in values], dtype=np.int64)
+def _coded(values: Iterable[Hashable], codes: Mapping[Any, int], count: int) -> Ints:
+    return np.fromiter(map(codes.get, values, repeat(-1)), dtype=np.int64, count=count)

@@ -110,9 +110,24 @@ def _task(facts: Facts, task: PlannedTask) -> Iterator[Violation]:
 
 def check_streams(facts: Facts) -> Iterator[Violation]:
     """A stream runs one task at a time."""
+    if not _crowded(facts):
+        return
     streams: dict[tuple[str, str], list[PlannedTask]] = {}
     for task in facts.usable:
         streams.setdefault((task.device, task.stream), []).append(task)
     for (_, stream), tasks in sorted(streams.items()):
         for before, task in overlaps(tasks, facts.tolerance):
             yield Violation(2, f"{name_task(task)} overlaps {name_task(before)} on stream {stream}")
+
+
+def _crowded(facts: Facts) -> bool:
+    """Whether some task starts before one that started earlier on the same stream has ended."""
+    table, rows = facts.table, np.flatnonzero(facts.usable_rows)
+    stream = 3 * table.device[rows] + table.on_comm[rows]  # -1: all streams that do not exist as one
+    order = rows[np.lexsort((table.end[rows], table.start[rows], stream))]
+    bounds = np.flatnonzero(np.diff(3 * table.device[order] + table.on_comm[order])) + 1
+    for own in np.split(order, bounds):
+        over = np.maximum.accumulate(table.end[own])
+        if (table.start[own][1:] < over[:-1] - facts.tolerance).any():
+            return True
+    return False
