@@ -8,7 +8,7 @@ duration is rounded *down* to a tiny unit, so that what is impossible in ticks i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,11 @@ import numpy as np
 from planner.control import Control
 from planner.problem import Problem, Step
 from planner.schedule.branching_clauses import Clauses, keep_clause
-from planner.schedule.branching_learn import CUT, EXHAUSTED, FOUND, GIVEN_UP, PAUSED, Taste, look
+from planner.schedule.branching_learn import CUT, EXHAUSTED, FOUND, GIVEN_UP, PAUSED, Taste
+from planner.schedule.branching_table import look, table_of
 from planner.schedule.branching_trail import CONFLICTS, FALSE, NONE, SHORTEST, TRUE, Shop, Trail, empty_trail
 from planner.schedule.classes import Floats, Ints
-from planner.schedule.kernel import rows
+from planner.schedule.rows import rows
 
 PAIRS_AT_MOST = 20_000
 TICKS_AT_MOST = 2**40
@@ -33,8 +34,6 @@ ROWS = 400_000
 POOL = 4_000_000
 CLAUSES_AT_MOST = 100_000
 LITERALS_AT_MOST = 8_000_000
-
-_look: Callable[..., int] = look
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ class Branching:
     trail: Trail
     clauses: Clauses
     taste: Taste
+    table: Ints  # of all arrays above
     ticks: Ints  # (operator, device)
     probes: dict[int, int]  # makespan: the literal that it is not exceeded
 
@@ -94,14 +94,15 @@ class Branching:
             next=np.empty(2 * CLAUSES_AT_MOST, np.int64),
         )
         taste = Taste(np.zeros(len(trail.where)), np.ones(1), np.full(len(trail.where), -1, np.int64))
-        branching = Branching(problem, unit, exact, shop, trail, clauses, taste, ticks, {})
+        table = table_of(trail, shop, clauses, taste)
+        branching = Branching(problem, unit, exact, shop, trail, clauses, taste, table, ticks, {})
         builder.keep_earliest(trail)
         for lits in builder.clauses():
             branching._add(lits)
         return branching
 
     def _add(self, lits: list[int]) -> None:
-        keep_clause(self.trail, self.clauses, np.array(lits), len(lits), 0)  # type: ignore[no-untyped-call]
+        keep_clause(self.trail, self.clauses, lits, len(lits), 0)
 
     def follow(self, device_of: Ints, start: Floats) -> None:
         """Prefer the choices of a schedule: the device of each operator, and starts (in any unit)."""
@@ -130,7 +131,7 @@ class Branching:
         answer = PAUSED
         while answer == PAUSED and not control.over:
             left = budget - (int(self.trail.reg[CONFLICTS]) - before)
-            answer = _look(self.trail, self.shop, self.clauses, self.taste, assumed, most, left)
+            answer = look(self.table.ctypes.data, assumed, most, left)
         start = self.trail.found_start.copy() if answer == FOUND else None
         device_of = self.trail.found_on // 2
         return Answer(

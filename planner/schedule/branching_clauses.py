@@ -14,12 +14,12 @@ from planner.schedule.branching_trail import (
     REASON,
     SPANS,
     TRAIL,
-    compiled,
     contradict,
     hold,
     row_of,
 )
 from planner.schedule.classes import Ints
+from planner.schedule.machine_code import Compiled
 
 GLUE = 2
 """A clause that spans so few levels is never forgotten."""
@@ -36,6 +36,7 @@ class Clauses(NamedTuple):
     next: Ints
 
 
+@Compiled
 def keep_clause(t, c, lits, n, worth):  # type: ignore[no-untyped-def]
     """Keep a clause of at least two literals, watched at the first two."""
     clause = t.reg[CLAUSES]
@@ -53,10 +54,7 @@ def keep_clause(t, c, lits, n, worth):  # type: ignore[no-untyped-def]
     return clause
 
 
-add_clause = compiled(keep_clause)
-
-
-@compiled
+@Compiled
 def follow_clauses(t, s, c, what):  # type: ignore[no-untyped-def]
     """Clauses that watch the contrary of a literal that holds now."""
     false = what ^ 1
@@ -95,7 +93,7 @@ def follow_clauses(t, s, c, what):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def forget(t, c, kept):  # type: ignore[no-untyped-def]
     """At level 0: leave out the clauses that hold, and of those learnt the ones that span the most levels."""
     counts = t.counts
@@ -131,7 +129,7 @@ def forget(t, c, kept):  # type: ignore[no-untyped-def]
     t.reg[CLAUSES], t.reg[LITERALS] = n, end
 
 
-@compiled
+@Compiled
 def reason_of(t, c, row, x):  # type: ignore[no-untyped-def]
     """The x-th row that a row follows from; -1 for one at level 0, -2 past the last."""
     clause = t.rows[row, CLAUSE]

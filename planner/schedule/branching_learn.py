@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from planner.schedule.branching_clauses import add_clause, forget, reason_of
+from planner.schedule.branching_clauses import forget, keep_clause, reason_of
 from planner.schedule.branching_propagate import propagate
 from planner.schedule.branching_trail import (
     ASSUMED,
@@ -27,14 +27,13 @@ from planner.schedule.branching_trail import (
     RESTARTS,
     WHAT,
     WORK,
-    called,
-    compiled,
     descend,
     hold,
     tighten,
     undo,
 )
 from planner.schedule.classes import Floats, Ints
+from planner.schedule.machine_code import Compiled
 
 FOUND, NOTHING, CUT, GIVEN_UP, EXHAUSTED, PAUSED = range(6)
 """A schedule; proof that there is none where the literal holds; the budget is spent; out of room; proof for all limits;
@@ -62,7 +61,7 @@ class Taste(NamedTuple):
     hint: Ints  # by variable: its value in the best schedule, -1
 
 
-@compiled
+@Compiled
 def _bump(taste, var):  # type: ignore[no-untyped-def]
     taste.activity[var] += taste.growth[0]
     if taste.activity[var] > 1e100:
@@ -71,7 +70,7 @@ def _bump(taste, var):  # type: ignore[no-untyped-def]
         taste.growth[0] *= 1e-100
 
 
-@compiled
+@Compiled
 def _is_redundant(t, c, row, stack):  # type: ignore[no-untyped-def]
     """Whether a row follows from others that the clause holds already."""
     depth, steps = 1, 0
@@ -95,7 +94,7 @@ def _is_redundant(t, c, row, stack):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def _learn(t, c, taste, clause, stack):  # type: ignore[no-untyped-def]
     """From the rows in the buffer: a clause, its literals and their number, the level to go back to, its levels.
 
@@ -151,7 +150,7 @@ def _learn(t, c, taste, clause, stack):  # type: ignore[no-untyped-def]
     return _finish(t, c, clause, n, top, stack)
 
 
-@compiled
+@Compiled
 def _finish(t, c, clause, n, top, stack):  # type: ignore[no-untyped-def]
     """Leave out redundant literals; put one of the highest other level second."""
     rows = t.rows
@@ -183,7 +182,7 @@ def _finish(t, c, clause, n, top, stack):  # type: ignore[no-untyped-def]
     return kept, back, spanned
 
 
-@compiled
+@Compiled
 def _decide(t, s, taste):  # type: ignore[no-untyped-def]
     """The most active of the open choices of a stream and the open orders on one stream; -1: all is decided."""
     best, most = -1, -1.0
@@ -208,7 +207,7 @@ def _decide(t, s, taste):  # type: ignore[no-untyped-def]
     return 2 * best + (0 if early else 1)
 
 
-@compiled
+@Compiled
 def _luby(i):  # type: ignore[no-untyped-def]
     """The i-th term (from 0) of 1 1 2 1 1 2 4 ..."""
     size, power = 1, 0
@@ -222,7 +221,7 @@ def _luby(i):  # type: ignore[no-untyped-def]
     return 1 << power
 
 
-@called
+@Compiled
 def look(t, s, c, taste, assumed, most, budget):  # type: ignore[no-untyped-def]
     """Look for a schedule of at most ``most`` ticks in which the literal ``assumed`` holds, for so many conflicts.
 
@@ -249,7 +248,7 @@ def look(t, s, c, taste, assumed, most, budget):  # type: ignore[no-untyped-def]
             undo(t, s, back)
             number = -1
             if n > 1:
-                number = add_clause(t, c, clause, n, spanned)
+                number = keep_clause(t, c, clause, n, spanned)
                 t.reg[LEARNT_AT] += 1
             hold(t, s, clause[0], number, t.reg[POOL])
             taste.growth[0] /= DECAY

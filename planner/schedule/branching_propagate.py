@@ -19,16 +19,16 @@ from planner.schedule.branching_trail import (
     TRUE,
     WHAT,
     because,
-    compiled,
     contradict,
     hold,
     row_of,
     since,
     tighten,
 )
+from planner.schedule.machine_code import Compiled
 
 
-@compiled
+@Compiled
 def propagate(t, s, c):  # type: ignore[no-untyped-def]
     """Draw all conclusions. False where there is a contradiction: its rows are in the buffer."""
     reg, rows = t.reg, t.rows
@@ -67,7 +67,7 @@ def propagate(t, s, c):  # type: ignore[no-untyped-def]
             return True
 
 
-@compiled
+@Compiled
 def _set(t, s, lit, a, b):  # type: ignore[no-untyped-def]
     """A literal holds because of two rows. False where its contrary holds."""
     if t.value[lit] > 0:
@@ -85,7 +85,7 @@ def _set(t, s, lit, a, b):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def _order(t, s, lit, row):  # type: ignore[no-untyped-def]
     """One task now precedes another: not the other way round, and with what precedes the one and follows the other."""
     a, b = s.arc[lit, 0], s.arc[lit, 1]
@@ -111,7 +111,7 @@ def _order(t, s, lit, row):  # type: ignore[no-untyped-def]
     return _push_later(t, s, a, b, row) and _push_earlier(t, s, a, b, row)
 
 
-@compiled
+@Compiled
 def _option(t, s, var, lit, row):  # type: ignore[no-untyped-def]
     """A task runs on a stream (so on no other), or does not (so its shortest duration may grow)."""
     task = s.task_of[var]
@@ -138,7 +138,7 @@ def _option(t, s, var, lit, row):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def _limit(t, s, var, row):  # type: ignore[no-untyped-def]
     """The makespan is limited."""
     most = s.most[var]
@@ -154,7 +154,7 @@ def _limit(t, s, var, row):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def _push_later(t, s, a, b, arc):  # type: ignore[no-untyped-def]
     """Task b starts after a ends."""
     new = t.bound[3 * a + EARLIEST] + t.bound[3 * a + SHORTEST]
@@ -163,7 +163,7 @@ def _push_later(t, s, a, b, arc):  # type: ignore[no-untyped-def]
     return _pass_on(t, s, 3 * a + EARLIEST, 3 * a + SHORTEST, 3 * b + EARLIEST, new, arc)
 
 
-@compiled
+@Compiled
 def _push_earlier(t, s, a, b, arc):  # type: ignore[no-untyped-def]
     """Task a ends before b starts."""
     new = t.bound[3 * b + LATEST] - t.bound[3 * b + SHORTEST]
@@ -172,7 +172,7 @@ def _push_earlier(t, s, a, b, arc):  # type: ignore[no-untyped-def]
     return _pass_on(t, s, 3 * b + LATEST, 3 * b + SHORTEST, 3 * a + LATEST, new, arc)
 
 
-@compiled
+@Compiled
 def _pass_on(t, s, source, shortest, target, new, arc):  # type: ignore[no-untyped-def]
     """Tighten a bound to what follows from another one, from a shortest duration and from an order."""
     if _is_cycle(t, s, source, target, arc):
@@ -188,7 +188,7 @@ def _pass_on(t, s, source, shortest, target, new, arc):  # type: ignore[no-untyp
     return good
 
 
-@compiled
+@Compiled
 def _is_cycle(t, s, source, target, arc):  # type: ignore[no-untyped-def]
     """Whether the bound that is to be passed on came from its target within this level: a circle of orders.
 
@@ -222,7 +222,7 @@ def _is_cycle(t, s, source, target, arc):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def _later(t, s, a):  # type: ignore[no-untyped-def]
     """Task a starts later, or takes longer: so does what follows; and it may no longer precede others."""
     for x in range(s.succ_ptr[a], s.succ_ptr[a + 1]):
@@ -239,7 +239,7 @@ def _later(t, s, a):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def _earlier(t, s, b):  # type: ignore[no-untyped-def]
     """Task b ends earlier, or takes longer: what precedes it ends earlier; and it may no longer follow others."""
     for x in range(s.pred_ptr[b], s.pred_ptr[b + 1]):
@@ -256,7 +256,7 @@ def _earlier(t, s, b):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def _forbid(t, s, a, b, lit):  # type: ignore[no-untyped-def]
     """Task a does not precede b where both would not fit between the start of one and the end of the other."""
     bound = t.bound
@@ -274,7 +274,7 @@ def _forbid(t, s, a, b, lit):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def _options(t, s, task):  # type: ignore[no-untyped-def]
     """A task does not run where it would take longer than its window."""
     ready, end = t.bound[3 * task + EARLIEST], t.bound[3 * task + LATEST]

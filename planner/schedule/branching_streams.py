@@ -19,16 +19,16 @@ from planner.schedule.branching_trail import (
     TRAIL,
     WORK,
     because,
-    compiled,
     contradict,
     hold,
     row_of,
     since,
     tighten,
 )
+from planner.schedule.machine_code import Compiled
 
 
-@compiled
+@Compiled
 def look_at_streams(t, s):  # type: ignore[no-untyped-def]
     """Conclusions on the first streams whose windows have changed, until there are some. False: a contradiction."""
     job, lit, by, work = t.job, t.lit, t.by, t.work
@@ -47,7 +47,7 @@ def look_at_streams(t, s):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def _members(t, s, job, lit, r):  # type: ignore[no-untyped-def]
     """The tasks that are known to run on a stream, the literals that say so, and their number."""
     m = 0
@@ -58,7 +58,7 @@ def _members(t, s, job, lit, r):  # type: ignore[no-untyped-def]
     return m
 
 
-@compiled
+@Compiled
 def _forth_and_back(t, s, job, lit, m, by, work, r):  # type: ignore[no-untyped-def]
     t.reg[WORK] += 2 * m * m
     for mirror in range(2):
@@ -73,7 +73,7 @@ def _forth_and_back(t, s, job, lit, m, by, work, r):  # type: ignore[no-untyped-
     return True
 
 
-@compiled
+@Compiled
 def _windows(t, job, m, by, work, mirror):  # type: ignore[no-untyped-def]
     """Release, due date and duration of each task, in mirrored time if asked for; ``by``: sorted by release."""
     ready, due, ticks = work[0], work[1], work[2]
@@ -88,19 +88,19 @@ def _windows(t, job, m, by, work, mirror):  # type: ignore[no-untyped-def]
         by[j] = i
 
 
-@compiled
+@Compiled
 def _released(t, task, need, mirror):  # type: ignore[no-untyped-def]
     """The row since which a task is released no earlier than ``need``."""
     return since(t, 3 * task + LATEST, -need) if mirror else since(t, 3 * task + EARLIEST, need)
 
 
-@compiled
+@Compiled
 def _due(t, task, need, mirror):  # type: ignore[no-untyped-def]
     """The row since which a task is due no later than ``need``."""
     return since(t, 3 * task + EARLIEST, -need) if mirror else since(t, 3 * task + LATEST, need)
 
 
-@compiled
+@Compiled
 def _because_of(t, task, lit, low, high, mirror):  # type: ignore[no-untyped-def]
     """A task runs here, and between these times."""
     because(t, _released(t, task, low, mirror))
@@ -109,18 +109,18 @@ def _because_of(t, task, lit, low, high, mirror):  # type: ignore[no-untyped-def
     because(t, row_of(t, lit))
 
 
-@compiled
+@Compiled
 def _release(t, task, new, mirror, begin):  # type: ignore[no-untyped-def]
     return tighten(t, 3 * task + LATEST, -new, begin) if mirror else tighten(t, 3 * task + EARLIEST, new, begin)
 
 
-@compiled
+@Compiled
 def _is_later(t, task, new, mirror):  # type: ignore[no-untyped-def]
     """Whether ``new`` is later than the release of a task is by now."""
     return -new < t.bound[3 * task + LATEST] if mirror else new > t.bound[3 * task + EARLIEST]
 
 
-@compiled
+@Compiled
 def _edges(t, job, lit, m, by, work, mirror):  # type: ignore[no-untyped-def]
     """Overload: tasks do not fit between a release and a due date. Edge finding: with one more they do not.
 
@@ -175,7 +175,7 @@ def _edges(t, job, lit, m, by, work, mirror):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def _overload(t, job, lit, m, work, low, high, spare, mirror):  # type: ignore[no-untyped-def]
     """Put the conflict together: these tasks and windows."""
     ready, due = work[0], work[1]
@@ -188,7 +188,7 @@ def _overload(t, job, lit, m, work, low, high, spare, mirror):  # type: ignore[n
             contradict(t, row_of(t, lit[i]))
 
 
-@compiled
+@Compiled
 def _sets(t, s, job, lit, m, by, work, mirror):  # type: ignore[no-untyped-def]
     """A task starts after the end of all that must precede it here."""
     ready, ticks = work[0], work[2]
@@ -224,7 +224,7 @@ def _sets(t, s, job, lit, m, by, work, mirror):  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
+@Compiled
 def _not_first(t, job, lit, m, by, work, mirror):  # type: ignore[no-untyped-def]
     """Where a task before some others would make them late, it starts after the first end among them."""
     ready, due, ticks, order = work[0], work[1], work[2], work[3]
@@ -269,7 +269,7 @@ def _not_first(t, job, lit, m, by, work, mirror):  # type: ignore[no-untyped-def
     return True
 
 
-@compiled
+@Compiled
 def _optional(t, s, job, lit, m, by, work, r, mirror):  # type: ignore[no-untyped-def]
     """A task does not run here if that overloaded the stream. Asked forwards only: the mirror would say the same."""
     ready, due, ticks = work[0], work[1], work[2]

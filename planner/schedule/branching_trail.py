@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from planner.schedule.classes import Ints
+from planner.schedule.machine_code import Compiled
 
 EARLIEST, LATEST, SHORTEST = range(3)
 TRUE, FALSE, NONE = 0, 1, -1
@@ -28,16 +28,6 @@ TRAIL, LOOKED, LEVELS, POOL, BUFFER, CLAUSES, LITERALS, CONFLICTS, LEARNT_AT, RE
 ASSUMED, MOST = 12, 13
 REGISTERS = 14
 SPANS = 1024  # of clauses that span more levels none is longer-lived than another
-
-
-compiled = numba.njit(nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
-"""Compiled as a part of ``called`` code, without what a call from Python takes.
-
-Without reference counts, too: they took half of the time. So nothing may be allocated in what is compiled.
-"""
-
-called = numba.njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
-"""Compiled to be called from Python. The cache only knows the file of the function itself."""
 
 
 class Trail(NamedTuple):
@@ -97,7 +87,7 @@ class Shop(NamedTuple):
     on_task: Ints
 
 
-@compiled
+@Compiled
 def because(t, row):  # type: ignore[no-untyped-def]
     """Add a row to the reason that is being put together for the next row."""
     if row >= 0 and t.rows[row, LEVEL] > 0:
@@ -105,7 +95,7 @@ def because(t, row):  # type: ignore[no-untyped-def]
         t.reg[POOL] += 1
 
 
-@compiled
+@Compiled
 def contradict(t, row):  # type: ignore[no-untyped-def]
     """Add a row to those that contradict each other."""
     if row >= 0 and t.rows[row, LEVEL] > 0:
@@ -113,7 +103,7 @@ def contradict(t, row):  # type: ignore[no-untyped-def]
         t.reg[BUFFER] += 1
 
 
-@compiled
+@Compiled
 def _append(t, what, old, previous, clause, begin):  # type: ignore[no-untyped-def]
     row = t.reg[TRAIL]
     t.rows[row, WHAT], t.rows[row, OLD], t.rows[row, PREVIOUS] = what, old, previous
@@ -125,7 +115,7 @@ def _append(t, what, old, previous, clause, begin):  # type: ignore[no-untyped-d
     return row
 
 
-@compiled
+@Compiled
 def hold(t, s, lit, clause, begin):  # type: ignore[no-untyped-def]
     """Note that an open literal holds; its reason is a clause (-1: none), or in the pool from ``begin`` on."""
     row = _append(t, lit, 0, -1, clause, begin)
@@ -136,13 +126,13 @@ def hold(t, s, lit, clause, begin):  # type: ignore[no-untyped-def]
         t.chosen[s.task_of[var]] = s.opt_stream[s.option_of[var]]
 
 
-@compiled
+@Compiled
 def row_of(t, lit):  # type: ignore[no-untyped-def]
     """The row of a literal that holds or whose contrary holds; -1 at level 0."""
     return t.where[lit >> 1]
 
 
-@compiled
+@Compiled
 def tighten(t, k, new, begin):  # type: ignore[no-untyped-def]
     """Set bound k, for the reason in the pool from ``begin`` on. False where the task has no room left.
 
@@ -164,7 +154,7 @@ def tighten(t, k, new, begin):  # type: ignore[no-untyped-def]
     return False
 
 
-@compiled
+@Compiled
 def since(t, k, need):  # type: ignore[no-untyped-def]
     """The row that first made bound k at least as tight as ``need``; -1 where that holds from the beginning."""
     row = t.last[k]
@@ -177,7 +167,7 @@ def since(t, k, need):  # type: ignore[no-untyped-def]
     return row
 
 
-@compiled
+@Compiled
 def undo(t, s, level):  # type: ignore[no-untyped-def]
     """Go back to a level."""
     if t.reg[LEVELS] <= level:
@@ -211,7 +201,7 @@ def undo(t, s, level):  # type: ignore[no-untyped-def]
         t.dirty[r] = 0
 
 
-@compiled
+@Compiled
 def descend(t):  # type: ignore[no-untyped-def]
     """Begin a new level."""
     t.reg[LEVELS] += 1
