@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from planner.control import Control
 from planner.problem import Problem, Step
@@ -172,16 +173,21 @@ class _Builder:
                 self.before[:, i] |= self.before[:, j]
                 self.before[j, i] = True
         self.options = [np.flatnonzero(r).tolist() for r in problem.runs_on]
-        self.pairs = [(a, b) for a in range(n) for b in range(a + 1, n) if self._may_meet(a, b)]
+        self.pairs: list[tuple[int, int]] = [(a, b) for a, b in np.argwhere(np.triu(self._may_meet(), 1)).tolist()]
         self.n_pairs = len(self.pairs)
 
-    def _may_meet(self, a: int, b: int) -> bool:
-        if self.problem.on_comm[a] != self.problem.on_comm[b] or self.before[a, b] or self.before[b, a]:
-            return False
-        return any(self.ticks[a, d] or self.ticks[b, d] for d in self._shared(a, b))
+    def _may_meet(self) -> npt.NDArray[np.bool_]:
+        """Pairs of operators that may run on the same stream, in either order, at least one of them for some time."""
+        problem = self.problem
+        runs = problem.runs_on.astype(np.float64)  # numpy multiplies matrices fast where they are floats
+        takes_time = runs * (self.ticks > 0)
+        meet = runs @ takes_time.T > 0
+        same_stream = problem.on_comm[:, None] == problem.on_comm
+        found: npt.NDArray[np.bool_] = (meet | meet.T) & same_stream & ~(self.before | self.before.T)
+        return found
 
     def _shared(self, a: int, b: int) -> list[int]:
-        return np.flatnonzero(self.problem.runs_on[a] & self.problem.runs_on[b]).tolist()
+        return [d for d in self.options[a] if self.problem.runs_on[b, d]]
 
     def shop(self) -> tuple[Shop, int]:
         """The tables, and the first variable that is free for a limit of the makespan."""

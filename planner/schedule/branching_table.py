@@ -42,5 +42,5 @@ def _compile() -> Any:
     return entry()
 
 
-look = Entry("branching", 4, _compile, sorted(Path(__file__).parent.glob("branching*.py")))
+look = Entry("branching", 4, _compile, sorted(Path(__file__).parent.glob("branching_*.py")))
 """``planner.schedule.branching_learn.look``: (address of the table, assumed, most, budget)."""
