@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,25 +27,35 @@ class Figures:
     devices: tuple[DeviceFigures, ...]
 
 
+_known: WeakKeyDictionary[Timetable, tuple[Problem, Figures]] = WeakKeyDictionary()
+"""Figures of timetables that still exist: those of a published schedule are asked for two or three times."""
+
+
 def figures(problem: Problem, timetable: Timetable) -> Figures:
     """The figures of rule 6. Only tasks on the compute stream are work; transfers never are."""
+    known = _known.get(timetable)
+    if known is None or known[0] is not problem:
+        known = _known[timetable] = (problem, _figures(problem, timetable))
+    return known[1]
+
+
+def _figures(problem: Problem, timetable: Timetable) -> Figures:
     placed = np.array(timetable.placement.device_of)[list(timetable.copy_of)].T  # (operators, microbatches)
     operators = np.arange(problem.n_operators)[:, None]
     seconds = np.moveaxis(problem.duration[operators, :, placed], 2, 1)  # (operators, passes, microbatches)
     ends = timetable.start + seconds
-    exists = np.broadcast_to(problem.has_pass[:, :, None], ends.shape)
-    device = np.broadcast_to(placed[:, None, :], ends.shape)
     makespan = float(np.nanmax(ends))
     memory = memory_profile(problem, timetable)
-    runs = np.bincount(device[exists], minlength=problem.n_devices) > 0
-    compute = np.flatnonzero(exists & ~problem.on_comm[:, None, None])
-    device, seconds, starts, ends = (column.ravel()[compute] for column in (device, seconds, timetable.start, ends))
+    runs = np.bincount(placed[problem.has_pass.any(axis=1)].ravel(), minlength=problem.n_devices) > 0
+    compute = problem.has_pass & ~problem.on_comm[:, None]  # (operators, passes)
+    device = placed[np.nonzero(compute)[0]]
+    seconds, starts, ends = seconds[compute], timetable.start[compute], ends[compute]  # as ``device``, a row a task
 
     rows = []
     for d, each in enumerate(problem.cluster.devices):
-        own = np.flatnonzero(device == d)
+        own = device == d
         busy = math.fsum(seconds[own].tolist())
-        span = float(ends[own].max() - starts[own].min()) if len(own) else 0.0
+        span = float(ends[own].max() - starts[own].min()) if own.any() else 0.0
         cap = float(problem.cap[d])
         rows.append(
             DeviceFigures(

@@ -23,7 +23,7 @@ class TimedTransfer(NamedTuple):
     end: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Timetable:
     """Start times of all tasks, and all transfers that take time.
 
