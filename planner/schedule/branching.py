@@ -116,6 +116,11 @@ class Branching:
                 hint[var] = int(shop.opt_stream[shop.option_of[var]] // 2 == device_of[shop.task_of[var]])
 
     @property
+    def is_ready(self) -> bool:
+        """Whether a question is looked at at once, since nothing has to be compiled before."""
+        return look.is_ready
+
+    @property
     def is_large(self) -> bool:
         """Whether a single schedule takes so long to find that other methods find many meanwhile."""
         return len(self.shop.adj) // 2 > LARGE

@@ -67,46 +67,61 @@ class Entry:
         """Run it, without the interpreter's lock."""
         return self._function(*arguments)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it need not be compiled before it runs."""
+        return "_function" in self.__dict__ or self._kept is not None
+
     @cached_property
     def _function(self) -> Callable[..., int]:
-        machine = _machine()
-        code = self._kept(machine)
-        if code is not None:
-            return self._loaded(machine, code)
+        if self._kept is not None:
+            return self._loaded(self._kept)
         made = self.make()
-        self._keep(machine, made)
+        self._keep(made)
         self._alive.append(made)
         return self.prototype(made.address)
 
-    def _loaded(self, machine: TargetMachine, code: bytes) -> Callable[..., int]:
+    def _loaded(self, code: bytes) -> Callable[..., int]:
         from llvmlite import binding
 
-        engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+        engine = binding.create_mcjit_compiler(binding.parse_assembly(""), self._machine)
         engine.add_object_file(binding.ObjectFileRef.from_data(code))
         engine.finalize_object()
         self._alive.append(engine)
         return self.prototype(engine.get_function_address(self.name))
 
-    def _kept(self, machine: TargetMachine) -> bytes | None:
+    @cached_property
+    def _machine(self) -> TargetMachine:
+        """This processor."""
+        from llvmlite import binding
+
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        return binding.Target.from_default_triple().create_target_machine(
+            cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3, jit=True
+        )
+
+    @cached_property
+    def _kept(self) -> bytes | None:
         """Object code of these very sources for this processor."""
         for folder in _folders():
             try:
-                content = (folder / self._file(machine)).read_bytes()
+                content = (folder / self._file).read_bytes()
             except OSError:
                 continue
             if content[:DIGEST] == self._digest(content[DIGEST:]):
                 return content[DIGEST:]
         return None
 
-    def _keep(self, machine: TargetMachine, made: Any) -> None:
+    def _keep(self, made: Any) -> None:
         """Write the object code where it is found the next time, if anywhere."""
-        code = _alone(machine, made, self.name)
+        code = _alone(self._machine, made, self.name)
         if code is None:
             return
         for folder in _folders():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                write_whole(folder / self._file(machine), self._digest(code) + code)
+                write_whole(folder / self._file, self._digest(code) + code)
             except (OSError, InputError):
                 continue
             return
@@ -117,22 +132,13 @@ class Entry:
             known.update(source.read_bytes())
         return known.digest()
 
-    def _file(self, machine: TargetMachine) -> str:
+    @property
+    def _file(self) -> str:
         from llvmlite import __version__, binding
 
-        target = (__version__, machine.triple, binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten())
+        processor = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+        target = (__version__, self._machine.triple, *processor)
         return f"{self.name}-{hashlib.sha256(' '.join(target).encode()).hexdigest()[:16]}.o"
-
-
-def _machine() -> TargetMachine:
-    """Code for this processor."""
-    from llvmlite import binding
-
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    return binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3, jit=True
-    )
 
 
 def _folders() -> tuple[Path, ...]:

@@ -91,6 +91,7 @@ class Portfolio:
             self._branch(AT_ONCE)
             if self.shop is not None and incumbent.met:
                 return incumbent.best
+            incumbent.publish_best()
         from planner.bounds import placement_bound, problem_bound
 
         incumbent.raise_bound(problem_bound(self.problem, incumbent.control), "bounds")
@@ -238,9 +239,10 @@ class Portfolio:
     def _branch(self, contradictions: float = math.inf) -> None:
         """In a job shop: branching with learning, which may go on later."""
         if self.shop is None and is_job_shop(self.problem):
-            self.incumbent.publish_best()
             self.shop = ShopBranch.of(self.incumbent)
         if self.shop is not None:
+            if not self.shop.branching.is_ready:
+                self.incumbent.publish_best()
             self.shop.run(contradictions)
 
     def _solve_small(self) -> None:

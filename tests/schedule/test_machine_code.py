@@ -64,7 +64,12 @@ def test_compiled_once_and_then_loaded(kept: Path, tmp_path: Path) -> None:
     maker = Maker(lambda: made(BARE))
 
     def call() -> tuple[int, int]:
-        return Entry("sum", 2, maker, [tmp_path / "source"])(20, 3), maker.times
+        entry, before = Entry("sum", 2, maker, [tmp_path / "source"]), maker.times
+        ready = entry.is_ready
+        total = entry(20, 3)
+        assert ready == (maker.times == before)
+        assert entry.is_ready
+        return total, maker.times
 
     assert call() == (43, 1)
     (file,) = kept.iterdir()
