@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from planner.plan.plan import SCHEMA, BaselineFigures, DeviceFigures, Plan, PlannedTask, PlannedTransfer, PlanWindow
@@ -86,12 +87,10 @@ def _transfer_rows(transfers: Sequence[PlannedTransfer]) -> Iterator[str]:
 
 def _columns(rows: Sequence[PlannedTask] | Sequence[PlannedTransfer]) -> Iterable[tuple[Any, ...]]:
     """The rows with everything as JSON has it, made column by column."""
-    if not rows:
-        return ()
-    operator, pass_, microbatch, copy, where, there, start, end = zip(*rows, strict=True)
-    names = (_words(operator), _words(pass_)), (_words(where), _words(there))
+    operator, pass_, microbatch, copy, where, there, start, end = (list(map(itemgetter(k), rows)) for k in range(8))
+    names, more = (_words(operator), _words(pass_)), (_words(where), _words(there))
     numbers = (_integers(microbatch), _integers(copy))
-    return zip(*names[0], *numbers, *names[1], _instants(start), _instants(end), strict=True)
+    return zip(*names, *numbers, *more, _instants(start), _instants(end), strict=True)
 
 
 def _words(names: Iterable[str]) -> Iterator[str]:

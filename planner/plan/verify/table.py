@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,8 @@ class TaskTable:
         devices: Iterable[str],
         microbatches: int,
     ) -> None:
-        columns = zip(*tasks, strict=True) if tasks else [()] * len(PlannedTask._fields)
-        operator, pass_, microbatch, copy, device, stream, start, end = map(list, columns)
+        columns = (list(map(itemgetter(k), tasks)) for k in range(len(PlannedTask._fields)))
+        operator, pass_, microbatch, copy, device, stream, start, end = columns
         self.microbatches = sorted(set(microbatch))  # ``microbatch`` holds places in this list
         self.copies = sorted(set(copy))
         self.operator = _numbers(operator, passes)
