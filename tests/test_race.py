@@ -11,7 +11,7 @@ from racing.cases import Case, cases
 from racing.course import check, told
 from racing.data import FLEXIBLE, LAWRENCE, flexible_job_shop, job_shop
 from racing.measure import Ratio, behind, best, geometric_mean, losses, ratio, reached, strongest
-from racing.page import page
+from racing.page import growth, page
 from racing.plot import plot
 from racing.problem import read, write
 
@@ -105,6 +105,14 @@ def test_page_and_plot_name_every_case() -> None:
     assert "- unit-8x20: makespan 1.59% above CP-SAT's" in text and "too many order variables" in text
     assert "**0.333 times faster**" in text
     assert ">unit-8x20</text>" in plot(results)
+
+
+def test_page_says_how_time_grows_with_the_microbatches() -> None:
+    took = {"unit-8x20": 2.0, "unit-8x200": 2.5, "unit-8x2000": 3.0}
+    cases = [{"name": name, "runs": {"ours": run(seconds=seconds)}} for name, seconds in took.items()]
+    assert set(took) <= set(NAMED)
+    assert "unit-8x200 takes 1.25 times and unit-8x2000 takes 1.50 times as long as for unit-8x20" in growth(cases)
+    assert growth(cases[1:]) == ""
 
 
 def test_cases_pose_what_they_say(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ HEAD = (
     "| big-M | heuristics | times faster | behind |\n" + "|---|" + "--:|" * 5 + "---|" + "--:|" * 6 + "---|\n"
 )
 
+LONG_STEPS = ("unit-8x20", "unit-8x200", "unit-8x2000")
+"""Cases of our own that differ in their microbatches."""
+
 METHOD = """\
 How to read it:
 
@@ -91,6 +94,16 @@ def means(cases: list[dict[str, Any]]) -> Iterator[str]:
     yield "".join(f"- {group}: {geometric_mean(v) or 0:.3g} ({len(v)} cases)\n" for group, v in ratios.items())
 
 
+def growth(cases: list[dict[str, Any]]) -> str:
+    """How the time of our whole command grows with the microbatches; nothing where one of the cases was not run."""
+    took = {case["name"]: case["runs"]["ours"]["seconds"] for case in cases if "ours" in case["runs"]}
+    few, *many = LONG_STEPS
+    if not took.keys() >= set(LONG_STEPS):
+        return ""
+    ratios = " and ".join(f"{name} takes {took[name] / took[few]:.2f} times" for name in many)
+    return f"\nThe whole command for {ratios} as long as for {few}.\n"
+
+
 def page(results: dict[str, Any], plot: str) -> str:
     """The whole page."""
     cases = list(results["cases"].values())
@@ -106,6 +119,7 @@ def page(results: dict[str, Any], plot: str) -> str:
         "Written by `scripts/race.py` (part of `make bench`) from `race.json`; do not edit.\n\n",
         f"{whens[0]} to {whens[-1]}, commit {', '.join(commits)}{changed}. {results['machine']}\n\n",
         *means(cases),
+        growth(cases),
         f"\n![Incumbent and bound over time]({plot})\n\n",
         METHOD.format(limit=limit, bigm=bigm, transfer=0.1),
     ]
