@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from planner.machine_code import Compiled
 from planner.schedule.branching_trail import (
     BUFFER,
     CLAUSE,
@@ -19,7 +20,6 @@ from planner.schedule.branching_trail import (
     row_of,
 )
 from planner.schedule.classes import Ints
-from planner.schedule.machine_code import Compiled
 
 GLUE = 2
 """A clause that spans so few levels is never forgotten."""

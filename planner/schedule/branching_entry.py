@@ -1,6 +1,6 @@
 """The way into the compiled branching from C, which knows no tuples of arrays: a table of addresses and shapes.
 
-Loaded only where it is compiled (see ``planner.schedule.machine_code``), for it needs numba.
+Loaded only where it is compiled (see ``planner.machine_code``), for it needs numba.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import numba
 import numba.extending
 import numba.np.arrayobj
 
+from planner.machine_code import BARE
 from planner.schedule.branching_learn import look
 from planner.schedule.branching_table import FLOATS, PLANES, TUPLES, WORDS
-from planner.schedule.machine_code import BARE
 
 # numba says the types of a part of its names only
 types: Any = numba.types

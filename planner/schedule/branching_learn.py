@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from planner.machine_code import Compiled
 from planner.schedule.branching_clauses import forget, keep_clause, reason_of
 from planner.schedule.branching_propagate import propagate
 from planner.schedule.branching_trail import (
@@ -33,7 +34,6 @@ from planner.schedule.branching_trail import (
     undo,
 )
 from planner.schedule.classes import Floats, Ints
-from planner.schedule.machine_code import Compiled
 
 FOUND, NOTHING, CUT, GIVEN_UP, EXHAUSTED, PAUSED = range(6)
 """A schedule; proof that there is none where the literal holds; the budget is spent; out of room; proof for all limits;

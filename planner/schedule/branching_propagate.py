@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.machine_code import Compiled
 from planner.schedule.branching_clauses import follow_clauses
 from planner.schedule.branching_streams import look_at_streams
 from planner.schedule.branching_trail import (
@@ -25,7 +26,6 @@ from planner.schedule.branching_trail import (
     since,
     tighten,
 )
-from planner.schedule.machine_code import Compiled
 
 
 @Compiled

@@ -10,6 +10,7 @@ Each rule is stated for starts. The mirror, in which time runs backwards, gives 
 
 from __future__ import annotations
 
+from planner.machine_code import Compiled
 from planner.schedule.branching_trail import (
     BUFFER,
     EARLIEST,
@@ -25,7 +26,6 @@ from planner.schedule.branching_trail import (
     since,
     tighten,
 )
-from planner.schedule.machine_code import Compiled
 
 
 @Compiled

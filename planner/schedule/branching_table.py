@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from planner.machine_code import Entry
 from planner.schedule.branching_clauses import Clauses
 from planner.schedule.branching_learn import Taste
 from planner.schedule.branching_trail import Shop, Trail
 from planner.schedule.classes import Ints
-from planner.schedule.machine_code import Entry
 
 TUPLES: tuple[Any, ...] = (Trail, Shop, Clauses, Taste)
 PLANES = frozenset({"rows", "work", "pair", "arc"})

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from planner.machine_code import Compiled
 from planner.schedule.classes import Ints
-from planner.schedule.machine_code import Compiled
 
 EARLIEST, LATEST, SHORTEST = range(3)
 TRUE, FALSE, NONE = 0, 1, -1

@@ -109,7 +109,7 @@ def test_time_over_leaves_the_best_so_far() -> None:
     """A shop that is too large for the time: a plan, a bound, and both have moved."""
     problem = shop(1, 20, 10, 0)
     told: list[Progress] = []
-    plan = solve(problem, Control(1.5, told.append), SolveOptions({}))
+    plan = solve(problem, Control(3.0, told.append), SolveOptions({}))
     assert plan.status == "feasible"
     assert 0 < plan.lower_bound < plan.makespan
     first = next(p.best for p in told if p.best is not None)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from solver_problems import config
 
+from planner import machine_code
 from planner.control import Control
-from planner.schedule import machine_code
+from planner.machine_code import BARE, Compiled, Entry
 from planner.schedule.branching import Branching
 from planner.schedule.branching_table import FLOATS, PLANES, TUPLES, table_of
-from planner.schedule.machine_code import BARE, Compiled, Entry
 
-JOB_SHOP = Path(__file__).parents[2] / "configs" / "jobshop-ft06"
+JOB_SHOP = Path(__file__).parents[1] / "configs" / "jobshop-ft06"
 
 
 @Compiled

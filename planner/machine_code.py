@@ -143,8 +143,9 @@ class Entry:
 
 def _folders() -> tuple[Path, ...]:
     """Where object code is kept: beside this file, else with the user."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(__file__).parent / "__pycache__", Path(cache) / "planner"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    own = Path(__file__).parent / "__pycache__"
+    return (own, cache / "planner") if cache.is_absolute() else (own,)
 
 
 def _alone(machine: TargetMachine, made: Any, name: str) -> bytes | None:
