@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ import numpy.typing as npt
 from planner.bounds.memory import gradient_items, idle
 from planner.bounds.waits import Waits
 from planner.control import Control
-from planner.highs import Model
+from planner.highs import Model, Outcome
 from planner.problem import Problem
 
 Floats = npt.NDArray[np.float64]
@@ -96,17 +97,17 @@ class _Patterns:
             min(hops, default=0.0) if chain else 0.0,
         )
 
-    @property
+    @cached_property
     def n(self) -> int:
         """Number of operators."""
         return len(self.waits.head)
 
-    @property
+    @cached_property
     def work(self) -> float:
         """Seconds that an operator takes for a microbatch."""
         return float(self.times.sum())
 
-    @property
+    @cached_property
     def longest(self) -> float:
         """At least as many seconds as all waits of a device together."""
         waits = (self.waits.head, self.waits.turn, self.waits.drain, self.waits.tail)
@@ -173,17 +174,23 @@ class _Patterns:
             asked[key] = self._cover(patterns, split, control)
         return asked[key]
 
+    @cached_property
+    def _every_count(self) -> tuple[Ints, Ints]:
+        """How many operators of each copy one device could host, some at least: of one copy alone, and of two."""
+        of_one, of_two = ([[a, b] for a in range(self.n + 1) for b in some] for some in ([0], range(self.n + 1)))
+        return np.array(of_one[1:]), np.array(of_two[1:])
+
     def _counts(self, split: tuple[int, int], makespan: float) -> Ints:
         """Operators of each copy that one device may host, so that all others can take the rest."""
-        n, devices = self.n, self.problem.n_devices
-        a, b = np.meshgrid(np.arange(n + 1), np.arange(n + 1 if split[1] else 1), indexing="ij")
-        load = self.work * (a * split[0] + b * split[1])
-        fits = (load <= makespan) & (a + b > 0)
-        if not fits.any():
+        counts = self._every_count[split[1] > 0]
+        load = self.work * (counts @ np.array(split))
+        fits = np.flatnonzero(load <= makespan)
+        if not len(fits):
             return np.empty((0, 2), dtype=np.int64)
-        total = self.work * n * sum(split)
-        fits &= load >= (total - (devices - 1) * load[fits].max()) * (1 - SAME)
-        return np.stack([a[fits], b[fits]], axis=1)
+        total = self.work * self.n * sum(split)
+        least = (total - (self.problem.n_devices - 1) * load[fits].max()) * (1 - SAME)
+        found: Ints = counts[fits[load[fits] >= least]]
+        return found
 
     def _ends(self, hosted: int) -> Ints:
         """The earliest and the latest of so many operators of one copy on one device, by place in the order.
@@ -274,7 +281,13 @@ class _Patterns:
                     here = np.flatnonzero((patterns[:, 2 + 2 * copy : 4 + 2 * copy] == place).any(axis=1)).tolist()
                     if here:
                         model.row([columns[x] for x in here], [1.0] * len(here), upper=1.0)
-            outcome = model.solve(control, nodes=NODES if integer else None, certify=True)
-            if outcome.infeasible or outcome.bound > CERTAIN:
+            # What one solve does not claim, two do not claim together.
+            nodes = NODES if integer else None
+            if all(_homeless(model.solve(control, nodes=nodes, certify=twice)) for twice in (False, True)):
                 return False
         return True
+
+
+def _homeless(outcome: Outcome) -> bool:
+    """Whether a solve shows that some operator finds no host."""
+    return outcome.infeasible or outcome.bound > CERTAIN
