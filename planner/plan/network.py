@@ -136,7 +136,9 @@ def joined(parts: Sequence[Ints]) -> Ints:
 
 def compressed(keys: Ints, values: Ints, n: int) -> tuple[Ints, Ints]:
     """The values by key, 0 to n - 1: those of key k are ``values[ptr[k]:ptr[k + 1]]``, in the order given."""
-    ptr = np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=n))]).astype(np.int64)
+    ptr = np.zeros(n + 1, dtype=np.int64)
+    if len(keys):
+        np.cumsum(np.bincount(keys, minlength=n), out=ptr[1:])
     return ptr, values[np.argsort(keys, kind="stable")]
 
 
