@@ -1,6 +1,7 @@
 """A plan: what leaves the program. Plain data, seconds and bytes, names instead of indices.
 
-Of tasks and transfers a plan may have 100,000: they are tuples, which are made ten times as fast as dataclasses.
+Of tasks and transfers a plan may have 100,000: they are tuples, which are made in a third of the time that
+frozen dataclasses take.
 """
 
 from __future__ import annotations
