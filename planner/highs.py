@@ -34,6 +34,7 @@ class Outcome:
     values: npt.NDArray[np.float64] | None
     objective: float
     bound: float
+    iterations: int = 0  # of the simplex method: what the solve cost, the same every time
 
 
 @dataclass
@@ -176,6 +177,7 @@ class Model:
             values=np.array(solver.getSolution().col_value) if feasible and not infeasible else None,
             objective=float(info.objective_function_value) if feasible else math.inf,
             bound=math.inf if infeasible else bound,
+            iterations=max(0, int(info.simplex_iteration_count)),
         )
 
 

@@ -7,7 +7,7 @@ the same way. The exact models come last, since one of them may take all the tim
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,13 +30,15 @@ PLACEMENTS_COUNTED = 2
 SMALL_MODEL = 4_000
 """Variables of a counting model that is asked before placements are moved about."""
 
-HALVING, BRIEF_HALVING = ((5, 1), (2, 2), (1, 4)), ((3, 1), (1, 2))
+FIRST, HALVING, BRIEF_HALVING = ((5, 1),), ((2, 2), (1, 4)), ((3, 1), (1, 2))
 """Searches annealed, and rounds for each: which of them is best shows only then."""
 
-ANNEALINGS = 12
+ANNEALINGS, STILL = 12, 2
+"""Rounds of annealing on the best, and how many in a row may gain nothing."""
+
 RESTARTS = 2
-CLOSE = 0.02
-"""A placement's schedule this close to its bound (relatively) is not searched anew."""
+CLOSE, SAME = 0.02, 1e-9
+"""A placement's schedule this close to its bound (relatively) is not searched anew, or not searched any further."""
 
 MANY = 2_500
 """Tasks from which on rules are varied before anything is annealed."""
@@ -70,6 +72,7 @@ class Portfolio:
     notes: list[str] = field(default_factory=list)
     moves: int = 0  # rounds of moves so far
     restarts: int = 0
+    reorderings: int = 0
     repeated: bool = False  # whether windows have been tried
     shop: ShopBranch | None = None
     searches: list[ListSearch] = field(default_factory=list)
@@ -112,16 +115,18 @@ class Portfolio:
                 self._try(placement)
         first = [self._reassign, self._bound_more]
         if self._many:  # rules shape the whole; annealing only polishes what they leave
-            shaped = [self._propose, self._move_operators, self._improve, self._anneal_best]
-            shaped += [self._repeat, *[self._restart] * (RESTARTS * self._rounds)]
+            shaped = [self._propose, self._move_operators, self._improve, self._anneal_best, self._repeat]
+            shaped += [self._reorder, *[self._restart] * (RESTARTS * self._rounds)]
         else:
-            shaped = [self._anneal_some, self._count_small, self._propose, self._improve, self._anneal_best]
+            shaped = [self._anneal_first, self._count_small, self._propose, self._move_operators, self._anneal_some]
+            shaped += [self._improve, self._anneal_best]
         last = [self._branch, self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
+        last += [self._reorder]
         steps: list[Callable[[], object]] = [*first, *shaped, *last]
         if self.shop is not None and not self.shop.branching.is_large:  # its proof ends the search
-            steps = [self._reassign, self._anneal_some, self._branch, *steps]
+            steps = [self._reassign, self._anneal_first, self._anneal_some, self._branch, *steps]
         if self.brief:
-            steps = [self._anneal_some]
+            steps = [self._anneal_briefly]
         for step in steps:
             if incumbent.best is None or incumbent.met:
                 break
@@ -160,7 +165,7 @@ class Portfolio:
     @property
     def _rounds(self) -> int:
         """Rounds of moving operators: more where more time is given (the flag, so that it is the same every time)."""
-        return max(1, round(2 * self.incumbent.control.time_limit / USUAL_TIME_LIMIT) - 1)
+        return max(1, round(2 * self.incumbent.control.time_limit / USUAL_TIME_LIMIT))
 
     def _offer_published(self) -> None:
         """Published schedules whose layout, copies and memory the problem allows."""
@@ -266,9 +271,20 @@ class Portfolio:
             for search in self._ranked()[:placements]:
                 self._vary(search, share)
 
+    def _anneal_first(self) -> None:
+        """A first look at what annealing brings, on the placements of families."""
+        self._halve(FIRST)
+
     def _anneal_some(self) -> None:
+        """Annealing on what is best of all placements."""
+        self._halve(HALVING)
+
+    def _anneal_briefly(self) -> None:
+        self._halve(BRIEF_HALVING)
+
+    def _halve(self, stages: Sequence[tuple[int, int]]) -> None:
         """Annealing on ever fewer searches, since it changes which is best."""
-        for searches, rounds in BRIEF_HALVING if self.brief else HALVING:
+        for searches, rounds in stages:
             for search in self._ranked()[:searches]:
                 self._anneal(search, rounds)
 
@@ -277,9 +293,20 @@ class Portfolio:
         for search in self._ranked()[:1]:
             self._anneal(search, 1 if self._many and self._is_close(search) else ANNEALINGS)
 
-    def _is_close(self, search: ListSearch) -> bool:
+    def _is_close(self, search: ListSearch, within: float = CLOSE) -> bool:
         """Whether a placement leaves so little that rather another one has to be found."""
-        return self.incumbent.bound_of(search.full.placement) > search.seconds * (1 - CLOSE)
+        return self.incumbent.bound_of(search.full.placement) > search.seconds * (1 - within)
+
+    def _reorder(self) -> None:
+        """Windows of the best schedule ordered anew by the MIP."""
+        from planner.search.neighbourhoods import reorder_windows
+
+        for search in self._ranked()[:1]:
+            if not self.incumbent.met and not self._is_close(search, SAME):
+                self.reorderings += 1
+                line = reorder_windows(self.incumbent, search, (self.seed, self.reorderings), self.threads)
+                if line:
+                    self.notes.append(line)
 
     def _restart(self) -> None:
         """Rules varied anew on the best placement, then annealed: orders keep the shape that they begin with."""
@@ -296,15 +323,22 @@ class Portfolio:
             self.searches.append(again)
 
     def _anneal(self, search: ListSearch, rounds: int) -> None:
-        """Annealing of orders, each improvement offered at once."""
+        """Annealing of orders, each improvement offered at once, while it gains anything."""
         incumbent = self.incumbent
         how = f"annealing on placement {search.classes.placement.origin}"
+        still = 0
         for _ in range(rounds):
-            if incumbent.met:
+            if incumbent.met or still == STILL or self._is_close(search, SAME):
                 return
             incumbent.control.report(how)
-            search.anneal(1, incumbent.control, incumbent.goal, self.threads)
+            before = search.makespan
+            search.anneal(1, incumbent.control, self._goal(search), self.threads)
+            still = 0 if search.makespan < before else still + 1
             incumbent.offer_search(search, how)
+
+    def _goal(self, search: ListSearch) -> float:
+        """Seconds at which a search may stop: nothing on its placement is shorter."""
+        return max(self.incumbent.goal, self.incumbent.bound_of(search.full.placement))
 
     def _reassign(self) -> None:
         """In a job shop: annealing over devices and orders together."""
@@ -332,11 +366,11 @@ class Portfolio:
         """Vary rules, for a share of the usual evaluations."""
         incumbent = self.incumbent
         evaluations = int(EVALUATIONS * share)
-        if incumbent.met:
+        if incumbent.met or self._is_close(search, SAME):
             return
         how = f"list scheduling on placement {search.classes.placement.origin}, rules varied"
         incumbent.control.report(how)
-        search.improve(evaluations, incumbent.control, incumbent.goal, self.threads)
+        search.improve(evaluations, incumbent.control, self._goal(search), self.threads)
         incumbent.offer_search(search, how)
 
     def _move_operators(self) -> ListSearch | None:

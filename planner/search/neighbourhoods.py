@@ -1,0 +1,208 @@
+"""Neighbourhood search with the MIP: windows of the best schedule ordered anew, and learning which kind pays.
+
+Which windows pay differs from problem to problem and changes as a schedule gets better: all devices for a short time,
+a few devices for longer, some microbatches against all others. So the kinds compete, as the neighbourhoods of Balans
+do (Cai, Kadioglu and Dilkina, "Balans: Multi-Armed Bandits-based Adaptive Large Neighborhood Search for
+Mixed-Integer Programming Problem", 2024): each has a rate of improvements for the solver's effort, drawn from what is
+known of it (Thompson sampling; improvements as a Poisson process, so a gamma distribution), and the highest draw is
+next. Effort is counted in pairs and simplex iterations, never in seconds: the same seed takes the same way. The windows
+of a kind grow while the solver exhausts them at once, and shrink where it does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.control import Control
+from planner.highs import use_threads
+from planner.schedule.kernel import Run
+from planner.schedule.orders import Orders
+from planner.schedule.reorder import Reordered, Window, reorder
+from planner.schedule.search import ListSearch
+from planner.schedule.waiting import Waiting
+from planner.search.incumbent import Incumbent
+from planner.threads import side_by_side
+
+AT_ONCE = 4
+"""Windows of a round: they are solved side by side, and their new orders put together."""
+
+NODES = 10
+"""Of the solver's tree in a window: what the first nodes do not find is sooner found in another window."""
+
+SIZE, SMALLEST = 100, 12
+"""Tasks of a first window, and of the smallest."""
+
+PAIRS, EFFORT = 100, 1_500
+"""Free pairs, and effort of the solver, from which on a kind's windows are too large."""
+
+GROWS, SHRINKS = 1.05, 0.8
+REACH, FAR = 8, 20
+"""Places that a task may move past, and where only some microbatches move."""
+
+FORGETS = 0.99
+"""What an improvement still counts for after another window of its kind."""
+
+PRIOR = 0.2
+"""Improvements, in the effort of a window, that every kind is credited with at first."""
+
+PATIENCE, WORTH = 60_000, 5e-9
+"""Effort that may bring nothing before the search ends, and the gain (relatively) that is worth one more of it: some
+six seconds, and one in 20,000 a second."""
+
+
+@dataclass
+class Kind:
+    """A kind of window; how large its windows are, and what they have brought for how much effort."""
+
+    name: str
+    choose: Callable[[Waiting, np.random.Generator, int], Window]
+    size: float = SIZE
+    gains: float = PRIOR
+    effort: float = EFFORT
+    paid: int = 0
+
+    def drawn(self, rng: np.random.Generator) -> float:
+        """A rate of improvements that is likely, from what is known."""
+        return float(rng.gamma(self.gains) / self.effort)
+
+    def learn(self, improved: bool, effort: float, exhausted: bool, pairs: int) -> None:
+        """Note what a window has brought, and adapt the size of the next."""
+        self.paid += improved
+        self.gains = PRIOR + FORGETS * (self.gains - PRIOR) + improved
+        self.effort = EFFORT + FORGETS * (self.effort - EFFORT) + effort
+        small = exhausted and effort < EFFORT and pairs < PAIRS
+        self.size = self.size * GROWS if small else max(SMALLEST, self.size * SHRINKS)
+
+
+def kinds() -> list[Kind]:
+    """All kinds of windows."""
+    return [
+        Kind("all devices", _slab),
+        Kind("all devices, neighbours on a stream", lambda w, rng, size: _slab(w, rng, size, reach=REACH // 4)),
+        Kind("all devices, far on a stream", lambda w, rng, size: _slab(w, rng, size, reach=FAR)),
+        Kind("about a critical task", _critical),
+        Kind("one device", lambda w, rng, size: _devices(w, rng, size, 1)),
+        Kind("two devices", lambda w, rng, size: _devices(w, rng, size, 2)),
+        Kind(
+            "half of the devices", lambda w, rng, size: _devices(w, rng, size, (w.classes.problem.n_devices + 1) // 2)
+        ),
+        Kind("one microbatch", lambda w, rng, size: _microbatches(w, rng, size, 1)),
+        Kind("three microbatches", lambda w, rng, size: _microbatches(w, rng, size, 3)),
+    ]
+
+
+def reorder_windows(incumbent: Incumbent, search: ListSearch, seed: tuple[int, int], threads: int) -> str:
+    """Order windows of a search's best schedule anew until nothing comes of it any more; a line about what did."""
+    assert search.best is not None
+    run = search.orders.play(Orders.of(search.ordered, search.best.start, search.best.turn))
+    if run.makespan < 0:
+        return ""  # memory lets the list scheduler go on where a fixed order would block
+    before = search.seconds
+    windows = _Windows(search, Waiting.of(search.ordered, run), np.random.default_rng(seed))
+    how = f"windows on placement {search.classes.placement.origin}"
+    goal = max(incumbent.goal, incumbent.bound_of(search.full.placement)) / search.classes.tick
+    while windows.patience > 0 and not incumbent.met and windows.waiting.makespan > goal:
+        incumbent.control.report(f"{how}, {windows.tried} so far")
+        if windows.round(incumbent.control, threads):
+            incumbent.offer_search(search, how)
+    most = sorted((kind for kind in windows.kinds if kind.paid), key=lambda kind: -kind.paid)
+    what = ", ".join(f"{kind.name} ({kind.paid})" for kind in most) or "none"
+    return (
+        f"{windows.tried} windows ordered anew by the MIP, makespan {before:.6g} -> {search.seconds:.6g} s; kinds that "
+        f"paid: {what}"
+    )
+
+
+class _Windows:
+    """Rounds of windows of one schedule, and what has been learnt."""
+
+    def __init__(self, search: ListSearch, waiting: Waiting, rng: np.random.Generator) -> None:
+        self.search, self.waiting, self.rng = search, waiting, rng
+        self.kinds = kinds()
+        self.tried = 0
+        self.patience = float(PATIENCE)
+
+    def round(self, control: Control, threads: int) -> bool:
+        """A few windows side by side, all from the schedule as it is; whether it gets shorter."""
+        drawn = self._draw()
+        waiting = self.waiting
+        waiting.prepare()
+        use_threads(1)  # not by several threads at once
+        found = side_by_side(lambda each: reorder(waiting, each[1], control, NODES), drawn, threads)
+        runs: list[Run] = []
+        for (kind, _), each in zip(drawn, found, strict=True):
+            run = self._played([each]) if each.segments else waiting.run
+            improved = run.makespan < waiting.makespan
+            kind.learn(improved, each.effort, each.exhausted, each.pairs)
+            runs.append(run)
+        changed = [each for each in found if each.segments]
+        if len(changed) > 1:
+            runs.append(self._played(changed))
+        self.tried += len(drawn)
+        best = min(reversed(runs), key=lambda run: run.makespan)  # of equals all together: it leads on
+        shorter = best.makespan < waiting.makespan
+        gain = 1 - best.makespan / waiting.makespan
+        self.patience = min(PATIENCE, self.patience + gain / WORTH) - sum(each.effort for each in found)
+        if best is not waiting.run:
+            self.waiting = Waiting.of(self.search.ordered, best)
+            self.search.keep(best)
+        return shorter
+
+    def _draw(self) -> list[tuple[Kind, Window]]:
+        """The windows of a round, which do not overlap, each of the kind that is drawn for it."""
+        drawn: list[tuple[Kind, Window]] = []
+        for _ in range(AT_ONCE):
+            kind = max(self.kinds, key=lambda kind: kind.drawn(self.rng))
+            window = kind.choose(self.waiting, self.rng, round(kind.size))
+            if all(window.past <= other.first or other.past <= window.first for _, other in drawn):
+                drawn.append((kind, window))
+        return drawn
+
+    def _played(self, found: Sequence[Reordered]) -> Run:
+        """The schedule of new orders; one that blocks is endless."""
+        run = self.search.orders.play(self.waiting.reordered([each.segments for each in found]))
+        return run if run.makespan >= 0 else run._replace(makespan=math.inf)
+
+
+def _slab(
+    waiting: Waiting,
+    rng: np.random.Generator,
+    size: int,
+    at: int | None = None,
+    reach: int = REACH,
+    resources: frozenset[int] | None = None,
+    microbatches: frozenset[int] | None = None,
+) -> Window:
+    """So many tasks in a row, somewhere or about task ``at``."""
+    size = min(size, waiting.n)
+    last = waiting.n - size
+    first = int(rng.integers(last + 1)) if at is None else min(max(0, at - size // 2), last)
+    return Window(first, first + size, reach, resources, microbatches)
+
+
+def _critical(waiting: Waiting, rng: np.random.Generator, size: int) -> Window:
+    tasks = waiting.critical
+    return _slab(waiting, rng, size, at=int(tasks[int(rng.integers(len(tasks)))]))
+
+
+def _devices(waiting: Waiting, rng: np.random.Generator, size: int, count: int) -> Window:
+    """Orders on a device and those that follow it in the cluster, and on the channels between these."""
+    classes = waiting.classes
+    n = classes.problem.n_devices
+    first = int(rng.integers(n))
+    devices = {(first + d) % n for d in range(count)}
+    resources = {2 * d + stream for d in devices for stream in (0, 1)}
+    for a in np.flatnonzero(classes.target >= 0).tolist():
+        if int(classes.device[a]) in devices and int(classes.target[a]) in devices:
+            resources.update(r for r in classes.resources[a] if r >= 2 * n)
+    return _slab(waiting, rng, size, resources=frozenset(resources))
+
+
+def _microbatches(waiting: Waiting, rng: np.random.Generator, size: int, count: int) -> Window:
+    """A few microbatches against all others."""
+    first = int(rng.integers(waiting.run.start.shape[1]))
+    return _slab(waiting, rng, size, reach=FAR, microbatches=frozenset(range(first, first + count)))

@@ -1,0 +1,85 @@
+"""Windows as a neighbourhood search: what is learnt of the kinds, and schedules that get shorter the same way again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from solver_problems import config, violations
+
+from planner.control import Control
+from planner.placement.layouts import family_placements
+from planner.problem import Problem
+from planner.schedule.search import ListSearch
+from planner.schedule.waiting import Waiting
+from planner.search.incumbent import Incumbent
+from planner.search.neighbourhoods import EFFORT, PAIRS, SIZE, SMALLEST, Kind, kinds, reorder_windows
+
+
+def poor(microbatches: int) -> tuple[Problem, ListSearch]:
+    """DeepSeek-V3's layers dealt to the devices, scheduled by the known rules and nothing else."""
+    problem = config("deepseek-v3-units", microbatches=microbatches)
+    placement = next(p for p in family_placements(problem) if p.origin == "interleaved x4")
+    search = ListSearch.of(problem, placement, 0)
+    search.try_known_rules(Control())
+    return problem, search
+
+
+def windowed(microbatches: int, threads: int, seed: int = 0) -> tuple[float, float, Incumbent, str]:
+    """Makespans before and after, in seconds, the incumbent, and the line about it."""
+    problem, search = poor(microbatches)
+    incumbent = Incumbent(problem, Control(), 1e-6, lambda _: None)
+    before = search.seconds
+    line = reorder_windows(incumbent, search, (seed, 1), threads)
+    return before, search.seconds, incumbent, line
+
+
+def test_schedules_get_shorter_the_same_way_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few seconds of windows shorten a schedule; one thread or two, the same seed takes the same way."""
+    monkeypatch.setattr("planner.search.neighbourhoods.PATIENCE", 8_000)
+    before, after, incumbent, line = windowed(6, threads=1)
+    assert after < before * 0.999
+    assert incumbent.best is not None
+    assert incumbent.best.makespan == pytest.approx(after)
+    assert violations(incumbent.problem, incumbent.best.timetable) == []
+    assert f"{before:.6g} -> {after:.6g} s" in line
+    assert windowed(6, threads=2)[1::2] == (after, line)
+
+
+def test_what_pays_is_drawn() -> None:
+    """A kind that has paid is drawn more often than one that has not, which is never given up."""
+    rng = np.random.default_rng(0)
+    good, bad = kinds()[:2]
+    for k in range(50):
+        good.learn(k % 20 == 0, EFFORT / 2, exhausted=True, pairs=10)
+        bad.learn(False, EFFORT / 2, exhausted=True, pairs=10)
+    drawn = [good.drawn(rng) > bad.drawn(rng) for _ in range(2_000)]
+    assert 0.8 < np.mean(drawn) < 1
+    assert good.paid == 3
+
+
+def test_sizes_follow_the_effort() -> None:
+    """Windows grow while the solver exhausts them at little effort, and shrink where it does not, down to a least."""
+    kind = kinds()[0]
+    kind.learn(False, EFFORT / 2, exhausted=True, pairs=PAIRS - 1)
+    assert kind.size > SIZE
+    for exhausted, effort, pairs in ((False, 1.0, 1), (True, 2.0 * EFFORT, 1), (True, 1.0, PAIRS)):
+        size = kind.size
+        kind.learn(False, effort, exhausted, pairs)
+        assert kind.size < size
+    for _ in range(50):
+        kind.learn(False, effort=1.0, exhausted=False, pairs=1)
+    assert kind.size == SMALLEST
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
+def test_windows_lie_within_the_schedule(kind: Kind) -> None:
+    """Whatever the kind and the size, the window holds tasks of the schedule, at most so many."""
+    _, search = poor(2)
+    assert search.best is not None
+    waiting, rng = Waiting.of(search.ordered, search.best), np.random.default_rng(1)
+    for size in (SMALLEST, SIZE, 10 * waiting.n):
+        window = kind.choose(waiting, rng, size)
+        assert 0 <= window.first < window.past <= waiting.n
+        assert window.past - window.first == min(size, waiting.n)
+        if window.resources is not None:
+            assert max(window.resources) < search.classes.n_resources
