@@ -30,7 +30,7 @@ PLACEMENTS_COUNTED = 2
 SMALL_MODEL = 4_000
 """Variables of a counting model that is asked before placements are moved about."""
 
-FIRST, HALVING, BRIEF_HALVING = ((5, 1),), ((2, 2), (1, 4)), ((3, 1), (1, 2))
+FIRST, HALVING, BRIEF_HALVING = ((5, 1), (2, 2)), ((2, 2), (1, 4)), ((3, 1), (1, 2))
 """Searches annealed, and rounds for each: which of them is best shows only then."""
 
 ANNEALINGS, STILL = 12, 2
