@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from planner.control import Control
 from planner.problem import Placement, Problem
+from planner.rows import rows
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -197,7 +198,7 @@ class Loads:
                 if level is not None:
                     latency[a, b] = level.latency
                     per_byte[a, b] = 0.0 if level.bandwidth is None else 1.0 / level.bandwidth
-        cons_ptr, cons = _rows(problem.consumers)
+        cons_ptr, cons = rows(problem.consumers)
         # at the end of the only sink's F a microbatch holds everything; else operators may take turns
         all_at_once = problem.training and sum(not readers for readers in problem.consumers) == 1
         return Parts(
@@ -248,7 +249,7 @@ class Loads:
             if control.over or best <= goal:
                 break
             best = _anneal(
-                self.parts, *_rows(problem.groups), problem.group_runs_on, *self._around, here, best_of, best,
+                self.parts, *rows(problem.groups), problem.group_runs_on, *self._around, here, best_of, best,
                 begin, min(moves, begin + MOVES_A_SLICE), moves, scale, goal, rng,
             )  # fmt: skip
         return tuple(best_of.tolist())
@@ -265,11 +266,4 @@ class Loads:
                 if of[i] != of[j]:
                     near[of[i]].add(of[j])
                     near[of[j]].add(of[i])
-        return np.array(order, dtype=np.int64), *_rows([sorted(n) for n in near])
-
-
-def _rows(lists: Sequence[Sequence[Any]]) -> tuple[Ints, Ints]:
-    """Lists of lists as compressed rows."""
-    pointer = np.zeros(len(lists) + 1, dtype=np.int64)
-    pointer[1:] = np.cumsum([len(row) for row in lists])
-    return pointer, np.array([x for row in lists for x in row], dtype=np.int64)
+        return np.array(order, dtype=np.int64), *rows([sorted(n) for n in near])

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.plan.simulation import simulation
+from planner.rows import compressed, rows
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -86,7 +87,7 @@ class Network:
         start, ended = simulation(self.n)(
             np.concatenate(self.seconds),
             lane_of,
-            *rows([*self.lanes]),
+            *rows(self.lanes),
             channel_of,
             np.bincount(channel_of[channel_of >= 0], minlength=len(self.channels)),
             occupies,
@@ -132,16 +133,3 @@ def _memory_arrays(memory: Memory | None, n: int) -> tuple[npt.NDArray[np.generi
 def joined(parts: Sequence[Ints]) -> Ints:
     """One array of all."""
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
-
-
-def compressed(keys: Ints, values: Ints, n: int) -> tuple[Ints, Ints]:
-    """The values by key, 0 to n - 1: those of key k are ``values[ptr[k]:ptr[k + 1]]``, in the order given."""
-    ptr = np.zeros(n + 1, dtype=np.int64)
-    if len(keys):
-        np.cumsum(np.bincount(keys, minlength=n), out=ptr[1:])
-    return ptr, values[np.argsort(keys, kind="stable")]
-
-
-def rows(lists: Sequence[Ints]) -> tuple[Ints, Ints]:
-    """Lists one after the other, as ``compressed``."""
-    return np.cumsum([0, *map(len, lists)]).astype(np.int64), joined([np.asarray(a, dtype=np.int64) for a in lists])

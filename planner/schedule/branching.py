@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from planner.control import Control
 from planner.problem import Problem, Step
+from planner.rows import rows
 from planner.schedule.branching_clauses import Clauses, keep_clause
 from planner.schedule.branching_learn import CUT, EXHAUSTED, FOUND, GIVEN_UP, PAUSED, Taste
 from planner.schedule.branching_table import look, table_of
 from planner.schedule.branching_trail import CONFLICTS, FALSE, NONE, SHORTEST, TRUE, Shop, Trail, empty_trail
 from planner.schedule.classes import Floats, Ints
-from planner.schedule.rows import rows
 
 PAIRS_AT_MOST = 20_000
 TICKS_AT_MOST = 2**40

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from planner.rows import rows
 from planner.schedule.classes import Classes, Floats, Ints
 
 
@@ -59,13 +60,6 @@ class Arrays:
     def arguments(self) -> tuple[Any, ...]:
         """The fields, in order, for the kernel."""
         return tuple(getattr(self, name) for name in self.__dataclass_fields__)
-
-
-def rows(lists: list[list[int]] | tuple[tuple[int, ...], ...]) -> tuple[Ints, Ints]:
-    """Lists of lists as compressed rows."""
-    pointer = np.zeros(len(lists) + 1, dtype=np.int64)
-    pointer[1:] = np.cumsum([len(row) for row in lists])
-    return pointer, np.array([x for row in lists for x in row], dtype=np.int64)
 
 
 def flatten(classes: Classes, need: Floats) -> Arrays:

@@ -21,8 +21,9 @@ import numba
 import numpy as np
 
 from planner.control import Control
+from planner.rows import rows
 from planner.schedule.classes import Classes, Floats, Ints
-from planner.schedule.kernel import Arrays, Run, rows
+from planner.schedule.kernel import Arrays, Run
 from planner.threads import side_by_side
 
 PLAYED_AT_MOST = 10_000_000

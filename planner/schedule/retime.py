@@ -11,8 +11,8 @@ import heapq
 import numba
 import numpy as np
 
+from planner.rows import rows
 from planner.schedule.classes import Classes, Floats, Ints
-from planner.schedule.kernel import rows
 
 
 def retime(classes: Classes, start: Floats, turn: Ints | Floats | None = None) -> Floats | None:

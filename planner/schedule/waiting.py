@@ -15,7 +15,7 @@ from functools import cached_property
 import numba
 import numpy as np
 
-from planner.plan.network import compressed
+from planner.rows import compressed, rows
 from planner.schedule.classes import Classes, Floats, Ints
 from planner.schedule.kernel import Run
 from planner.schedule.orders import Orders
@@ -79,11 +79,11 @@ class Waiting:
     @cached_property
     def rows(self) -> list[list[int]]:
         """The tasks of each resource, in turn."""
-        rows: list[list[int]] = [[] for _ in range(self.classes.n_resources)]
+        found: list[list[int]] = [[] for _ in range(self.classes.n_resources)]
         for x, resources in enumerate(self.resources):
             for r in resources:
-                rows[r].append(x)
-        return rows
+                found[r].append(x)
+        return found
 
     @cached_property
     def _precedence(self) -> tuple[Ints, Ints]:
@@ -153,11 +153,11 @@ class Waiting:
     def _followers(self) -> tuple[Ints, Ints]:
         """Who waits for each task: by precedence, for memory, or because it comes next on a resource."""
         first, second = self._precedence
-        takers = np.repeat(np.arange(self.n), [len(givers) for givers in self.memory])
-        givers = np.array([y for givers in self.memory for y in givers], dtype=np.int64)
-        rows = [np.array(row, dtype=np.int64) for row in self.rows]
-        before = np.concatenate([first, givers, *(row[:-1] for row in rows)])
-        after = np.concatenate([second, takers, *(row[1:] for row in rows)])
+        pointer, givers = rows(self.memory)
+        takers = np.repeat(np.arange(self.n), np.diff(pointer))
+        turns = [np.array(row, dtype=np.int64) for row in self.rows]
+        before = np.concatenate([first, givers, *(row[:-1] for row in turns)])
+        after = np.concatenate([second, takers, *(row[1:] for row in turns)])
         return compressed(before, after, self.n)
 
     def followers(self, x: int) -> list[int]:
@@ -182,17 +182,17 @@ class Waiting:
 
     def reordered(self, windows: Iterable[dict[int, list[int]]]) -> Orders:
         """The orders, with some segments in another order: by resource, tasks that now stand there in a row."""
-        rows = [list(row) for row in self.rows]
+        found = [list(row) for row in self.rows]
         for segments in windows:
             for r, segment in segments.items():
                 at = bisect_left(self.rows[r], min(segment))
-                rows[r][at : at + len(segment)] = segment
-        sizes = np.cumsum([0, *map(len, rows)])
-        return Orders.plain(sizes.astype(np.int64), self.class_of[[x for row in rows for x in row]])
+                found[r][at : at + len(segment)] = segment
+        pointer, tasks = rows(found)
+        return Orders.plain(pointer, self.class_of[tasks])
 
 
-def _row(rows: tuple[Ints, Ints], x: int) -> list[int]:
-    pointer, values = rows
+def _row(of: tuple[Ints, Ints], x: int) -> list[int]:
+    pointer, values = of
     return list(values[pointer[x] : pointer[x + 1]].tolist())
 
 

@@ -42,7 +42,7 @@ class Incumbent:
     enough: float = 0.0  # seconds: what is no longer need not be improved
     best: Candidate | None = None
     bound: float = 0.0  # seconds, for the problem as posed
-    placement_bounds: dict[tuple[tuple[int, ...], ...], float] = field(default_factory=dict)  # proven by search
+    placement_bounds: dict[tuple[tuple[int, ...], ...], float] = field(default_factory=dict)  # as far as known
 
     def __post_init__(self) -> None:
         """The step of the grid on which all makespans fall."""
@@ -110,7 +110,11 @@ class Incumbent:
 
     def bound_of(self, placement: Placement) -> float:
         """The best bound known for a placement."""
-        from planner.bounds import placement_bound
+        if self.best is not None and self.best.makespan <= self.bound * (1 + BETTER):
+            return self.bound  # nothing more can be known of the best's placement, and no other is of interest
+        if placement.device_of not in self.placement_bounds:
+            from planner.bounds import placement_bound
 
-        proven = self.placement_bounds.get(placement.device_of, 0.0)
-        return max(self.bound, proven, self.step.round_up(placement_bound(self.problem, placement)))
+            found = placement_bound(self.problem, placement)
+            self.placement_bounds[placement.device_of] = self.step.round_up(found)
+        return max(self.bound, self.placement_bounds[placement.device_of])

@@ -7,7 +7,7 @@ the same way. The exact models come last, since one of them may take all the tim
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,7 @@ class Portfolio:
     restarts: int = 0
     reorderings: int = 0
     repeated: bool = False  # whether windows have been tried
+    hopeless: int = 0  # placements that were left out for their bounds
     shop: ShopBranch | None = None
     searches: list[ListSearch] = field(default_factory=list)
     seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
@@ -109,7 +110,7 @@ class Portfolio:
         brief = few is not None and few * self._tasks_each <= MANY
         if brief or self._tasks > TOO_MANY:  # else a schedule of the whole is soon found, and shorter
             self._repeat()
-        self._try_all(first_placements(self.problem))
+        self._try_all(self._by_bound(first_placements(self.problem)))
         if incumbent.best is None:
             for placement in any_that_fits(self.problem, only, incumbent.control, self.threads):
                 self._try(placement)
@@ -197,6 +198,26 @@ class Portfolio:
             self.repeated = True
             repeat(self.incumbent, self.replay, self.seed, self.threads)
 
+    def _by_bound(self, placements: Iterable[Placement]) -> Iterator[Placement]:
+        """Placements by the makespan that none of their schedules can beat: what looks best is scheduled first.
+
+        The bound is a relaxation that sees when devices start, wait for gradients and end, for some milliseconds.
+        """
+        bounds: list[tuple[float, Placement]] = []
+        for placement in placements:
+            if self.incumbent.control.over:
+                break
+            self.incumbent.control.report(f"bound of placement {placement.origin}")
+            bounds.append((self.incumbent.bound_of(placement), placement))
+        before = self.hopeless
+        for _, placement in sorted(bounds, key=lambda entry: entry[0]):
+            yield placement
+        if self.hopeless > before:
+            self.notes.append(
+                f"level 1 ranked {len(bounds)} placements by their bounds; {self.hopeless - before} of them were left "
+                "out, for nothing on them is shorter than what had been found"
+            )
+
     def _try_all(self, placements: Iterable[Placement]) -> None:
         """Schedule each placement by the known rules, while there is something to gain."""
         for placement in placements:
@@ -220,11 +241,16 @@ class Portfolio:
         self.kept, self.keep_after = best, begun + READY_SHARE * (control.elapsed - begun)
 
     def _try(self, placement: Placement) -> None:
+        """Schedule a placement by the known rules, unless its bound is longer than the best schedule."""
         if placement.device_of in self.seen:
             return
         from planner.schedule.search import DoesNotFit, ListSearch
 
         self.seen.add(placement.device_of)
+        best = self.incumbent.best
+        if best is not None and self.incumbent.bound_of(placement) > best.makespan * (1 + SAME):
+            self.hopeless += 1
+            return
         self.incumbent.control.report(f"placement {placement.origin}")
         try:
             search = ListSearch.of(self.problem, placement, self.seed)
