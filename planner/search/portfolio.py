@@ -18,13 +18,13 @@ from planner.plan.figures import figures
 from planner.problem import Placement, Problem
 from planner.problem.shop import is_job_shop
 from planner.search.incumbent import Candidate, Incumbent, Published
+from planner.search.polish import ANNEALINGS, SAME, Polish
 from planner.search.proposals import any_that_fits, first_placements, proposals, second_copies
 from planner.search.shops import AT_ONCE, ShopBranch, offer_first
 
 if TYPE_CHECKING:  # what compiled code or a solver stands behind is loaded where it is used: the first plan needs none
     from planner.schedule.search import ListSearch
 
-EVALUATIONS = 3_000
 PLACEMENTS_IMPROVED = 3
 PLACEMENTS_COUNTED = 2
 SMALL_MODEL = 4_000
@@ -33,13 +33,7 @@ SMALL_MODEL = 4_000
 FIRST, HALVING, BRIEF_HALVING = ((5, 1), (2, 2)), ((2, 2), (1, 4)), ((3, 1), (1, 2))
 """Searches annealed, and rounds for each: which of them is best shows only then."""
 
-ANNEALINGS, STILL = 12, 2
-"""Rounds of annealing on the best, and how many in a row may gain nothing."""
-
 RESTARTS = 2
-CLOSE, SAME = 0.02, 1e-9
-"""A placement's schedule this close to its bound (relatively) is not searched anew, or not searched any further."""
-
 MANY = 2_500
 """Tasks from which on rules are varied before anything is annealed."""
 
@@ -71,8 +65,6 @@ class Portfolio:
     brief: bool = False
     notes: list[str] = field(default_factory=list)
     moves: int = 0  # rounds of moves so far
-    restarts: int = 0
-    reorderings: int = 0
     repeated: bool = False  # whether windows have been tried
     hopeless: int = 0  # placements that were left out for their bounds
     shop: ShopBranch | None = None
@@ -80,6 +72,10 @@ class Portfolio:
     seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
     kept: Candidate | None = None  # of which a plan was last made while placements are tried
     keep_after: float = 0.0  # seconds from the start until which no plan is made anew
+
+    def __post_init__(self) -> None:
+        """What makes single schedules shorter."""
+        self.polish = Polish(self.incumbent, self.seed, self.threads, self.notes)
 
     @property
     def problem(self) -> Problem:
@@ -295,7 +291,7 @@ class Portfolio:
         """Vary rules on the best placements, most on the very best."""
         for share, placements in ((0.15, PLACEMENTS_IMPROVED), (1.0, 1)):
             for search in self._ranked()[:placements]:
-                self._vary(search, share)
+                self.polish.vary(search, share)
 
     def _anneal_first(self) -> None:
         """A first look at what annealing brings, on the placements of families."""
@@ -312,59 +308,24 @@ class Portfolio:
         """Annealing on ever fewer searches, since it changes which is best."""
         for searches, rounds in stages:
             for search in self._ranked()[:searches]:
-                self._anneal(search, rounds)
+                self.polish.anneal(search, rounds)
 
     def _anneal_best(self) -> None:
         """Much annealing on the best."""
         for search in self._ranked()[:1]:
-            self._anneal(search, 1 if self._many and self._is_close(search) else ANNEALINGS)
-
-    def _is_close(self, search: ListSearch, within: float = CLOSE) -> bool:
-        """Whether a placement leaves so little that rather another one has to be found."""
-        return self.incumbent.bound_of(search.full.placement) > search.seconds * (1 - within)
+            self.polish.anneal(search, 1 if self._many and self.polish.is_close(search) else ANNEALINGS)
 
     def _reorder(self) -> None:
-        """Windows of the best schedule ordered anew by the MIP."""
-        from planner.search.neighbourhoods import reorder_windows
-
+        """Windows of the best schedule ordered anew."""
         for search in self._ranked()[:1]:
-            if not self.incumbent.met and not self._is_close(search, SAME):
-                self.reorderings += 1
-                line = reorder_windows(self.incumbent, search, (self.seed, self.reorderings), self.threads)
-                if line:
-                    self.notes.append(line)
+            self.polish.reorder(search)
 
     def _restart(self) -> None:
-        """Rules varied anew on the best placement, then annealed: orders keep the shape that they begin with."""
-        from planner.schedule.search import ListSearch
-
+        """The best placement searched anew."""
         for search in self._ranked()[:1]:
-            if self._is_close(search):
-                return
-            self.restarts += 1
-            again = ListSearch.of(self.problem, search.full.placement, self.seed + self.restarts)
-            again = again if search.folded is None else again.fold(self.seed + self.restarts) or again
-            self._vary(again, 1.0)
-            self._anneal(again, ANNEALINGS // 2)
-            self.searches.append(again)
-
-    def _anneal(self, search: ListSearch, rounds: int) -> None:
-        """Annealing of orders, each improvement offered at once, while it gains anything."""
-        incumbent = self.incumbent
-        how = f"annealing on placement {search.classes.placement.origin}"
-        still = 0
-        for _ in range(rounds):
-            if incumbent.met or still == STILL or self._is_close(search, SAME):
-                return
-            incumbent.control.report(how)
-            before = search.makespan
-            search.anneal(1, incumbent.control, self._goal(search), self.threads)
-            still = 0 if search.makespan < before else still + 1
-            incumbent.offer_search(search, how)
-
-    def _goal(self, search: ListSearch) -> float:
-        """Seconds at which a search may stop: nothing on its placement is shorter."""
-        return max(self.incumbent.goal, self.incumbent.bound_of(search.full.placement))
+            again = self.polish.restart(search)
+            if again is not None:
+                self.searches.append(again)
 
     def _reassign(self) -> None:
         """In a job shop: annealing over devices and orders together."""
@@ -387,17 +348,6 @@ class Portfolio:
                 self.searches.append(search)
                 self.seen.add(placement.device_of)
                 self.incumbent.offer_search(search, "annealing over devices and orders")
-
-    def _vary(self, search: ListSearch, share: float) -> None:
-        """Vary rules, for a share of the usual evaluations."""
-        incumbent = self.incumbent
-        evaluations = int(EVALUATIONS * share)
-        if incumbent.met or self._is_close(search, SAME):
-            return
-        how = f"list scheduling on placement {search.classes.placement.origin}, rules varied"
-        incumbent.control.report(how)
-        search.improve(evaluations, incumbent.control, self._goal(search), self.threads)
-        incumbent.offer_search(search, how)
 
     def _move_operators(self) -> ListSearch | None:
         """Move operators between devices where the layout is free; the search of the best placement reached."""
@@ -423,8 +373,8 @@ class Portfolio:
         """Move operators, and vary rules and anneal on what comes of it."""
         moved = self._move_operators()
         if moved is not None:
-            self._vary(moved, 0.5)
-            self._anneal(moved, 2)
+            self.polish.vary(moved, 0.5)
+            self.polish.anneal(moved, 2)
 
     def _count_small(self) -> None:
         """The counting model where it is small: on a coarse grid it soon finds what little memory hides."""

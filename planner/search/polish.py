@@ -1,0 +1,89 @@
+"""What makes the best schedule of one placement shorter: rules varied, orders annealed, windows ordered anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from planner.search.incumbent import Incumbent
+
+if TYPE_CHECKING:  # it loads numba, and the first plan does not need it
+    from planner.schedule.search import ListSearch
+
+EVALUATIONS = 3_000
+"""List schedules where rules are varied."""
+
+ANNEALINGS, STILL = 12, 2
+"""Rounds of annealing on the best, and how many in a row may gain nothing."""
+
+CLOSE, SAME = 0.02, 1e-9
+"""A placement's schedule this close to its bound (relatively) is not searched anew, or not searched any further."""
+
+
+@dataclass
+class Polish:
+    """Each method offers what it finds; none goes on where the placement's bound is met."""
+
+    incumbent: Incumbent
+    seed: int
+    threads: int
+    notes: list[str]
+    restarts: int = 0
+    reorderings: int = 0
+
+    def is_close(self, search: ListSearch, within: float = CLOSE) -> bool:
+        """Whether a placement leaves so little that rather another one has to be found."""
+        return self.incumbent.bound_of(search.full.placement) > search.seconds * (1 - within)
+
+    def vary(self, search: ListSearch, share: float) -> None:
+        """Vary rules, for a share of the usual evaluations."""
+        incumbent = self.incumbent
+        if incumbent.met or self.is_close(search, SAME):
+            return
+        how = f"list scheduling on placement {search.classes.placement.origin}, rules varied"
+        incumbent.control.report(how)
+        search.improve(int(EVALUATIONS * share), incumbent.control, self._goal(search), self.threads)
+        incumbent.offer_search(search, how)
+
+    def anneal(self, search: ListSearch, rounds: int) -> None:
+        """Annealing of orders, each improvement offered at once, while it gains anything."""
+        incumbent = self.incumbent
+        how = f"annealing on placement {search.classes.placement.origin}"
+        still = 0
+        for _ in range(rounds):
+            if incumbent.met or still == STILL or self.is_close(search, SAME):
+                return
+            incumbent.control.report(how)
+            before = search.makespan
+            search.anneal(1, incumbent.control, self._goal(search), self.threads)
+            still = 0 if search.makespan < before else still + 1
+            incumbent.offer_search(search, how)
+
+    def reorder(self, search: ListSearch) -> None:
+        """Windows of the best schedule ordered anew by the MIP."""
+        from planner.search.neighbourhoods import reorder_windows
+
+        if self.incumbent.met or self.is_close(search, SAME):
+            return
+        self.reorderings += 1
+        line = reorder_windows(self.incumbent, search, (self.seed, self.reorderings), self.threads)
+        if line:
+            self.notes.append(line)
+
+    def restart(self, search: ListSearch) -> ListSearch | None:
+        """Rules varied anew on the same placement, then annealed: orders keep the shape that they begin with."""
+        if self.is_close(search):
+            return None
+        from planner.schedule.search import ListSearch
+
+        self.restarts += 1
+        seed = self.seed + self.restarts
+        again = ListSearch.of(self.incumbent.problem, search.full.placement, seed)
+        again = again if search.folded is None else again.fold(seed) or again
+        self.vary(again, 1.0)
+        self.anneal(again, ANNEALINGS // 2)
+        return again
+
+    def _goal(self, search: ListSearch) -> float:
+        """Seconds at which a search may stop: nothing on its placement is shorter."""
+        return max(self.incumbent.goal, self.incumbent.bound_of(search.full.placement))
