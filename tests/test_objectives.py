@@ -7,13 +7,13 @@ from solver_problems import chain, checked, posed, random_problem, solved, unit_
 
 from planner.problem import Impossible
 from planner.schedule import orders
-from planner.search import least_period, portfolio
+from planner.search import least_period, neighbourhoods, polish
 
 
 @pytest.fixture(autouse=True)
 def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little effort is enough for what is tested here."""
-    monkeypatch.setattr(portfolio, "EVALUATIONS", 100)
+    monkeypatch.setattr(polish, "EVALUATIONS", 100)
     monkeypatch.setattr(orders, "ITERATIONS_AT_MOST", 500)
     monkeypatch.setattr(least_period, "MOVES", 20_000)
 

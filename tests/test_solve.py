@@ -19,13 +19,13 @@ from planner.files.plan_text import plan_to_json
 from planner.plan.plan import Plan
 from planner.problem import Impossible, NetworkLevel, Problem
 from planner.schedule import orders, reassign
-from planner.search import exact, moves, portfolio
+from planner.search import exact, moves, neighbourhoods, polish
 from planner.solve import NoPlan, SolveOptions, solve
 
 
 def few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     """A short search that no clock cuts off."""
-    monkeypatch.setattr(portfolio, "EVALUATIONS", 150)
+    monkeypatch.setattr(polish, "EVALUATIONS", 150)
     monkeypatch.setattr(exact, "ORDER_NODES", 20)
     monkeypatch.setattr(exact, "COUNTING_NODES", 20)
     monkeypatch.setattr(moves, "MOVES", 40)

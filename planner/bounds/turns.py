@@ -42,6 +42,10 @@ CERTAIN = 1e-3
 PRECISION = 5e-5
 """Makespans are told apart down to this, relatively."""
 
+FIRST_STEP = 1e-3
+EFFORT = 4_000
+"""Simplex iterations of the integer programs, at most: some seconds."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -77,11 +81,12 @@ def turn_bound(problem: Problem, control: Control) -> float:
     return turns.bound(control)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Turns:
     """The groups of operators that compute, by how early they could turn."""
 
     problem: Problem
+    spent: int = 0  # simplex iterations
 
     @cached_property
     def groups(self) -> list[list[int]]:
@@ -159,23 +164,43 @@ class _Turns:
         best = total + float(self.turn.max() + self.drain.max())
         least = total / self.problem.n_devices
         # the relaxation first: it narrows the range at little cost; with two copies the program gains nothing on it
-        for integer in (False, True) if self.problem.copies == 1 else (False,):
-            high = math.inf
-            for split in self._splits():
-                low, enough = least, best if math.isinf(high) else high
-                if not math.isinf(high) and not self._enough(split, high * (1 - PRECISION), integer, control):
-                    continue
-                while enough - low > PRECISION * enough:
-                    if control.over:
-                        return least if integer else 0.0
-                    middle = low + (enough - low) * 0.5
-                    if self._enough(split, middle, integer, control):
-                        enough = middle
-                    else:
-                        low = middle
-                high = low if math.isinf(high) else min(high, low)
-            least = max(least, high)
-        return least
+        high = math.inf
+        for split in self._splits():
+            if not math.isinf(high) and not self._enough(split, high * (1 - PRECISION), False, control):
+                continue
+            low, decided = self._least(split, least, best if math.isinf(high) else high, False, control)
+            if not decided:
+                return low if self.problem.copies == 1 else 0.0
+            high = min(high, low)
+        return self._integer(high, best, control) if self.problem.copies == 1 else high
+
+    def _integer(self, low: float, best: float, control: Control) -> float:
+        """What the integer program shows beyond the relaxation, which says ``low``; one copy.
+
+        It often shows nothing, and its questions are the dearer the longer the makespan: so they go up from ``low`` in
+        steps that double.
+        """
+        (split,) = self._splits()
+        step, self.spent = FIRST_STEP * low, 0
+        while low + step < best:
+            if control.over or self.spent > EFFORT:
+                return low
+            if self._enough(split, low + step, True, control):
+                return self._least(split, low, low + step, True, control)[0]
+            low, step = low + step, 2 * step
+        return low
+
+    def _least(self, split: Split, low: float, enough: float, integer: bool, control: Control) -> tuple[float, bool]:
+        """The longest makespan known to leave too few hosts, and whether the next longer is known to leave enough."""
+        while enough - low > PRECISION * enough:
+            if control.over or (integer and self.spent > EFFORT):
+                return low, False
+            middle = low + (enough - low) * 0.5
+            if self._enough(split, middle, integer, control):
+                enough = middle
+            else:
+                low = middle
+        return low, True
 
     def _splits(self) -> Iterator[Split]:
         """Microbatches of the two copies, the most even split first; all in the first where there is one copy."""
@@ -209,6 +234,7 @@ class _Turns:
         model.row([h.there for _, h in hosts], [1.0] * len(hosts), upper=float(self.problem.n_devices))
         self._cover(model, hosts, copies)
         outcome = model.solve(control, nodes=NODES if integer else None, certify=True)
+        self.spent += outcome.iterations
         return not (outcome.infeasible or outcome.bound > CERTAIN)
 
     def _host(
