@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -49,9 +49,8 @@ FORGETS = 0.99
 PRIOR = 0.2
 """Improvements, in the effort of a window, that every kind is credited with at first."""
 
-PATIENCE, WORTH = 60_000, 5e-9
-"""Effort that may bring nothing before the search ends, and the gain (relatively) that is worth one more of it: some
-six seconds, and one in 20,000 a second."""
+SESSION = 100_000
+"""Effort of a session: some ten seconds."""
 
 
 @dataclass
@@ -95,36 +94,50 @@ def kinds() -> list[Kind]:
     ]
 
 
-def reorder_windows(incumbent: Incumbent, search: ListSearch, seed: tuple[int, int], threads: int) -> str:
-    """Order windows of a search's best schedule anew until nothing comes of it any more; a line about what did."""
+@dataclass
+class Learnt:
+    """What all sessions of a search have learnt and brought."""
+
+    kinds: list[Kind] = field(default_factory=kinds)
+    sessions: int = 0
+    tried: int = 0
+    gained: float = 0.0  # seconds
+
+    def __str__(self) -> str:
+        """A line for the report."""
+        most = sorted((kind for kind in self.kinds if kind.paid), key=lambda kind: -kind.paid)
+        what = ", ".join(f"{kind.name} ({kind.paid})" for kind in most) or "none"
+        return (
+            f"{self.tried} windows ordered anew by the MIP, makespans shorter by {self.gained:.6g} s; kinds that paid: "
+            f"{what}"
+        )
+
+
+def reorder_windows(incumbent: Incumbent, search: ListSearch, learnt: Learnt, seed: int, threads: int) -> None:
+    """A session of windows of a search's best schedule, each offered where it makes it shorter."""
     assert search.best is not None
+    learnt.sessions += 1
     run = search.orders.play(Orders.of(search.ordered, search.best.start, search.best.turn))
     if run.makespan < 0:
-        return ""  # memory lets the list scheduler go on where a fixed order would block
+        return  # memory lets the list scheduler go on where a fixed order would block
     before = search.seconds
-    windows = _Windows(search, Waiting.of(search.ordered, run), np.random.default_rng(seed))
+    rng = np.random.default_rng((seed, learnt.sessions))
+    windows = _Windows(search, Waiting.of(search.ordered, run), learnt, rng)
     how = f"windows on placement {search.classes.placement.origin}"
     goal = max(incumbent.goal, incumbent.bound_of(search.full.placement)) / search.classes.tick
-    while windows.patience > 0 and not incumbent.met and windows.waiting.makespan > goal:
-        incumbent.control.report(f"{how}, {windows.tried} so far")
+    while windows.effort < SESSION and not incumbent.met and windows.waiting.makespan > goal:
+        incumbent.control.report(f"{how}, {learnt.tried} so far")
         if windows.round(incumbent.control, threads):
             incumbent.offer_search(search, how)
-    most = sorted((kind for kind in windows.kinds if kind.paid), key=lambda kind: -kind.paid)
-    what = ", ".join(f"{kind.name} ({kind.paid})" for kind in most) or "none"
-    return (
-        f"{windows.tried} windows ordered anew by the MIP, makespan {before:.6g} -> {search.seconds:.6g} s; kinds that "
-        f"paid: {what}"
-    )
+    learnt.gained += before - search.seconds
 
 
 class _Windows:
-    """Rounds of windows of one schedule, and what has been learnt."""
+    """Rounds of windows of one schedule."""
 
-    def __init__(self, search: ListSearch, waiting: Waiting, rng: np.random.Generator) -> None:
-        self.search, self.waiting, self.rng = search, waiting, rng
-        self.kinds = kinds()
-        self.tried = 0
-        self.patience = float(PATIENCE)
+    def __init__(self, search: ListSearch, waiting: Waiting, learnt: Learnt, rng: np.random.Generator) -> None:
+        self.search, self.waiting, self.learnt, self.rng = search, waiting, learnt, rng
+        self.effort = 0
 
     def round(self, control: Control, threads: int) -> bool:
         """A few windows side by side, all from the schedule as it is; whether it gets shorter."""
@@ -142,11 +155,10 @@ class _Windows:
         changed = [each for each in found if each.segments]
         if len(changed) > 1:
             runs.append(self._played(changed))
-        self.tried += len(drawn)
+        self.learnt.tried += len(drawn)
+        self.effort += sum(each.effort for each in found)
         best = min(reversed(runs), key=lambda run: run.makespan)  # of equals all together: it leads on
         shorter = best.makespan < waiting.makespan
-        gain = 1 - best.makespan / waiting.makespan
-        self.patience = min(PATIENCE, self.patience + gain / WORTH) - sum(each.effort for each in found)
         if best is not waiting.run:
             self.waiting = Waiting.of(self.search.ordered, best)
             self.search.keep(best)
@@ -156,7 +168,7 @@ class _Windows:
         """The windows of a round, which do not overlap, each of the kind that is drawn for it."""
         drawn: list[tuple[Kind, Window]] = []
         for _ in range(AT_ONCE):
-            kind = max(self.kinds, key=lambda kind: kind.drawn(self.rng))
+            kind = max(self.learnt.kinds, key=lambda kind: kind.drawn(self.rng))
             window = kind.choose(self.waiting, self.rng, round(kind.size))
             if all(window.past <= other.first or other.past <= window.first for _, other in drawn):
                 drawn.append((kind, window))

@@ -9,6 +9,7 @@ from planner.search.incumbent import Incumbent
 
 if TYPE_CHECKING:  # it loads numba, and the first plan does not need it
     from planner.schedule.search import ListSearch
+    from planner.search.neighbourhoods import Learnt
 
 EVALUATIONS = 3_000
 """List schedules where rules are varied."""
@@ -29,7 +30,7 @@ class Polish:
     threads: int
     notes: list[str]
     restarts: int = 0
-    reorderings: int = 0
+    learnt: Learnt | None = None  # of windows
 
     def is_close(self, search: ListSearch, within: float = CLOSE) -> bool:
         """Whether a placement leaves so little that rather another one has to be found."""
@@ -61,14 +62,15 @@ class Polish:
 
     def reorder(self, search: ListSearch) -> None:
         """Windows of the best schedule ordered anew by the MIP."""
-        from planner.search.neighbourhoods import reorder_windows
+        from planner.search.neighbourhoods import Learnt, reorder_windows
 
         if self.incumbent.met or self.is_close(search, SAME):
             return
-        self.reorderings += 1
-        line = reorder_windows(self.incumbent, search, (self.seed, self.reorderings), self.threads)
-        if line:
-            self.notes.append(line)
+        if self.learnt is None:
+            self.learnt = Learnt()
+        before = str(self.learnt)
+        reorder_windows(self.incumbent, search, self.learnt, self.seed, self.threads)
+        self.notes[:] = [*(line for line in self.notes if line != before), str(self.learnt)]
 
     def restart(self, search: ListSearch) -> ListSearch | None:
         """Rules varied anew on the same placement, then annealed: orders keep the shape that they begin with."""

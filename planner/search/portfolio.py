@@ -30,10 +30,12 @@ PLACEMENTS_COUNTED = 2
 SMALL_MODEL = 4_000
 """Variables of a counting model that is asked before placements are moved about."""
 
-FIRST, HALVING, BRIEF_HALVING = ((5, 1), (2, 2)), ((2, 2), (1, 4)), ((3, 1), (1, 2))
+FIRST, HALVING, BRIEF_HALVING = ((5, 1), (2, 2)), ((1, 4),), ((3, 1), (1, 2))
 """Searches annealed, and rounds for each: which of them is best shows only then."""
 
-RESTARTS = 2
+HOPED, LEAST = 5e-4, 1e-6
+"""Gain (relatively) that is expected of a step that has not been tried, and the least for which it is tried again."""
+
 MANY = 2_500
 """Tasks from which on rules are varied before anything is annealed."""
 
@@ -44,7 +46,6 @@ READY_AFTER, READY_SHARE = 0.25, 10.0
 """Share of the time limit after which a plan is kept ready, and how much longer than that took until it is again."""
 
 REASSIGNMENTS = 4
-USUAL_TIME_LIMIT = 60.0
 PROMISING = 1.4
 """A placement is given up where its known rules do worse than this times the best."""
 
@@ -113,12 +114,11 @@ class Portfolio:
         first = [self._reassign, self._bound_more]
         if self._many:  # rules shape the whole; annealing only polishes what they leave
             shaped = [self._propose, self._move_operators, self._improve, self._anneal_best, self._repeat]
-            shaped += [self._reorder, *[self._restart] * (RESTARTS * self._rounds)]
+            last = [self._alternate, self._branch, self._solve_small, self._reassign, self._count]
         else:
             shaped = [self._anneal_first, self._count_small, self._propose, self._move_operators, self._anneal_some]
             shaped += [self._improve, self._anneal_best]
-        last = [self._branch, self._solve_small, self._reassign, *[self._move] * self._rounds, self._count]
-        last += [self._reorder]
+            last = [self._branch, self._solve_small, self._reassign, self._count, self._alternate]
         steps: list[Callable[[], object]] = [*first, *shaped, *last]
         if self.shop is not None and not self.shop.branching.is_large:  # its proof ends the search
             steps = [self._reassign, self._anneal_first, self._anneal_some, self._branch, *steps]
@@ -158,11 +158,6 @@ class Portfolio:
     def _tasks_each(self) -> int:
         """Tasks of a microbatch."""
         return int(self.problem.has_pass.sum())
-
-    @property
-    def _rounds(self) -> int:
-        """Rounds of moving operators: more where more time is given (the flag, so that it is the same every time)."""
-        return max(1, round(2 * self.incumbent.control.time_limit / USUAL_TIME_LIMIT))
 
     def _offer_published(self) -> None:
         """Published schedules whose layout, copies and memory the problem allows."""
@@ -314,6 +309,25 @@ class Portfolio:
         """Much annealing on the best."""
         for search in self._ranked()[:1]:
             self.polish.anneal(search, 1 if self._many and self.polish.is_close(search) else ANNEALINGS)
+
+    def _alternate(self) -> None:
+        """Windows, restarts and moves: always what is likely to gain most, until none gains anything.
+
+        What is likely is the mean of what was expected and what came of it, each time anew.
+        """
+        steps: dict[Callable[[], object], float] = dict.fromkeys((self._move, self._restart, self._reorder), HOPED)
+        if self._many:
+            steps[self._reorder] *= 2  # at first they learn what pays; operators have just been moved
+        while steps and self.incumbent.best is not None and not self.incumbent.met:
+            step = max(steps, key=lambda each: steps[each])
+            before = self.incumbent.best.makespan
+            self.incumbent.publish_best()
+            step()
+            gain = 1 - self.incumbent.best.makespan / before
+            if gain > LEAST:
+                steps[step] = (steps[step] + gain) / 2
+            else:
+                del steps[step]
 
     def _reorder(self) -> None:
         """Windows of the best schedule ordered anew."""
