@@ -14,6 +14,7 @@ from planner.search import least_period, neighbourhoods, polish
 def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little effort is enough for what is tested here."""
     monkeypatch.setattr(polish, "EVALUATIONS", 100)
+    monkeypatch.setattr(neighbourhoods, "SESSION", 1_000)
     monkeypatch.setattr(orders, "ITERATIONS_AT_MOST", 500)
     monkeypatch.setattr(least_period, "MOVES", 20_000)
 

@@ -26,6 +26,7 @@ from planner.solve import NoPlan, SolveOptions, solve
 def few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     """A short search that no clock cuts off."""
     monkeypatch.setattr(polish, "EVALUATIONS", 150)
+    monkeypatch.setattr(neighbourhoods, "SESSION", 1_000)
     monkeypatch.setattr(exact, "ORDER_NODES", 20)
     monkeypatch.setattr(exact, "COUNTING_NODES", 20)
     monkeypatch.setattr(moves, "MOVES", 40)

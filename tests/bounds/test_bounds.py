@@ -22,7 +22,7 @@ TINY = {"operators": 4, "devices": 2, "microbatches": (1, 1, 2, 3), "copies": (1
 def test_against_the_exhaustive_optimum(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On tiny problems: every bound <= the optimum <= every makespan; "optimal" and "impossible" are true."""
     monkeypatch.setattr(polish, "EVALUATIONS", 100)
-    monkeypatch.setattr(neighbourhoods, "PATIENCE", 2_000)
+    monkeypatch.setattr(neighbourhoods, "SESSION", 2_000)
     monkeypatch.setattr(exact, "ORDER_NODES", 500)
     monkeypatch.setattr(orders, "ITERATIONS_AT_MOST", 500)
     monkeypatch.setattr(reassign, "ITERATIONS_AT_MOST", 500)
@@ -172,6 +172,7 @@ def with_copies(problem: Problem, copies: int) -> Problem:
 def test_more_freedom_never_beats_a_bound_that_allows_it(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound with 3 copies holds for plans of 1, 2 and 3 copies, found with other seeds."""
     monkeypatch.setattr(polish, "EVALUATIONS", 50)
+    monkeypatch.setattr(neighbourhoods, "SESSION", 1_000)
     problem = random_problem(seed, operators=5, devices=3)
     assert problem is not None
     bound = problem_bound(with_copies(problem, 3), Control())

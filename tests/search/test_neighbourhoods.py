@@ -12,7 +12,7 @@ from planner.problem import Problem
 from planner.schedule.search import ListSearch
 from planner.schedule.waiting import Waiting
 from planner.search.incumbent import Incumbent
-from planner.search.neighbourhoods import EFFORT, PAIRS, SIZE, SMALLEST, Kind, kinds, reorder_windows
+from planner.search.neighbourhoods import EFFORT, PAIRS, SIZE, SMALLEST, Kind, Learnt, kinds, reorder_windows
 
 
 def poor(microbatches: int) -> tuple[Problem, ListSearch]:
@@ -24,25 +24,28 @@ def poor(microbatches: int) -> tuple[Problem, ListSearch]:
     return problem, search
 
 
-def windowed(microbatches: int, threads: int, seed: int = 0) -> tuple[float, float, Incumbent, str]:
-    """Makespans before and after, in seconds, the incumbent, and the line about it."""
+def windowed(microbatches: int, threads: int, seed: int = 0) -> tuple[float, float, Incumbent, Learnt]:
+    """Makespans before and after, in seconds, the incumbent, and what was learnt in two sessions."""
     problem, search = poor(microbatches)
-    incumbent = Incumbent(problem, Control(), 1e-6, lambda _: None)
+    incumbent, learnt = Incumbent(problem, Control(), 1e-6, lambda _: None), Learnt()
     before = search.seconds
-    line = reorder_windows(incumbent, search, (seed, 1), threads)
-    return before, search.seconds, incumbent, line
+    for _ in range(2):
+        reorder_windows(incumbent, search, learnt, seed, threads)
+    return before, search.seconds, incumbent, learnt
 
 
 def test_schedules_get_shorter_the_same_way_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few seconds of windows shorten a schedule; one thread or two, the same seed takes the same way."""
-    monkeypatch.setattr("planner.search.neighbourhoods.PATIENCE", 8_000)
-    before, after, incumbent, line = windowed(6, threads=1)
+    monkeypatch.setattr("planner.search.neighbourhoods.SESSION", 5_000)
+    before, after, incumbent, learnt = windowed(6, threads=1)
     assert after < before * 0.999
     assert incumbent.best is not None
     assert incumbent.best.makespan == pytest.approx(after)
     assert violations(incumbent.problem, incumbent.best.timetable) == []
-    assert f"{before:.6g} -> {after:.6g} s" in line
-    assert windowed(6, threads=2)[1::2] == (after, line)
+    assert learnt.gained == pytest.approx(before - after)
+    assert sum(kind.paid for kind in learnt.kinds) > 0
+    again = windowed(6, threads=2)
+    assert (again[1], str(again[3])) == (after, str(learnt))
 
 
 def test_what_pays_is_drawn() -> None:
