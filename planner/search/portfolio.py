@@ -194,6 +194,9 @@ class Portfolio:
 
         The bound is a relaxation that sees when devices start, wait for gradients and end, for some milliseconds.
         """
+        if self.incumbent.best is None:  # whatever fits comes first
+            yield from placements
+            return
         bounds: list[tuple[float, Placement]] = []
         for placement in placements:
             if self.incumbent.control.over:
