@@ -42,9 +42,9 @@ CERTAIN = 1e-3
 PRECISION = 5e-5
 """Makespans are told apart down to this, relatively."""
 
-FIRST_STEP = 1e-3
-EFFORT = 4_000
-"""Simplex iterations of the integer programs, at most: some seconds."""
+FIRST_STEP, EFFORT = 1e-3, 4_000
+"""How much longer (relatively) a makespan the integer program is asked about first, and simplex iterations of all its
+questions, after which no more are asked: some seconds."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """One straight line of steps, each of which may end the search by meeting the bound.
 
 All effort is counted in evaluations and nodes, so that a search that is not cut off by its deadline always goes
-the same way. The exact models come last, since one of them may take all the time that is left.
+the same way. The exact models come late, since one of them may take all the time that is left; what can go on for ever,
+windows, restarts and moves, takes turns by what it gains.
 """
 
 from __future__ import annotations
