@@ -69,7 +69,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(PYTEST_FLAGS)
 
 bench: $(RIVALS)
 	$(BIN)/python scripts/bench.py $(BENCH_FLAGS)

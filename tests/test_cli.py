@@ -280,12 +280,19 @@ def test_signal_ends_with_the_best_plan(
         return found(problem, control, options)
 
     search(patient)
-    before = signal.getsignal(number)
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
-    timer.start()
-    assert main(["solve", *files, "-o", "plan.json"]) == 0
-    assert read_plan("plan.json").status == "interrupted"
-    assert signal.getsignal(number) is before
+
+    def before(number: int, frame: object) -> None:
+        """Not SIG_IGN, which tests in a shell's background begin with and a program must leave."""
+
+    inherited = signal.signal(number, before)
+    try:
+        timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
+        timer.start()
+        assert main(["solve", *files, "-o", "plan.json"]) == 0
+        assert read_plan("plan.json").status == "interrupted"
+        assert signal.getsignal(number) is before
+    finally:
+        signal.signal(number, inherited)
 
 
 def test_search_that_does_not_come_back(
