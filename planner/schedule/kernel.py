@@ -200,10 +200,11 @@ def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-u
 def simulate(  # type: ignore[no-untyped-def]
     count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
-    key, patience, reserve, limit, start, turn,
+    key, patience, reserve, limit, begun, turn_before, until, start, turn,
 ):  # fmt: skip
     """Schedule everything; fills ``start`` (ticks) and ``turn`` (the how-manieth start it was), shaped as ``key``.
 
+    What starts before ``until`` starts when it did in another list schedule (``begun``, in turns ``turn_before``).
     Returns the makespan in ticks; inf as soon as it must exceed ``limit``; -1 if nothing can go on, which the
     admission rule excludes where ``need`` fits.
     """
@@ -261,6 +262,8 @@ def simulate(  # type: ignore[no-untyped-def]
                     a = owner[near[x]]
                     if not ready[a]:
                         continue
+                    if now < until and (begun[a, started[a]] != now or turn_before[a, started[a]] != turns):
+                        continue
                     mine = key[a, started[a]]
                     if mine > best_key or (mine == best_key and (best < 0 or a > best)):
                         continue
@@ -270,7 +273,7 @@ def simulate(  # type: ignore[no-untyped-def]
                             free = False
                     if not free:
                         continue
-                    if alloc_ptr[a] < alloc_ptr[a + 1]:
+                    if alloc_ptr[a] < alloc_ptr[a + 1] and now >= until:
                         d = hold_device[alloc[alloc_ptr[a]]]
                         if refused[a] == changes[d]:
                             continue
@@ -285,7 +288,7 @@ def simulate(  # type: ignore[no-untyped-def]
                     best_key = mine
                 if best < 0:
                     continue
-                if patience > 0.0:
+                if patience > 0.0 and now >= until:
                     horizon = now + patience * ticks[best]
                     wait = False
                     for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
@@ -317,6 +320,9 @@ def simulate(  # type: ignore[no-untyped-def]
                 start[best, k] = now
                 turn[best, k] = turns
                 turns += 1
+                if now < until:  # the next turn may be of any resource
+                    dirty[:] = True
+                    again = True
                 end = now + ticks[best]
                 if end + tail[best] > limit or now + left[r] > limit:
                     return np.inf
@@ -412,8 +418,20 @@ class Run(NamedTuple):
     turn: Ints
 
 
-def run(arrays: Arrays, key: Floats, patience: float = 0.0, limit: float = np.inf, reserve: bool = False) -> Run:
-    """The list schedule for these keys (shaped classes x largest count of microbatches)."""
+def run(
+    arrays: Arrays,
+    key: Floats,
+    patience: float = 0.0,
+    limit: float = np.inf,
+    reserve: bool = False,
+    begun: Run | None = None,
+    until: float = 0.0,
+) -> Run:
+    """The list schedule for these keys (shaped classes x largest count of microbatches).
+
+    What starts before ``until`` (ticks) starts as in ``begun``, an earlier list schedule of the same arrays.
+    """
     start, turn = np.full(key.shape, np.nan), np.zeros(key.shape, dtype=np.int64)
-    makespan = float(_simulate(*arrays.arguments(), key, patience, reserve, limit, start, turn))
+    before = (start, turn) if begun is None else (begun.start, begun.turn)
+    makespan = float(_simulate(*arrays.arguments(), key, patience, reserve, limit, *before, until, start, turn))
     return Run(makespan, start, turn)

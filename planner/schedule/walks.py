@@ -1,4 +1,9 @@
-"""Rules varied: random ones, then walks over neighbouring rules from the best, side by side on the threads.
+"""Rules varied: random ones, walks over neighbouring rules from the best, then other rules from some time on.
+
+A list schedule is chaotic: a small change of its rule changes all that comes after the first different choice. Walks
+alone can therefore hardly mend the end of a schedule and keep its beginning. So the best schedules are taken up in the
+midst: what starts before a random time stays, what comes after follows another rule, and the shorter schedule is the
+next one to be taken up (a rollout from every point on the way, as in nested Monte Carlo search, Cazenave 2009).
 
 Each strand of the search has its own generator and sees nothing of the others, so that the schedule found does not
 depend on the number of threads or on which of them is faster.
@@ -22,11 +27,14 @@ Graded = tuple[float, Keyed]
 """A rule and its makespan in ticks (inf: not known, only beyond a limit)."""
 
 STRANDS = 4
-RANDOM = 0.2
-"""Share of the evaluations for random rules; the walks have the rest."""
+RANDOM, TAKEN_UP = 0.2, 0.3
+"""Shares of the evaluations for random rules and for schedules taken up in the midst; the walks have the rest."""
 
 WORSE = 0.004
 """What a walk accepts at first, relative to where it stands."""
+
+RULE_OF_ANOTHER_TIME = 0.15
+"""How often a schedule goes on by a rule like that of any time, not of the time from which on it changes."""
 
 PACKETS = 0.5
 """Share of the random rules that are of packets, where memory makes the microbatches fall into such."""
@@ -50,11 +58,17 @@ class Strand:
 
     def try_rule(self, rule: Keyed, limit: float) -> float:
         """Schedule by a rule (ticks; inf beyond ``limit``)."""
+        found = self._scheduled(rule, limit)
+        return found.makespan if found.makespan >= 0 else np.inf
+
+    def _scheduled(self, rule: Keyed, limit: float = np.inf, begun: Run | None = None, until: float = 0.0) -> Run:
+        """The schedule by a rule, of which what starts before ``until`` is as in ``begun``; kept if it is the best."""
         self.evaluations += 1
-        found = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit, rule.reserve)
+        keys = rule.keys(self.classes, self.scales)
+        found = run(self.arrays, keys, rule.patience, limit, rule.reserve, begun, until)
         if 0 <= found.makespan < (np.inf if self.best is None else self.best.makespan):
             self.best = found
-        return found.makespan if found.makespan >= 0 else np.inf
+        return found
 
     def _over(self, control: Control) -> bool:
         return control.over or (self.best is not None and self.best.makespan <= self.goal)
@@ -90,16 +104,39 @@ class Strand:
         self.graded.append(best)
         return self
 
+    def take_up(self, rule: Keyed, evaluations: int, control: Control) -> Strand:
+        """The schedule of a rule, continued from random times on by rules near to the one that it has there."""
+        now = self._scheduled(rule)
+        since: list[tuple[float, Keyed]] = [(0.0, rule)]  # by which rule it goes on from when
+        for _ in range(evaluations - 1):
+            if self._over(control) or not 0 <= now.makespan < np.inf:
+                break
+            until = self.rng.random() * now.makespan
+            before = [(time, each) for time, each in since if time <= until]
+            _, near = since[self.rng.integers(len(since))] if self.rng.random() < RULE_OF_ANOTHER_TIME else before[-1]
+            candidate = near.nearby(self.rng, 0.2 if self.rng.random() < 0.6 else 0.05)
+            found = self._scheduled(candidate, now.makespan, now, until)
+            if 0 <= found.makespan <= now.makespan:
+                now, since = found, [*before, (until, candidate)]
+        return self
+
 
 def vary(
     strands: Sequence[Strand], pool: Sequence[Graded], evaluations: int, control: Control, threads: int
 ) -> list[Graded]:
-    """Random rules in all strands, then a walk in each from one of the best; all rules graded, ``pool`` among them."""
+    """In all strands random rules, then a walk from one of the best, then schedules of the best taken up in the midst.
+
+    All rules graded, ``pool`` among them.
+    """
     best = min((value for value, _ in pool), default=np.inf)
     each = max(1, int(evaluations * RANDOM) // len(strands))
     side_by_side(lambda strand: strand.draw(each, best, control), strands, threads)
     known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
-    each = max(1, int(evaluations * (1.0 - RANDOM)) // len(strands))
+    each = max(1, int(evaluations * (1.0 - RANDOM - TAKEN_UP)) // len(strands))
     origins = [known[min(k, len(known) - 1)] for k in range(len(strands))]
     side_by_side(lambda pair: pair[0].walk(pair[1], each, control), zip(strands, origins, strict=True), threads)
-    return sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
+    known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
+    each = max(1, int(evaluations * TAKEN_UP) // len(strands))
+    rules = [known[min(k, len(known) - 1)][1] for k in range(len(strands))]
+    side_by_side(lambda pair: pair[0].take_up(pair[1], each, control), zip(strands, rules, strict=True), threads)
+    return known

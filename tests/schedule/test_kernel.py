@@ -129,6 +129,35 @@ def test_a_limit_ends_a_schedule_early() -> None:
     assert np.array_equal(first.start, again.start, equal_nan=True)
 
 
+def test_a_schedule_taken_up_in_the_midst() -> None:
+    """What starts before a time stays, by the same keys the rest, too; by others the schedule is complete and valid."""
+    changed = 0
+    for seed in range(400, 500):
+        problem = random_problem(seed)
+        if problem is None:
+            continue
+        rng = np.random.default_rng(seed)
+        try:
+            search = ListSearch.of(problem, random_placement(problem, seed), seed)
+        except DoesNotFit:
+            continue
+        one, other = rng.random((2, search.classes.n, max(search.classes.counts)))
+        first = run(search.arrays, one, 0.3)
+        until = float(rng.random()) * first.makespan
+        again = run(search.arrays, one, 0.3, begun=first, until=until)
+        assert np.array_equal(again.start, first.start, equal_nan=True)
+        found = run(search.arrays, other, 0.3, begun=first, until=until)
+        assert found.makespan >= 0, "deadlock"
+        early = first.start < until
+        assert np.array_equal(found.start[early], first.start[early])
+        assert (np.nan_to_num(found.start[~early], nan=until) >= until).all()
+        seconds = retime(search.classes, found.start, found.turn)
+        assert seconds is not None
+        assert violations(problem, search.classes.timetable(seconds)) == []
+        changed += not np.array_equal(found.start, first.start, equal_nan=True)
+    assert changed > 20
+
+
 def test_rules_reach_the_bound_of_zero_bubble() -> None:
     """4 stages, no memory cap: some known rule is as good as the first device's work and the last one's wait."""
     problem = config("dualpipe-4x8", layout="linear", memory_cap=100)
