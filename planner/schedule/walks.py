@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -26,12 +27,15 @@ from planner.threads import side_by_side
 Graded = tuple[float, Keyed]
 """A rule and its makespan in ticks (inf: not known, only beyond a limit)."""
 
-STRANDS = 4
+STRANDS = 8
 RANDOM, TAKEN_UP = 0.2, 0.3
 """Shares of the evaluations for random rules and for schedules taken up in the midst; the walks have the rest."""
 
 WORSE = 0.004
 """What a walk accepts at first, relative to where it stands."""
+
+ROUNDS = 2
+"""After each of which the worse half of the schedules that are taken up is left."""
 
 RULE_OF_ANOTHER_TIME = 0.15
 """How often a schedule goes on by a rule like that of any time, not of the time from which on it changes."""
@@ -55,6 +59,8 @@ class Strand:
     best: Run | None = None
     graded: list[Graded] = field(default_factory=list)
     evaluations: int = 0
+    now: Run | None = None  # the schedule that is continued from times in its midst on
+    since: list[tuple[float, Keyed]] = field(default_factory=list)  # by which rule it goes on from when (ticks)
 
     def try_rule(self, rule: Keyed, limit: float) -> float:
         """Schedule by a rule (ticks; inf beyond ``limit``)."""
@@ -104,20 +110,26 @@ class Strand:
         self.graded.append(best)
         return self
 
-    def take_up(self, rule: Keyed, evaluations: int, control: Control) -> Strand:
-        """The schedule of a rule, continued from random times on by rules near to the one that it has there."""
-        now = self._scheduled(rule)
-        since: list[tuple[float, Keyed]] = [(0.0, rule)]  # by which rule it goes on from when
-        for _ in range(evaluations - 1):
-            if self._over(control) or not 0 <= now.makespan < np.inf:
+    def take_up(self, rule: Keyed) -> Strand:
+        """Begin with the schedule of a rule what ``go_on`` goes on with."""
+        self.now, self.since = self._scheduled(rule), [(0.0, rule)]
+        return self
+
+    def go_on(self, evaluations: int, control: Control) -> Strand:
+        """Continue the schedule from random times on by rules near to the one that it has there."""
+        now = self.now
+        for _ in range(evaluations):
+            if now is None or self._over(control) or not 0 <= now.makespan < np.inf:
                 break
             until = self.rng.random() * now.makespan
-            before = [(time, each) for time, each in since if time <= until]
-            _, near = since[self.rng.integers(len(since))] if self.rng.random() < RULE_OF_ANOTHER_TIME else before[-1]
+            before = [(time, rule) for time, rule in self.since if time <= until]
+            some = self.since[self.rng.integers(len(self.since))]
+            _, near = some if self.rng.random() < RULE_OF_ANOTHER_TIME else before[-1]
             candidate = near.nearby(self.rng, 0.2 if self.rng.random() < 0.6 else 0.05)
             found = self._scheduled(candidate, now.makespan, now, until)
             if 0 <= found.makespan <= now.makespan:
-                now, since = found, [*before, (until, candidate)]
+                now, self.since = found, [*before, (until, candidate)]
+        self.now = now
         return self
 
 
@@ -136,7 +148,11 @@ def vary(
     origins = [known[min(k, len(known) - 1)] for k in range(len(strands))]
     side_by_side(lambda pair: pair[0].walk(pair[1], each, control), zip(strands, origins, strict=True), threads)
     known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
-    each = max(1, int(evaluations * TAKEN_UP) // len(strands))
     rules = [known[min(k, len(known) - 1)][1] for k in range(len(strands))]
-    side_by_side(lambda pair: pair[0].take_up(pair[1], each, control), zip(strands, rules, strict=True), threads)
+    going = side_by_side(lambda pair: pair[0].take_up(pair[1]), zip(strands, rules, strict=True), threads)
+    for _ in range(ROUNDS):
+        each = max(1, int(evaluations * TAKEN_UP / ROUNDS) // len(going))
+        side_by_side(partial(Strand.go_on, evaluations=each, control=control), going, threads)
+        going = sorted(going, key=lambda strand: np.inf if strand.now is None else strand.now.makespan)
+        going = going[: max(1, len(going) // 2)]
     return known
