@@ -11,11 +11,10 @@ closes its last gaps.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -24,10 +23,11 @@ from planner.control import Control
 from planner.rows import rows
 from planner.schedule.classes import Classes, Floats, Ints
 from planner.schedule.kernel import Arrays, Run
+from planner.schedule.playing import Parts, keep, play, resume, room, row_before
 from planner.threads import side_by_side
 
 PLAYED_AT_MOST = 10_000_000
-"""Tasks played in one annealing: about a second."""
+"""Tasks that one annealing would play if every order were played from its beginning: a third of a second."""
 
 ITERATIONS_AT_MOST = 50_000
 
@@ -43,154 +43,13 @@ MANY = 500
 STRANDS = 2
 """Annealings side by side."""
 
+ROWS, LEAST_TURNS = 32, 16
+"""Moments of a schedule from which on it can be played again, and turns between them at least."""
+
 WIDE = 0.3
 """Share of moves that go past more than one task."""
 
 REACH = 4
-
-
-class Parts(NamedTuple):
-    """What playing an order needs, as flat arrays (see ``kernel.Arrays``)."""
-
-    tasks: Ints  # of each class
-    ticks: Floats
-    tail: Floats  # ticks that must follow a task's end
-    res_ptr: Ints
-    res: Ints
-    pred_ptr: Ints
-    pred: Ints
-    succ_ptr: Ints
-    succ: Ints
-    hold_device: Ints
-    hold_size: Floats
-    rel_ptr: Ints
-    rel: Ints
-    relof_ptr: Ints
-    relof: Ints
-    alloc_ptr: Ints
-    alloc: Ints
-    available: Floats
-
-
-@numba.njit(cache=True, nogil=True)
-def play(p, seq_ptr, seq, limit, start, turn, cause, place):  # type: ignore[no-untyped-def]
-    """Play the orders ``seq[seq_ptr[r]:seq_ptr[r + 1]]`` (class after class) of all resources.
-
-    Fills, for every task: its start (ticks), the how-manieth start it was, the task whose end let it start
-    (class x width + index; -1 at time 0), and its place in ``seq``. Returns the makespan and the task that ends
-    last; the makespan is inf as soon as it must exceed ``limit``, -1 where nothing can go on.
-    """
-    n, n_resources, width = len(p.tasks), len(seq_ptr) - 1, start.shape[1]
-    started = np.zeros(n, dtype=np.int64)
-    done = np.zeros(n, dtype=np.int64)
-    busy = np.zeros(n_resources, dtype=np.bool_)
-    at = seq_ptr[:-1].copy()
-    used = np.zeros(len(p.available))
-    released = np.zeros(len(p.hold_size), dtype=np.int64)
-    wants_memory = np.full(n_resources, -1)  # the device whose memory a resource waits for
-    to_look_at = np.arange(n_resources)
-    queued = np.ones(n_resources, dtype=np.bool_)
-    n_queued = n_resources
-    events = [(0.0, 0)]
-    events.pop()
-    todo = p.tasks.sum()
-    now, makespan, ender, last, turns = 0.0, 0.0, -1, -1, 0
-    while todo > 0:
-        while n_queued > 0:
-            n_queued -= 1
-            r = to_look_at[n_queued]
-            queued[r] = False
-            if busy[r] or at[r] >= seq_ptr[r + 1]:
-                continue
-            a = seq[at[r]]
-            k = started[a]
-            good = k < p.tasks[a]
-            for y in range(p.res_ptr[a], p.res_ptr[a + 1]):
-                q = p.res[y]
-                if busy[q] or at[q] >= seq_ptr[q + 1] or seq[at[q]] != a:
-                    good = False
-                    break
-            if not good:
-                continue
-            for y in range(p.pred_ptr[a], p.pred_ptr[a + 1]):
-                if done[p.pred[y]] <= k:
-                    good = False
-                    break
-            if not good:
-                continue
-            if p.alloc_ptr[a] < p.alloc_ptr[a + 1]:
-                d = p.hold_device[p.alloc[p.alloc_ptr[a]]]
-                size = 0.0
-                for y in range(p.alloc_ptr[a], p.alloc_ptr[a + 1]):
-                    size += p.hold_size[p.alloc[y]]
-                if used[d] + size > p.available[d]:
-                    wants_memory[r] = d
-                    continue
-                used[d] += size
-            end = now + p.ticks[a]
-            if end + p.tail[a] > limit:
-                return np.inf, -1
-            start[a, k] = now
-            turn[a, k] = turns
-            turns += 1
-            cause[a, k] = ender
-            place[a, k] = at[p.res[p.res_ptr[a]]]
-            if end >= makespan:
-                makespan = end
-                last = a * width + k
-            started[a] = k + 1
-            for y in range(p.res_ptr[a], p.res_ptr[a + 1]):
-                q = p.res[y]
-                busy[q] = True
-                at[q] += 1
-                wants_memory[q] = -1
-            heapq.heappush(events, (end, a))
-        if len(events) == 0:
-            return -1.0, -1
-        now, a = heapq.heappop(events)
-        k = done[a]
-        done[a] = k + 1
-        todo -= 1
-        ender = a * width + k
-        for y in range(p.res_ptr[a], p.res_ptr[a + 1]):
-            r = p.res[y]
-            busy[r] = False
-            if not queued[r]:
-                queued[r] = True
-                to_look_at[n_queued] = r
-                n_queued += 1
-            if at[r] < seq_ptr[r + 1]:  # what is next here may wait for other resources, too
-                b = seq[at[r]]
-                for z in range(p.res_ptr[b], p.res_ptr[b + 1]):
-                    q = p.res[z]
-                    if not queued[q]:
-                        queued[q] = True
-                        to_look_at[n_queued] = q
-                        n_queued += 1
-        for y in range(p.succ_ptr[a], p.succ_ptr[a + 1]):
-            b = p.succ[y]
-            if started[b] == k:
-                for z in range(p.res_ptr[b], p.res_ptr[b + 1]):
-                    q = p.res[z]
-                    if not queued[q]:
-                        queued[q] = True
-                        to_look_at[n_queued] = q
-                        n_queued += 1
-        for y in range(p.relof_ptr[a], p.relof_ptr[a + 1]):
-            h = p.relof[y]
-            out = done[p.rel[p.rel_ptr[h]]]
-            for z in range(p.rel_ptr[h], p.rel_ptr[h + 1]):
-                out = min(out, done[p.rel[z]])
-            if out > released[h]:
-                d = p.hold_device[h]
-                used[d] -= p.hold_size[h] * (out - released[h])
-                released[h] = out
-                for r in range(n_resources):
-                    if wants_memory[r] == d and not queued[r]:
-                        queued[r] = True
-                        to_look_at[n_queued] = r
-                        n_queued += 1
-    return makespan, last
 
 
 @numba.njit(cache=True, nogil=True)
@@ -219,6 +78,46 @@ def waits(p, seq, owner, last, cause, place, first, second):  # type: ignore[no-
                 found += 1
         task = before
     return found
+
+
+@numba.njit(cache=True, nogil=True)
+def follow(p, seq_ptr, seq, turn, in_turn, stands, places, rest):  # type: ignore[no-untyped-def]
+    """What a played order says of its tasks (class x width + index).
+
+    Fills ``in_turn`` (tasks by their turns), ``stands`` (which task stands at a place of ``seq``), ``places`` (where,
+    by the entry of ``p.res`` and the index) and ``rest``, the longest way through inputs and orders that follows a
+    task's end, in ticks. Waiting for memory is left out, which only makes it shorter.
+    """
+    width = turn.shape[1]
+    met = np.zeros(len(p.tasks), dtype=np.int64)
+    entry = np.zeros(len(p.tasks), dtype=np.int64)
+    for r in range(len(seq_ptr) - 1):
+        for x in range(seq_ptr[r], seq_ptr[r + 1]):
+            a = seq[x]
+            k = met[a] % p.tasks[a]  # a class stands as often in the order of each of its resources
+            met[a] += 1
+            if k == 0:
+                for y in range(p.res_ptr[a], p.res_ptr[a + 1]):
+                    if p.res[y] == r:
+                        entry[a] = y
+            stands[x] = a * width + k
+            places[entry[a], k] = x
+    for a in range(len(p.tasks)):
+        for k in range(p.tasks[a]):
+            in_turn[turn[a, k]] = a * width + k
+    for x in range(len(in_turn) - 1, -1, -1):
+        a, k = in_turn[x] // width, in_turn[x] % width
+        longest = p.tail[a]
+        for y in range(p.succ_ptr[a], p.succ_ptr[a + 1]):
+            b = p.succ[y]
+            if k < p.tasks[b]:
+                longest = max(longest, p.ticks[b] + rest[b, k])
+        for y in range(p.res_ptr[a], p.res_ptr[a + 1]):
+            next_ = places[y, k] + 1
+            if next_ < seq_ptr[p.res[y] + 1]:
+                b = stands[next_] // width
+                longest = max(longest, p.ticks[b] + rest[b, stands[next_] % width])
+        rest[a, k] = longest
 
 
 @numba.njit(cache=True, nogil=True)
@@ -251,16 +150,24 @@ def anneal(  # type: ignore[no-untyped-def]
     something better is found. Ends at once where ``goal`` is reached. On resource r a block of ``length[r]`` classes
     at ``lo[r]`` comes ``times`` times in a row; all its repetitions stay alike.
     """
-    n, width = len(p.tasks), p.tasks.max()
+    n, width, tasks = len(p.tasks), p.tasks.max(), p.tasks.sum()
     start, start_2 = np.zeros((n, width)), np.zeros((n, width))
-    turn = np.zeros((n, width), dtype=np.int64)
+    turn, turn_2 = np.zeros((n, width), dtype=np.int64), np.zeros((n, width), dtype=np.int64)
     cause, cause_2 = np.zeros((n, width), dtype=np.int64), np.zeros((n, width), dtype=np.int64)
     place, place_2 = np.zeros((n, width), dtype=np.int64), np.zeros((n, width), dtype=np.int64)
     first, second = np.zeros(n * width, dtype=np.int64), np.zeros(n * width, dtype=np.int64)
+    rest = np.zeros((n, width))
+    in_turn, stands = np.zeros(tasks, dtype=np.int64), np.zeros(len(seq), dtype=np.int64)
+    places = np.zeros((len(p.res), width), dtype=np.int64)
+    seen, taken = room(p, len(seq_ptr) - 1, ROWS), room(p, len(seq_ptr) - 1, ROWS)
+    every = max(LEAST_TURNS, tasks // ROWS + 1)
     best, _ = play(p, seq_ptr, best_seq, np.inf, start, turn, cause, place)
-    value, last = play(p, seq_ptr, seq, np.inf, start, turn, cause, place)
+    value, last, rows = resume(
+        p, seq_ptr, seq, np.inf, start, turn, cause, place, start, np.inf, rest, seen, -1, seen, every
+    )
     if value < 0 or value <= goal:
         return value if value >= 0 else best
+    follow(p, seq_ptr, seq, turn, in_turn, stands, places, rest)
     found = waits(p, seq, owner, last, cause, place, first, second)
     for step in range(begin, end):
         if found == 0 or best <= goal:
@@ -280,14 +187,26 @@ def anneal(  # type: ignore[no-untyped-def]
         limit = value - temperature * np.log(1.0 - rng.random()) + 1e-9
         if not _move(seq, i, j, lo[r], length[r], times):
             continue
-        then, then_last = play(p, seq_ptr, seq, limit, start_2, turn, cause_2, place_2)
+        low, high = min(i, j), max(i, j)
+        if lo[r] <= low < lo[r] + length[r] * times:  # the first and the last place that has changed
+            low, high = lo[r] + (low - lo[r]) % length[r], lo[r] + length[r] * (times - 1) + (high - lo[r]) % length[r]
+        after = start[stands[high] // width, stands[high] % width]
+        row = row_before(seen, rows, r, low)
+        then, then_last, then_rows = resume(
+            p, seq_ptr, seq, limit, start_2, turn_2, cause_2, place_2, start, after, rest, seen, row, taken, every
+        )
         if then < 0 or then > limit:
             _move(seq, j, i, lo[r], length[r], times)
             continue
         value, last = then, then_last
-        start, start_2 = start_2, start
-        cause, cause_2 = cause_2, cause
-        place, place_2 = place_2, place
+        for x in range(seen.numbers[row, 0] if row >= 0 else 0, tasks):  # what has been played anew
+            a, k = in_turn[x] // width, in_turn[x] % width
+            start[a, k], turn[a, k], cause[a, k], place[a, k] = (
+                start_2[a, k], turn_2[a, k], cause_2[a, k], place_2[a, k]
+            )  # fmt: skip
+        keep(seen, taken, row + 1, then_rows)
+        rows = then_rows
+        follow(p, seq_ptr, seq, turn, in_turn, stands, places, rest)
         found = waits(p, seq, owner, last, cause, place, first, second)
         if value < best:
             best = value

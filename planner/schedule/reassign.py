@@ -25,11 +25,10 @@ from planner.schedule.orders import (
     PLAYED_AT_MOST,
     SLICE,
     Orders,
-    Parts,
-    play,
     shift,
     waits,
 )
+from planner.schedule.playing import Parts, play
 from planner.schedule.search import ListSearch
 
 MOVED = 0.4

@@ -27,8 +27,8 @@ from planner.threads import side_by_side
 Graded = tuple[float, Keyed]
 """A rule and its makespan in ticks (inf: not known, only beyond a limit)."""
 
-STRANDS = 8
-RANDOM, TAKEN_UP = 0.2, 0.3
+STRANDS = 4
+RANDOM, TAKEN_UP = 0.2, 0.2
 """Shares of the evaluations for random rules and for schedules taken up in the midst; the walks have the rest."""
 
 WORSE = 0.004

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # it loads numba, and the first plan does not need it
 EVALUATIONS = 3_000
 """List schedules where rules are varied."""
 
-ANNEALINGS, STILL = 12, 2
+ANNEALINGS, STILL = 12, 3
 """Rounds of annealing on the best, and how many in a row may gain nothing."""
 
 CLOSE, SAME = 0.02, 1e-9
