@@ -6,6 +6,7 @@ import numpy as np
 
 from planner.baselines import baseline_timetable
 from planner.control import Control
+from planner.placement.loads import Loads
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
 from planner.schedule.branching import Branching
 from planner.schedule.classes import build_classes
@@ -16,7 +17,7 @@ from planner.schedule.waiting import Waiting
 
 
 def main() -> None:
-    """Schedule two operators; numba keeps the machine code beside the source (or in its cache directory)."""
+    """Schedule two operators, place one; numba keeps the machine code beside the source (or in its cache directory)."""
     kind = DeviceType("any")
     operators = (
         Operator("a", dict.fromkeys(Pass, 1.0), activation=1.0, held_for_weight_grad=1.0),
@@ -44,6 +45,7 @@ def _warm_up_shop(kind: DeviceType) -> None:
     search = ListSearch.of(shop, Placement.single([0]), seed=0)
     search.try_known_rules(Control())
     ShopSearch.of(search).improve(Control(), 0.0, np.random.default_rng(0))
+    assert Loads(shop).anneal((0,), 10, 0.0, Control(), np.random.default_rng(0)) is not None
     branching = Branching.of(shop, 1.0)
     assert branching is not None
     assert branching.ask(1, 1, 1, Control()).start is not None
