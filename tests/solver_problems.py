@@ -32,6 +32,7 @@ from planner.problem import (
     Stream,
     Work,
 )
+from planner.schedule.search import DoesNotFit, ListSearch
 from planner.solve import SolveOptions, solve
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -181,6 +182,20 @@ def random_placement(problem: Problem, seed: int) -> Placement:
                 copy[i] = device
         copies.append(tuple(copy))
     return Placement(tuple(copies))
+
+
+def listed(seed: int, **given: Any) -> ListSearch | None:
+    """The best list schedule by known rules on a random placement of a random problem; None where nothing fits."""
+    problem = random_problem(seed, **given)
+    if problem is None:
+        return None
+    try:
+        search = ListSearch.of(problem, random_placement(problem, seed), seed)
+    except DoesNotFit:
+        return None
+    search.try_known_rules(Control())
+    assert search.best is not None
+    return search
 
 
 def violations(problem: Problem, timetable: Timetable) -> list[Violation]:

@@ -90,6 +90,18 @@ def row_before(seen, rows, r, x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _queue(p, a, queued, to_look_at, n_queued):  # type: ignore[no-untyped-def]
+    """Queue the resources of class a; how many are queued then."""
+    for y in range(p.res_ptr[a], p.res_ptr[a + 1]):
+        r = p.res[y]
+        if not queued[r]:
+            queued[r] = True
+            to_look_at[n_queued] = r
+            n_queued += 1
+    return n_queued
+
+
+@numba.njit(cache=True, nogil=True)
 def play(p, seq_ptr, seq, limit, start, turn, cause, place):  # type: ignore[no-untyped-def]
     """Play the orders ``seq[seq_ptr[r]:seq_ptr[r + 1]]`` (class after class) of all resources.
 
@@ -224,21 +236,11 @@ def resume(  # type: ignore[no-untyped-def]
                 n_queued += 1
             if at[r] < seq_ptr[r + 1]:  # what is next here may wait for other resources, too
                 b = seq[at[r]]
-                for z in range(p.res_ptr[b], p.res_ptr[b + 1]):
-                    q = p.res[z]
-                    if not queued[q]:
-                        queued[q] = True
-                        to_look_at[n_queued] = q
-                        n_queued += 1
+                n_queued = _queue(p, b, queued, to_look_at, n_queued)
         for y in range(p.succ_ptr[a], p.succ_ptr[a + 1]):
             b = p.succ[y]
             if started[b] == k:
-                for z in range(p.res_ptr[b], p.res_ptr[b + 1]):
-                    q = p.res[z]
-                    if not queued[q]:
-                        queued[q] = True
-                        to_look_at[n_queued] = q
-                        n_queued += 1
+                n_queued = _queue(p, b, queued, to_look_at, n_queued)
         for y in range(p.relof_ptr[a], p.relof_ptr[a + 1]):
             h = p.relof[y]
             out = done[p.rel[p.rel_ptr[h]]]

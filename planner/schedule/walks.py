@@ -110,9 +110,10 @@ class Strand:
         self.graded.append(best)
         return self
 
-    def take_up(self, rule: Keyed) -> Strand:
+    def take_up(self, rule: Keyed, control: Control) -> Strand:
         """Begin with the schedule of a rule what ``go_on`` goes on with."""
-        self.now, self.since = self._scheduled(rule), [(0.0, rule)]
+        self.now = None if self._over(control) else self._scheduled(rule)
+        self.since = [(0.0, rule)]
         return self
 
     def go_on(self, evaluations: int, control: Control) -> Strand:
@@ -149,7 +150,7 @@ def vary(
     side_by_side(lambda pair: pair[0].walk(pair[1], each, control), zip(strands, origins, strict=True), threads)
     known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
     rules = [known[min(k, len(known) - 1)][1] for k in range(len(strands))]
-    going = side_by_side(lambda pair: pair[0].take_up(pair[1]), zip(strands, rules, strict=True), threads)
+    going = side_by_side(lambda pair: pair[0].take_up(pair[1], control), zip(strands, rules, strict=True), threads)
     for _ in range(ROUNDS):
         each = max(1, int(evaluations * TAKEN_UP / ROUNDS) // len(going))
         side_by_side(partial(Strand.go_on, evaluations=each, control=control), going, threads)

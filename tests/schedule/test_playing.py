@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from solver_problems import random_placement, random_problem
+from solver_problems import listed
 
-from planner.control import Control
 from planner.schedule.orders import Orders, follow, shift
 from planner.schedule.playing import keep, play, resume, room, row_before
-from planner.schedule.search import DoesNotFit, ListSearch
 
 ROWS, EVERY = 40, 2
 
@@ -19,15 +17,8 @@ def test_resumed_plays_are_whole_plays(block: int) -> None:
     """Whatever is moved on whatever resource, with and without a limit; what is accepted is the next to be changed."""
     accepted = refused = resumed = 0
     for seed in range(100 * block, 100 * block + 40):
-        problem = random_problem(seed, microbatches=(2, 3, 5))
-        if problem is None:
-            continue
-        try:
-            search = ListSearch.of(problem, random_placement(problem, seed), seed)
-        except DoesNotFit:
-            continue
-        search.try_known_rules(Control())
-        if search.best is None:
+        search = listed(seed, microbatches=(2, 3, 5))
+        if search is None:
             continue
         p, rng = search.orders.parts, np.random.default_rng(seed)
         orders = Orders.of(search.ordered, search.best.start, search.best.turn)
@@ -82,15 +73,9 @@ def test_resumed_plays_are_whole_plays(block: int) -> None:
 def test_what_follows_is_never_more_than_what_is_left() -> None:
     """The longest way after a task ends with the schedule at the latest, and that of a critical task exactly then."""
     for seed in range(40):
-        problem = random_problem(seed)
-        if problem is None:
+        search = listed(seed)
+        if search is None:
             continue
-        try:
-            search = ListSearch.of(problem, random_placement(problem, seed), seed)
-        except DoesNotFit:
-            continue
-        search.try_known_rules(Control())
-        assert search.best is not None
         p = search.orders.parts
         orders = Orders.of(search.ordered, search.best.start, search.best.turn)
         run = search.orders.play(orders)

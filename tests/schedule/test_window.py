@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from solver_problems import chain, config, posed, random_placement, random_problem, unit_cluster, violations
+from solver_problems import chain, config, listed, posed, unit_cluster, violations
 
 from planner.baselines import baseline_timetable
 from planner.control import Control
@@ -14,7 +14,7 @@ from planner.problem import Placement, Problem
 from planner.schedule.classes import build_classes
 from planner.schedule.orders import Orders
 from planner.schedule.retime import retime
-from planner.schedule.search import DoesNotFit, ListSearch
+from planner.schedule.search import ListSearch
 from planner.schedule.window import Window, find_window, fits, is_window, stretched, window_of
 
 
@@ -56,15 +56,9 @@ def test_windows_of_random_problems() -> None:
     """Whatever is found can be run once and five times more."""
     found = 0
     for seed in range(300):
-        problem = random_problem(seed, microbatches=(8, 12), operators=4, devices=3)
-        if problem is None:
+        search = listed(seed, microbatches=(8, 12), operators=4, devices=3)
+        if search is None:
             continue
-        try:
-            search = ListSearch.of(problem, random_placement(problem, seed), seed)
-        except DoesNotFit:
-            continue
-        search.try_known_rules(Control())
-        assert search.best is not None
         window = find_window(search.classes, search.best.start, search.classes.tick)
         if window is None:
             continue
