@@ -1,4 +1,8 @@
-"""Local search on the placement: operators to another device, kept where the schedule gets shorter."""
+"""Local search on the placement: operators to another device, kept where the schedule gets shorter.
+
+Where the schedules are small, placements are annealed: on an irregular graph the way to a better one leads through
+worse ones. What is annealed is the makespan by list scheduling, since no relaxation of it ranks placements so well.
+"""
 
 from __future__ import annotations
 
@@ -7,48 +11,107 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.placement.loads import Loads
 from planner.placement.merge import merge
 from planner.problem import Placement, Problem
 from planner.schedule.search import DoesNotFit, ListSearch
 from planner.search.incumbent import Incumbent
 
 MOVES = 400
+"""Moves where only what is shorter is accepted."""
+
+TASKS_ANNEALED, TASKS, MOVES_AT_MOST = 5_000, 4_000_000, 2_500
+"""Most tasks for which placements are annealed; tasks scheduled in an annealing, and its moves at most."""
+
+HOT, COLD = 0.015, 0.0003
+"""First and last temperature, x the best makespan."""
+
+TUNING, TASKS_TUNED, TUNED = 60, 200_000, 0.1
+"""List schedules that fit rules to a placement, most tasks in them, and how often that is done where nothing is better.
+"""
+
+SAME = 1e-9
+"""Makespans this close (relatively) are the same."""
+
 RULES_TRIED = 3
+NEAR, EXCHANGED = 0.7, 0.5
+"""Share of the moves to a neighbour's device, and of the second moves that fill the gap which the first one left."""
+
 FROM_BUSIEST = 0.5
 """Share of the moves that take something from the devices of the bottleneck."""
 
 
-def move_groups(incumbent: Incumbent, current: ListSearch, seed: tuple[int, int]) -> ListSearch:
-    """Move groups of operators while that helps; the search of the best placement reached.
+@dataclass(frozen=True)
+class Heat:
+    """How long a search on placements goes on, and what it accepts."""
 
-    ``seed``: the user's, and the round. A placement is judged by the few rules that were best on the one it comes from.
+    moves: int
+    hot: float = 0.0  # first temperature, x the best makespan: longer schedules are accepted by it (Metropolis)
+    cold: float = 0.0  # last temperature
+    tuning: int = 0  # list schedules by which rules are fitted to where it has come
+
+    @staticmethod
+    def none() -> Heat:
+        """Only what is shorter."""
+        return Heat(MOVES)
+
+    @staticmethod
+    def of(tasks: int) -> Heat:
+        """Annealing for a problem of so many tasks."""
+        return Heat(min(MOVES_AT_MOST, TASKS // tasks), HOT, COLD, min(TUNING, TASKS_TUNED // tasks))
+
+    def accepted(self, step: int, seconds: float, best: float, rng: np.random.Generator) -> float:
+        """The longest makespan that is accepted after so many moves from one of ``seconds``."""
+        if self.hot <= 0.0:
+            return seconds * (1 - SAME)
+        temperature = best * self.hot * float((self.cold / self.hot) ** (step / self.moves))
+        return seconds + temperature * float(rng.exponential())
+
+
+def move_groups(
+    incumbent: Incumbent, current: ListSearch, seed: tuple[int, int], heat: Heat, threads: int = 1
+) -> ListSearch:
+    """Move groups of operators; the search of the best placement reached.
+
+    ``seed``: the user's, and the round. A placement is judged by the few rules that were best on the one it comes from;
+    one whose busiest stream or channel alone works too long is not even scheduled.
     """
-    problem = incumbent.problem
+    problem, control = incumbent.problem, incumbent.control
     if problem.n_devices == 1:
         return current
     rng = np.random.default_rng(seed)
     groups = [*merge(problem), *problem.groups]
-    seen = {current.classes.placement.device_of}
-    for _ in range(MOVES):
+    tried = {current.classes.placement.device_of: current.seconds}  # seconds, or more than which it takes
+    loads, busiest, best = Loads(problem), bottleneck(current).devices, current
+    for step in range(heat.moves):
         if incumbent.met:
             break
-        placement = _moved(problem, current.classes.placement, groups, bottleneck(current).devices, rng)
-        if placement is None or placement.device_of in seen:
+        limit = heat.accepted(step, current.seconds, best.seconds, rng)
+        placement = _moved(problem, current.classes.placement, groups, busiest, rng)
+        if placement is None or limit <= tried.get(placement.device_of, 0.0):
             continue
-        seen.add(placement.device_of)
+        control.report("moving operators between devices")
+        tried[placement.device_of] = limit
+        if loads.of_copies(placement) * problem.microbatches > limit:
+            continue
         try:
             search = ListSearch.of(problem, placement, seed[0])
         except DoesNotFit:
+            tried[placement.device_of] = np.inf
             continue
-        incumbent.control.report("moving operators between devices")
-        limit = current.seconds / search.classes.tick
         rules = sorted(current.pool, key=lambda entry: entry[0])
-        search.pool = [(search.try_rule(rule, limit), rule) for _, rule in rules[:RULES_TRIED]]
-        if search.seconds < current.seconds:
-            search.pool += rules[RULES_TRIED:]
-            current = search
+        search.pool = [(search.try_rule(rule, limit / search.classes.tick), rule) for _, rule in rules[:RULES_TRIED]]
+        if search.seconds > limit:
+            continue
+        search.pool += rules[RULES_TRIED:]
+        if heat.tuning and (search.seconds < best.seconds or rng.random() < TUNED):
+            search.improve(heat.tuning, control, incumbent.bound_of(placement), threads)
+        tried[placement.device_of] = search.seconds
+        current, busiest = search, bottleneck(search).devices
+        if search.seconds < best.seconds:
+            best = search
             incumbent.offer_search(search, f"list scheduling on placement {placement.origin}")
-    return current
+    return best
 
 
 @dataclass(frozen=True)
@@ -82,28 +145,38 @@ def _moved(
 ) -> Placement | None:
     """One or two groups of one copy moved, mostly to where their neighbours are; None where that is not allowed.
 
-    Half of the moves take something from the ``busiest`` devices.
+    Half of the moves take something from the ``busiest`` devices. Where two are moved, the second often takes the place
+    of the first, so that loads stay as they were.
     """
     device_of = [list(copy) for copy in placement.device_of]
     copy = device_of[int(rng.integers(len(device_of)))]
+    left = None
     for _ in range(int(rng.integers(1, 3))):
         there = [members for members in groups if any(copy[i] in busiest for i in members)]
         some = there if there and rng.random() < FROM_BUSIEST else groups
-        members = list(some[int(rng.integers(len(some)))])
-        neighbours = {copy[j] for i in members for j in (*problem.inputs[i], *problem.consumers[i])}
-        near = rng.random() < 0.7
-        allowed = [
-            d
-            for d in (sorted(neighbours) if near else range(problem.n_devices))
-            if problem.runs_on[members, d].all() and any(copy[i] != d for i in members)
-        ]
+        allowed: list[int] = []
+        if left is not None and rng.random() < EXCHANGED:
+            origin, target = left
+            some = [members for members in groups if all(copy[i] == target for i in members)] or groups
+            members = list(some[int(rng.integers(len(some)))])
+            allowed = [origin] if problem.runs_on[members, origin].all() else []
+        else:
+            members = list(some[int(rng.integers(len(some)))])
+            neighbours = {copy[j] for i in members for j in (*problem.inputs[i], *problem.consumers[i])}
+            near = rng.random() < NEAR
+            allowed = [
+                d
+                for d in (sorted(neighbours) if near else range(problem.n_devices))
+                if problem.runs_on[members, d].all() and any(copy[i] != d for i in members)
+            ]
         if not allowed:
             return None
         target = int(rng.choice(allowed))
+        left = copy[members[0]], target
         for i in members:
             copy[i] = target
     moved = tuple(map(tuple, device_of))
     if not all(problem.allows(c) for c in moved):
         return None
-    origin = placement.origin.removesuffix(", operators moved")
-    return Placement(moved, f"{origin}, operators moved")
+    origin_name = placement.origin.removesuffix(", operators moved")
+    return Placement(moved, f"{origin_name}, operators moved")

@@ -34,8 +34,11 @@ SMALL_MODEL = 4_000
 FIRST, HALVING, BRIEF_HALVING = ((5, 1), (2, 2)), ((1, 4),), ((3, 1), (1, 2))
 """Searches annealed, and rounds for each: which of them is best shows only then."""
 
-HOPED, LEAST = 5e-4, 1e-6
+HOPED, LEAST = 5e-4, 1e-4
 """Gain (relatively) that is expected of a step that has not been tried, and the least for which it is tried again."""
+
+HOPED_OF_ANNEALING = 2e-3
+"""The same of annealing placements where rules leave time for it."""
 
 MANY = 2_500
 """Tasks from which on rules are varied before anything is annealed."""
@@ -113,6 +116,7 @@ class Portfolio:
             for placement in any_that_fits(self.problem, only, incumbent.control, self.threads):
                 self._try(placement)
         first = [self._reassign, self._bound_more]
+        shaped: list[Callable[[], object]]
         if self._many:  # rules shape the whole; annealing only polishes what they leave
             shaped = [self._propose, self._move_operators, self._improve, self._anneal_best, self._repeat]
             last = [self._alternate, self._branch, self._solve_small, self._reassign, self._count]
@@ -319,18 +323,20 @@ class Portfolio:
 
         What is likely is the mean of what was expected and what came of it, each time anew.
         """
+        from planner.search.moves import TASKS_ANNEALED
+
         steps: dict[Callable[[], object], float] = dict.fromkeys((self._move, self._restart, self._reorder), HOPED)
         if self._many:
             steps[self._reorder] *= 2  # at first they learn what pays; operators have just been moved
+        if self._tasks <= TASKS_ANNEALED:
+            steps[self._anneal_placement] = HOPED if self._many else HOPED_OF_ANNEALING
         while steps and self.incumbent.best is not None and not self.incumbent.met:
             step = max(steps, key=lambda each: steps[each])
             before = self.incumbent.best.makespan
             self.incumbent.publish_best()
             step()
-            gain = 1 - self.incumbent.best.makespan / before
-            if gain > LEAST:
-                steps[step] = (steps[step] + gain) / 2
-            else:
+            steps[step] = (steps[step] + 1 - self.incumbent.best.makespan / before) / 2
+            if steps[step] < LEAST:
                 del steps[step]
 
     def _reorder(self) -> None:
@@ -367,16 +373,17 @@ class Portfolio:
                 self.seen.add(placement.device_of)
                 self.incumbent.offer_search(search, "annealing over devices and orders")
 
-    def _move_operators(self) -> ListSearch | None:
+    def _move_operators(self, annealed: bool = False) -> ListSearch | None:
         """Move operators between devices where the layout is free; the search of the best placement reached."""
         ranked = self._ranked()
         if self.problem.layout != "auto" or not ranked:
             return None
-        from planner.search.moves import bottleneck, move_groups
+        from planner.search.moves import Heat, bottleneck, move_groups
 
         self.moves += 1
         before, narrow = ranked[0].seconds, bottleneck(ranked[0])
-        moved = move_groups(self.incumbent, ranked[0], (self.seed, self.moves))
+        heat = Heat.of(self._tasks) if annealed else Heat.none()
+        moved = move_groups(self.incumbent, ranked[0], (self.seed, self.moves), heat, self.threads)
         if moved is not ranked[0]:
             self.searches.append(moved)
             self.seen.add(moved.classes.placement.device_of)
@@ -387,9 +394,13 @@ class Portfolio:
         )
         return moved
 
-    def _move(self) -> None:
+    def _anneal_placement(self) -> None:
+        """Move operators, at first also where that takes longer."""
+        self._move(annealed=True)
+
+    def _move(self, annealed: bool = False) -> None:
         """Move operators, and vary rules and anneal on what comes of it."""
-        moved = self._move_operators()
+        moved = self._move_operators(annealed)
         if moved is not None:
             self.polish.vary(moved, 0.5)
             self.polish.anneal(moved, 2)

@@ -18,7 +18,7 @@ from planner.placement.merge import OPENED_AT_MOST, describe, merge, opened
 from planner.problem import ByDevice, Impossible, NetworkLevel, Placement, Problem
 from planner.schedule.search import ListSearch
 from planner.search.incumbent import Incumbent
-from planner.search.moves import move_groups
+from planner.search.moves import Heat, move_groups
 
 
 @pytest.mark.parametrize(
@@ -239,14 +239,15 @@ def test_earliest_finish_takes_the_fast_device() -> None:
     assert earliest_finish_placement(problem).device_of == ((1, 1, 1, 1),)
 
 
-def test_moves_never_lose() -> None:
+@pytest.mark.parametrize("heat", [Heat.none(), Heat.of(36)])
+def test_moves_never_lose(heat: Heat) -> None:
     """From everything on one of two devices, moving operators gets shorter and stays within what is allowed."""
     operators = [operator(f"o{k}", colocate="x" if k < 2 else None) for k in range(6)]
     problem = posed(*operators, devices=2, microbatches=2)
     search = ListSearch.of(problem, Placement(((0,) * 6,)), 0)
     search.try_known_rules(Control())
     before = search.seconds
-    moved = move_groups(Incumbent(problem, Control(), 1e-6, lambda _: None), search, (0, 0))
+    moved = move_groups(Incumbent(problem, Control(), 1e-6, lambda _: None), search, (0, 0), heat)
     assert before == pytest.approx(36.0)
     assert moved.seconds == pytest.approx(18.0)
     device_of = moved.classes.placement.device_of[0]
