@@ -49,8 +49,8 @@ FORGETS = 0.99
 PRIOR = 0.2
 """Improvements, in the effort of a window, that every kind is credited with at first."""
 
-SESSION, IN_VAIN = 100_000, 30_000
-"""Effort of a session, some ten seconds, and of windows in a row that may gain nothing."""
+SESSION = 100_000
+"""Effort of a session: some ten seconds."""
 
 
 @dataclass
@@ -125,11 +125,9 @@ def reorder_windows(incumbent: Incumbent, search: ListSearch, learnt: Learnt, se
     windows = _Windows(search, Waiting.of(search.ordered, run), learnt, rng)
     how = f"windows on placement {search.classes.placement.origin}"
     goal = max(incumbent.goal, incumbent.bound_of(search.full.placement)) / search.classes.tick
-    gained_at = 0
-    while windows.effort < min(SESSION, gained_at + IN_VAIN) and not incumbent.met and windows.waiting.makespan > goal:
+    while windows.effort < SESSION and not incumbent.met and windows.waiting.makespan > goal:
         incumbent.control.report(f"{how}, {learnt.tried} so far")
         if windows.round(incumbent.control, threads):
-            gained_at = windows.effort
             incumbent.offer_search(search, how)
     learnt.gained += before - search.seconds
 
