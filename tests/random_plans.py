@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from solver_problems import random_placement, random_problem
+from solver_problems import random_search
 
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
@@ -11,7 +11,6 @@ from planner.plan.timetable import Timetable
 from planner.problem import Problem
 from planner.schedule.kernel import run
 from planner.schedule.retime import retime
-from planner.schedule.search import DoesNotFit, ListSearch
 
 
 def plan_of(problem: Problem, timetable: Timetable) -> Plan:
@@ -30,16 +29,12 @@ def plan_of(problem: Problem, timetable: Timetable) -> Plan:
 
 def random_plan(seed: int) -> tuple[Problem, Plan] | None:
     """A list schedule under random keys; None where the seed's problem has no such plan."""
-    problem = random_problem(seed, operators=7, devices=3)
-    if problem is None:
-        return None
-    try:
-        search = ListSearch.of(problem, random_placement(problem, seed), seed)
-    except DoesNotFit:
+    search = random_search(seed, operators=7, devices=3)
+    if search is None:
         return None
     classes = search.classes
     keys = np.random.default_rng(seed).random((classes.n, max(classes.counts)))
     _, start, turn = run(search.arrays, keys, 0.3)
     seconds = retime(classes, start, turn)
     assert seconds is not None
-    return problem, plan_of(problem, classes.timetable(seconds))
+    return classes.problem, plan_of(classes.problem, classes.timetable(seconds))

@@ -184,14 +184,21 @@ def random_placement(problem: Problem, seed: int) -> Placement:
     return Placement(tuple(copies))
 
 
-def listed(seed: int, **given: Any) -> ListSearch | None:
-    """The best list schedule by known rules on a random placement of a random problem; None where nothing fits."""
+def random_search(seed: int, **given: Any) -> ListSearch | None:
+    """The list scheduler on a random placement of a random problem; None where nothing fits."""
     problem = random_problem(seed, **given)
     if problem is None:
         return None
     try:
-        search = ListSearch.of(problem, random_placement(problem, seed), seed)
+        return ListSearch.of(problem, random_placement(problem, seed), seed)
     except DoesNotFit:
+        return None
+
+
+def listed(seed: int, **given: Any) -> ListSearch | None:
+    """The best list schedule by known rules in ``random_search``; None where nothing fits."""
+    search = random_search(seed, **given)
+    if search is None:
         return None
     search.try_known_rules(Control())
     assert search.best is not None

@@ -1,7 +1,7 @@
 """Local search on the placement: operators to another device, kept where the schedule gets shorter.
 
 Where the schedules are small, placements are annealed: on an irregular graph the way to a better one leads through
-worse ones. What is annealed is the makespan by list scheduling, since no relaxation of it ranks placements so well.
+worse ones. What is annealed is the makespan by list scheduling.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from planner.placement.merge import merge
 from planner.problem import Placement, Problem
 from planner.schedule.search import DoesNotFit, ListSearch
 from planner.search.incumbent import Incumbent
+from planner.search.polish import SAME
 
 MOVES = 400
 """Moves where only what is shorter is accepted."""
@@ -30,10 +31,9 @@ TUNING, TASKS_TUNED, TUNED = 60, 200_000, 0.1
 """List schedules that fit rules to a placement, most tasks in them, and how often that is done where nothing is better.
 """
 
-SAME = 1e-9
-"""Makespans this close (relatively) are the same."""
-
 RULES_TRIED = 3
+"""Of the rules that were best where a placement comes from."""
+
 NEAR, EXCHANGED = 0.7, 0.5
 """Share of the moves to a neighbour's device, and of the second moves that fill the gap which the first one left."""
 
@@ -156,10 +156,10 @@ def _moved(
         some = there if there and rng.random() < FROM_BUSIEST else groups
         allowed: list[int] = []
         if left is not None and rng.random() < EXCHANGED:
-            origin, target = left
+            back, target = left
             some = [members for members in groups if all(copy[i] == target for i in members)] or groups
             members = list(some[int(rng.integers(len(some)))])
-            allowed = [origin] if problem.runs_on[members, origin].all() else []
+            allowed = [back] if problem.runs_on[members, back].all() else []
         else:
             members = list(some[int(rng.integers(len(some)))])
             neighbours = {copy[j] for i in members for j in (*problem.inputs[i], *problem.consumers[i])}
@@ -178,5 +178,5 @@ def _moved(
     moved = tuple(map(tuple, device_of))
     if not all(problem.allows(c) for c in moved):
         return None
-    origin_name = placement.origin.removesuffix(", operators moved")
-    return Placement(moved, f"{origin_name}, operators moved")
+    origin = placement.origin.removesuffix(", operators moved")
+    return Placement(moved, f"{origin}, operators moved")
