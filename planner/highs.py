@@ -1,13 +1,15 @@
 """A thin layer over highspy's arrays: build a model row by row, pass it at once, read what is proven.
 
-HiGHS specifics, so that they stand in one place: statuses are never trusted without solution and bound; threads
-are global to the process, so a change resets the scheduler; a deadline and a stop reach into the solver through
-its interrupt callbacks; 1.14.0 returns wrong optima on small MIPs, which the dependency excludes and a test keeps.
+HiGHS specifics, so that they stand in one place: statuses are never trusted without solution and bound; the
+scheduler of its threads belongs to the thread that solves; a deadline and a stop reach into the solver through its
+interrupt callbacks; 1.14.0 returns wrong optima on small MIPs, which the dependency excludes and a test keeps.
 """
 
 from __future__ import annotations
 
 import math
+import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +24,14 @@ INFINITY = float(highspy.kHighsInf)
 WITHOUT_PRESOLVE = 5_000
 """Columns up to which a second solve can do without presolve; larger models get another seed."""
 
-_threads_in_use: list[int] = []
+
+class _InUse(threading.local):
+    """How many threads HiGHS was last told to use, by the thread that asks: each has a scheduler of its own."""
+
+    threads: int | None = None
+
+
+_in_use = _InUse()
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,8 @@ class Model:
 
         solver.cbMipInterrupt.subscribe(stop)
         solver.cbSimplexInterrupt.subscribe(stop)
-        solver.run()
+        if solver.run() == highspy.HighsStatus.kError:
+            warnings.warn(f"HiGHS gave up on a model ({solver.getModelStatus()})", RuntimeWarning, stacklevel=2)
         return self._outcome(solver)
 
     def _lp(self) -> Any:
@@ -182,10 +192,13 @@ class Model:
 
 
 def use_threads(threads: int) -> None:
-    """HiGHS's threads are global to the process: where their number changes, its scheduler is made anew."""
-    if _threads_in_use and _threads_in_use[-1] != threads:
+    """HiGHS's scheduler belongs to the calling thread; where its number of threads changes, it has to be made anew.
+
+    Otherwise HiGHS solves nothing and says so in the status of ``run`` only.
+    """
+    if _in_use.threads not in (None, threads):
         highspy.Highs.resetGlobalScheduler(True)
-    _threads_in_use[:] = [threads]
+    _in_use.threads = threads
 
 
 def _solver(threads: int) -> Any:

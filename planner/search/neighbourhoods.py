@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from planner.control import Control
-from planner.highs import use_threads
 from planner.schedule.kernel import Run
 from planner.schedule.orders import Orders
 from planner.schedule.reorder import Reordered, Window, reorder
@@ -144,7 +143,6 @@ class _Windows:
         drawn = self._draw()
         waiting = self.waiting
         waiting.prepare()
-        use_threads(1)  # not by several threads at once
         found = side_by_side(lambda each: reorder(waiting, each[1], control, NODES), drawn, threads)
         runs: list[Run] = []
         for (kind, _), each in zip(drawn, found, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
@@ -97,6 +98,15 @@ def test_threads_may_change() -> None:
     found = [knapsack(15, 2, 3).solve(Control(), threads=threads) for threads in (1, 2, 1, 2)]
     assert all(outcome.optimal for outcome in found)
     assert len({outcome.objective for outcome in found}) == 1
+
+
+def test_threads_that_solve_do_not_disturb_each_other() -> None:
+    """What another thread solved with other threads does not matter here: HiGHS keeps a scheduler for each."""
+    model = knapsack(15, 2, 3)
+    assert model.solve(Control(), threads=2).optimal
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: model.solve(Control(), threads=1)).result().optimal
+    assert model.solve(Control(), threads=1).optimal
 
 
 def test_a_start_is_honoured() -> None:
