@@ -1,7 +1,7 @@
 # make          the virtual environment (.venv), with the versions of requirements.lock
 # make demo     plans DeepSeek-V3 on eight H800, verifies the plan, draws it beside DualPipe; leaves demo/ with
 #               report.html in it
-# make test     formatting, lint, types and tests (5 minutes at most on two cores)
+# make test     formatting, lint, types and tests (5 minutes at most on two cores); make lint leaves out the tests
 # make bench    plans the configs one after the other, then the cases at operator level beside their rivals
 #               (docs/cases.md), then races the solver against CP-SAT, big-M and heuristics (docs/bench.md,
 #               docs/race.svg); installs OR-Tools for it. Takes more than an hour
@@ -16,11 +16,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := .venv
 .DELETE_ON_ERROR:
-MAKEFLAGS += --no-builtin-rules
+# Two jobs: lint and types are checked while the kernels compile, each on one core.
+MAKEFLAGS += --no-builtin-rules --jobs=2
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
+COMPILED := .venv/.compiled
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO := configs/deepseek-v3-h800
 DEMO_SECONDS ?= 50
@@ -35,9 +37,9 @@ TORCH := .venv/.torch-installed
 # What a shell may carry in and a fresh environment must not see.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: .venv demo test bench rivals browser torch lock configs clean
+.PHONY: .venv demo test lint bench rivals browser torch lock configs clean
 
-.venv: $(STAMP)
+.venv: $(COMPILED)
 
 # setuptools, which builds the package, is in the lock: nothing comes without a hash.
 $(STAMP): requirements.lock pyproject.toml
@@ -48,11 +50,14 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
-	@# Compiles the kernels once, so that the first solve does not wait for it.
-	if [ -f planner/warmup.py ]; then $(BIN)/python -m planner.warmup; fi
 	touch $@
 
-demo: $(STAMP)
+# Once, so that the first solve does not wait for it.
+$(COMPILED): $(STAMP)
+	$(BIN)/python -m planner.warmup
+	touch $@
+
+demo: $(COMPILED)
 	mkdir -p demo
 	cp $(DEMO)/graph.yaml $(DEMO)/cluster.yaml demo/
 	$(BIN)/planner solve demo/graph.yaml demo/cluster.yaml --copies 2 --time-limit $(DEMO_SECONDS) -o demo/plan.json
@@ -65,10 +70,12 @@ demo: $(STAMP)
 	@$(BIN)/planner show demo/plan.json --html demo/report.html --baseline-plan demo/dualpipe.json \
 	  --graph demo/graph.yaml --cluster demo/cluster.yaml > /dev/null
 
-test: $(STAMP)
+lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+test: $(COMPILED) lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(PYTEST_FLAGS)
 
 bench: $(RIVALS)
@@ -79,14 +86,14 @@ bench: $(RIVALS)
 rivals: $(RIVALS)
 
 # What only the race needs; the rest of the environment stays as requirements.lock has it.
-$(RIVALS): $(STAMP) requirements-bench.lock
+$(RIVALS): $(COMPILED) requirements-bench.lock
 	$(PIP) install --require-hashes -r requirements-bench.lock
 	touch $@
 
 browser: $(BROWSER)
 
 # What only the tests of the page and of PNG need; Chromium itself comes from the system (.ci/run installs it).
-$(BROWSER): $(STAMP) requirements-browser.lock
+$(BROWSER): $(COMPILED) requirements-browser.lock
 	$(PIP) install --require-hashes -r requirements-browser.lock
 	touch $@
 
@@ -94,7 +101,7 @@ torch: $(TORCH)
 
 # What runs exported schedules (tests/torch_runs.py), and planner import torch and onnx. Not in a lock: the CPU build
 # that this takes where pip finds one (PIP_FIND_LINKS, or PyTorch's own index) has other hashes than the one on PyPI.
-$(TORCH): $(STAMP) pyproject.toml
+$(TORCH): $(COMPILED) pyproject.toml
 	$(PIP) install --no-build-isolation -e '.[onnx,pipelining]'
 	touch $@
 

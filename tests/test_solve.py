@@ -30,6 +30,7 @@ def few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "ORDER_NODES", 20)
     monkeypatch.setattr(exact, "COUNTING_NODES", 20)
     monkeypatch.setattr(moves, "MOVES", 40)
+    monkeypatch.setattr(moves, "MOVES_AT_MOST", 100)
     monkeypatch.setattr(orders, "ITERATIONS_AT_MOST", 2_000)
     monkeypatch.setattr(reassign, "ITERATIONS_AT_MOST", 2_000)
 
