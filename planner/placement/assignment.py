@@ -31,12 +31,12 @@ class AssignmentModel:
         self.devices = range(problem.n_devices)
         self.group_of = {i: g for g, members in enumerate(self.groups) for i in members}
         self.y = {
-            (g, d): pulp.LpVariable(f"y_{g}_{d}", cat="Binary")
+            (g, d): self.model.add_variable(f"y_{g}_{d}", cat="Binary")
             for g, members in enumerate(self.groups)
             for d in self.devices
             if problem.runs_on[list(members), d].all()
         }
-        self.busiest = pulp.LpVariable("busiest", lowBound=0)
+        self.busiest = self.model.add_variable("busiest", lowBound=0)
         self.sent: dict[tuple[int, int], pulp.LpVariable] = {}
         self.scale = max(self._load(g, d, False) + self._load(g, d, True) for g, d in self.y) or 1.0
         self.each_group_has_one_device()
@@ -89,8 +89,9 @@ class AssignmentModel:
                 for d in self.devices:
                     if (h, d) not in self.y or not self._slowest(i, d) > 0:
                         continue
-                    sent = self.sent.setdefault((i, d), pulp.LpVariable(f"sent_{i}_{d}", 0, 1))
-                    self.model += sent >= self.y[h, d] - self.y.get((g, d), 0)
+                    if (i, d) not in self.sent:
+                        self.sent[i, d] = self.model.add_variable(f"sent_{i}_{d}", 0, 1)
+                    self.model += self.sent[i, d] >= self.y[h, d] - self.y.get((g, d), 0)
 
     def _slowest(self, i: int, d: int) -> float:
         """Mean seconds that the output of i takes to device d."""
