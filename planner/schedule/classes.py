@@ -139,6 +139,12 @@ class Classes:
         """Durations in whole ticks, so that equal sums of times compare equal."""
         return np.rint(self.seconds / self.tick)
 
+    @cached_property
+    def fillers(self) -> npt.NDArray[np.bool_]:
+        """Weight gradients that give back no memory: nothing waits for them, so they fill whatever is idle."""
+        giving = {a for hold in self.holds for a in hold.releases if hold.size > 0}
+        return np.array([p == 2 and a not in giving for a, p in enumerate(self.pass_)], dtype=bool)
+
     def first_microbatch(self, copy: int) -> int:
         """The index of the first microbatch of a copy."""
         return sum(self.counts[:copy])

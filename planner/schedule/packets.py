@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from planner.schedule.classes import Classes, Floats
-from planner.schedule.rules import Scales, places
+from planner.schedule.rules import Scales, places, random_filler_offset
 
 EXACT = ("forward_pace", "forward_depth", "backward_pace", "backward_depth", "backward_stride", "spacing")
 """Numbers that make the pattern repeat where they are 1."""
@@ -59,6 +59,7 @@ class Packets:
     backward_stride: float = STEADY  # the same
     spacing: float = 1.0  # x a packet's work: the next packet
     patience: float = 0.6  # x duration of the task that would start instead
+    filler_offset: float = 0.0  # x microbatch: weight gradients that give back no memory wait longer by so much
 
     @property
     def reserve(self) -> bool:
@@ -106,7 +107,7 @@ class Packets:
             + self.backward_depth * self._way(classes, scales, 1, after, float(after.max()), back[packet] * work),
         )
         pass_ = classes.pass_[:, None]
-        weight = backward + self.weight_offset * work
+        weight = backward + (self.weight_offset + self.filler_offset * classes.fillers[:, None]) * work
         return np.ascontiguousarray(np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
 
     def _way(self, classes: Classes, scales: Scales, pass_: int, depth: Floats, length: float, whole: Floats) -> Floats:
@@ -132,7 +133,7 @@ class Packets:
     def nearby(self, rng: np.random.Generator, width: float = 0.15) -> Packets:
         """One to three numbers changed a little; those that make the pattern repeat seldom."""
         changed: dict[str, Any] = {}
-        names = [f.name for f in fields(Packets)]
+        names = [f.name for f in fields(Packets) if f.name != "filler_offset" or self.filler_offset]
         for name in rng.choice(names, size=int(rng.integers(1, 4)), replace=False):
             value = getattr(self, str(name))
             if name in SIZES:
@@ -179,4 +180,5 @@ def random_packets(rng: np.random.Generator, scales: Scales) -> Packets:
         drain_pace=float(rng.uniform(0.4, 1.0)),
         weight_offset=float(rng.choice([0.15, 0.25, 0.5, 0.8])),
         patience=float(rng.choice([0.4, 0.6, 0.6, 0.8])),
+        filler_offset=random_filler_offset(rng) if scales.put_off else 0.0,
     )

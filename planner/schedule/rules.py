@@ -19,6 +19,9 @@ from planner.schedule.classes import Classes, Floats
 FEW = 4
 """Up to so many microbatches, operators need keys of their own: there is no steady flow for a rule to shape."""
 
+FEW_PACKETS = 3
+"""Up to so many times what memory holds, weight gradients that give back none are put off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scales:
@@ -30,6 +33,12 @@ class Scales:
     groups: int = 1  # into which memory makes the microbatches fall, where one after the other fills it
     laps: int = 1  # how often the way through the network comes to a device
     forward_share: float = 0.0  # of that work which is of forward passes
+    fillers: bool = False  # whether some weight gradients give back memory, which is short, and others none
+
+    @property
+    def put_off(self) -> bool:
+        """Whether fillers may be put off: in more than a few packets the steady state between the ramps lacks them."""
+        return self.fillers and self.groups <= FEW_PACKETS
 
     @staticmethod
     def of(classes: Classes) -> Scales:
@@ -43,7 +52,14 @@ class Scales:
         share = float(load[0, busiest]) / step
         forward = float(classes.head[classes.pass_ == 0].max()) or step
         return Scales(
-            step / max(1, sum(classes.counts)), step, forward, laps=int(classes.lap.max()) + 1, forward_share=share
+            step / max(1, sum(classes.counts)),
+            step,
+            forward,
+            laps=int(classes.lap.max()) + 1,
+            forward_share=share,
+            fillers=bool(
+                np.isfinite(classes.available).any() and 0 < classes.fillers.sum() < (classes.pass_ == 2).sum()
+            ),
         )
 
 
@@ -87,6 +103,7 @@ class Rule:
     later_forward_depth: float = 1.0  # x forward_depth, the same
     later_backward_pace: float = 1.0
     later_backward_depth: float = 1.0
+    filler_offset: float = 0.0  # x microbatch: weight gradients that give back no memory wait longer by so much
 
     def keys(self, classes: Classes, scales: Scales) -> Floats:
         """Keys shaped (classes, largest count of microbatches)."""
@@ -117,13 +134,16 @@ class Rule:
             + every
         )
         pass_ = classes.pass_[:, None]
-        weight = backward + self.weight_offset * scales.step
+        wait = self.weight_offset * scales.step + self.filler_offset * scales.microbatch * classes.fillers[:, None]
+        weight = backward + wait
         return np.ascontiguousarray(np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
 
     def nearby(self, rng: np.random.Generator, width: float = 0.15) -> Rule:
         """A rule with one to three numbers changed a little."""
         fixed = ("groups", "reserve", "jitter_seed") if self.jitter else ("groups", "reserve", "jitter", "jitter_seed")
-        names = [f.name for f in fields(Rule) if f.name not in fixed]
+        names = [
+            f.name for f in fields(Rule) if f.name not in fixed and (f.name != "filler_offset" or self.filler_offset)
+        ]
         if self.jitter and rng.random() < 0.3:
             return replace(self, jitter_seed=int(rng.integers(1 << 30)))
         changed: dict[str, float] = {}
@@ -172,7 +192,12 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def random_rule(rng: np.random.Generator, microbatches: int, natural: int = 1) -> Rule:
+def random_filler_offset(rng: np.random.Generator) -> float:
+    """Microbatches for which what gives back no memory waits for idle time; every second time none."""
+    return float(10.0 ** rng.uniform(0.0, 1.3)) if rng.random() < 0.5 else 0.0
+
+
+def random_rule(rng: np.random.Generator, microbatches: int, natural: int = 1, fillers: bool = False) -> Rule:
     """A rule drawn at random over the ranges in which good ones have been seen; ``natural``: groups that suggest
     themselves.
     """
@@ -197,4 +222,5 @@ def random_rule(rng: np.random.Generator, microbatches: int, natural: int = 1) -
         jitter=float(rng.choice([0.0, 0.0, 0.1, 0.5])) if few else 0.0,
         jitter_seed=int(rng.integers(1 << 30)),
         reserve=bool(rng.random() < 0.7),
+        filler_offset=random_filler_offset(rng) if fillers else 0.0,
     )

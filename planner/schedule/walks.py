@@ -92,7 +92,7 @@ class Strand:
     def _draw(self) -> Keyed:
         if flows(self.classes, self.scales) and self.rng.random() < PACKETS:
             return random_packets(self.rng, self.scales)
-        return random_rule(self.rng, self.classes.problem.microbatches, self.scales.groups)
+        return random_rule(self.rng, self.classes.problem.microbatches, self.scales.groups, self.scales.put_off)
 
     def walk(self, origin: Graded, evaluations: int, control: Control) -> Strand:
         """A walk over neighbouring rules that accepts a little worse ones, less and less."""

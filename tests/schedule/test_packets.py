@@ -13,7 +13,7 @@ from planner.placement.layouts import family_placements
 from planner.problem import Problem
 from planner.schedule.kernel import run
 from planner.schedule.packets import Packets, flows, known_packets, random_packets
-from planner.schedule.rules import RULES
+from planner.schedule.rules import RULES, Rule
 from planner.schedule.search import ListSearch
 
 CONFIG = Path(__file__).parents[2] / "configs" / "deepseek-v3-units"
@@ -44,6 +44,28 @@ def test_uneven_packets_are_the_first_and_the_last() -> None:
     assert Packets(4).sizes(40) == [10, 10, 10, 10]
     assert Packets(4, first_more=2, last_more=2).sizes(40) == [11, 9, 9, 11]
     assert Packets(3).sizes(2) == [1, 1]
+
+
+def test_what_gives_back_no_memory_may_wait() -> None:
+    """Of DeepSeek-V3's weight gradients only attention's give back an activation; those of experts are put off."""
+    search = looped(20)
+    classes, scales = search.classes, search.scales
+    name = [classes.problem.operators[i].name for i in classes.operator]
+    assert scales.fillers
+    assert [a for a in range(classes.n) if classes.fillers[a]] == [
+        a for a in range(classes.n) if classes.pass_[a] == 2 and name[a].endswith("experts")
+    ]
+    for rule, later in (
+        (Packets(2), Packets(2, filler_offset=5.0)),
+        (Rule(2), Rule(2, filler_offset=5.0)),
+    ):
+        wait = later.keys(classes, scales) - rule.keys(classes, scales)
+        assert wait[classes.fillers] == pytest.approx(5.0 * scales.microbatch)
+        assert (wait[~classes.fillers] == 0.0).all()
+        assert search.try_rule(later) < np.inf
+    for microbatches, drawn in ((20, True), (40, False)):  # two packets, four
+        scales = looped(microbatches).scales
+        assert any(random_packets(np.random.default_rng(k), scales).filler_offset for k in range(9)) == drawn
 
 
 def test_no_gap_between_the_ramps() -> None:
