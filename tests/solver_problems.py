@@ -10,6 +10,7 @@ import numpy as np
 
 from planner.control import Control
 from planner.files import read_cluster, read_graph
+from planner.placement.layouts import family_placements
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
 from planner.plan.timetable import Timetable
@@ -44,6 +45,13 @@ def config(name: str, **flags: Any) -> Problem:
     graph = read_graph(CONFIGS / name / "graph.yaml")
     cluster = read_cluster(CONFIGS / name / "cluster.yaml")
     return Problem(graph, cluster, **{"microbatches": graph.microbatches, **flags})
+
+
+def looped(microbatches: int) -> ListSearch:
+    """DeepSeek-V3's layers dealt to 8 devices one by one, each device with room for 11 microbatches."""
+    problem = config("deepseek-v3-units", microbatches=microbatches)
+    placement = next(p for p in family_placements(problem) if p.origin == "interleaved x4")
+    return ListSearch.of(problem, placement, 0)
 
 
 def operator(name: str, *inputs: str, times: tuple[PassTime, ...] = (1.0, 1.0, 1.0), **more: Any) -> Operator:

@@ -200,13 +200,13 @@ def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-u
 def simulate(  # type: ignore[no-untyped-def]
     count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
-    key, patience, reserve, limit, begun, turn_before, until, start, turn,
+    key, patience, reserve, limit, begun, sequence, until, horizon, start, turn,
 ):  # fmt: skip
     """Schedule everything; fills ``start`` (ticks) and ``turn`` (the how-manieth start it was), shaped as ``key``.
 
-    What starts before ``until`` starts when it did in another list schedule (``begun``, in turns ``turn_before``).
-    Returns the makespan in ticks; inf as soon as it must exceed ``limit``; -1 if nothing can go on, which the
-    admission rule excludes where ``need`` fits.
+    What starts before ``until`` starts when it did in another list schedule (``begun``, in the order ``sequence``).
+    Returns the makespan in ticks, of what starts up to the ``horizon``; inf as soon as it must exceed ``limit``; -1 if
+    nothing can go on, which the admission rule excludes where ``need`` fits.
     """
     n = len(count)
     n_resources = len(cand_ptr) - 1
@@ -247,22 +247,29 @@ def simulate(  # type: ignore[no-untyped-def]
     events.pop()
     now = 0.0
     makespan = 0.0
+    replayed = now < until
     while todo > 0:
         # start what can start now
         again = True
+        if replayed and now >= until:
+            replayed = False
+            dirty[:] = True
         while again:
             again = False
             for r in range(n_resources):
-                if busy[r] or not dirty[r]:
+                if replayed:
+                    if turns == len(sequence) or begun[sequence[turns], started[sequence[turns]]] != now:
+                        again = False
+                        break
+                    again = True
+                elif busy[r] or not dirty[r]:
                     continue
                 dirty[r] = False
-                best = -1
+                best = sequence[turns] if replayed else -1
                 best_key = np.inf
-                for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
+                for x in range(cand_ptr[r], cand_ptr[r] + (0 if replayed else n_near[r])):
                     a = owner[near[x]]
                     if not ready[a]:
-                        continue
-                    if now < until and (begun[a, started[a]] != now or turn_before[a, started[a]] != turns):
                         continue
                     mine = key[a, started[a]]
                     if mine > best_key or (mine == best_key and (best < 0 or a > best)):
@@ -273,7 +280,7 @@ def simulate(  # type: ignore[no-untyped-def]
                             free = False
                     if not free:
                         continue
-                    if alloc_ptr[a] < alloc_ptr[a + 1] and now >= until:
+                    if alloc_ptr[a] < alloc_ptr[a + 1]:
                         d = hold_device[alloc[alloc_ptr[a]]]
                         if refused[a] == changes[d]:
                             continue
@@ -288,8 +295,8 @@ def simulate(  # type: ignore[no-untyped-def]
                     best_key = mine
                 if best < 0:
                     continue
-                if patience > 0.0 and now >= until:
-                    horizon = now + patience * ticks[best]
+                if patience > 0.0 and not replayed:
+                    waits = now + patience * ticks[best]
                     wait = False
                     for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
                         a = owner[near[x]]
@@ -307,7 +314,7 @@ def simulate(  # type: ignore[no-untyped-def]
                             for y in range(pred_ptr[a], pred_ptr[a + 1]):
                                 if done[pred[y]] <= k:
                                     soon = max(soon, running_end[pred[y]])
-                        if soon < horizon and _admitted(
+                        if soon < waits and _admitted(
                             a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr,
                             alloc, devhold_ptr, devhold, available, need, copy_count, key, reserve,
                             changes, noted, oldest, younger,
@@ -320,11 +327,8 @@ def simulate(  # type: ignore[no-untyped-def]
                 start[best, k] = now
                 turn[best, k] = turns
                 turns += 1
-                if now < until:  # the next turn may be of any resource
-                    dirty[:] = True
-                    again = True
                 end = now + ticks[best]
-                if end + tail[best] > limit or now + left[r] > limit:
+                if end + tail[best] > limit or now + left[res[res_ptr[best]]] > limit:
                     return np.inf
                 for y in range(res_ptr[best], res_ptr[best + 1]):
                     left[res[y]] -= ticks[best]
@@ -361,6 +365,8 @@ def simulate(  # type: ignore[no-untyped-def]
         if len(events) == 0:
             return -1.0
         now = events[0][0]
+        if now > horizon:
+            return makespan
         while len(events) > 0 and events[0][0] == now:
             _, a = heapq.heappop(events)
             k = done[a]
@@ -418,20 +424,37 @@ class Run(NamedTuple):
     turn: Ints
 
 
+class Begun(NamedTuple):
+    """A list schedule that others begin like: its starts, and its classes in the order in which they started."""
+
+    start: Floats
+    sequence: Ints
+
+    @staticmethod
+    def of(run: Run) -> Begun:
+        """To begin like a schedule that was run, as far as it went."""
+        classes, _ = np.nonzero(~np.isnan(run.start))
+        return Begun(run.start, classes[np.argsort(run.turn[~np.isnan(run.start)])])
+
+
+NOTHING = Begun(np.zeros((0, 0)), np.zeros(0, dtype=np.int64))
+
+
 def run(
     arrays: Arrays,
     key: Floats,
     patience: float = 0.0,
     limit: float = np.inf,
     reserve: bool = False,
-    begun: Run | None = None,
+    begun: Begun = NOTHING,
     until: float = 0.0,
+    horizon: float = np.inf,
 ) -> Run:
     """The list schedule for these keys (shaped classes x largest count of microbatches).
 
-    What starts before ``until`` (ticks) starts as in ``begun``, an earlier list schedule of the same arrays.
+    What starts before ``until`` (ticks) starts as in ``begun``, an earlier list schedule of the same arrays. What would
+    start after the ``horizon`` (ticks) is left out, and the makespan is that of the rest.
     """
     start, turn = np.full(key.shape, np.nan), np.zeros(key.shape, dtype=np.int64)
-    before = (start, turn) if begun is None else (begun.start, begun.turn)
-    makespan = float(_simulate(*arrays.arguments(), key, patience, reserve, limit, *before, until, start, turn))
+    makespan = float(_simulate(*arrays.arguments(), key, patience, reserve, limit, *begun, until, horizon, start, turn))
     return Run(makespan, start, turn)

@@ -30,6 +30,7 @@ EXACT_KEPT = 0.7
 """How often such a number is left as it is."""
 
 SIZES = ("groups", "first_more", "last_more")
+ROUNDED = 0.49
 STEADY = 10.0
 """A stride that leaves no time to wait between laps."""
 
@@ -44,6 +45,7 @@ class Packets:
     groups: int
     first_more: int = 0  # microbatches that the first packet has more than the others
     last_more: int = 0
+    rounding: float = 0.0  # microbatches: where the sizes between come out even, the later packets are smaller
     fill_pace: float = 0.6  # x share: a later microbatch's forward in the first packet
     fill_depth: float = 1.0  # x earliest start of the forward task, there
     turn: float = 1.0  # x forward: when the first packet's backward is due
@@ -73,7 +75,7 @@ class Packets:
             min(more, microbatches // groups) if groups > 1 else 0 for more in (self.first_more, self.last_more)
         )
         base = (microbatches - first - last) / groups
-        ends = [round(first + base * (g + 1)) for g in range(groups - 1)]
+        ends = [round(first + base * (g + 1) + self.rounding) for g in range(groups - 1)]
         return [int(n) for n in np.diff([0, *ends, microbatches]) if n]
 
     def keys(self, classes: Classes, scales: Scales) -> Floats:
@@ -140,6 +142,8 @@ class Packets:
                 changed[str(name)] = max(1 if name == "groups" else 0, int(value) + int(rng.integers(-1, 2)))
             elif name in EXACT and rng.random() < EXACT_KEPT:
                 changed[str(name)] = 1.0 if rng.random() < 0.3 else value
+            elif name == "rounding":
+                changed[str(name)] = float(np.clip(value + rng.normal() * width, -ROUNDED, ROUNDED))
             elif name == "meeting":
                 changed[str(name)] = value + float(rng.normal()) * width * 4
             else:
@@ -172,6 +176,7 @@ def random_packets(rng: np.random.Generator, scales: Scales) -> Packets:
         groups=math.ceil(scales.groups * rng.uniform(0.9, 1.4)),
         first_more=int(rng.choice([0, 0, 1, 2, 3])),
         last_more=int(rng.choice([0, 0, 1, 2, 3])),
+        rounding=float(rng.choice([0.0, rng.uniform(-ROUNDED, ROUNDED)])),
         fill_pace=float(rng.uniform(0.4, 1.0)),
         turn=float(rng.uniform(0.85, 1.15)),
         meeting=float(rng.uniform(-1.2, 1.2)),

@@ -7,8 +7,9 @@ deadline cuts it off.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -21,12 +22,20 @@ from planner.schedule.fold import Fold, fold
 from planner.schedule.kernel import Arrays, Run, flatten, run
 from planner.schedule.orders import HOT, Orders, OrderSearch
 from planner.schedule.orders import STRANDS as ANNEALED
-from planner.schedule.packets import flows, known_packets
+from planner.schedule.packets import Packets, flows, known_packets
 from planner.schedule.rules import RULES, Keyed, Scales
+from planner.schedule.stages import differently_sized, in_stages
 from planner.schedule.walks import STRANDS, Strand, vary
+from planner.threads import side_by_side
 
 POOL = 12
 """Rules that are remembered."""
+
+SIZES, TRIED, STAGED = 4, 4e7, 14e7
+"""Sizes of packets with which a step is shaped stage by stage, and tasks played for all of them, then with the best."""
+
+STAGED_FROM = 2_500
+"""Tasks from which on that pays; fewer are shaped as well by rules for the whole."""
 
 
 class DoesNotFit(Exception):
@@ -53,6 +62,7 @@ class ListSearch:
     rng: np.random.Generator
     best: Run | None = None  # in ticks
     pool: list[tuple[float, Keyed]] = field(default_factory=list)
+    packets: list[Packets] = field(default_factory=list)  # the best rules of packets of different sizes
     evaluations: int = 0
 
     @staticmethod
@@ -153,10 +163,40 @@ class ListSearch:
         goal = target / self.classes.tick * (1 + 1e-12)
         if control.over or self.makespan <= goal:
             return
-        strands = [
-            Strand(self.classes, self.arrays, self.scales, rng, goal, self.best) for rng in self.rng.spawn(STRANDS)
-        ]
-        self.pool = vary(strands, self.pool, evaluations, control, threads)[:POOL]
+        strands = self._strands(STRANDS, goal)
+        graded = vary(strands, self.pool, evaluations, control, threads)
+        self.pool = graded[:POOL]
+        if self.classes.n_tasks >= STAGED_FROM:
+            self.packets = differently_sized(graded, sum(self.classes.counts), SIZES)
+        self._learn_from(strands)
+
+    def stage(self, control: Control, target: float, threads: int = 1) -> None:
+        """Search stage by stage (see ``stages``) with packets as large as in the best rules, until ``target`` seconds.
+
+        Of several sizes, which are best shows only at the end: those are searched once more, and longer.
+        """
+        goal, best = target / self.classes.tick * (1 + 1e-12), self.makespan
+        teams = [(sizes, self._strands(1, goal)) for sizes in self.packets]
+        for played in TRIED, STAGED:
+            if not teams or control.over or self.makespan <= goal:
+                return
+            for_each = partial(self._stage, played / len(teams), best, control, threads if len(teams) == 1 else 1)
+            side_by_side(for_each, teams, threads)
+            sizes = min(teams, key=lambda team: team[1][0].makespan)[0]
+            self._learn_from([strand for _, strands in teams for strand in strands])
+            teams = [(sizes, self._strands(STRANDS, goal))]
+
+    @staticmethod
+    def _stage(
+        played: float, best: float, control: Control, threads: int, team: tuple[Packets, Sequence[Strand]]
+    ) -> None:
+        sizes, strands = team
+        in_stages(strands, sizes, played, best, control, threads)
+
+    def _strands(self, count: int, goal: float) -> list[Strand]:
+        return [Strand(self.classes, self.arrays, self.scales, rng, goal) for rng in self.rng.spawn(count)]
+
+    def _learn_from(self, strands: Sequence[Strand]) -> None:
         for strand in strands:
             self.evaluations += strand.evaluations
             self.keep(strand.best)

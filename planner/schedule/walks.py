@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
 from planner.control import Control
-from planner.schedule.classes import Classes
-from planner.schedule.kernel import Arrays, Run, run
+from planner.schedule.classes import Classes, Ints
+from planner.schedule.kernel import NOTHING, Arrays, Begun, Run, run
 from planner.schedule.packets import flows, random_packets
 from planner.schedule.rules import Keyed, Scales, random_rule
 from planner.threads import side_by_side
@@ -47,6 +47,24 @@ HOPELESS = 1.1
 """Random rules are given up where they do worse than this times the best."""
 
 
+@dataclass(frozen=True)
+class Path:
+    """A schedule that is gone on with, and how good it is up to its horizon."""
+
+    value: float  # ticks: its makespan; up to a horizon, the time that devices are idle by then, their mean
+    run: Run
+    since: tuple[tuple[float, Keyed], ...]  # by which rule it goes on from when (ticks)
+
+    @cached_property
+    def begun(self) -> Begun:
+        """What those that go on with it begin with."""
+        return Begun.of(self.run)
+
+    def rule_at(self, time: float) -> Keyed:
+        """The rule that it follows at a time (ticks)."""
+        return [rule for begin, rule in self.since if begin <= time][-1]
+
+
 @dataclass
 class Strand:
     """One strand of the search on a set of classes: what it has found so far."""
@@ -59,32 +77,61 @@ class Strand:
     best: Run | None = None
     graded: list[Graded] = field(default_factory=list)
     evaluations: int = 0
-    now: Run | None = None  # the schedule that is continued from times in its midst on
-    since: list[tuple[float, Keyed]] = field(default_factory=list)  # by which rule it goes on from when (ticks)
+    horizon: float = np.inf  # ticks up to which schedules are played
+
+    @cached_property
+    def _computing(self) -> Ints:
+        """Tasks of compute streams."""
+        classes = self.classes
+        on_comm = classes.problem.on_comm[classes.operator]
+        return np.flatnonzero((classes.target < 0) & ~on_comm)
+
+    @property
+    def makespan(self) -> float:
+        """The best makespan of the strand's own, in ticks."""
+        return np.inf if self.best is None else self.best.makespan
 
     def try_rule(self, rule: Keyed, limit: float) -> float:
         """Schedule by a rule (ticks; inf beyond ``limit``)."""
-        found = self._scheduled(rule, limit)
-        return found.makespan if found.makespan >= 0 else np.inf
+        path = self.follow(rule, limit)
+        return np.inf if path is None else path.value
 
-    def _scheduled(self, rule: Keyed, limit: float = np.inf, begun: Run | None = None, until: float = 0.0) -> Run:
-        """The schedule by a rule, of which what starts before ``until`` is as in ``begun``; kept if it is the best."""
+    def follow(self, rule: Keyed, limit: float = np.inf, path: Path | None = None, until: float = 0.0) -> Path | None:
+        """The schedule by a rule, of which what starts before ``until`` is as in ``path``; kept if it is the best.
+
+        None where it is worse than ``limit`` (as the value of paths).
+        """
         self.evaluations += 1
         keys = rule.keys(self.classes, self.scales)
-        found = run(self.arrays, keys, rule.patience, limit, rule.reserve, begun, until)
-        if 0 <= found.makespan < (np.inf if self.best is None else self.best.makespan):
+        whole = np.isinf(self.horizon)
+        begun = NOTHING if path is None else path.begun
+        found = run(
+            self.arrays, keys, rule.patience, limit if whole else np.inf, rule.reserve, begun, until, self.horizon
+        )
+        if not 0 <= found.makespan < np.inf:
+            return None
+        if whole and found.makespan < self.makespan:
             self.best = found
-        return found
+        value = found.makespan if whole else self._idle(found)
+        before = () if path is None else tuple(entry for entry in path.since if entry[0] < until)
+        return None if value > limit else Path(value, found, (*before, (until, rule)))
 
-    def _over(self, control: Control) -> bool:
-        return control.over or (self.best is not None and self.best.makespan <= self.goal)
+    def _idle(self, found: Run) -> float:
+        """Ticks that a device that computes is idle up to the horizon, the mean of all."""
+        tasks = self._computing
+        worked = np.clip(self.horizon - found.start[tasks], 0.0, self.classes.ticks[tasks, None])
+        return float(self.horizon - np.nansum(worked) / len(set(self.classes.device[tasks].tolist())))
+
+    def over(self, control: Control) -> bool:
+        """Whether there is no time for more, or no need."""
+        return control.over or self.makespan <= self.goal
 
     def draw(self, evaluations: int, best: float, control: Control) -> Strand:
         """Try random rules; ``best`` (ticks) is what is known."""
         for _ in range(evaluations):
-            if self._over(control):
+            if self.over(control):
                 break
-            best = best if self.best is None else min(best, self.best.makespan)
+            best = min(best, self.makespan)
             rule = self._draw()
             self.graded.append((self.try_rule(rule, best * HOPELESS), rule))
         return self
@@ -98,7 +145,7 @@ class Strand:
         """A walk over neighbouring rules that accepts a little worse ones, less and less."""
         value, rule = best = origin
         for step in range(evaluations):
-            if self._over(control):
+            if self.over(control):
                 break
             worse = 1.0 + WORSE * (1.0 - step / evaluations)
             candidate = rule.nearby(self.rng, 0.2 if self.rng.random() < 0.7 else 0.05)
@@ -110,28 +157,20 @@ class Strand:
         self.graded.append(best)
         return self
 
-    def take_up(self, rule: Keyed, control: Control) -> Strand:
-        """Begin with the schedule of a rule what ``go_on`` goes on with."""
-        self.now = None if self._over(control) else self._scheduled(rule)
-        self.since = [(0.0, rule)]
-        return self
+    def go_on(self, path: Path, evaluations: int, control: Control, since: float = 0.0) -> Path:
+        """Continue a schedule from random times on (from ``since``, ticks) by rules near to the one that it has there.
 
-    def go_on(self, evaluations: int, control: Control) -> Strand:
-        """Continue the schedule from random times on by rules near to the one that it has there."""
-        now = self.now
+        The best that came of it.
+        """
         for _ in range(evaluations):
-            if now is None or self._over(control) or not 0 <= now.makespan < np.inf:
+            if self.over(control):
                 break
-            until = self.rng.random() * now.makespan
-            before = [(time, rule) for time, rule in self.since if time <= until]
-            some = self.since[self.rng.integers(len(self.since))]
-            _, near = some if self.rng.random() < RULE_OF_ANOTHER_TIME else before[-1]
+            until = since + self.rng.random() * (min(self.horizon, path.run.makespan) - since)
+            _, some = path.since[self.rng.integers(len(path.since))]
+            near = some if self.rng.random() < RULE_OF_ANOTHER_TIME else path.rule_at(until)
             candidate = near.nearby(self.rng, 0.2 if self.rng.random() < 0.6 else 0.05)
-            found = self._scheduled(candidate, now.makespan, now, until)
-            if 0 <= found.makespan <= now.makespan:
-                now, self.since = found, [*before, (until, candidate)]
-        self.now = now
-        return self
+            path = self.follow(candidate, path.value, path, until) or path
+        return path
 
 
 def vary(
@@ -149,11 +188,22 @@ def vary(
     origins = [known[min(k, len(known) - 1)] for k in range(len(strands))]
     side_by_side(lambda pair: pair[0].walk(pair[1], each, control), zip(strands, origins, strict=True), threads)
     known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
-    rules = [known[min(k, len(known) - 1)][1] for k in range(len(strands))]
-    going = side_by_side(lambda pair: pair[0].take_up(pair[1], control), zip(strands, rules, strict=True), threads)
+    going: list[tuple[Strand, Path]] = []
+    for strand, (_, rule) in zip(strands, [known[min(k, len(known) - 1)] for k in range(len(strands))], strict=True):
+        path = None if strand.over(control) else strand.follow(rule)
+        going += [] if path is None else [(strand, path)]
     for _ in range(ROUNDS):
-        each = max(1, int(evaluations * TAKEN_UP / ROUNDS) // len(going))
-        side_by_side(partial(Strand.go_on, evaluations=each, control=control), going, threads)
-        going = sorted(going, key=lambda strand: np.inf if strand.now is None else strand.now.makespan)
+        each = max(1, int(evaluations * TAKEN_UP / ROUNDS) // max(1, len(going)))
+        paths = side_by_side(partial(_gone_on, each, control), going, threads)
+        going = sorted(((strand, path) for (strand, _), path in zip(going, paths, strict=True)), key=_value)
         going = going[: max(1, len(going) // 2)]
     return known
+
+
+def _gone_on(evaluations: int, control: Control, going: tuple[Strand, Path]) -> Path:
+    strand, path = going
+    return strand.go_on(path, evaluations, control)
+
+
+def _value(going: tuple[Strand, Path]) -> float:
+    return going[1].value

@@ -46,6 +46,16 @@ class Polish:
         search.improve(int(EVALUATIONS * share), incumbent.control, self._goal(search), self.threads)
         incumbent.offer_search(search, how)
 
+    def stage(self, search: ListSearch) -> None:
+        """Shape a step of several packets stage by stage."""
+        incumbent = self.incumbent
+        if incumbent.met or self.is_close(search, SAME) or not search.packets:
+            return
+        how = f"list scheduling on placement {search.classes.placement.origin}, stage by stage"
+        incumbent.control.report(how)
+        search.stage(incumbent.control, self._goal(search), self.threads)
+        incumbent.offer_search(search, how)
+
     def anneal(self, search: ListSearch, rounds: int) -> None:
         """Annealing of orders, each improvement offered at once, while it gains anything."""
         incumbent = self.incumbent
@@ -83,6 +93,7 @@ class Polish:
         again = ListSearch.of(self.incumbent.problem, search.full.placement, seed)
         again = again if search.folded is None else again.fold(seed) or again
         self.vary(again, 1.0)
+        self.stage(again)
         self.anneal(again, ANNEALINGS // 2)
         return again
 

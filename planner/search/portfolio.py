@@ -40,6 +40,9 @@ HOPED, LEAST = 5e-4, 1e-4
 HOPED_OF_ANNEALING = 2e-3
 """The same of annealing placements where rules leave time for it."""
 
+STAGED = 0.3
+"""x that for searching a placement anew where its steps are shaped stage by stage: it takes that much longer."""
+
 MANY = 2_500
 """Tasks from which on rules are varied before anything is annealed."""
 
@@ -295,6 +298,8 @@ class Portfolio:
         for share, placements in ((0.15, PLACEMENTS_IMPROVED), (1.0, 1)):
             for search in self._ranked()[:placements]:
                 self.polish.vary(search, share)
+        for search in self._ranked()[:1]:
+            self.polish.stage(search)
 
     def _anneal_first(self) -> None:
         """A first look at what annealing brings, on the placements of families."""
@@ -328,6 +333,8 @@ class Portfolio:
         steps: dict[Callable[[], object], float] = dict.fromkeys((self._move, self._restart, self._reorder), HOPED)
         if self._many:
             steps[self._reorder] *= 2  # at first they learn what pays; operators have just been moved
+        if any(search.packets for search in self._ranked()[:1]):
+            steps[self._restart] *= STAGED  # and takes several times as long
         if self._tasks <= TASKS_ANNEALED:
             steps[self._anneal_placement] = HOPED if self._many else HOPED_OF_ANNEALING
         while steps and self.incumbent.best is not None and not self.incumbent.met:

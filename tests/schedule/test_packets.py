@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from solver_problems import looped
 
-from planner.files.cluster_file import read_cluster
-from planner.files.graph_file import read_graph
-from planner.placement.layouts import family_placements
-from planner.problem import Problem
 from planner.schedule.kernel import run
 from planner.schedule.packets import Packets, flows, known_packets, random_packets
 from planner.schedule.rules import RULES, Rule
-from planner.schedule.search import ListSearch
-
-CONFIG = Path(__file__).parents[2] / "configs" / "deepseek-v3-units"
-
-
-def looped(microbatches: int) -> ListSearch:
-    """DeepSeek-V3's layers dealt to 8 devices one by one, each device with room for 11 microbatches."""
-    graph, cluster = read_graph(CONFIG / "graph.yaml"), read_cluster(CONFIG / "cluster.yaml")
-    problem = Problem(graph=graph, cluster=cluster, microbatches=microbatches)
-    placement = next(p for p in family_placements(problem) if p.origin == "interleaved x4")
-    return ListSearch.of(problem, placement, 0)
 
 
 @pytest.mark.parametrize("microbatches", [1, 2, 7, 40, 121])

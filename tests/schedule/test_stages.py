@@ -1,0 +1,88 @@
+"""Steps shaped stage by stage: horizons, what is idle by then, sizes of packets, and schedules that come of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from solver_problems import looped, violations
+
+from planner.control import Control
+from planner.schedule.kernel import run
+from planner.schedule.packets import Packets, random_packets
+from planner.schedule.retime import retime
+from planner.schedule.rules import RULES
+from planner.schedule.search import ListSearch
+from planner.schedule.stages import differently_sized, horizons, in_stages
+from planner.schedule.walks import Strand
+
+
+def strands(search: ListSearch, count: int) -> list[Strand]:
+    """Strands of one seed."""
+    rngs = np.random.default_rng(7).spawn(count)
+    return [Strand(search.classes, search.arrays, search.scales, rng, goal=0.0) for rng in rngs]
+
+
+def test_a_path_up_to_a_horizon_is_the_beginning_of_the_whole() -> None:
+    """The same starts up to there, none later, and what is idle by then added up task by task."""
+    search = looped(20)
+    rng = np.random.default_rng(3)
+    (strand,) = strands(search, 1)
+    classes = search.classes
+    for share in (0.2, 0.5, 0.9):
+        rule = random_packets(rng, search.scales)
+        whole = run(search.arrays, rule.keys(classes, search.scales), rule.patience, reserve=rule.reserve)
+        strand.horizon = share * whole.makespan
+        path = strand.follow(rule)
+        assert path is not None
+        early = whole.start <= strand.horizon
+        assert np.array_equal(path.run.start[early], whole.start[early])
+        assert np.isnan(path.run.start[~early]).all()
+        worked = 0.0
+        for a in range(classes.n):
+            if classes.target[a] < 0 and not classes.problem.on_comm[classes.operator[a]]:
+                for start in whole.start[a, : int(classes.count[a])]:
+                    worked += min(max(0.0, strand.horizon - start), classes.ticks[a])
+        assert path.value == pytest.approx(strand.horizon - worked / 8)
+        assert strand.best is None  # it is no schedule of the step
+
+
+def test_horizons_come_after_packets_have_met() -> None:
+    """Four packets: after the first and the second have met, after the second and the third, and the end."""
+    (strand,) = strands(looped(40), 1)
+    first, second, end = horizons(strand)
+    packet = 10 * strand.scales.microbatch / strand.classes.tick
+    assert second - first == pytest.approx(packet)
+    assert end == np.inf
+    assert len(horizons(strands(looped(20), 1)[0])) == 2
+
+
+def test_sizes_may_be_rounded_either_way() -> None:
+    """What the others have is 9.75: 10, 9 and 10, or 10, 10 and 9."""
+    assert Packets(4, last_more=1).sizes(40) == [10, 10, 9, 11]
+    assert Packets(4, last_more=1, rounding=-0.1).sizes(40) == [10, 9, 10, 11]
+
+
+def test_the_best_rule_of_each_size() -> None:
+    """Best first, one of each size, only of packets, and none that did not end."""
+    one, two, other = Packets(4, meeting=0.1), Packets(4, meeting=0.2), Packets(5)
+    graded = [(3.0, one), (2.0, two), (1.0, RULES[0]), (2.5, other), (np.inf, Packets(3))]
+    assert differently_sized(graded, 40, 4) == [two, other]
+    assert differently_sized(graded, 40, 1) == [two]
+
+
+def test_schedules_of_stages_are_valid_and_better_than_the_rule_they_began_with() -> None:
+    """And the same whatever the number of threads is."""
+    search = looped(40)
+    sizes = Packets(4, last_more=1, rounding=-0.1)
+    alone = search.try_rule(sizes)
+    found = []
+    for threads in (1, 2):
+        team = strands(search, 2)
+        in_stages(team, sizes, 6e6, alone, Control(time_limit=600.0), threads)
+        assert all(strand.horizon == np.inf for strand in team)
+        found.append(min((strand.best for strand in team if strand.best is not None), key=lambda each: each.makespan))
+    assert np.array_equal(found[0].start, found[1].start, equal_nan=True)
+    assert found[0].makespan < 0.97 * alone
+    seconds = retime(search.classes, found[0].start, found[0].turn)
+    assert seconds is not None
+    assert violations(search.classes.problem, search.classes.timetable(seconds)) == []
