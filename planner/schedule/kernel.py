@@ -258,10 +258,14 @@ def simulate(  # type: ignore[no-untyped-def]
             again = False
             for r in range(n_resources):
                 if replayed:
-                    if turns == len(sequence) or begun[sequence[turns], started[sequence[turns]]] != now:
-                        again = False
+                    again = turns < len(sequence) and ready[sequence[turns]]
+                    if again:  # it may still wait for what takes no time
+                        a = sequence[turns]
+                        again = begun[a, started[a]] == now
+                        for y in range(res_ptr[a], res_ptr[a + 1]):
+                            again = again and not busy[res[y]]
+                    if not again:
                         break
-                    again = True
                 elif busy[r] or not dirty[r]:
                     continue
                 dirty[r] = False

@@ -153,7 +153,9 @@ def test_a_schedule_taken_up_in_the_midst() -> None:
         assert (np.nan_to_num(found.start[~early], nan=until) >= until).all()
         seconds = retime(search.classes, found.start, found.turn)
         assert seconds is not None
-        assert violations(problem, search.classes.timetable(seconds)) == []
+        timetable = search.classes.timetable(seconds)
+        assert violations(problem, timetable) == []
+        assert timetable.makespan(problem) <= found.makespan * search.classes.tick * (1 + 1e-9)
         changed += not np.array_equal(found.start, first.start, equal_nan=True)
     assert changed > 20
 
@@ -207,3 +209,22 @@ def test_retime_closes_gaps() -> None:
 def test_common_step(values: list[float], step: float | None) -> None:
     """Decimals as they print; nothing for thirds, which print as noise."""
     assert common_step(np.array(values)) == (None if step is None else pytest.approx(step))
+
+
+def test_what_takes_no_time_is_waited_for_when_a_schedule_is_taken_up() -> None:
+    """What starts after it at the same instant starts in a turn of its own, on the same streams."""
+    times = [(0.0, 1.0, 0.0), (2.0, 0.0, 1.0), (0.0, 0.0, 0.0), (1.0, 2.0, 0.0)]
+    operators = [operator(f"o{k}", *([f"o{k - 1}"] if k else []), times=times[k % 4]) for k in range(12)]
+    problem = posed(*operators, devices=2, microbatches=4)
+    search = ListSearch.of(problem, Placement((tuple(k // 3 % 2 for k in range(12)),)), 0)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        one, other = rng.random((2, search.classes.n, 4))
+        first = run(search.arrays, one, 0.3)
+        until = float(rng.random()) * first.makespan
+        again = run(search.arrays, one, 0.3, begun=Begun.of(first), until=until)
+        assert np.array_equal(again.start, first.start, equal_nan=True)
+        found = run(search.arrays, other, 0.3, begun=Begun.of(first), until=until)
+        seconds = retime(search.classes, found.start, found.turn)
+        assert seconds is not None
+        assert search.classes.timetable(seconds).makespan(problem) <= found.makespan * search.classes.tick * (1 + 1e-9)
