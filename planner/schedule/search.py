@@ -34,8 +34,8 @@ POOL = 12
 SIZES, TRIED, STAGED = 4, 4e7, 14e7
 """Sizes of packets with which a step is shaped stage by stage, and tasks played for all of them, then with the best."""
 
-STAGED_FROM = 2_500
-"""Tasks from which on that pays; fewer are shaped as well by rules for the whole."""
+STAGED_FROM, MEETINGS = 2_500, 2
+"""Tasks, and meetings of packets, from which on that pays; fewer are shaped as well by rules for the whole."""
 
 
 class DoesNotFit(Exception):
@@ -166,7 +166,7 @@ class ListSearch:
         strands = self._strands(STRANDS, goal)
         graded = vary(strands, self.pool, evaluations, control, threads)
         self.pool = graded[:POOL]
-        if self.classes.n_tasks >= STAGED_FROM:
+        if self.classes.n_tasks >= STAGED_FROM and self.scales.groups > MEETINGS:
             self.packets = differently_sized(graded, sum(self.classes.counts), SIZES)
         self._learn_from(strands)
 
