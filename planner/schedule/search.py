@@ -31,7 +31,7 @@ from planner.threads import side_by_side
 POOL = 12
 """Rules that are remembered."""
 
-SIZES, TRIED, STAGED = 4, 4e7, 14e7
+SIZES_TRIED, TRIED, STAGED = 4, 4e7, 14e7
 """Sizes of packets with which a step is shaped stage by stage, and tasks played for all of them, then with the best."""
 
 STAGED_FROM, MEETINGS = 2_500, 2
@@ -167,7 +167,7 @@ class ListSearch:
         graded = vary(strands, self.pool, evaluations, control, threads)
         self.pool = graded[:POOL]
         if self.classes.n_tasks >= STAGED_FROM and self.scales.groups > MEETINGS:
-            self.packets = differently_sized(graded, sum(self.classes.counts), SIZES)
+            self.packets = differently_sized(graded, sum(self.classes.counts), SIZES_TRIED)
         self._learn_from(strands)
 
     def stage(self, control: Control, target: float, threads: int = 1) -> None:

@@ -48,7 +48,7 @@ TOLERATED = 0.002
 KNOWN, FURTHER = 0.4, 0.3
 """How often rules are drawn near to those of the beginning, and how near."""
 
-SIZES = ("groups", "first_more", "last_more", "rounding")
+SIZED_BY = ("groups", "first_more", "last_more", "rounding")
 
 VALUE = attrgetter("value")
 
@@ -153,7 +153,7 @@ class _Stage:
     def _sized(self, rule: Keyed, filler_offset: float | None = None) -> Packets:
         """The rule with packets of the given sizes, perhaps with weight gradients put off anew."""
         assert isinstance(rule, Packets)
-        changed: dict[str, Any] = {name: getattr(self.sizes, name) for name in SIZES}
+        changed: dict[str, Any] = {name: getattr(self.sizes, name) for name in SIZED_BY}
         if filler_offset is not None:
             changed["filler_offset"] = filler_offset
         return replace(rule, **changed)

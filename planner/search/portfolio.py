@@ -40,7 +40,7 @@ HOPED, LEAST = 5e-4, 1e-4
 HOPED_OF_ANNEALING = 2e-3
 """The same of annealing placements where rules leave time for it."""
 
-STAGED = 0.3
+LONGER = 0.3
 """x that for searching a placement anew where its steps are shaped stage by stage: it takes that much longer."""
 
 MANY = 2_500
@@ -334,7 +334,7 @@ class Portfolio:
         if self._many:
             steps[self._reorder] *= 2  # at first they learn what pays; operators have just been moved
         if any(search.packets for search in self._ranked()[:1]):
-            steps[self._restart] *= STAGED  # and takes several times as long
+            steps[self._restart] *= LONGER  # and takes several times as long
         if self._tasks <= TASKS_ANNEALED:
             steps[self._anneal_placement] = HOPED if self._many else HOPED_OF_ANNEALING
         while steps and self.incumbent.best is not None and not self.incumbent.met:
