@@ -35,7 +35,7 @@ SIZES_TRIED, TRIED, STAGED = 4, 4e7, 14e7
 """Sizes of packets with which a step is shaped stage by stage, and tasks played for all of them, then with the best."""
 
 STAGED_FROM, MEETINGS = 2_500, 2
-"""Tasks, and meetings of packets, from which on that pays; fewer are shaped as well by rules for the whole."""
+"""Tasks, and meetings of packets, from which on steps are shaped so: with fewer, less is hidden by what comes later."""
 
 
 class DoesNotFit(Exception):
@@ -173,7 +173,7 @@ class ListSearch:
     def stage(self, control: Control, target: float, threads: int = 1) -> None:
         """Search stage by stage (see ``stages``) with packets as large as in the best rules, until ``target`` seconds.
 
-        Of several sizes, which are best shows only at the end: those are searched once more, and longer.
+        Of several sizes, which is best shows only at the end: that one is searched once more, and longer.
         """
         goal, best = target / self.classes.tick * (1 + 1e-12), self.makespan
         teams = [(sizes, self._strands(1, goal)) for sizes in self.packets]
