@@ -116,6 +116,14 @@ class Classes:
         return np.array([laps[c][i] for c, i in zip(self.copy, self.operator, strict=True)], dtype=np.int64)
 
     @cached_property
+    def lap_begins(self) -> Floats:
+        """The earliest start on each lap of forward passes and of backward passes, in seconds; ``[pass, lap]``."""
+        begins = np.full((2, int(self.lap.max()) + 1), np.inf)
+        tasks = np.flatnonzero((self.target < 0) & (self.pass_ <= 1))
+        np.minimum.at(begins, (self.pass_[tasks], self.lap[tasks]), self.head[tasks])
+        return begins
+
+    @cached_property
     def available(self) -> Floats:
         """Bytes left for activations on each device: the cap less the parameters of what is placed there."""
         problem = self.problem

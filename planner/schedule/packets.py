@@ -30,6 +30,7 @@ EXACT_KEPT = 0.7
 """How often such a number is left as it is."""
 
 SIZES = ("groups", "first_more", "last_more")
+SIZED_BY = (*SIZES, "rounding")
 ROUNDED = 0.49
 STEADY = 10.0
 """A stride that leaves no time to wait between laps."""
@@ -62,6 +63,7 @@ class Packets:
     spacing: float = 1.0  # x a packet's work: the next packet
     patience: float = 0.6  # x duration of the task that would start instead
     filler_offset: float = 0.0  # x microbatch: weight gradients that give back no memory wait longer by so much
+    given: tuple[int, ...] = ()  # microbatches of each packet, where the first four numbers do not say it
 
     @property
     def reserve(self) -> bool:
@@ -69,7 +71,9 @@ class Packets:
         return True
 
     def sizes(self, microbatches: int) -> list[int]:
-        """Microbatches of each packet, as even as can be but for the first and the last."""
+        """Microbatches of each packet: as given, or as even as can be but for the first and the last."""
+        if self.given:
+            return list(self.given)
         groups = max(1, min(self.groups, microbatches))
         first, last = (
             min(more, microbatches // groups) if groups > 1 else 0 for more in (self.first_more, self.last_more)
@@ -83,59 +87,54 @@ class Packets:
         sizes = self.sizes(sum(classes.counts))
         last = len(sizes) - 1
         begin = np.cumsum([0, *sizes])
-        place = places(classes.counts)[classes.copy]
-        packet = np.clip(np.searchsorted(begin, place, side="right") - 1, 0, last)
-        within = np.maximum(0.0, place - begin[packet])
         work, share = scales.microbatch, scales.microbatch / scales.laps
         # what the backward passes of a packet and the forward passes of the next take together
         some = np.array(sizes, dtype=float)
         together = (1.0 - scales.forward_share) * some + scales.forward_share * np.append(some[1:], some[-1])
         back, forth = together, np.concatenate([some[:1], together[:-1]])
-        first_backward = float(classes.head[(classes.pass_ == 1) & (classes.target < 0)].min())
-        due = self.turn * first_backward + self.spacing * work * np.concatenate([[0.0], np.cumsum(together[:-1])])
-        forward_due = np.concatenate([[0.0], due[:-1] + self.meeting * work])
         depth = classes.head[:, None]
-        after = depth - first_backward
-        forward = forward_due[packet] + np.where(
-            packet == 0,
-            self.fill_pace * share * within + self.fill_depth * depth,
-            self.forward_pace * share * within * (forth / some)[packet]
-            + self.forward_depth * self._way(classes, scales, 0, depth, first_backward, forth[packet] * work),
-        )
-        backward = due[packet] + np.where(
-            packet == last,
-            self.drain_pace * share * within + self.drain_depth * after,
-            self.backward_pace * share * within * (back / some)[packet]
-            + self.backward_depth * self._way(classes, scales, 1, after, float(after.max()), back[packet] * work),
-        )
+        turn = float(classes.lap_begins[1].min())
+        after = depth - turn
+        due = self.turn * turn + self.spacing * work * np.concatenate([[0.0], np.cumsum(together[:-1])])
+        forward_due = np.concatenate([[0.0], due[:-1] + self.meeting * work])
+        # of each packet (columns): when its first microbatch is due, and by how much another comes later
+        forward = forward_due + self.forward_depth * self._way(classes, scales, 0, turn, forth * work)
+        forward[:, :1] = self.fill_depth * depth
+        backward = due + self.backward_depth * self._way(classes, scales, 1, float(after.max()), back * work)
+        backward[:, last:] = due[last] + self.drain_depth * after
         pass_ = classes.pass_[:, None]
-        weight = backward + (self.weight_offset + self.filler_offset * classes.fillers[:, None]) * work
-        return np.ascontiguousarray(np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
+        waits = (self.weight_offset + self.filler_offset * classes.fillers[:, None]) * work
+        first = np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, backward + waits))
+        pace = np.stack([self.forward_pace * forth / some, self.backward_pace * back / some]) * share
+        pace[0, 0], pace[1, last] = self.fill_pace * share, self.drain_pace * share
+        place = places(classes.counts)
+        packet = np.clip(np.searchsorted(begin, place, side="right") - 1, 0, last)
+        later = np.maximum(0.0, place - begin[packet]) * pace[:, packet]  # of passes, copies and microbatches
+        keys: Floats = np.take_along_axis(first, packet[classes.copy], axis=1)
+        keys += later[classes.pass_.clip(0, 1), classes.copy]
+        return keys
 
-    def _way(self, classes: Classes, scales: Scales, pass_: int, depth: Floats, length: float, whole: Floats) -> Floats:
-        """When, on the way through the network that takes ``whole`` seconds, a task is due.
+    def _way(self, classes: Classes, scales: Scales, pass_: int, length: float, whole: Floats) -> Floats:
+        """When, on the way through the network that takes ``whole`` seconds (each packet's), tasks are due.
 
-        ``depth`` (seconds, shaped (classes, 1)) is that of the forward (0) or backward (1) passes, ``length`` the
-        whole. A lap begins a lap's share of the way after the one before; within it, a device follows the other
-        after the stride.
+        Shaped (classes, packets), for forward (0) or backward (1) passes, that take ``length`` seconds at least. A lap
+        begins a lap's share of the way after the one before; within it, a device follows the other after the stride.
         """
         laps = classes.lap[:, None]
-        begins = np.full(scales.laps, np.inf)
-        for lap in range(scales.laps):
-            here = (classes.lap == lap) & (classes.pass_ == pass_) & (classes.target < 0)
-            begins[lap] = depth[here].min(initial=np.inf)
         done = laps if pass_ == 0 else scales.laps - 1 - laps
         lap_length = length / scales.laps or 1.0
         devices = len(set(classes.placement.device_of[0]))
         stride = (self.forward_stride, self.backward_stride)[pass_] * scales.microbatch / scales.laps
         each = np.minimum(whole / scales.laps, stride * devices)
-        due: Floats = done * whole / scales.laps + (depth - begins[laps]) / lap_length * each
+        along = (classes.head[:, None] - classes.lap_begins[pass_][laps]) / lap_length
+        due: Floats = done * whole / scales.laps + along * each
         return due
 
     def nearby(self, rng: np.random.Generator, width: float = 0.15) -> Packets:
         """One to three numbers changed a little; those that make the pattern repeat seldom."""
         changed: dict[str, Any] = {}
-        names = [f.name for f in fields(Packets) if f.name != "filler_offset" or self.filler_offset]
+        fixed = {"given", *(SIZED_BY if self.given else ()), *(() if self.filler_offset else ("filler_offset",))}
+        names = [f.name for f in fields(Packets) if f.name not in fixed]
         for name in rng.choice(names, size=int(rng.integers(1, 4)), replace=False):
             value = getattr(self, str(name))
             if name in SIZES:

@@ -30,6 +30,51 @@ def test_uneven_packets_are_the_first_and_the_last() -> None:
     assert Packets(3).sizes(2) == [1, 1]
 
 
+def test_keys_task_by_task() -> None:
+    """The keys of random rules, each worked out by itself."""
+    search = looped(23)
+    classes, scales = search.classes, search.scales
+    rng = np.random.default_rng(2)
+    turn = min(float(classes.head[a]) for a in range(classes.n) if classes.pass_[a] == 1 and classes.target[a] < 0)
+    whole = (turn, max(classes.head) - turn)
+    share = scales.microbatch / scales.laps
+    for _ in range(4):
+        rule = random_packets(rng, scales).nearby(rng, 0.3)
+        sizes = rule.sizes(23)
+        keys = rule.keys(classes, scales)
+        part = scales.forward_share
+        together = [(1 - part) * n + part * (sizes[g + 1] if g + 1 < len(sizes) else n) for g, n in enumerate(sizes)]
+        for a, k in zip(rng.integers(classes.n, size=60).tolist(), rng.integers(23, size=60).tolist(), strict=True):
+            g = next(g for g in range(len(sizes)) if k < sum(sizes[: g + 1]))
+            within, pass_ = k - sum(sizes[:g]), min(1, int(classes.pass_[a]))
+            due = rule.turn * turn + rule.spacing * scales.microbatch * sum(together[:g])
+            meets, ramp = together[g], g == len(sizes) - 1
+            if pass_ == 0:
+                meets, ramp = (sizes[0] if g == 0 else together[g - 1]), g == 0
+                before = rule.turn * turn + rule.spacing * scales.microbatch * sum(together[: g - 1])
+                due = 0.0 if g == 0 else before + rule.meeting * scales.microbatch
+            pace = ((rule.forward_pace, rule.backward_pace), (rule.fill_pace, rule.drain_pace))[ramp][pass_]
+            if ramp:
+                deep = (rule.fill_depth, rule.drain_depth)[pass_] * (classes.head[a] - (turn if pass_ else 0.0))
+            else:
+                lap = int(classes.lap[a])
+                on_lap = [
+                    classes.head[b]
+                    for b in range(classes.n)
+                    if classes.lap[b] == lap and classes.pass_[b] == pass_ and classes.target[b] < 0
+                ]
+                stride = (rule.forward_stride, rule.backward_stride)[pass_] * share * 8
+                each = min(meets * scales.microbatch / scales.laps, stride)
+                done = lap if pass_ == 0 else scales.laps - 1 - lap
+                deep = done * meets * scales.microbatch / scales.laps
+                deep += (classes.head[a] - min(on_lap)) / (whole[pass_] / scales.laps) * each
+                deep *= (rule.forward_depth, rule.backward_depth)[pass_]
+                pace *= meets / sizes[g]
+            waits = (rule.weight_offset + rule.filler_offset * classes.fillers[a]) * scales.microbatch
+            key = due + pace * share * within + deep + (waits if classes.pass_[a] == 2 else 0.0)
+            assert keys[a, k] == pytest.approx(key)
+
+
 def test_what_gives_back_no_memory_may_wait() -> None:
     """Of DeepSeek-V3's weight gradients only attention's give back an activation; those of experts are put off."""
     search = looped(20)
