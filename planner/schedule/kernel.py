@@ -56,6 +56,7 @@ class Arrays:
     available: Floats
     need: Floats
     copy_count: Ints
+    computing: Floats  # what a tick of each class is in the mean of all devices that compute
 
     def arguments(self) -> tuple[Any, ...]:
         """The fields, in order, for the kernel."""
@@ -85,6 +86,7 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
     relof_ptr, relof = rows(released_by)
     alloc_ptr, alloc = rows(allocated_by)
     devhold_ptr, devhold = rows(on_device)
+    computing = (classes.target < 0) & ~classes.problem.on_comm[classes.operator]
     return Arrays(
         count=classes.count,
         ticks=classes.ticks,
@@ -112,6 +114,7 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
         available=np.ascontiguousarray(classes.available),
         need=np.ascontiguousarray(need),
         copy_count=np.array(classes.counts, dtype=np.int64),
+        computing=computing / max(1, len(set(classes.device[computing].tolist()))),
     )
 
 
@@ -200,13 +203,14 @@ def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-u
 def simulate(  # type: ignore[no-untyped-def]
     count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
-    key, patience, reserve, limit, begun, sequence, until, horizon, start, turn,
+    computing, key, patience, reserve, limit, begun, sequence, until, horizon, most_idle, start, turn,
 ):  # fmt: skip
     """Schedule everything; fills ``start`` (ticks) and ``turn`` (the how-manieth start it was), shaped as ``key``.
 
     What starts before ``until`` starts when it did in another list schedule (``begun``, in the order ``sequence``).
-    Returns the makespan in ticks, of what starts up to the ``horizon``; inf as soon as it must exceed ``limit``; -1 if
-    nothing can go on, which the admission rule excludes where ``need`` fits.
+    Returns the makespan in ticks, of what starts up to the ``horizon``; inf as soon as it must exceed ``limit``, or
+    devices have been idle for more than ``most_idle`` (the mean of all that compute); -1 if nothing can go on, which
+    the admission rule excludes where ``need`` fits.
     """
     n = len(count)
     n_resources = len(cand_ptr) - 1
@@ -247,6 +251,7 @@ def simulate(  # type: ignore[no-untyped-def]
     events.pop()
     now = 0.0
     makespan = 0.0
+    worked = 0.0  # by the mean device that computes, what has begun
     replayed = now < until
     while todo > 0:
         # start what can start now
@@ -338,6 +343,7 @@ def simulate(  # type: ignore[no-untyped-def]
                     left[res[y]] -= ticks[best]
                 running_end[best] = end
                 makespan = max(makespan, end)
+                worked += ticks[best] * computing[best]
                 started[best] = k + 1
                 for y in range(res_ptr[best], res_ptr[best + 1]):
                     busy[res[y]] = True
@@ -371,6 +377,8 @@ def simulate(  # type: ignore[no-untyped-def]
         now = events[0][0]
         if now > horizon:
             return makespan
+        if now - worked > most_idle:
+            return np.inf
         while len(events) > 0 and events[0][0] == now:
             _, a = heapq.heappop(events)
             k = done[a]
@@ -453,12 +461,15 @@ def run(
     begun: Begun = NOTHING,
     until: float = 0.0,
     horizon: float = np.inf,
+    most_idle: float = np.inf,
 ) -> Run:
     """The list schedule for these keys (shaped classes x largest count of microbatches).
 
     What starts before ``until`` (ticks) starts as in ``begun``, an earlier list schedule of the same arrays. What would
-    start after the ``horizon`` (ticks) is left out, and the makespan is that of the rest.
+    start after the ``horizon`` (ticks) is left out, and the makespan is that of the rest. It is given up where devices
+    that compute are idle for more than ``most_idle`` (ticks, their mean).
     """
     start, turn = np.full(key.shape, np.nan), np.zeros(key.shape, dtype=np.int64)
-    makespan = float(_simulate(*arrays.arguments(), key, patience, reserve, limit, *begun, until, horizon, start, turn))
+    rule = (key, patience, reserve, limit, *begun, until, horizon, most_idle)
+    makespan = float(_simulate(*arrays.arguments(), *rule, start, turn))
     return Run(makespan, start, turn)

@@ -11,14 +11,14 @@ depend on the number of threads or on which of them is faster.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 import numpy as np
 
 from planner.control import Control
-from planner.schedule.classes import Classes, Ints
+from planner.schedule.classes import Classes
 from planner.schedule.kernel import NOTHING, Arrays, Begun, Run, run
 from planner.schedule.packets import flows, random_packets
 from planner.schedule.rules import Keyed, Scales, random_rule
@@ -42,6 +42,9 @@ RULE_OF_ANOTHER_TIME = 0.15
 
 PACKETS = 0.5
 """Share of the random rules that are of packets, where memory makes the microbatches fall into such."""
+
+TINY = 1e-9
+"""What two ways of adding up idle time may differ by, relatively."""
 
 HOPELESS = 1.1
 """Random rules are given up where they do worse than this times the best."""
@@ -79,13 +82,6 @@ class Strand:
     evaluations: int = 0
     horizon: float = np.inf  # ticks up to which schedules are played
 
-    @cached_property
-    def _computing(self) -> Ints:
-        """Tasks of compute streams."""
-        classes = self.classes
-        on_comm = classes.problem.on_comm[classes.operator]
-        return np.flatnonzero((classes.target < 0) & ~on_comm)
-
     @property
     def makespan(self) -> float:
         """The best makespan of the strand's own, in ticks."""
@@ -105,8 +101,9 @@ class Strand:
         keys = rule.keys(self.classes, self.scales)
         whole = np.isinf(self.horizon)
         begun = NOTHING if path is None else path.begun
+        longest, most_idle = (limit, np.inf) if whole else (np.inf, limit)
         found = run(
-            self.arrays, keys, rule.patience, limit if whole else np.inf, rule.reserve, begun, until, self.horizon
+            self.arrays, keys, rule.patience, longest, rule.reserve, begun, until, self.horizon, most_idle * (1 + TINY)
         )
         if not 0 <= found.makespan < np.inf:
             return None
@@ -118,9 +115,10 @@ class Strand:
 
     def _idle(self, found: Run) -> float:
         """Ticks that a device that computes is idle up to the horizon, the mean of all."""
-        tasks = self._computing
+        computing = self.arrays.computing
+        tasks = np.flatnonzero(computing)
         worked = np.clip(self.horizon - found.start[tasks], 0.0, self.classes.ticks[tasks, None])
-        return float(self.horizon - np.nansum(worked) / len(set(self.classes.device[tasks].tolist())))
+        return float(self.horizon - np.nansum(worked * computing[tasks, None]))
 
     def over(self, control: Control) -> bool:
         """Whether there is no time for more, or no need."""
@@ -157,10 +155,17 @@ class Strand:
         self.graded.append(best)
         return self
 
-    def go_on(self, path: Path, evaluations: int, control: Control, since: float = 0.0) -> Path:
+    def go_on(
+        self,
+        path: Path,
+        evaluations: int,
+        control: Control,
+        since: float = 0.0,
+        kept: Callable[[Keyed], Keyed] = lambda rule: rule,
+    ) -> Path:
         """Continue a schedule from random times on (from ``since``, ticks) by rules near to the one that it has there.
 
-        The best that came of it.
+        ``kept`` gives a rule back what has to stay as it is. The best that came of it.
         """
         for _ in range(evaluations):
             if self.over(control):
@@ -169,7 +174,7 @@ class Strand:
             _, some = path.since[self.rng.integers(len(path.since))]
             near = some if self.rng.random() < RULE_OF_ANOTHER_TIME else path.rule_at(until)
             candidate = near.nearby(self.rng, 0.2 if self.rng.random() < 0.6 else 0.05)
-            path = self.follow(candidate, path.value, path, until) or path
+            path = self.follow(kept(candidate), path.value, path, until) or path
         return path
 
 
