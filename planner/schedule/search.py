@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
@@ -22,17 +22,15 @@ from planner.schedule.fold import Fold, fold
 from planner.schedule.kernel import Arrays, Run, flatten, run
 from planner.schedule.orders import HOT, Orders, OrderSearch
 from planner.schedule.orders import STRANDS as ANNEALED
-from planner.schedule.packets import Packets, flows, known_packets
+from planner.schedule.packets import flows, known_packets
 from planner.schedule.rules import RULES, Keyed, Scales
-from planner.schedule.stages import differently_sized, in_stages
-from planner.schedule.walks import STRANDS, Strand, vary
+from planner.schedule.sizes import Sizes, best_sizes, compete
+from planner.schedule.stages import in_stages
+from planner.schedule.walks import STRANDS, Path, Strand, vary
 from planner.threads import side_by_side
 
 POOL = 12
 """Rules that are remembered."""
-
-SIZES_TRIED, TRIED, STAGED = 4, 4e7, 14e7
-"""Sizes of packets with which a step is shaped stage by stage, and tasks played for all of them, then with the best."""
 
 STAGED_FROM, MEETINGS = 2_500, 2
 """Tasks, and meetings of packets, from which on steps are shaped so: with fewer, less is hidden by what comes later."""
@@ -62,7 +60,7 @@ class ListSearch:
     rng: np.random.Generator
     best: Run | None = None  # in ticks
     pool: list[tuple[float, Keyed]] = field(default_factory=list)
-    packets: list[Packets] = field(default_factory=list)  # the best rules of packets of different sizes
+    packets: list[Sizes] = field(default_factory=list)  # sizes of packets of the best rules
     evaluations: int = 0
 
     @staticmethod
@@ -156,6 +154,11 @@ class ListSearch:
                 return
             self.pool.append((self.try_rule(rule, limit / self.classes.tick), rule))
 
+    @property
+    def staged(self) -> bool:
+        """Whether steps are shaped stage by stage."""
+        return self.classes.n_tasks >= STAGED_FROM and self.scales.groups > MEETINGS
+
     def improve(self, evaluations: int, control: Control, target: float, threads: int = 1) -> None:
         """Vary rules (see ``walks``) until ``target`` seconds are reached."""
         if not self.pool:
@@ -166,32 +169,42 @@ class ListSearch:
         strands = self._strands(STRANDS, goal)
         graded = vary(strands, self.pool, evaluations, control, threads)
         self.pool = graded[:POOL]
-        if self.classes.n_tasks >= STAGED_FROM and self.scales.groups > MEETINGS:
-            self.packets = differently_sized(graded, sum(self.classes.counts), SIZES_TRIED)
+        if self.staged:
+            self.packets = best_sizes(graded, sum(self.classes.counts))
         self._learn_from(strands)
 
     def stage(self, control: Control, target: float, threads: int = 1) -> None:
-        """Search stage by stage (see ``stages``) with packets as large as in the best rules, until ``target`` seconds.
+        """Search stage by stage (see ``stages``), first for good sizes of packets, until ``target`` seconds.
 
-        Of several sizes, which is best shows only at the end: that one is searched once more, and longer.
+        Several sizes are searched side by side, a strand each; one alone by all strands.
         """
+        if not self.packets:
+            return
         goal, best = target / self.classes.tick * (1 + 1e-12), self.makespan
-        teams = [(sizes, self._strands(1, goal)) for sizes in self.packets]
-        for played in TRIED, STAGED:
-            if not teams or control.over or self.makespan <= goal:
-                return
-            for_each = partial(self._stage, played / len(teams), best, control, threads if len(teams) == 1 else 1)
-            side_by_side(for_each, teams, threads)
-            sizes = min(teams, key=lambda team: team[1][0].makespan)[0]
-            self._learn_from([strand for _, strands in teams for strand in strands])
-            teams = [(sizes, self._strands(STRANDS, goal))]
+        known: dict[Sizes, list[list[Path]]] = {}  # what a longer search with the same sizes begins with
+        makespans: dict[Sizes, float] = {}
 
-    @staticmethod
-    def _stage(
-        played: float, best: float, control: Control, threads: int, team: tuple[Packets, Sequence[Strand]]
-    ) -> None:
-        sizes, strands = team
-        in_stages(strands, sizes, played, best, control, threads)
+        def in_team(team: tuple[Sizes, list[Strand]], played: float, threads: int) -> list[list[Path]]:
+            sizes, strands = team
+            return in_stages(strands, sizes, played, best, control, threads, known.get(sizes, ()))
+
+        def searched(some: Sequence[Sizes], played: float) -> list[float]:
+            alone = len(some) == 1
+            teams = [(sizes, self._strands(STRANDS if alone else 1, goal)) for sizes in some]
+            if not control.over and self.makespan > goal:
+                found = side_by_side(lambda team: in_team(team, played, threads if alone else 1), teams, threads)
+                known.update(zip(some, found, strict=True))
+            for sizes, strands in teams:
+                self._learn_from(strands)
+                makespans[sizes] = min(makespans.get(sizes, np.inf), *(strand.makespan for strand in strands))
+            return [makespans[sizes] for sizes in some]
+
+        compete(self.packets, self._largest_packet, searched)
+
+    @property
+    def _largest_packet(self) -> int:
+        """Microbatches that have room in memory together."""
+        return math.floor(sum(self.classes.counts) / _fills(self.arrays) + 1e-9)
 
     def _strands(self, count: int, goal: float) -> list[Strand]:
         return [Strand(self.classes, self.arrays, self.scales, rng, goal) for rng in self.rng.spawn(count)]
@@ -202,11 +215,16 @@ class ListSearch:
             self.keep(strand.best)
 
 
-def _groups(arrays: Arrays) -> int:
+def _fills(arrays: Arrays) -> float:
     """How often the microbatches of a step fill the memory of the fullest device."""
     needed = arrays.copy_count @ arrays.need
     room = np.where(arrays.available > 0, arrays.available, np.inf)
-    return max(1, math.ceil(float((needed / room).max()) - 1e-9))
+    return float((needed / room).max())
+
+
+def _groups(arrays: Arrays) -> int:
+    """The same in whole numbers, rounded up."""
+    return max(1, math.ceil(_fills(arrays) - 1e-9))
 
 
 def microbatch_needs(problem: Problem, placement: Placement) -> list[Need]:

@@ -16,15 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import attrgetter, itemgetter
-from typing import Any
+from operator import attrgetter
 
 import numpy as np
 
 from planner.control import Control
 from planner.schedule.packets import Packets, random_packets
 from planner.schedule.rules import Keyed, random_filler_offset
-from planner.schedule.walks import HOPELESS, Graded, Path, Strand
+from planner.schedule.sizes import Sizes
+from planner.schedule.walks import HOPELESS, Path, Strand
 from planner.threads import side_by_side
 
 DRAWN, WALKED = 0.2, 0.5
@@ -42,13 +42,11 @@ PAST_TURN = 0.3
 BACK = 0.7
 """How far before the horizon of a stage the next one may begin to differ, x a packet's work."""
 
-TOLERATED = 0.002
+TOLERATED = 0.001
 """What a walk accepts at first, x the best makespan."""
 
 KNOWN, FURTHER = 0.4, 0.3
 """How often rules are drawn near to those of the beginning, and how near."""
-
-SIZED_BY = ("groups", "first_more", "last_more", "rounding")
 
 VALUE = attrgetter("value")
 
@@ -62,36 +60,38 @@ def horizons(strand: Strand) -> list[float]:
     return [*((turn + (k + PAST_TURN) * packet) / classes.tick for k in meetings), np.inf]
 
 
-def differently_sized(graded: Sequence[Graded], microbatches: int, count: int) -> list[Packets]:
-    """The best rule of each of so many different sizes of packets, fewer if there are no more."""
-    best: dict[tuple[int, ...], Packets] = {}
-    for value, rule in sorted(graded, key=itemgetter(0)):
-        if isinstance(rule, Packets) and value < np.inf and len(best) < count:
-            best.setdefault(tuple(rule.sizes(microbatches)), rule)
-    return list(best.values())
-
-
 def in_stages(
-    strands: Sequence[Strand], sizes: Packets, played: float, best: float, control: Control, threads: int = 1
-) -> None:
+    strands: Sequence[Strand],
+    sizes: Sizes,
+    played: float,
+    best: float,
+    control: Control,
+    threads: int = 1,
+    earlier: Sequence[Sequence[Path]] = (),
+) -> list[list[Path]]:
     """Search stage by stage with packets of given sizes, for so many tasks ``played``, the strands side by side.
 
-    ``best`` (ticks) is the best makespan known. Each strand keeps the best schedule that it meets.
+    ``best`` (ticks) is the best makespan known. Each strand keeps the best schedule that it meets. The best of each
+    stage, which another search with these sizes may begin with (``earlier``).
     """
     classes, scales = strands[0].classes, strands[0].scales
     back = BACK * scales.step / scales.groups / classes.tick
     ends = horizons(strands[0])
     between = [(1.0 - BEGINNING - END) / max(1, len(ends) - 2)] * (len(ends) - 2)
     stage = _Stage([], 0.0, 0.0, ends[0], 0.0, sizes, best, control)
-    for horizon, share in zip(ends, [1.0 - END - sum(between), *between, END], strict=True):
+    found: list[list[Path]] = []
+    for k, (horizon, share) in enumerate(zip(ends, [1.0 - END - sum(between), *between, END], strict=True)):
         each = share * played / classes.n_tasks * max(1.0, best / horizon)
         stage = replace(stage, horizon=horizon, evaluations=each)
-        paths = stage.run(strands, threads)
+        paths = stage.run(strands, threads, earlier[k] if k < len(earlier) else ())
         if not paths:
             break
+        if horizon < np.inf:
+            found.append(paths)
         stage = replace(stage, paths=paths, since=max(0.0, horizon - back), until=horizon)
     for strand in strands:
         strand.horizon = np.inf
+    return found
 
 
 @dataclass(frozen=True)
@@ -103,41 +103,44 @@ class _Stage:
     until: float  # from when on they have to
     horizon: float
     evaluations: float
-    sizes: Packets
+    sizes: Sizes
     best: float  # makespan
     control: Control
 
-    def run(self, strands: Sequence[Strand], threads: int) -> list[Path]:
-        """The best schedules up to the horizon."""
+    def run(self, strands: Sequence[Strand], threads: int, earlier: Sequence[Path] = ()) -> list[Path]:
+        """The best schedules up to the horizon, at least as good as those known from an ``earlier`` search."""
         count, evaluations = len(strands), self.evaluations
         each = int(evaluations * DRAWN / count) + 1
         drawn = chain(*side_by_side(lambda strand: self._draw(strand, each), strands, threads))
-        origins = sorted(drawn, key=VALUE)[: max(WALKS, count)]
+        origins = _best([*drawn, *earlier], max(WALKS, count))
         steps = int(evaluations * WALKED / max(1, len(origins))) + 1
         walked = self._dealt(lambda strand, path: self._walk(strand, path, steps), strands, origins, threads)
-        going = walked[: max(KEPT, count)]
+        going = _best([*walked, *earlier], max(KEPT, count))
         rest = int(evaluations * (1.0 - DRAWN - WALKED) / max(1, len(going))) + 1
-        return self._dealt(
-            lambda strand, path: strand.go_on(path, rest, self.control, self.since), strands, going, threads
-        )[:KEPT]
+        gone_on = self._dealt(lambda strand, path: self._go_on(strand, path, rest), strands, going, threads)
+        return _best(gone_on, KEPT)
+
+    def _go_on(self, strand: Strand, path: Path, evaluations: int) -> Path:
+        return strand.go_on(path, evaluations, self.control, self.since, self._sized)
 
     @staticmethod
     def _dealt(
         work: Callable[[Strand, Path], Path], strands: Sequence[Strand], paths: Sequence[Path], threads: int
     ) -> list[Path]:
-        """What comes of paths that are dealt to the strands, which have their numbers to themselves; best first."""
+        """What comes of paths that are dealt to the strands, which have their numbers to themselves."""
         shares = [(strand, paths[k :: len(strands)]) for k, strand in enumerate(strands)]
         found = side_by_side(lambda share: [work(share[0], path) for path in share[1]], shares, threads)
-        return sorted(chain(*found), key=VALUE)
+        return list(chain(*found))
 
     def _draw(self, strand: Strand, evaluations: int) -> list[Path]:
         """Random packets, or such as are near to those of a path; as many of the best as there are walks."""
         rng, found = strand.rng, list[Path]()
         strand.horizon = self.horizon
-        limit = self.best * HOPELESS if np.isinf(self.horizon) else np.inf
+        hopeless = self.best * HOPELESS if np.isinf(self.horizon) else np.inf
         for _ in range(evaluations):
             if strand.over(self.control):
                 break
+            limit = min(hopeless, found[-1].value) if len(found) == WALKS else hopeless
             path, until = None, 0.0
             rule: Keyed = random_packets(rng, strand.scales)
             if self.paths:
@@ -153,10 +156,8 @@ class _Stage:
     def _sized(self, rule: Keyed, filler_offset: float | None = None) -> Packets:
         """The rule with packets of the given sizes, perhaps with weight gradients put off anew."""
         assert isinstance(rule, Packets)
-        changed: dict[str, Any] = {name: getattr(self.sizes, name) for name in SIZED_BY}
-        if filler_offset is not None:
-            changed["filler_offset"] = filler_offset
-        return replace(rule, **changed)
+        sized = replace(rule, given=self.sizes)
+        return sized if filler_offset is None else replace(sized, filler_offset=filler_offset)
 
     def _walk(self, strand: Strand, path: Path, steps: int) -> Path:
         """A walk over rules near to the path's last one, from the same time on; a little worse ones are accepted."""
@@ -170,3 +171,8 @@ class _Stage:
             path = strand.follow(self._sized(near), path.value + worse, path, until) or path
             best = min(best, path, key=VALUE)
         return best
+
+
+def _best(paths: Sequence[Path], count: int) -> list[Path]:
+    """So many of the best, each once."""
+    return sorted({id(path): path for path in paths}.values(), key=VALUE)[:count]

@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # it loads numba, and the first plan does not need it
 EVALUATIONS = 3_000
 """List schedules where rules are varied."""
 
+SUGGESTING = 0.4
+"""Share of these where steps are shaped stage by stage afterwards."""
+
 ANNEALINGS, STILL = 12, 3
 """Rounds of annealing on the best, and how many in a row may gain nothing."""
 
@@ -46,8 +49,9 @@ class Polish:
         search.improve(int(EVALUATIONS * share), incumbent.control, self._goal(search), self.threads)
         incumbent.offer_search(search, how)
 
-    def stage(self, search: ListSearch) -> None:
-        """Shape a step of several packets stage by stage."""
+    def shape(self, search: ListSearch) -> None:
+        """Vary rules; then shape a step of several packets stage by stage, for which rules only suggest sizes."""
+        self.vary(search, SUGGESTING if search.staged else 1.0)
         incumbent = self.incumbent
         if incumbent.met or self.is_close(search, SAME) or not search.packets:
             return
@@ -92,8 +96,7 @@ class Polish:
         seed = self.seed + self.restarts
         again = ListSearch.of(self.incumbent.problem, search.full.placement, seed)
         again = again if search.folded is None else again.fold(seed) or again
-        self.vary(again, 1.0)
-        self.stage(again)
+        self.shape(again)
         self.anneal(again, ANNEALINGS // 2)
         return again
 

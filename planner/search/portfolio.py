@@ -26,7 +26,9 @@ from planner.search.shops import AT_ONCE, ShopBranch, offer_first
 if TYPE_CHECKING:  # what compiled code or a solver stands behind is loaded where it is used: the first plan needs none
     from planner.schedule.search import ListSearch
 
-PLACEMENTS_IMPROVED = 3
+PLACEMENTS_IMPROVED, RULES_COMPARED = 3, 0.15
+"""How many placements have their rules varied, each for such a share of the usual; the best of them then for all."""
+
 PLACEMENTS_COUNTED = 2
 SMALL_MODEL = 4_000
 """Variables of a counting model that is asked before placements are moved about."""
@@ -40,7 +42,7 @@ HOPED, LEAST = 5e-4, 1e-4
 HOPED_OF_ANNEALING = 2e-3
 """The same of annealing placements where rules leave time for it."""
 
-LONGER = 0.3
+LONGER = 0.2
 """x that for searching a placement anew where its steps are shaped stage by stage: it takes that much longer."""
 
 MANY = 2_500
@@ -295,11 +297,10 @@ class Portfolio:
 
     def _improve(self) -> None:
         """Vary rules on the best placements, most on the very best."""
-        for share, placements in ((0.15, PLACEMENTS_IMPROVED), (1.0, 1)):
-            for search in self._ranked()[:placements]:
-                self.polish.vary(search, share)
+        for search in self._ranked()[:PLACEMENTS_IMPROVED]:
+            self.polish.vary(search, RULES_COMPARED)
         for search in self._ranked()[:1]:
-            self.polish.stage(search)
+            self.polish.shape(search)
 
     def _anneal_first(self) -> None:
         """A first look at what annealing brings, on the placements of families."""
@@ -407,10 +408,12 @@ class Portfolio:
 
     def _move(self, annealed: bool = False) -> None:
         """Move operators, and vary rules and anneal on what comes of it."""
+        best = self._ranked()[:1]
         moved = self._move_operators(annealed)
-        if moved is not None:
-            self.polish.vary(moved, 0.5)
-            self.polish.anneal(moved, 2)
+        if moved is None or (moved.staged and any(moved is each for each in best)):
+            return  # what is shaped stage by stage has left behind what rules alone can do
+        self.polish.vary(moved, 0.5)
+        self.polish.anneal(moved, 2)
 
     def _count_small(self) -> None:
         """The counting model where it is small: on a coarse grid it soon finds what little memory hides."""

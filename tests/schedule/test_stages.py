@@ -10,9 +10,8 @@ from planner.control import Control
 from planner.schedule.kernel import run
 from planner.schedule.packets import Packets, random_packets
 from planner.schedule.retime import retime
-from planner.schedule.rules import RULES
 from planner.schedule.search import ListSearch
-from planner.schedule.stages import differently_sized, horizons, in_stages
+from planner.schedule.stages import horizons, in_stages
 from planner.schedule.walks import Strand
 
 
@@ -56,29 +55,17 @@ def test_horizons_come_after_packets_have_met() -> None:
     assert len(horizons(strands(looped(20), 1)[0])) == 2
 
 
-def test_sizes_may_be_rounded_either_way() -> None:
-    """What the others have is 9.75: 10, 9 and 10, or 10, 10 and 9."""
-    assert Packets(4, last_more=1).sizes(40) == [10, 10, 9, 11]
-    assert Packets(4, last_more=1, rounding=-0.1).sizes(40) == [10, 9, 10, 11]
-
-
-def test_the_best_rule_of_each_size() -> None:
-    """Best first, one of each size, only of packets, and none that did not end."""
-    one, two, other = Packets(4, meeting=0.1), Packets(4, meeting=0.2), Packets(5)
-    graded = [(3.0, one), (2.0, two), (1.0, RULES[0]), (2.5, other), (np.inf, Packets(3))]
-    assert differently_sized(graded, 40, 4) == [two, other]
-    assert differently_sized(graded, 40, 1) == [two]
-
-
 def test_schedules_of_stages_are_valid_and_better_than_the_rule_they_began_with() -> None:
     """And the same whatever the number of threads is."""
     search = looped(40)
-    sizes = Packets(4, last_more=1, rounding=-0.1)
-    alone = search.try_rule(sizes)
+    sizes = (10, 9, 10, 11)
+    alone = search.try_rule(Packets(1, given=sizes))
     found = []
     for threads in (1, 2):
         team = strands(search, 2)
-        in_stages(team, sizes, 6e6, alone, Control(time_limit=600.0), threads)
+        stages = in_stages(team, sizes, 6e6, alone, Control(time_limit=600.0), threads)
+        rules = [rule for paths in stages for path in paths for _, rule in path.since]
+        assert {tuple(rule.sizes(40)) for rule in rules if isinstance(rule, Packets)} == {sizes}
         assert all(strand.horizon == np.inf for strand in team)
         found.append(min((strand.best for strand in team if strand.best is not None), key=lambda each: each.makespan))
     assert np.array_equal(found[0].start, found[1].start, equal_nan=True)
@@ -86,3 +73,36 @@ def test_schedules_of_stages_are_valid_and_better_than_the_rule_they_began_with(
     seconds = retime(search.classes, found[0].start, found[0].turn)
     assert seconds is not None
     assert violations(search.classes.problem, search.classes.timetable(seconds)) == []
+
+
+def test_a_longer_search_begins_with_what_a_shorter_one_has_found() -> None:
+    """No stage but the last ends worse than it did before; the last one has to be found anew."""
+    search, sizes, control = looped(40), (10, 9, 10, 11), Control(time_limit=600.0)
+    limit = search.try_rule(Packets(1, given=sizes))
+    first = in_stages(strands(search, 2), sizes, 4e6, limit, control)
+    assert len(first) == len(horizons(strands(search, 1)[0])) - 1
+    again = in_stages(strands(search, 1), sizes, 1e4, limit, control, earlier=first)
+    alone = in_stages(strands(search, 1), sizes, 1e4, limit, control)
+    for before, with_it, without in zip(first, again, alone, strict=True):
+        assert with_it[0].value <= before[0].value < without[0].value
+
+
+def test_what_is_idle_for_too_long_is_given_up() -> None:
+    """Up to a horizon: neither later than that nor what is just good enough, and nothing else is changed by it."""
+    search = looped(20)
+    rng = np.random.default_rng(5)
+    (strand,) = strands(search, 1)
+    strand.horizon = 1.5 / search.classes.tick
+    for _ in range(10):
+        rule = random_packets(rng, search.scales)
+        path = strand.follow(rule)
+        assert path is not None
+        same = strand.follow(rule, path.value)
+        assert same is not None
+        assert np.array_equal(same.run.start, path.run.start, equal_nan=True)
+        keys = rule.keys(search.classes, search.scales)
+        found = run(
+            search.arrays, keys, rule.patience, reserve=True, horizon=strand.horizon, most_idle=0.99 * path.value
+        )
+        assert found.makespan == np.inf
+        assert strand.follow(rule, 0.99 * path.value) is None
