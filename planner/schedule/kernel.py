@@ -445,8 +445,10 @@ class Begun(NamedTuple):
     @staticmethod
     def of(run: Run) -> Begun:
         """To begin like a schedule that was run, as far as it went."""
-        classes, _ = np.nonzero(~np.isnan(run.start))
-        return Begun(run.start, classes[np.argsort(run.turn[~np.isnan(run.start)])])
+        classes, which = np.nonzero(~np.isnan(run.start))
+        sequence = np.empty_like(classes)
+        sequence[run.turn[classes, which]] = classes
+        return Begun(run.start, sequence)
 
 
 NOTHING = Begun(np.zeros((0, 0)), np.zeros(0, dtype=np.int64))
