@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from planner.files.plan_text import plan_to_json
 from planner.plan.plan import Plan
 from planner.problem import NetworkLevel, Problem
 from planner.report.html import Shown, report_html
+from planner.report.svg import gantt_svg
 
 LEFT, RIGHT = 118, 14  # of the plot in a chart, as in chart.js
 FLAGS = (
@@ -299,3 +301,15 @@ def test_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     svg = Path("plan.svg").read_text(encoding="utf-8")
     assert png_of(svg) == data
     assert len(png_of(svg.replace("makespan", ""))) < len(data)
+
+
+def test_png_has_letters_where_the_machine_has_no_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the extra brings is enough."""
+    import resvg_py
+
+    from planner.report.png import png_of
+
+    monkeypatch.setattr(resvg_py, "svg_to_bytes", partial(resvg_py.svg_to_bytes, skip_system_fonts=True))
+    svg = gantt_svg(published(config("dualpipe-4x8"), "1f1b"))
+    assert "makespan" in svg
+    assert len(png_of(svg.replace("makespan", ""))) < len(png_of(svg))

@@ -2,8 +2,8 @@
 
 The memory that packets need where they meet says how many microbatches they may have (docs/design.md), but not what is
 best where the number of microbatches is no multiple of it. So sizes compete: those of the best rules first, then such
-as differ from the best by one microbatch, and then the better half, each time with longer searches (successive halving,
-Karnin, Koren and Somekh 2013).
+as differ from the best by one microbatch, and then ever fewer of them in ever longer searches (as in successive
+halving, Karnin, Koren and Somekh 2013).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def neighbouring(sizes: Sizes, largest: int) -> list[Sizes]:
 
 
 def compete(known: Sequence[Sizes], largest: int, search: Callable[[Sequence[Sizes], float], list[float]]) -> None:
-    """Let sizes compete: ``search`` plays so many tasks for each of some sizes, and says what makespans it found."""
+    """Let sizes compete: ``search`` plays so many tasks for each of some sizes, and gives the best makespans so far."""
     values = dict(zip(known, search(known, TRIED), strict=True))
     near = [sizes for sizes in neighbouring(min(known, key=values.__getitem__), largest) if sizes not in values][:NEAR]
     values.update(zip(near, search(near, TRIED), strict=True))

@@ -55,7 +55,7 @@ def horizons(strand: Strand) -> list[float]:
     """Until when stages are played (ticks): past the first meeting of packets, past the last but one, to the end."""
     scales, classes = strand.scales, strand.classes
     packet = scales.step / scales.groups
-    turn = float(classes.head[classes.pass_ == 1].min())
+    turn = float(classes.lap_begins[1].min())
     meetings = sorted({max(0, scales.groups - 2), min(1, max(0, scales.groups - 2))})
     return [*((turn + (k + PAST_TURN) * packet) / classes.tick for k in meetings), np.inf]
 
@@ -117,11 +117,10 @@ class _Stage:
         walked = self._dealt(lambda strand, path: self._walk(strand, path, steps), strands, origins, threads)
         going = _best([*walked, *earlier], max(KEPT, count))
         rest = int(evaluations * (1.0 - DRAWN - WALKED) / max(1, len(going))) + 1
-        gone_on = self._dealt(lambda strand, path: self._go_on(strand, path, rest), strands, going, threads)
+        gone_on = self._dealt(
+            lambda strand, path: strand.go_on(path, rest, self.control, self.since), strands, going, threads
+        )
         return _best(gone_on, KEPT)
-
-    def _go_on(self, strand: Strand, path: Path, evaluations: int) -> Path:
-        return strand.go_on(path, evaluations, self.control, self.since, self._sized)
 
     @staticmethod
     def _dealt(
@@ -154,7 +153,7 @@ class _Stage:
         return found
 
     def _sized(self, rule: Keyed, filler_offset: float | None = None) -> Packets:
-        """The rule with packets of the given sizes, perhaps with weight gradients put off anew."""
+        """The rule with packets of the given sizes, which stay; perhaps with weight gradients put off anew."""
         assert isinstance(rule, Packets)
         sized = replace(rule, given=self.sizes)
         return sized if filler_offset is None else replace(sized, filler_offset=filler_offset)
@@ -168,7 +167,7 @@ class _Stage:
                 break
             worse = self.best * TOLERATED * (1.0 - step / steps)
             near = path.since[-1][1].nearby(rng, 0.2 if rng.random() < 0.7 else 0.05)
-            path = strand.follow(self._sized(near), path.value + worse, path, until) or path
+            path = strand.follow(near, path.value + worse, path, until) or path
             best = min(best, path, key=VALUE)
         return best
 

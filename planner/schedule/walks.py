@@ -11,7 +11,7 @@ depend on the number of threads or on which of them is faster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -155,17 +155,10 @@ class Strand:
         self.graded.append(best)
         return self
 
-    def go_on(
-        self,
-        path: Path,
-        evaluations: int,
-        control: Control,
-        since: float = 0.0,
-        kept: Callable[[Keyed], Keyed] = lambda rule: rule,
-    ) -> Path:
+    def go_on(self, path: Path, evaluations: int, control: Control, since: float = 0.0) -> Path:
         """Continue a schedule from random times on (from ``since``, ticks) by rules near to the one that it has there.
 
-        ``kept`` gives a rule back what has to stay as it is. The best that came of it.
+        The best that came of it.
         """
         for _ in range(evaluations):
             if self.over(control):
@@ -174,7 +167,7 @@ class Strand:
             _, some = path.since[self.rng.integers(len(path.since))]
             near = some if self.rng.random() < RULE_OF_ANOTHER_TIME else path.rule_at(until)
             candidate = near.nearby(self.rng, 0.2 if self.rng.random() < 0.6 else 0.05)
-            path = self.follow(kept(candidate), path.value, path, until) or path
+            path = self.follow(candidate, path.value, path, until) or path
         return path
 
 
