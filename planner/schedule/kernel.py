@@ -203,11 +203,11 @@ def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-u
 def simulate(  # type: ignore[no-untyped-def]
     count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
-    computing, key, patience, reserve, limit, begun, sequence, until, horizon, most_idle, start, turn,
+    computing, key, patience, reserve, limit, begun, begun_turn, until, horizon, most_idle, start, turn,
 ):  # fmt: skip
     """Schedule everything; fills ``start`` (ticks) and ``turn`` (the how-manieth start it was), shaped as ``key``.
 
-    What starts before ``until`` starts when it did in another list schedule (``begun``, in the order ``sequence``).
+    What starts before ``until`` starts when it did in another list schedule (``begun``, and its ``begun_turn``).
     Returns the makespan in ticks, of what starts up to the ``horizon``; inf as soon as it must exceed ``limit``, or
     devices have been idle for more than ``most_idle`` (the mean of all that compute); -1 if nothing can go on, which
     the admission rule excludes where ``need`` fits.
@@ -235,48 +235,67 @@ def simulate(  # type: ignore[no-untyped-def]
     noted = np.full(len(available), -1)
     oldest = np.zeros(need.shape, dtype=np.int64)
     younger = np.zeros(need.shape)
-    todo = 0
-    turns = 0
     left = np.zeros(n_resources)  # ticks of work that has not begun
-    for a in range(n):
-        todo += count[a]
-        for y in range(res_ptr[a], res_ptr[a + 1]):
-            left[res[y]] += count[a] * ticks[a]
-            owner[y] = a
-        unbegun[a] = pred_ptr[a + 1] - pred_ptr[a]
-        if count[a] > 0 and unbegun[a] == 0:
-            ready[a] = True
-            _enter(a, res_ptr, res, cand_ptr, near, n_near, place)
     events = [(0.0, 0)]
     events.pop()
     now = 0.0
     makespan = 0.0
     worked = 0.0  # by the mean device that computes, what has begun
-    replayed = now < until
+    todo = 0
+    turns = 0
+    # what starts before ``until``, and what has ended before it
+    for a in range(n):
+        for y in range(res_ptr[a], res_ptr[a + 1]):
+            owner[y] = a
+        k = 0
+        while until > 0.0 and k < count[a] and begun[a, k] < until:
+            start[a, k] = begun[a, k]
+            turn[a, k] = begun_turn[a, k]
+            k += 1
+        started[a] = k
+        done[a] = k
+        turns += k
+        worked += k * ticks[a] * computing[a]
+        if k > 0:
+            end = begun[a, k - 1] + ticks[a]
+            if end + tail[a] > limit:
+                return np.inf
+            makespan = max(makespan, end)
+            running_end[a] = end
+            if end >= until:
+                done[a] = k - 1
+                heapq.heappush(events, (end, a))
+                for y in range(res_ptr[a], res_ptr[a + 1]):
+                    busy[res[y]] = True
+                    free_at[res[y]] = end
+        todo += count[a] - done[a]
+        for y in range(res_ptr[a], res_ptr[a + 1]):
+            left[res[y]] += (count[a] - k) * ticks[a]
+    for a in range(n):
+        k = started[a]
+        ready[a] = k < count[a]
+        for y in range(pred_ptr[a], pred_ptr[a + 1]):
+            if done[pred[y]] <= k:
+                ready[a] = False
+            unbegun[a] += started[pred[y]] <= k
+        if k < count[a] and unbegun[a] == 0:
+            _enter(a, res_ptr, res, cand_ptr, near, n_near, place)
+    for h in range(len(hold_size)):
+        for z in range(rel_ptr[h], rel_ptr[h + 1]):
+            released[h] = min(released[h], done[rel[z]]) if z > rel_ptr[h] else done[rel[z]]
+        used[hold_device[h]] += hold_size[h] * (started[hold_alloc[h]] - released[h])
+    again = len(events) == 0  # else the next event comes first
     while todo > 0:
         # start what can start now
-        again = True
-        if replayed and now >= until:
-            replayed = False
-            dirty[:] = True
         while again:
             again = False
             for r in range(n_resources):
-                if replayed:
-                    again = turns < len(sequence) and ready[sequence[turns]]
-                    if again:  # it may still wait for what takes no time
-                        a = sequence[turns]
-                        again = begun[a, started[a]] == now
-                        for y in range(res_ptr[a], res_ptr[a + 1]):
-                            again = again and not busy[res[y]]
-                    if not again:
-                        break
-                elif busy[r] or not dirty[r]:
+                if busy[r] or not dirty[r]:
                     continue
                 dirty[r] = False
-                best = sequence[turns] if replayed else -1
+                best = -1
                 best_key = np.inf
-                for x in range(cand_ptr[r], cand_ptr[r] + (0 if replayed else n_near[r])):
+                for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
                     a = owner[near[x]]
                     if not ready[a]:
                         continue
@@ -304,7 +323,7 @@ def simulate(  # type: ignore[no-untyped-def]
                     best_key = mine
                 if best < 0:
                     continue
-                if patience > 0.0 and not replayed:
+                if patience > 0.0:
                     waits = now + patience * ticks[best]
                     wait = False
                     for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
@@ -379,6 +398,7 @@ def simulate(  # type: ignore[no-untyped-def]
             return makespan
         if now - worked > most_idle:
             return np.inf
+        again = True
         while len(events) > 0 and events[0][0] == now:
             _, a = heapq.heappop(events)
             k = done[a]
@@ -436,42 +456,25 @@ class Run(NamedTuple):
     turn: Ints
 
 
-class Begun(NamedTuple):
-    """A list schedule that others begin like: its starts, and its classes in the order in which they started."""
-
-    start: Floats
-    sequence: Ints
-
-    @staticmethod
-    def of(run: Run) -> Begun:
-        """To begin like a schedule that was run, as far as it went."""
-        classes, which = np.nonzero(~np.isnan(run.start))
-        sequence = np.empty_like(classes)
-        sequence[run.turn[classes, which]] = classes
-        return Begun(run.start, sequence)
-
-
-NOTHING = Begun(np.zeros((0, 0)), np.zeros(0, dtype=np.int64))
-
-
 def run(
     arrays: Arrays,
     key: Floats,
     patience: float = 0.0,
     limit: float = np.inf,
     reserve: bool = False,
-    begun: Begun = NOTHING,
+    begun: Run | None = None,
     until: float = 0.0,
     horizon: float = np.inf,
     most_idle: float = np.inf,
 ) -> Run:
     """The list schedule for these keys (shaped classes x largest count of microbatches).
 
-    What starts before ``until`` (ticks) starts as in ``begun``, an earlier list schedule of the same arrays. What would
-    start after the ``horizon`` (ticks) is left out, and the makespan is that of the rest. It is given up where devices
-    that compute are idle for more than ``most_idle`` (ticks, their mean).
+    What starts before ``until`` (ticks) starts as in ``begun``, an earlier list schedule of the same arrays that went
+    at least as far. What would start after the ``horizon`` (ticks) is left out, and the makespan is that of the rest.
+    It is given up where devices that compute are idle for more than ``most_idle`` (ticks, their mean).
     """
     start, turn = np.full(key.shape, np.nan), np.zeros(key.shape, dtype=np.int64)
-    rule = (key, patience, reserve, limit, *begun, until, horizon, most_idle)
+    first = (start, turn, 0.0) if begun is None else (begun.start, begun.turn, until)
+    rule = (key, patience, reserve, limit, *first, horizon, most_idle)
     makespan = float(_simulate(*arrays.arguments(), *rule, start, turn))
     return Run(makespan, start, turn)

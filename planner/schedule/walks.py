@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 
 from planner.control import Control
 from planner.schedule.classes import Classes
-from planner.schedule.kernel import NOTHING, Arrays, Begun, Run, run
+from planner.schedule.kernel import Arrays, Run, run
 from planner.schedule.packets import flows, random_packets
 from planner.schedule.rules import Keyed, Scales, random_rule
 from planner.threads import side_by_side
@@ -58,11 +58,6 @@ class Path:
     run: Run
     since: tuple[tuple[float, Keyed], ...]  # by which rule it goes on from when (ticks)
 
-    @cached_property
-    def begun(self) -> Begun:
-        """What those that go on with it begin with."""
-        return Begun.of(self.run)
-
     def rule_at(self, time: float) -> Keyed:
         """The rule that it follows at a time (ticks)."""
         return [rule for begin, rule in self.since if begin <= time][-1]
@@ -100,7 +95,7 @@ class Strand:
         self.evaluations += 1
         keys = rule.keys(self.classes, self.scales)
         whole = np.isinf(self.horizon)
-        begun = NOTHING if path is None else path.begun
+        begun = None if path is None else path.run
         longest, most_idle = (limit, np.inf) if whole else (np.inf, limit)
         found = run(
             self.arrays, keys, rule.patience, longest, rule.reserve, begun, until, self.horizon, most_idle * (1 + TINY)

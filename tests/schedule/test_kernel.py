@@ -10,7 +10,7 @@ from planner.placement.layouts import only_placement
 from planner.placement.memory import parameters_on
 from planner.problem import Placement, Problem, common_step
 from planner.schedule.classes import Classes, Floats, build_classes
-from planner.schedule.kernel import Begun, run
+from planner.schedule.kernel import run
 from planner.schedule.retime import retime
 from planner.schedule.rules import RULES, random_rule
 from planner.schedule.search import DoesNotFit, ListSearch
@@ -144,9 +144,9 @@ def test_a_schedule_taken_up_in_the_midst() -> None:
         one, other = rng.random((2, search.classes.n, max(search.classes.counts)))
         first = run(search.arrays, one, 0.3)
         until = float(rng.random()) * first.makespan
-        again = run(search.arrays, one, 0.3, begun=Begun.of(first), until=until)
+        again = run(search.arrays, one, 0.3, begun=first, until=until)
         assert np.array_equal(again.start, first.start, equal_nan=True)
-        found = run(search.arrays, other, 0.3, begun=Begun.of(first), until=until)
+        found = run(search.arrays, other, 0.3, begun=first, until=until)
         assert found.makespan >= 0, "deadlock"
         early = first.start < until
         assert np.array_equal(found.start[early], first.start[early])
@@ -222,9 +222,9 @@ def test_what_takes_no_time_is_waited_for_when_a_schedule_is_taken_up() -> None:
         one, other = rng.random((2, search.classes.n, 4))
         first = run(search.arrays, one, 0.3)
         until = float(rng.random()) * first.makespan
-        again = run(search.arrays, one, 0.3, begun=Begun.of(first), until=until)
+        again = run(search.arrays, one, 0.3, begun=first, until=until)
         assert np.array_equal(again.start, first.start, equal_nan=True)
-        found = run(search.arrays, other, 0.3, begun=Begun.of(first), until=until)
+        found = run(search.arrays, other, 0.3, begun=first, until=until)
         seconds = retime(search.classes, found.start, found.turn)
         assert seconds is not None
         assert search.classes.timetable(seconds).makespan(problem) <= found.makespan * search.classes.tick * (1 + 1e-9)
