@@ -14,7 +14,6 @@ ready class of lowest key that memory admits. Two rules go beyond the textbook:
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,8 +21,10 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from planner.machine_code import BARE
 from planner.rows import rows
 from planner.schedule.classes import Classes, Floats, Ints
+from planner.schedule.containers import add, discard, least, pop, push
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, **BARE)
 def _admitted(  # type: ignore[no-untyped-def]
     a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr, alloc, devhold_ptr, devhold,
     available, need, copy_count, key, reserve, changes, noted, oldest, younger,
@@ -179,7 +180,7 @@ def _admitted(  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, **BARE)
 def _enter(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-untyped-def]
     """Note class a with each of its resources."""
     for y in range(res_ptr[a], res_ptr[a + 1]):
@@ -189,7 +190,7 @@ def _enter(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-u
         n_near[r] += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, **BARE)
 def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-untyped-def]
     """Undo ``_enter``: the last of a resource takes the place."""
     for y in range(res_ptr[a], res_ptr[a + 1]):
@@ -197,6 +198,13 @@ def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-u
         n_near[r] -= 1
         last = near[cand_ptr[r] + n_near[r]]
         near[place[y]], place[last] = last, place[y]
+
+
+@numba.njit(cache=True, **BARE)
+def _look_at(r, busy, dirty):  # type: ignore[no-untyped-def]
+    """Something has changed for resource r. Where it is busy, it is looked at once it is idle again, anyway."""
+    if not busy[r]:
+        add(dirty, r)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -227,7 +235,7 @@ def simulate(  # type: ignore[no-untyped-def]
     running_end = np.zeros(n)
     free_at = np.zeros(n_resources)
     busy = np.zeros(n_resources, dtype=np.bool_)
-    dirty = np.ones(n_resources, dtype=np.bool_)
+    dirty = np.zeros(n_resources // 64 + 1, dtype=np.uint64)  # idle resources for which something has changed
     used = np.zeros(len(available))
     released = np.zeros(len(hold_size), dtype=np.int64)
     changes = np.zeros(len(available), dtype=np.int64)  # of what holds memory on a device
@@ -236,8 +244,9 @@ def simulate(  # type: ignore[no-untyped-def]
     oldest = np.zeros(need.shape, dtype=np.int64)
     younger = np.zeros(need.shape)
     left = np.zeros(n_resources)  # ticks of work that has not begun
-    events = [(0.0, 0)]
-    events.pop()
+    ends = np.zeros(n_resources)  # of what is running, and its classes: a heap
+    runs = np.zeros(n_resources, dtype=np.int64)
+    running = 0
     now = 0.0
     makespan = 0.0
     worked = 0.0  # by the mean device that computes, what has begun
@@ -264,13 +273,15 @@ def simulate(  # type: ignore[no-untyped-def]
             running_end[a] = end
             if end >= until:
                 done[a] = k - 1
-                heapq.heappush(events, (end, a))
+                running = push(ends, runs, running, end, a)
                 for y in range(res_ptr[a], res_ptr[a + 1]):
                     busy[res[y]] = True
                     free_at[res[y]] = end
         todo += count[a] - done[a]
         for y in range(res_ptr[a], res_ptr[a + 1]):
             left[res[y]] += (count[a] - k) * ticks[a]
+    for r in range(n_resources):
+        _look_at(r, busy, dirty)
     for a in range(n):
         k = started[a]
         ready[a] = k < count[a]
@@ -284,15 +295,17 @@ def simulate(  # type: ignore[no-untyped-def]
         for z in range(rel_ptr[h], rel_ptr[h + 1]):
             released[h] = min(released[h], done[rel[z]]) if z > rel_ptr[h] else done[rel[z]]
         used[hold_device[h]] += hold_size[h] * (started[hold_alloc[h]] - released[h])
-    again = len(events) == 0  # else the next event comes first
+    again = running == 0  # else the next event comes first
     while todo > 0:
         # start what can start now
         while again:
             again = False
-            for r in range(n_resources):
-                if busy[r] or not dirty[r]:
-                    continue
-                dirty[r] = False
+            r = -1
+            while True:
+                r = least(dirty, r + 1)
+                if r < 0:
+                    break
+                discard(dirty, r)
                 best = -1
                 best_key = np.inf
                 for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
@@ -366,6 +379,7 @@ def simulate(  # type: ignore[no-untyped-def]
                 started[best] = k + 1
                 for y in range(res_ptr[best], res_ptr[best + 1]):
                     busy[res[y]] = True
+                    discard(dirty, res[y])
                     free_at[res[y]] = end
                 ready[best] = k + 1 < count[best]
                 unbegun[best] = 0
@@ -388,31 +402,32 @@ def simulate(  # type: ignore[no-untyped-def]
                         used[d] += hold_size[alloc[y]]
                     for s in range(2 * d, 2 * d + 2):  # a microbatch less to keep room for, perhaps
                         if not busy[s]:
-                            dirty[s] = True
+                            add(dirty, s)
                             again = True
-                heapq.heappush(events, (end, best))
-        if len(events) == 0:
+                running = push(ends, runs, running, end, best)
+        if running == 0:
             return -1.0
-        now = events[0][0]
+        now = ends[0]
         if now > horizon:
             return makespan
         if now - worked > most_idle:
             return np.inf
         again = True
-        while len(events) > 0 and events[0][0] == now:
-            _, a = heapq.heappop(events)
+        while running > 0 and ends[0] == now:
+            a = runs[0]
+            running = pop(ends, runs, running)
             k = done[a]
             done[a] = k + 1
             todo -= 1
             for y in range(res_ptr[a], res_ptr[a + 1]):
                 r = res[y]
                 busy[r] = False
-                dirty[r] = True
+                add(dirty, r)
                 for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):  # what waited for this and others together
                     b = owner[near[x]]
                     if ready[b] and res_ptr[b + 1] - res_ptr[b] > 1:
                         for z in range(res_ptr[b], res_ptr[b + 1]):
-                            dirty[res[z]] = True
+                            _look_at(res[z], busy, dirty)
             for y in range(succ_ptr[a], succ_ptr[a + 1]):
                 b = succ[y]
                 if ready[b] or started[b] != k or k >= count[b]:
@@ -425,7 +440,7 @@ def simulate(  # type: ignore[no-untyped-def]
                 if good:
                     ready[b] = True
                     for z in range(res_ptr[b], res_ptr[b + 1]):
-                        dirty[res[z]] = True
+                        _look_at(res[z], busy, dirty)
             for y in range(relof_ptr[a], relof_ptr[a + 1]):
                 h = relof[y]
                 out = done[rel[rel_ptr[h]]]
@@ -436,8 +451,8 @@ def simulate(  # type: ignore[no-untyped-def]
                     used[d] -= hold_size[h] * (out - released[h])
                     released[h] = out
                     changes[d] += 1
-                    dirty[2 * d] = True
-                    dirty[2 * d + 1] = True
+                    _look_at(2 * d, busy, dirty)
+                    _look_at(2 * d + 1, busy, dirty)
     return makespan
 
 

@@ -20,6 +20,7 @@ import numba
 import numpy as np
 
 from planner.control import Control
+from planner.machine_code import BARE
 from planner.rows import rows
 from planner.schedule.classes import Classes, Floats, Ints
 from planner.schedule.kernel import Arrays, Run
@@ -52,7 +53,7 @@ WIDE = 0.3
 REACH = 4
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, **BARE)
 def shift(seq, i, j):  # type: ignore[no-untyped-def]
     """Move the element at i to j; those between make room."""
     moved = seq[i]
@@ -62,7 +63,7 @@ def shift(seq, i, j):  # type: ignore[no-untyped-def]
     seq[j] = moved
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, **BARE)
 def waits(p, seq, owner, last, cause, place, first, second):  # type: ignore[no-untyped-def]
     """Pairs on one resource of which the second waits for the first along the critical path; their number."""
     width = cause.shape[1]
@@ -120,7 +121,7 @@ def follow(p, seq_ptr, seq, turn, in_turn, stands, places, rest):  # type: ignor
         rest[a, k] = longest
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, **BARE)
 def _move(seq, i, j, lo, length, times):  # type: ignore[no-untyped-def]
     """Move the element at i to j, in every repetition of the block at ``lo`` if they are in it.
 

@@ -6,13 +6,14 @@ schedule longer, which shows soon after them: what follows each task of the sche
 
 from __future__ import annotations
 
-import heapq
 from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from planner.machine_code import BARE
 from planner.schedule.classes import Floats, Ints
+from planner.schedule.containers import pop, push
 
 
 class Parts(NamedTuple):
@@ -79,7 +80,7 @@ def keep(into, taken, first, past):  # type: ignore[no-untyped-def]
     into.runs[first:past] = taken.runs[first:past]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, **BARE)
 def row_before(seen, rows, r, x):  # type: ignore[no-untyped-def]
     """The last of ``rows`` snapshots in which nothing hung yet on place ``x`` in the order of resource r; or -1."""
     for row in range(rows - 1, -1, -1):
@@ -89,7 +90,7 @@ def row_before(seen, rows, r, x):  # type: ignore[no-untyped-def]
     return -1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, **BARE)
 def _queue(p, a, queued, to_look_at, n_queued):  # type: ignore[no-untyped-def]
     """Queue the resources of class a; how many are queued then."""
     for y in range(p.res_ptr[a], p.res_ptr[a + 1]):
@@ -138,8 +139,9 @@ def resume(  # type: ignore[no-untyped-def]
     to_look_at = np.arange(n_resources)
     queued = np.ones(n_resources, dtype=np.bool_)
     n_queued = n_resources
-    events = [(0.0, 0)]
-    events.pop()
+    ends = np.zeros(n_resources)  # of what is running, and its classes: a heap
+    runs = np.zeros(n_resources, dtype=np.int64)
+    running = 0
     todo = p.tasks.sum()
     now, makespan, ender, last, turns = 0.0, 0.0, -1, -1, 0
     if row >= 0:
@@ -153,22 +155,20 @@ def resume(  # type: ignore[no-untyped-def]
         for r in range(n_resources):
             busy[r], queued[r] = seen.resources[row, 1, r] > 0, seen.resources[row, 3, r] > 0
         used[:], released[:] = seen.used[row], seen.released[row]
-        for x in range(running):  # a heap in the order that it had
-            events.append((seen.ends[row, x], seen.runs[row, x]))
+        ends[:running], runs[:running] = seen.ends[row, :running], seen.runs[row, :running]
     rows, mark = row + 1, turns + every
     while todo > 0:
         if turns >= mark and rows < len(taken.numbers):
             numbers = taken.numbers[rows]
             numbers[0], numbers[1], numbers[2] = turns, todo, last
-            numbers[3], numbers[4], numbers[5] = ender, n_queued, len(events)
+            numbers[3], numbers[4], numbers[5] = ender, n_queued, running
             taken.times[rows, 0], taken.times[rows, 1] = now, makespan
             taken.classes[rows, 0], taken.classes[rows, 1] = started, done
             for r in range(n_resources):
                 here = taken.resources[rows, :, r]
                 here[0], here[1], here[2], here[3], here[4] = at[r], busy[r], wants_memory[r], queued[r], to_look_at[r]
             taken.used[rows], taken.released[rows] = used, released
-            for x in range(len(events)):
-                taken.ends[rows, x], taken.runs[rows, x] = events[x]
+            taken.ends[rows, :running], taken.runs[rows, :running] = ends[:running], runs[:running]
             rows += 1
             mark = turns + every
         while n_queued > 0:
@@ -219,10 +219,11 @@ def resume(  # type: ignore[no-untyped-def]
                 busy[q] = True
                 at[q] += 1
                 wants_memory[q] = -1
-            heapq.heappush(events, (end, a))
-        if len(events) == 0:
+            running = push(ends, runs, running, end, a)
+        if running == 0:
             return -1.0, -1, rows
-        now, a = heapq.heappop(events)
+        now, a = ends[0], runs[0]
+        running = pop(ends, runs, running)
         k = done[a]
         done[a] = k + 1
         todo -= 1
