@@ -124,6 +124,12 @@ class Classes:
         return begins
 
     @cached_property
+    def into_lap(self) -> Floats:
+        """How long after its lap has begun a class may start at the earliest, in seconds; ``[pass, class]``."""
+        seconds: Floats = self.head - self.lap_begins[:, self.lap]
+        return seconds
+
+    @cached_property
     def available(self) -> Floats:
         """Bytes left for activations on each device: the cap less the parameters of what is placed there."""
         problem = self.problem

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from planner.schedule.classes import Classes, Floats
+from planner.schedule.classes import Classes, Floats, Ints
 from planner.schedule.rules import Scales, places, random_filler_offset
 
 EXACT = ("forward_pace", "forward_depth", "backward_pace", "backward_depth", "backward_stride", "spacing")
@@ -86,7 +87,6 @@ class Packets:
         """Keys shaped (classes, largest count of microbatches), in seconds."""
         sizes = self.sizes(sum(classes.counts))
         last = len(sizes) - 1
-        begin = np.cumsum([0, *sizes])
         work, share = scales.microbatch, scales.microbatch / scales.laps
         # what the backward passes of a packet and the forward passes of the next take together
         some = np.array(sizes, dtype=float)
@@ -107,10 +107,10 @@ class Packets:
         first = np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, backward + waits))
         pace = np.stack([self.forward_pace * forth / some, self.backward_pace * back / some]) * share
         pace[0, 0], pace[1, last] = self.fill_pace * share, self.drain_pace * share
-        place = places(classes.counts)
-        packet = np.clip(np.searchsorted(begin, place, side="right") - 1, 0, last)
-        later = np.maximum(0.0, place - begin[packet]) * pace[:, packet]  # of passes, copies and microbatches
-        keys: Floats = np.take_along_axis(first, packet[classes.copy], axis=1)
+        packet, within = _dealt(tuple(sizes), tuple(classes.counts))
+        later = within * pace[:, packet]  # of passes, copies and microbatches
+        of_class = first.shape[1] * np.arange(classes.n)[:, None]
+        keys: Floats = first.ravel().take(of_class + packet[classes.copy])
         keys += later[classes.pass_.clip(0, 1), classes.copy]
         return keys
 
@@ -126,7 +126,7 @@ class Packets:
         devices = len(set(classes.placement.device_of[0]))
         stride = (self.forward_stride, self.backward_stride)[pass_] * scales.microbatch / scales.laps
         each = np.minimum(whole / scales.laps, stride * devices)
-        along = (classes.head[:, None] - classes.lap_begins[pass_][laps]) / lap_length
+        along = classes.into_lap[pass_][:, None] / lap_length
         due: Floats = done * whole / scales.laps + along * each
         return due
 
@@ -148,6 +148,14 @@ class Packets:
             else:
                 changed[str(name)] = value * float(np.exp(rng.normal() * width))
         return replace(self, **changed)
+
+
+@lru_cache(maxsize=64)
+def _dealt(sizes: tuple[int, ...], counts: tuple[int, ...]) -> tuple[Ints, Floats]:
+    """Of each copy's microbatches (``[copy, k]``): the packet, and the place in it."""
+    begin, place = np.cumsum([0, *sizes]), places(counts)
+    packet = np.clip(np.searchsorted(begin, place, side="right") - 1, 0, len(sizes) - 1)
+    return packet, np.maximum(0.0, place - begin[packet])
 
 
 def flows(classes: Classes, scales: Scales) -> bool:
