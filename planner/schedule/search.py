@@ -159,15 +159,20 @@ class ListSearch:
         """Whether steps are shaped stage by stage."""
         return self.classes.n_tasks >= STAGED_FROM and self.scales.groups > MEETINGS
 
-    def improve(self, evaluations: int, control: Control, target: float, threads: int = 1) -> None:
-        """Vary rules (see ``walks``) until ``target`` seconds are reached."""
+    def improve(
+        self, evaluations: int, control: Control, target: float, threads: int = 1, afresh: bool = False
+    ) -> None:
+        """Vary rules (see ``walks``) until ``target`` seconds are reached; ``afresh``: not those varied before.
+
+        The best rules of a short search are alike, so that all walks of a long one would begin in one place.
+        """
         if not self.pool:
             self.try_known_rules(control)
         goal = target / self.classes.tick * (1 + 1e-12)
         if control.over or self.makespan <= goal:
             return
         strands = self._strands(STRANDS, goal)
-        graded = vary(strands, self.pool, evaluations, control, threads)
+        graded = vary(strands, () if afresh else self.pool, evaluations, control, threads)
         self.pool = graded[:POOL]
         if self.staged:
             self.packets = best_sizes(graded, sum(self.classes.counts))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # it loads numba, and the first plan does not need it
 EVALUATIONS = 3_000
 """List schedules where rules are varied."""
 
+MANY, PLAYED = 2_500, 18e7
+"""Tasks from which on rules shape the whole, and tasks played where those of the best placement are varied then."""
+
 SUGGESTING = 0.4
 """Share of these where steps are shaped stage by stage afterwards."""
 
@@ -39,19 +42,26 @@ class Polish:
         """Whether a placement leaves so little that rather another one has to be found."""
         return self.incumbent.bound_of(search.full.placement) > search.seconds * (1 - within)
 
-    def vary(self, search: ListSearch, share: float) -> None:
-        """Vary rules, for a share of the usual evaluations."""
+    @staticmethod
+    def length(search: ListSearch) -> float:
+        """How long rules are varied where they shape the whole, x the usual; 1 where stages do it, or annealing."""
+        tasks = search.classes.n_tasks
+        return 1.0 if search.staged or tasks <= MANY else max(1.0, PLAYED / (EVALUATIONS * tasks))
+
+    def vary(self, search: ListSearch, share: float, afresh: bool = False) -> None:
+        """Vary rules, for a share of the usual evaluations; ``afresh``: others than have been varied before."""
         incumbent = self.incumbent
         if incumbent.met or self.is_close(search, SAME):
             return
         how = f"list scheduling on placement {search.classes.placement.origin}, rules varied"
         incumbent.control.report(how)
-        search.improve(int(EVALUATIONS * share), incumbent.control, self._goal(search), self.threads)
+        search.improve(int(EVALUATIONS * share), incumbent.control, self._goal(search), self.threads, afresh)
         incumbent.offer_search(search, how)
 
     def shape(self, search: ListSearch) -> None:
-        """Vary rules; then shape a step of several packets stage by stage, for which rules only suggest sizes."""
-        self.vary(search, SUGGESTING if search.staged else 1.0)
+        """Vary rules at length; or shape a step of several packets stage by stage, for which rules suggest sizes."""
+        length = self.length(search)
+        self.vary(search, SUGGESTING if search.staged else length, afresh=length > 1)
         incumbent = self.incumbent
         if incumbent.met or self.is_close(search, SAME) or not search.packets:
             return

@@ -19,7 +19,7 @@ from planner.plan.figures import figures
 from planner.problem import Placement, Problem
 from planner.problem.shop import is_job_shop
 from planner.search.incumbent import Candidate, Incumbent, Published
-from planner.search.polish import ANNEALINGS, SAME, Polish
+from planner.search.polish import ANNEALINGS, MANY, SAME, Polish
 from planner.search.proposals import any_that_fits, first_placements, proposals, second_copies
 from planner.search.shops import AT_ONCE, ShopBranch, offer_first
 
@@ -44,9 +44,6 @@ HOPED_OF_ANNEALING = 2e-3
 
 LONGER = 0.2
 """x that for searching a placement anew where its steps are shaped stage by stage: it takes that much longer."""
-
-MANY = 2_500
-"""Tasks from which on rules are varied before anything is annealed."""
 
 TOO_MANY = 100_000
 """Tasks from which on windows of a few microbatches come before schedules of the whole."""
@@ -298,7 +295,7 @@ class Portfolio:
     def _improve(self) -> None:
         """Vary rules on the best placements, most on the very best."""
         for search in self._ranked()[:PLACEMENTS_IMPROVED]:
-            self.polish.vary(search, RULES_COMPARED)
+            self.polish.vary(search, RULES_COMPARED * math.sqrt(self.polish.length(search)))
         for search in self._ranked()[:1]:
             self.polish.shape(search)
 
