@@ -14,8 +14,9 @@ if TYPE_CHECKING:  # it loads numba, and the first plan does not need it
 EVALUATIONS = 3_000
 """List schedules where rules are varied."""
 
-MANY, PLAYED = 2_500, 18e7
-"""Tasks from which on rules shape the whole, and tasks played where those of the best placement are varied then."""
+MANY, LONG = 2_500, 60_000
+"""Tasks from which on rules shape the whole, and below which those of the best placement are varied for longer then:
+so that 180 million tasks are played, for some ten seconds."""
 
 SUGGESTING = 0.4
 """Share of these where steps are shaped stage by stage afterwards."""
@@ -46,7 +47,7 @@ class Polish:
     def length(search: ListSearch) -> float:
         """How long rules are varied where they shape the whole, x the usual; 1 where stages do it, or annealing."""
         tasks = search.classes.n_tasks
-        return 1.0 if search.staged or tasks <= MANY else max(1.0, PLAYED / (EVALUATIONS * tasks))
+        return 1.0 if search.staged or tasks <= MANY else max(1.0, LONG / tasks)
 
     def vary(self, search: ListSearch, share: float, afresh: bool = False) -> None:
         """Vary rules, for a share of the usual evaluations; ``afresh``: others than have been varied before."""

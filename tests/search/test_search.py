@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from solver_problems import chain, config, operator, posed, violations
+from solver_problems import chain, config, looped, operator, posed, violations
 
 from planner.control import Control
 from planner.placement.layouts import only_placement
@@ -13,6 +13,7 @@ from planner.schedule.rules import RULES
 from planner.schedule.search import ListSearch
 from planner.search import Incumbent
 from planner.search.exact import count, solve_small
+from planner.search.polish import LONG, Polish
 
 
 def incumbent_of(problem: Problem) -> Incumbent:
@@ -138,3 +139,24 @@ def test_a_search_repeats() -> None:
     tried = search.evaluations
     search.improve(100, Control(), search.seconds)
     assert search.evaluations == tried
+
+
+def test_a_long_search_begins_afresh() -> None:
+    """What was varied before is among what a short search goes on from, and not where it is long."""
+    problem = posed(*(operator(f"o{k}", times=(1.0, 1.5, 0.5)) for k in range(5)), devices=3, microbatches=4)
+    for afresh in (False, True):
+        search = ListSearch.of(problem, Placement(((0, 1, 2, 0, 1),)), 7)
+        search.pool = [(0.0, RULES[0])]
+        search.improve(100, Control(), 0.0, afresh=afresh)
+        assert len(search.pool) > 1
+        assert (RULES[0] in [rule for _, rule in search.pool]) is not afresh
+
+
+def test_rules_are_varied_for_longer_where_they_shape_the_whole() -> None:
+    """With thousands of tasks; not where stages do it, nor where annealing does."""
+    whole = looped(20)
+    assert Polish.length(whole) > 5
+    assert Polish.length(whole) * whole.classes.n_tasks == pytest.approx(LONG)
+    assert Polish.length(looped(40)) == 1.0
+    few = ListSearch.of(posed(*chain(4), devices=2, microbatches=4), Placement(((0, 0, 1, 1),)), 0)
+    assert Polish.length(few) == 1.0
