@@ -1,7 +1,7 @@
 """Containers for compiled code, in arrays of the caller's: the ends of running tasks as a heap, sets of small numbers.
 
-Numba's own heaps are lists, which count references; with what those cost other functions that are passed lists or
-arrays (see ``BARE``), that took a quarter of a list schedule's time.
+Numba's own heaps are lists, which count references, as do functions that are passed arrays (unless compiled with
+``BARE``): in a loop of a few instructions a task that costs as much as the work.
 """
 
 from __future__ import annotations

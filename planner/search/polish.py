@@ -15,8 +15,8 @@ EVALUATIONS = 3_000
 """List schedules where rules are varied."""
 
 MANY, LONG = 2_500, 60_000
-"""Tasks from which on rules shape the whole, and below which those of the best placement are varied for longer then:
-so that 180 million tasks are played, for some ten seconds."""
+"""Tasks from which on rules shape the whole, and up to which those of the best placement are varied for longer then:
+the fewer tasks, the more schedules, so that it takes as long."""
 
 SUGGESTING = 0.4
 """Share of these where steps are shaped stage by stage afterwards."""
