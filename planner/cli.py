@@ -130,7 +130,15 @@ def solve(
     layout: Annotated[Layout, typer.Option(help="Which placements are allowed; auto: all.")] = Layout.auto,
     chunks: Chunks = None,
     memory_cap: MemoryCap = None,
-    time_limit: Annotated[str, typer.Option(metavar="SECONDS", help="Such as 60 or '2 min'.")] = "60",
+    time_limit: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Such as 60 or '2 min'.  [default: 60; none with --effort]")
+    ] = None,
+    effort: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Schedules evaluated and branch-and-bound nodes: the same plan on any machine."
+        ),
+    ] = None,
     gap: Annotated[
         str, typer.Option(metavar="G", help="Optimal is what is within this fraction of the bound.")
     ] = "1e-6",
@@ -162,6 +170,7 @@ def solve(
         copies,
         layout.value,
         time_limit,
+        effort,
         gap,
         seed,
         threads,

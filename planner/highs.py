@@ -24,6 +24,9 @@ INFINITY = float(highspy.kHighsInf)
 WITHOUT_PRESOLVE = 5_000
 """Columns up to which a second solve can do without presolve; larger models get another seed."""
 
+NODES_AT_MOST = 2**31 - 1
+"""What HiGHS takes as a limit of nodes."""
+
 
 class _InUse(threading.local):
     """How many threads HiGHS was last told to use, by the thread that asks: each has a scheduler of its own."""
@@ -44,6 +47,7 @@ class Outcome:
     objective: float
     bound: float
     iterations: int = 0  # of the simplex method: what the solve cost, the same every time
+    nodes: int = 0  # of the branch-and-bound tree; at least 1 where anything was solved
 
 
 @dataclass
@@ -95,7 +99,9 @@ class Model:
         start: Sequence[float] | None = None,
         certify: bool = False,
     ) -> Outcome:
-        """Solve before the control's deadline, within ``nodes``; ``start`` is a solution to begin with.
+        """Solve before the control's deadline, within ``nodes`` and its effort; ``start``: a solution to begin with.
+
+        The nodes are for the caller to spend: this may run on a thread beside others.
 
         HiGHS 1.15.1 now and then calls a feasible model infeasible (big-M rows with fractions; a test keeps a case).
         Where what it says is to be a proof, ``certify`` solves again on another way, without presolve, and claims
@@ -116,6 +122,7 @@ class Model:
             best,
             infeasible=first.infeasible and second.infeasible,
             bound=min(first.bound, second.bound),
+            nodes=first.nodes + second.nodes,
         )
 
     def _solve(
@@ -136,8 +143,8 @@ class Model:
         solver.setOptionValue("time_limit", budget)
         solver.setOptionValue("mip_rel_gap", gap)
         solver.setOptionValue("mip_abs_gap", 1e-9)
-        if nodes is not None:
-            solver.setOptionValue("mip_max_nodes", nodes)
+        if nodes is not None or math.isfinite(control.effort):
+            solver.setOptionValue("mip_max_nodes", control.at_most(NODES_AT_MOST if nodes is None else nodes))
         solver.passModel(self._lp())
         if start is not None:
             solution = highspy.HighsSolution()
@@ -188,6 +195,7 @@ class Model:
             objective=float(info.objective_function_value) if feasible else math.inf,
             bound=math.inf if infeasible else bound,
             iterations=max(0, int(info.simplex_iteration_count)),
+            nodes=max(1, int(info.mip_node_count)),
         )
 
 

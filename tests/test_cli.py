@@ -178,6 +178,7 @@ def test_solve_streams_and_file(
         "chunks": None,
         "memory_cap": 6 * 2**30,
         "time_limit": 60.0,
+        "effort": None,
         "gap": 0.01,
         "seed": 7,
         "threads": 2,

@@ -100,7 +100,7 @@ def run_solve(
         while worker.is_alive():
             worker.join(TICK)
             now = time.monotonic()
-            if over_since is None and control.over:
+            if over_since is None and control.remaining <= 0:  # a limit of effort hurries nobody
                 over_since = now
             grace = PATIENCE if signals.received and control.incumbent is None else GRACE
             if now > latest or (over_since is not None and now > over_since + grace):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -26,6 +27,9 @@ from planner.report.facts import PlanFacts
 from planner.report.line import report_line
 from planner.report.words import percent, seconds, size
 from planner.solve import NoPlan, SolveOptions, baseline_plan
+
+DEFAULT_TIME_LIMIT = 60.0
+"""Seconds."""
 
 RESERVE = 4.0
 """The command ends this many seconds after the time limit, whatever happens; the contract says 5."""
@@ -80,7 +84,8 @@ class Search:
     max_period: str | None
     copies: int
     layout: str
-    time_limit: str
+    time_limit: str | None
+    effort: int | None
     gap: str
     seed: int
     threads: int
@@ -93,9 +98,7 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
     """``planner solve``. ``begun``: when the command started."""
     stop = threading.Event()
     with signals_caught(stop) as signals:
-        time_limit = quantity("--time-limit", search.time_limit, SECONDS)
-        if time_limit <= 0:
-            raise UsageFault("--time-limit must be above 0")
+        time_limit = _time_limit(search)
         gap = ratio("--gap", search.gap)
         longest = _limit("--max-makespan", search.max_makespan, search.objective, ("memory", "utilization"))
         period = _limit("--max-period", search.max_period, search.objective, ("utilization",))
@@ -113,7 +116,8 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
             "layout": search.layout,
             "chunks": inputs.chunks,
             "memory_cap": problem.memory_cap,
-            "time_limit": time_limit,
+            "time_limit": None if math.isinf(time_limit) else time_limit,
+            "effort": search.effort,
             "gap": gap,
             "seed": search.seed,
             "threads": search.threads,
@@ -121,7 +125,8 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
         }
         options = SolveOptions(flags, gap, search.seed, search.threads, baselines, search.objective, longest, period)
         started = min(time.monotonic(), begun + START)
-        control = Control(time_limit, stop_requested=stop, started=started)
+        effort = math.inf if search.effort is None else float(search.effort)
+        control = Control(time_limit, effort, stop_requested=stop, started=started)
         latest = min(begun + time_limit + RESERVE, started + time_limit + GRACE)
         try:
             outcome = run_solve(problem, control, options, signals, latest, ProgressLine.wanted(inputs.quiet))
@@ -129,6 +134,8 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
             why = ""
             if signals.received:
                 why = " (interrupted)"
+            elif control.effort_left <= 0:
+                why = " (a larger --effort may find one)"
             elif control.over:
                 why = f" (time limit of {seconds(time_limit)}; a longer --time-limit may find one)"
             note(f"no plan, and no proof that there is none: {error}{why}")
@@ -197,6 +204,16 @@ def deliver(plan: Plan, inputs: Inputs) -> ExitCode:
 
         emit(report_text(plan, *style()))
     return code
+
+
+def _time_limit(search: Search) -> float:
+    """Seconds; without a limit of time or effort a minute, with one of effort alone none."""
+    if search.time_limit is None:
+        return DEFAULT_TIME_LIMIT if search.effort is None else math.inf
+    time_limit = quantity("--time-limit", search.time_limit, SECONDS)
+    if time_limit <= 0:
+        raise UsageFault("--time-limit must be above 0")
+    return time_limit
 
 
 def _limit(flag: str, given: str | None, objective: str, objectives: tuple[str, ...]) -> float | None:

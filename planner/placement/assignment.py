@@ -123,6 +123,7 @@ class AssignmentModel:
         solver.buildSolverModel(self.model)
         solver.callSolver(self.model)
         highs = self.model.solverModel
+        control.spend(max(1, int(highs.getInfo().mip_node_count)))
         if highs.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
             return None
         values = highs.getSolution().col_value

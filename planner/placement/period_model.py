@@ -121,6 +121,7 @@ class PeriodModel:
         outcome = self.model.solve(
             control, threads=threads, gap=gap, nodes=nodes, start=None if start is None else self._point(start)
         )
+        control.spend(outcome.nodes)
         # the solver's tolerances are 1e-6 of the scale
         return self._placement(outcome), max(0.0, (outcome.bound - 2e-6) * self.scale)
 

@@ -65,6 +65,7 @@ class CountingModel:
         self.streams_run_one_task_at_a_time()
         self.memory_suffices()
         outcome = self.model.solve(control, threads=threads, nodes=nodes, certify=certify)
+        control.spend(outcome.nodes)
         if outcome.infeasible:
             return Answer(None, True)
         return Answer(self._starts(outcome), False)

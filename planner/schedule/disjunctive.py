@@ -190,6 +190,7 @@ class DisjunctiveModel:
         self.streams_run_one_task_at_a_time()
         self.streams_work_no_longer_than_the_makespan()
         outcome = self.model.solve(control, threads=threads, nodes=nodes, certify=True)
+        control.spend(outcome.nodes)
         if outcome.infeasible:
             return Relaxed(math.inf, None, {})
         bound = max(0.0, outcome.bound - BOUND_SLACK) / self.scale if math.isfinite(outcome.bound) else 0.0

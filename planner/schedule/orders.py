@@ -351,6 +351,7 @@ class OrderSearch:
             if control.over:
                 break
             reached = side_by_side(partial(go_on, step), strands, threads)
+            control.spend(min(total - step, slice_) * len(strands))
             if min(reached) <= goal:
                 break
         return replace(orders, seq=strands[int(np.argmin(reached))][1])

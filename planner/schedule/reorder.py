@@ -52,13 +52,14 @@ class Reordered:
     """``segments``: the window's tasks in their new order, on the resources where it is another; maybe none.
 
     ``exhausted``: there is nothing better, as far as the solver's gap goes. ``pairs``: those that were free.
-    ``effort``: of the solver, in simplex iterations and pairs.
+    ``effort``: of the solver, in simplex iterations and pairs. ``nodes``: of its tree.
     """
 
     segments: dict[int, list[int]]
     exhausted: bool
     pairs: int
     effort: int
+    nodes: int
 
 
 def reorder(waiting: Waiting, window: Window, control: Control, nodes: int) -> Reordered:
@@ -210,7 +211,8 @@ class _Reordering:
         if outcome.values is not None:
             swapped = [pair for pair, column in self.order.items() if outcome.values[column] < 0.5]
         pairs = len(self.order)
-        return Reordered(self._segments(swapped), outcome.optimal, pairs, self.n + pairs + outcome.iterations)
+        effort = self.n + pairs + outcome.iterations
+        return Reordered(self._segments(swapped), outcome.optimal, pairs, effort, outcome.nodes)
 
     def _segments(self, swapped: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
         """The window's tasks on each resource in their new order, by how many come before each."""

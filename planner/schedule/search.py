@@ -153,6 +153,7 @@ class ListSearch:
             if self.best is not None and control.over:
                 return
             self.pool.append((self.try_rule(rule, limit / self.classes.tick), rule))
+            control.spend(1)
 
     @property
     def staged(self) -> bool:
@@ -172,11 +173,12 @@ class ListSearch:
         if control.over or self.makespan <= goal:
             return
         strands = self._strands(STRANDS, goal)
+        evaluations = control.at_most(evaluations)
         graded = vary(strands, () if afresh else self.pool, evaluations, control, threads)
         self.pool = graded[:POOL]
         if self.staged:
             self.packets = best_sizes(graded, sum(self.classes.counts))
-        self._learn_from(strands)
+        self._learn_from(strands, control)
 
     def stage(self, control: Control, target: float, threads: int = 1) -> None:
         """Search stage by stage (see ``stages``), first for good sizes of packets, until ``target`` seconds.
@@ -197,10 +199,11 @@ class ListSearch:
             alone = len(some) == 1
             teams = [(sizes, self._strands(STRANDS if alone else 1, goal)) for sizes in some]
             if not control.over and self.makespan > goal:
+                played = min(played, control.effort_left * self.classes.n_tasks / len(some))
                 found = side_by_side(lambda team: in_team(team, played, threads if alone else 1), teams, threads)
                 known.update(zip(some, found, strict=True))
             for sizes, strands in teams:
-                self._learn_from(strands)
+                self._learn_from(strands, control)
                 makespans[sizes] = min(makespans.get(sizes, np.inf), *(strand.makespan for strand in strands))
             return [makespans[sizes] for sizes in some]
 
@@ -214,9 +217,10 @@ class ListSearch:
     def _strands(self, count: int, goal: float) -> list[Strand]:
         return [Strand(self.classes, self.arrays, self.scales, rng, goal) for rng in self.rng.spawn(count)]
 
-    def _learn_from(self, strands: Sequence[Strand]) -> None:
+    def _learn_from(self, strands: Sequence[Strand], control: Control) -> None:
         for strand in strands:
             self.evaluations += strand.evaluations
+            control.spend(strand.evaluations)
             self.keep(strand.best)
 
 

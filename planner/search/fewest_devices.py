@@ -56,7 +56,7 @@ def fewest_devices(
                 smaller = subset(problem, devices)
                 if slow(smaller):
                     continue
-                found = search(smaller, control.until(control.remaining / (2 if k == 0 else 4)))
+                found = search(smaller, control.rest(0.5 if k == 0 else 0.25))
             except Impossible:
                 continue
             if found is not None:

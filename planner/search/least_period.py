@@ -104,7 +104,7 @@ class PeriodSearch:
             return [], 0.0
         self.control.report("integer program of the least period")
         start = next((p.device_of[0] for _, p in found if p.copies == 1), None)
-        limited = self.control.until(self.control.remaining * MODEL_SHARE)
+        limited = self.control.rest(MODEL_SHARE)
         device_of, proven = model.solve(start, limited, self.threads, self.gap / 2, None)
         if device_of is None:
             return [], proven

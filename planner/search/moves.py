@@ -101,6 +101,7 @@ def move_groups(
             continue
         rules = sorted(current.pool, key=lambda entry: entry[0])
         search.pool = [(search.try_rule(rule, limit / search.classes.tick), rule) for _, rule in rules[:RULES_TRIED]]
+        control.spend(len(search.pool))
         if search.seconds > limit:
             continue
         search.pool += rules[RULES_TRIED:]

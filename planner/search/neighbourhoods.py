@@ -155,6 +155,7 @@ class _Windows:
             runs.append(self._played(changed))
         self.learnt.tried += len(drawn)
         self.effort += sum(each.effort for each in found)
+        control.spend(len(runs) + sum(each.nodes for each in found))
         best = min(reversed(runs), key=lambda run: run.makespan)  # of equals all together: it leads on
         shorter = best.makespan < waiting.makespan
         if best is not waiting.run:
