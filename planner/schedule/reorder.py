@@ -190,7 +190,7 @@ class _Reordering:
     def solve(self, control: Control, nodes: int) -> Reordered:
         """Build the model, solve it, and read the orders off its binaries."""
         if not self.free:
-            return Reordered({}, True, 0, self.n)
+            return Reordered({}, True, 0, self.n, 0)
         self.model = Model()
         self.values: list[float] = []  # of the order as it is
         makespan = self._units(self.waiting.makespan - self.begin)
