@@ -38,10 +38,10 @@ class Control:
     """A deadline, a limit of effort, a stop flag that a signal sets, and a listener for progress."""
 
     time_limit: float = 60.0  # seconds; inf: none
-    effort: float = math.inf  # units, see above
     listener: Callable[[Progress], None] | None = None
     stop_requested: threading.Event = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
+    effort: float = math.inf  # units, see above
     incumbent: Plan | None = None  # a verified plan to fall back on where a solver does not return in time
     best: float | None = None
     bound: float | None = None
@@ -89,7 +89,7 @@ class Control:
         return limited
 
     def _limited(self, time_limit: float, effort: float) -> Control:
-        return Control(time_limit, effort, self.listener, self.stop_requested, self.started, parent=self)
+        return Control(time_limit, self.listener, self.stop_requested, self.started, effort, parent=self)
 
     def report(self, trying: str, best: float | None = None, bound: float | None = None) -> None:
         """Note the best and the bound where they improve, and tell the listener."""

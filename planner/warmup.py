@@ -8,9 +8,7 @@ from planner.baselines import baseline_timetable
 from planner.control import Control
 from planner.placement.loads import Loads
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
-from planner.schedule.branching import Branching
 from planner.schedule.classes import build_classes
-from planner.schedule.reassign import ShopSearch
 from planner.schedule.retime import retime
 from planner.schedule.search import ListSearch
 from planner.schedule.waiting import Waiting
@@ -31,24 +29,18 @@ def main() -> None:
     search.anneal(1, Control(), 0.0)
     assert search.best is not None
     assert max(Waiting.of(search.ordered, search.best).tail) > 0
-    _warm_up_shop(kind)
+    _warm_up_placements(kind)
     timetable = baseline_timetable("1f1b", problem)  # compiles the replay: numba is loaded by now
     classes = build_classes(problem, timetable.placement)
     start = classes.starts_of(timetable)
     assert start is not None and retime(classes, start) is not None
 
 
-def _warm_up_shop(kind: DeviceType) -> None:
+def _warm_up_placements(kind: DeviceType) -> None:
     """An operator that may run on either of two devices."""
     cluster = Cluster("two", (Device("d", "d", kind), Device("e", "e", kind)), {"any": kind})
-    shop = Problem(Graph("shop", Mode.INFERENCE, 1, (Operator("a", {Pass.F: 1.0}),)), cluster, 1)
-    search = ListSearch.of(shop, Placement.single([0]), seed=0)
-    search.try_known_rules(Control())
-    ShopSearch.of(search).improve(Control(), 0.0, np.random.default_rng(0))
-    assert Loads(shop).anneal((0,), 10, 0.0, Control(), np.random.default_rng(0)) is not None
-    branching = Branching.of(shop, 1.0)
-    assert branching is not None
-    assert branching.ask(1, 1, 1, Control()).start is not None
+    two = Problem(Graph("two", Mode.INFERENCE, 1, (Operator("a", {Pass.F: 1.0}),)), cluster, 1)
+    assert Loads(two).anneal((0,), 10, 0.0, Control(), np.random.default_rng(0)) is not None
 
 
 if __name__ == "__main__":

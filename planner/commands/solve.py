@@ -126,7 +126,7 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
         options = SolveOptions(flags, gap, search.seed, search.threads, baselines, search.objective, longest, period)
         started = min(time.monotonic(), begun + START)
         effort = math.inf if search.effort is None else float(search.effort)
-        control = Control(time_limit, effort, stop_requested=stop, started=started)
+        control = Control(time_limit, stop_requested=stop, started=started, effort=effort)
         latest = min(begun + time_limit + RESERVE, started + time_limit + GRACE)
         try:
             outcome = run_solve(problem, control, options, signals, latest, ProgressLine.wanted(inputs.quiet))

@@ -21,10 +21,9 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from planner.machine_code import BARE
 from planner.rows import rows
 from planner.schedule.classes import Classes, Floats, Ints
-from planner.schedule.containers import add, discard, least, pop, push
+from planner.schedule.containers import BARE, add, discard, least, pop, push
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ import numba
 import numpy as np
 
 from planner.control import Control
-from planner.machine_code import BARE
 from planner.rows import rows
 from planner.schedule.classes import Classes, Floats, Ints
+from planner.schedule.containers import BARE
 from planner.schedule.kernel import Arrays, Run
 from planner.schedule.playing import Parts, keep, play, resume, room, row_before
 from planner.threads import side_by_side

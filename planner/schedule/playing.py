@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from planner.machine_code import BARE
 from planner.schedule.classes import Floats, Ints
-from planner.schedule.containers import pop, push
+from planner.schedule.containers import BARE, pop, push
 
 
 class Parts(NamedTuple):

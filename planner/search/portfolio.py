@@ -17,11 +17,9 @@ import numpy as np
 from planner.placement.layouts import only_placement
 from planner.plan.figures import figures
 from planner.problem import Placement, Problem
-from planner.problem.shop import is_job_shop
 from planner.search.incumbent import Candidate, Incumbent, Published
 from planner.search.polish import ANNEALINGS, MANY, SAME, Polish
 from planner.search.proposals import any_that_fits, first_placements, proposals, second_copies
-from planner.search.shops import AT_ONCE, ShopBranch, offer_first
 
 if TYPE_CHECKING:  # what compiled code or a solver stands behind is loaded where it is used: the first plan needs none
     from planner.schedule.search import ListSearch
@@ -51,7 +49,6 @@ TOO_MANY = 100_000
 READY_AFTER, READY_SHARE = 0.25, 10.0
 """Share of the time limit after which a plan is kept ready, and how much longer than that took until it is again."""
 
-REASSIGNMENTS = 4
 PROMISING = 1.4
 """A placement is given up where its known rules do worse than this times the best."""
 
@@ -74,7 +71,6 @@ class Portfolio:
     moves: int = 0  # rounds of moves so far
     repeated: bool = False  # whether windows have been tried
     hopeless: int = 0  # placements that were left out for their bounds
-    shop: ShopBranch | None = None
     searches: list[ListSearch] = field(default_factory=list)
     seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
     kept: Candidate | None = None  # of which a plan was last made while placements are tried
@@ -93,12 +89,6 @@ class Portfolio:
         """Search; the best candidate, None if a limit was reached before there was any. Raises ``Impossible``."""
         incumbent = self.incumbent
         self._offer_published()
-        if is_job_shop(self.problem):
-            offer_first(incumbent)
-            self._branch(AT_ONCE)
-            if self.shop is not None and incumbent.met:
-                return incumbent.best
-            incumbent.publish_best()
         from planner.bounds import placement_bound, problem_bound
 
         incumbent.raise_bound(problem_bound(self.problem, incumbent.control), "bounds")
@@ -117,18 +107,16 @@ class Portfolio:
         if incumbent.best is None:
             for placement in any_that_fits(self.problem, only, incumbent.control, self.threads):
                 self._try(placement)
-        first = [self._reassign, self._bound_more]
+        first = [self._bound_more]
         shaped: list[Callable[[], object]]
         if self._many:  # rules shape the whole; annealing only polishes what they leave
             shaped = [self._propose, self._move_operators, self._improve, self._anneal_best, self._repeat]
-            last = [self._alternate, self._branch, self._solve_small, self._reassign, self._count]
+            last = [self._alternate, self._solve_small, self._count]
         else:
             shaped = [self._anneal_first, self._count_small, self._propose, self._move_operators, self._anneal_some]
             shaped += [self._improve, self._anneal_best]
-            last = [self._branch, self._solve_small, self._reassign, self._count, self._alternate]
+            last = [self._solve_small, self._count, self._alternate]
         steps: list[Callable[[], object]] = [*first, *shaped, *last]
-        if self.shop is not None and not self.shop.branching.is_large:  # its proof ends the search
-            steps = [self._reassign, self._anneal_first, self._anneal_some, self._branch, *steps]
         if self.brief:
             steps = [self._anneal_briefly]
         for step in steps:
@@ -268,15 +256,6 @@ class Portfolio:
             self.searches.append(each)
             self.incumbent.offer_search(each, f"list scheduling on placement {placement.origin}")
 
-    def _branch(self, contradictions: float = math.inf) -> None:
-        """In a job shop: branching with learning, which may go on later."""
-        if self.shop is None and is_job_shop(self.problem):
-            self.shop = ShopBranch.of(self.incumbent)
-        if self.shop is not None:
-            if not self.shop.branching.is_ready:
-                self.incumbent.publish_best()
-            self.shop.run(contradictions)
-
     def _solve_small(self) -> None:
         from planner.search.exact import solve_small
 
@@ -355,28 +334,6 @@ class Portfolio:
             again = self.polish.restart(search)
             if again is not None:
                 self.searches.append(again)
-
-    def _reassign(self) -> None:
-        """In a job shop: annealing over devices and orders together."""
-        from planner.schedule.reassign import ShopSearch, is_shop
-        from planner.schedule.search import ListSearch
-
-        if not is_shop(self.problem):
-            return
-        rng = np.random.default_rng((self.seed, len(self.searches)))
-        for _ in range(REASSIGNMENTS):
-            ranked = self._ranked()
-            if self.incumbent.met or not ranked:
-                return
-            self.incumbent.control.report("annealing over devices and orders")
-            found = ShopSearch.of(ranked[0]).improve(self.incumbent.control, self.incumbent.goal, rng)
-            if found is not None:
-                placement, orders = found
-                search = ListSearch.of(self.problem, placement, self.seed)
-                search.keep(search.orders.play(orders))
-                self.searches.append(search)
-                self.seen.add(placement.device_of)
-                self.incumbent.offer_search(search, "annealing over devices and orders")
 
     def _move_operators(self, annealed: bool = False) -> ListSearch | None:
         """Move operators between devices where the layout is free; the search of the best placement reached."""

@@ -11,7 +11,7 @@ from planner.bounds.problem import group_bound, latency_bound, load_bound, longe
 from planner.control import Control
 from planner.placement.layouts import only_placement
 from planner.problem import ByDevice, Impossible, NetworkLevel, Placement, Problem, Step, Stream
-from planner.schedule import orders, reassign
+from planner.schedule import orders
 from planner.search import exact, neighbourhoods, polish
 
 SAME = 1 + 1e-8
@@ -25,7 +25,6 @@ def test_against_the_exhaustive_optimum(block: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(neighbourhoods, "SESSION", 2_000)
     monkeypatch.setattr(exact, "ORDER_NODES", 500)
     monkeypatch.setattr(orders, "ITERATIONS_AT_MOST", 500)
-    monkeypatch.setattr(reassign, "ITERATIONS_AT_MOST", 500)
     compared = 0
     for seed in range(12 * block, 12 * block + 12):
         problem = random_problem(seed, **TINY)
