@@ -54,7 +54,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 # Once, so that the first solve does not wait for it.
 $(COMPILED): $(STAMP)
-	$(BIN)/python -m planner.warmup
+	$(BIN)/python -m planner.commands.warmup
 	touch $@
 
 demo: $(COMPILED)

@@ -125,7 +125,7 @@ def run(
 
     results["machine"], at = machine(), commit()
     # As installation does: nobody's first plan waits for the compiler.
-    subprocess.run([sys.executable, "-m", "planner.warmup"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "planner.commands.warmup"], cwd=ROOT, check=True)
     for case in found:
         kept = results["cases"].setdefault(case.name, {})
         runs = kept.get("runs", {})

@@ -13,8 +13,8 @@ import sys
 import time
 
 from planner.baselines import baseline_timetable
+from planner.events import events_of
 from planner.plan.build import build_plan
-from planner.plan.events import events_of
 from planner.plan.plan import Plan
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, NetworkLevel, Operator, Pass, Problem
 from planner.simulate import Disturbance, simulate

@@ -25,7 +25,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from solver_problems import chain, config, posed, unit_cluster
 
 from planner.baselines import baseline_timetable
-from planner.cli import main
+from planner.commands.app import main
 from planner.files.plan_text import plan_to_json
 from planner.plan.plan import Plan
 from planner.problem import NetworkLevel, Problem

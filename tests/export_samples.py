@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 from solver_problems import chain, posed
 
 from planner.export import Exported
+from planner.objectives.baseline import baseline_plan
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
-from planner.plan.replay import Orders, replay
 from planner.problem import Operator, Placement, Problem
-from planner.solve import baseline_plan
+from planner.timetable.replay import Orders, replay
 
 UNEQUAL = ((1.0, 1.2, 0.8), (2.0, 2.5, 1.5), (0.7, 0.9, 0.5))
 

@@ -7,10 +7,10 @@ from solver_problems import random_search
 
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
-from planner.plan.timetable import Timetable
 from planner.problem import Problem
-from planner.schedule.kernel import run
-from planner.schedule.retime import retime
+from planner.scheduling.list.kernel import run
+from planner.scheduling.retime import retime
+from planner.timetable.timetable import Timetable
 
 
 def plan_of(problem: Problem, timetable: Timetable) -> Plan:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from planner.control import Control
+from planner.common.budget import Control
 from planner.files import read_cluster, read_graph
+from planner.objectives.options import SolveOptions
+from planner.objectives.registry import solve
 from planner.placement.layouts import family_placements
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
-from planner.plan.timetable import Timetable
-from planner.plan.verify import Violation, verify_plan
 from planner.problem import (
     ByDevice,
     Cluster,
@@ -33,8 +33,9 @@ from planner.problem import (
     Stream,
     Work,
 )
-from planner.schedule.search import DoesNotFit, ListSearch
-from planner.solve import SolveOptions, solve
+from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.timetable.timetable import Timetable
+from planner.verify import Violation, verify_plan
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 GIGA = 1e9

@@ -17,10 +17,10 @@ from casework.page import page, text
 from casework.rivals import ORDERS, least_period, rivals
 from casework.splits import Split, busiest_stage, even, layers, proportional
 from planner.baselines import baseline_timetable
-from planner.plan.figures import figures
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, NetworkLevel, Operator, Pass, Problem, Stream
 from planner.problem.graph import ByDevice
 from planner.problem.partition import atoms
+from planner.timetable.figures import figures
 
 ROOT = Path(__file__).resolve().parent.parent
 

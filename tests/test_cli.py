@@ -17,14 +17,15 @@ from typing import Any
 import pytest
 
 from planner import __version__
-from planner.cli import main
 from planner.commands import running
-from planner.control import Control
+from planner.commands.app import main
+from planner.common.budget import Control
 from planner.files.plan_file import read_plan
 from planner.files.plan_text import plan_to_json
+from planner.objectives.baseline import baseline_plan
+from planner.objectives.options import NoPlan, SolveOptions
 from planner.plan.plan import BaselineFigures, Plan
 from planner.problem import Impossible, Problem
-from planner.solve import NoPlan, SolveOptions, baseline_plan
 
 GRAPH = """
 schema: planner/graph@1
@@ -406,13 +407,13 @@ def test_compare_refuses_different_problems(files: list[str], capsys: pytest.Cap
 
 def planner(*arguments: str, **more: Any) -> subprocess.Popen[str]:
     """The command as a process of its own."""
-    command = [sys.executable, "-m", "planner.cli", *arguments]
+    command = [sys.executable, "-m", "planner.commands.app", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
 
 
 def test_help_does_not_wait_for_solvers() -> None:
     code = (
-        "import sys, planner.cli as c; c.main(['--help']); "
+        "import sys, planner.commands.app as c; c.main(['--help']); "
         "assert not {'numpy', 'numba', 'highspy', 'pulp'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

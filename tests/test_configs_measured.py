@@ -17,10 +17,10 @@ from configurations.tables import read_table
 from planner.baselines import BASELINES, NotApplicable, baseline_timetable
 from planner.files import read_cluster, read_graph
 from planner.importers.document import to_yaml
-from planner.importers.msr import msr
-from planner.importers.pipedream import pipedream
-from planner.plan.figures import figures
+from planner.importers.measured.msr import msr
+from planner.importers.measured.pipedream import pipedream
 from planner.problem import ByDevice, Mode, Pass, PassTime, Problem
+from planner.timetable.figures import figures
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 MIB = 2**20

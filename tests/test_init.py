@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.cli import main
+from planner.commands.app import main
 from planner.commands.init import FILES
 from planner.files import read_cluster, read_graph
 from planner.files.plan_file import read_plan

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from solver_problems import chain, checked, posed, random_problem, solved, unit_cluster
 
+from planner.objectives import period as least_period
 from planner.problem import Impossible
-from planner.schedule import orders
-from planner.search import least_period, neighbourhoods, polish
+from planner.scheduling.orders import anneal as orders
+from planner.search import neighbourhoods, polish
 
 
 @pytest.fixture(autouse=True)

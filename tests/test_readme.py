@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import typer.main
 
-from planner.cli import app
+from planner.commands.app import app
 from planner.files import read_cluster, read_graph
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,13 +15,14 @@ import pytest
 from solver_problems import chain, checked, config, operator, posed, random_problem, solved, unit_cluster
 
 from planner.baselines import BASELINES
-from planner.control import Control, Progress
+from planner.common.budget import Control, Progress
 from planner.files.plan_text import plan_to_json
+from planner.objectives.options import NoPlan, SolveOptions
+from planner.objectives.registry import solve
 from planner.plan.plan import Plan
 from planner.problem import Impossible, NetworkLevel, Problem
-from planner.schedule import orders
+from planner.scheduling.orders import anneal as orders
 from planner.search import exact, moves, neighbourhoods, polish
-from planner.solve import NoPlan, SolveOptions, solve
 
 
 def few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:

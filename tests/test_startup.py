@@ -11,10 +11,11 @@ CONFIG = Path(__file__).parents[1] / "configs" / "dualpipe-4x8"
 UNTIL_THE_FIRST_PLAN = f"""
 import sys
 from planner.commands import solve
-from planner.control import Control
+from planner.common.budget import Control
 from planner.files import read_cluster, read_graph
 from planner.problem import Problem
-from planner.solve import SolveOptions, solve
+from planner.objectives.options import SolveOptions
+from planner.objectives.registry import solve
 
 def look(progress):
     if progress.best is not None and not loaded:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from solver_problems import CONFIGS
 
-from planner.cli import main
+from planner.commands.app import main
 from planner.files.plan_file import read_plan
 from planner.files.plan_text import plan_to_json
 from planner.plan.plan import Plan, PlanWindow

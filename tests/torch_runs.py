@@ -22,7 +22,7 @@ from export_samples import cells
 from torch.distributed.pipelining import PipelineStage
 from torch.distributed.pipelining.schedules import _PipelineScheduleRuntime
 
-from planner.cli import main
+from planner.commands.app import main
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_exported.py"
 EQUAL, UNEQUAL = [(1, 1, 1)], [(1, 1.2, 0.8), (2, 2.5, 1.5), (0.7, 0.9, 0.5)]

@@ -11,11 +11,11 @@ import numpy as np
 from planner.baselines.call import Call, Part
 from planner.baselines.packing import Item, pack
 from planner.baselines.row import CallKind, Rows
-from planner.plan.network import Floats, Ints, Network
-from planner.plan.replay import Task, replay
-from planner.plan.timetable import Timetable
-from planner.plan.wiring import connect, timed_transfers
 from planner.problem import Placement, Problem
+from planner.timetable.network import Floats, Ints, Network
+from planner.timetable.replay import Task, replay
+from planner.timetable.timetable import Timetable
+from planner.timetable.wiring import connect, timed_transfers
 
 SHARED_EFFORT = 320_000
 """Effort of the packings of one pipeline: most ranks have their own fused block, alike in both directions."""

@@ -20,9 +20,9 @@ from planner.baselines import (
 from planner.baselines.call import NotApplicable
 from planner.baselines.operators import Pipeline, replay_blocks, replay_streams
 from planner.baselines.row import Rows
-from planner.plan.timetable import Timetable
 from planner.problem import Placement, Problem
 from planner.problem.partition import atoms, partition
+from planner.timetable.timetable import Timetable
 
 Layout = tuple[tuple[int, ...], ...]
 """``layout[copy][stage]``: the rank that runs the stage."""

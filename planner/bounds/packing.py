@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.bounds.problem import load_bound
-from planner.control import Control
-from planner.highs import Model
+from planner.common.budget import Control
+from planner.common.highs import Model
 from planner.problem import Problem
 
 Floats = npt.NDArray[np.float64]

@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from planner.bounds.memory import gradient_items, idle
 from planner.bounds.waits import Waits
-from planner.control import Control
-from planner.highs import Model, Outcome
+from planner.common.budget import Control
+from planner.common.highs import Model, Outcome
 from planner.problem import Problem
 
 Floats = npt.NDArray[np.float64]

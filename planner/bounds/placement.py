@@ -16,7 +16,7 @@ import numpy as np
 
 from planner.bounds.memory import forward_items, gradient_items, idle
 from planner.problem import Placement, Problem
-from planner.schedule.classes import Classes, Floats, Ints, build_classes
+from planner.scheduling.classes import Classes, Floats, Ints, build_classes
 
 Item = tuple[float, float, int]
 """Seconds of work of a microbatch, the bytes that it needs, and its copy."""

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from planner.bounds.patterns import pattern_bound
 from planner.bounds.waits import Waits, fastest
-from planner.control import Control
-from planner.highs import Model
+from planner.common.budget import Control
+from planner.common.highs import Model
 from planner.problem import Problem
 
 

@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from planner.bounds.memory import Item, forward_items, gradient_items, in_line
 from planner.bounds.waits import Waits
-from planner.control import Control
-from planner.highs import Model
+from planner.common.budget import Control
+from planner.common.highs import Model
 from planner.problem import Problem
 
 Floats = npt.NDArray[np.float64]

@@ -1,1 +1,1 @@
-"""What the commands of ``planner.cli`` do: one file a command or family of commands."""
+"""What the commands of ``planner.commands.app`` do: one file a command or family of commands."""

@@ -15,7 +15,7 @@ Export = Callable[[Plan, ExportOptions], Exported]
 
 
 def _trace(plan: Plan, options: ExportOptions) -> Exported:
-    from planner.commands.posed import posed_problem, sound_times
+    from planner.commands.problem_of_plan import posed_problem, sound_times
     from planner.export.trace import trace_json
 
     sound_times(options.path, plan)
@@ -25,7 +25,7 @@ def _trace(plan: Plan, options: ExportOptions) -> Exported:
 
 
 def _torch_csv(plan: Plan, options: ExportOptions) -> Exported:
-    from planner.commands.posed import posed_problem, sound_times
+    from planner.commands.problem_of_plan import posed_problem, sound_times
     from planner.export.torch_csv import torch_csv
 
     sound_times(options.path, plan)
@@ -33,7 +33,7 @@ def _torch_csv(plan: Plan, options: ExportOptions) -> Exported:
 
 
 def _megatron(plan: Plan, options: ExportOptions) -> Exported:
-    from planner.commands.posed import posed_problem, sound_times
+    from planner.commands.problem_of_plan import posed_problem, sound_times
     from planner.export.megatron import megatron
 
     sound_times(options.path, plan)

@@ -104,7 +104,7 @@ def _pipedream(
 ) -> int:
     """A profile of PipeDream (graph.txt)."""
     from planner.commands.common import UsageFault
-    from planner.importers.pipedream import pipedream
+    from planner.importers.measured.pipedream import pipedream
 
     if isnan(state):  # which is below no limit and above none
         raise UsageFault("--state must be a number from 0 to 1000; got nan")
@@ -125,7 +125,7 @@ def _msr(
     """A placement problem of msr-fiddle/dnn-partitioning: graph and devices."""
     from planner.commands.common import note
     from planner.files.whole import write_whole
-    from planner.importers.msr import msr
+    from planner.importers.measured.msr import msr
 
     ready_to_write(output, source)
     ready_beside(cluster, {"input": source, "graph": output})
@@ -145,7 +145,7 @@ def _profile(
     quiet: Quiet = False,
 ) -> int:
     """Measured times into a graph.yaml."""
-    from planner.importers.profile import profile
+    from planner.importers.measured.profile import profile
 
     ready_to_write(output, source)
     text, remarks = profile(source, into)

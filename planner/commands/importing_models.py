@@ -12,7 +12,7 @@ from planner.commands.importing import Microbatches, Name, Output, Quiet, delive
 
 if TYPE_CHECKING:
     from planner.importers.document import Document
-    from planner.importers.tensor_document import TensorFlags
+    from planner.importers.tensors.document import TensorFlags
 
 __all__ = ["import_app"]
 
@@ -135,9 +135,10 @@ def hf(
 ) -> int:
     """The operator graph of a transformer, from its Hugging Face config.json."""
     from planner.commands.common import UsageFault, quantity
-    from planner.importers import transformer_setting as settings
-    from planner.importers.hf import HfFlags, hf_document
-    from planner.importers.hf_config import Unfit
+    from planner.importers.huggingface.config import Unfit
+    from planner.importers.huggingface.flags import HfFlags
+    from planner.importers.huggingface.importer import hf_document
+    from planner.importers.transformer import setting as settings
     from planner.problem.quantities import BYTES_PER_SECOND
 
     def bandwidth(flag: str, text: str | None) -> float | None:
@@ -208,10 +209,10 @@ _tensor_command(
 
 def _tensor_document(package: str, model: Path, flags: TensorFlags, dims: dict[str, int]) -> Document:
     if package == "onnx":
-        from planner.importers.onnx_model import onnx_document
+        from planner.importers.tensors.onnx_model import onnx_document
 
         return onnx_document(model, flags, dims)
-    from planner.importers.torch_program import torch_document
+    from planner.importers.tensors.torch_program import torch_document
 
     return torch_document(model, flags, dims)
 
@@ -220,9 +221,9 @@ def _flags(
     mode: ModelMode, microbatches: int, optimizer: Optimizer, level: int | None, merge: bool, name: str | None
 ) -> TensorFlags:
     from planner.commands.common import UsageFault
-    from planner.importers.tensor_document import TensorFlags
-    from planner.importers.tensor_graph import Grouping
-    from planner.importers.transformer_setting import Optimizer as State
+    from planner.importers.tensors.document import TensorFlags
+    from planner.importers.tensors.graph import Grouping
+    from planner.importers.transformer.setting import Optimizer as State
 
     if level is not None and not merge:
         raise UsageFault("--level and --no-merge exclude each other: give one")

@@ -62,8 +62,7 @@ class Pictures:
 
     def draw(self, path: Path, plan: Plan) -> None:
         """Write what was asked for."""
-        from planner.commands.plans import label, presentable
-        from planner.commands.posed import posed_problem, sound_times
+        from planner.commands.problem_of_plan import label, posed_problem, presentable, sound_times
 
         given = [(other, presentable(other)) for other in self.baseline_plans]
         _same_problem([plan, *(other for _, other in given)])

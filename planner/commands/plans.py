@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from planner.commands.common import ExitCode, UsageFault, emit, not_an_input, note, quantity, report_style
 from planner.commands.pictures import Pictures
-from planner.files.errors import InputError
+from planner.commands.problem_of_plan import cap_option, label, presentable, whole_option
 from planner.files.plan_file import read_plan
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import Plan
-from planner.problem.quantities import BYTES, QuantityError, parse_quantity
+from planner.problem.quantities import BYTES
 
 VERIFICATION = "planner/verification@1"
 
@@ -30,16 +29,6 @@ def show_command(path: Path, as_json: bool, pictures: Pictures) -> int:
     else:
         emit(report_text(plan, *report_style()))
     return ExitCode.DONE
-
-
-def presentable(path: Path) -> Plan:
-    """The plan in a file, if a report can be made of it."""
-    plan = read_plan(path)
-    if not plan.devices:
-        raise InputError(path, None, "devices", "lists no device: planner verify says what is wrong with the plan")
-    if plan.makespan < 0:
-        raise InputError(path, None, "makespan", "is negative: planner verify says what is wrong with the plan")
-    return plan
 
 
 def compare_command(paths: Sequence[Path], force: bool, as_json: bool, svg: str | None) -> int:
@@ -74,7 +63,7 @@ def verify_command(
 ) -> int:
     """``planner verify``."""
     from planner.files import read_cluster, read_graph
-    from planner.plan.verify import verify_plan
+    from planner.verify import verify_plan
 
     cap = None if memory_cap is None else quantity("--memory-cap", memory_cap, BYTES)
     plan = read_plan(path)
@@ -106,25 +95,6 @@ def verify_command(
     return ExitCode.VIOLATIONS if violations else ExitCode.DONE
 
 
-def whole_option(path: Path, plan: Plan, name: str) -> int | None:
-    """An option of the plan that is a whole number from 1 on; None where the plan has none."""
-    value: Any = plan.options.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(path, None, f"options.{name}", f"must be a whole number from 1 on, found {value!r:.40}")
-    return value
-
-
-def cap_option(path: Path, plan: Plan) -> float | None:
-    """The memory cap among the options of the plan, in bytes; None where it has none."""
-    value: Any = plan.options.get("memory_cap")
-    try:
-        return None if value is None else parse_quantity(value, BYTES)
-    except QuantityError as error:
-        raise InputError(path, None, "options.memory_cap", str(error)) from error
-
-
 def _check_svg(svg: str | None, plans: Sequence[Path]) -> None:
     if svg is not None:
         not_an_input(svg, {f"plan {path}": path for path in plans}, "--svg")
@@ -136,8 +106,3 @@ def _draw(plans: Sequence[Plan], titles: Sequence[str] | None, svg: str) -> None
 
     write_whole(svg, gantt_svg(plans, titles))
     note(f"picture written to {svg}")
-
-
-def label(path: Path, plan: Plan) -> str:
-    """A baseline by its name, a plan by that of its file."""
-    return plan.origin.removeprefix("baseline:") if plan.origin.startswith("baseline:") else path.stem

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
 
-from planner.control import Control, Progress
+from planner.common.budget import Control, Progress
+from planner.objectives.options import NoPlan, SolveOptions
+from planner.objectives.registry import solve
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.words import gap, plain, seconds
-from planner.solve import NoPlan, SolveOptions, solve
 
 GRACE = 3.0
 """Seconds after the deadline or a stop in which the search may come back with its own plan."""

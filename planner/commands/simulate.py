@@ -10,11 +10,10 @@ from pathlib import Path
 
 from planner.baselines import BASELINES, NotApplicable
 from planner.commands.common import ExitCode, UsageFault, emit, note, ratio, report_style
-from planner.commands.plans import presentable
-from planner.commands.posed import posed_problem, sound_times
+from planner.commands.problem_of_plan import posed_problem, presentable, sound_times
 from planner.commands.replayed import chosen_baselines, replayed, wanted_baselines
+from planner.events import Events, events_of
 from planner.files.errors import InputError, did_you_mean
-from planner.plan.events import Events, events_of
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.compare import different_problems

@@ -14,19 +14,20 @@ from planner.baselines.registry import SCHEDULES
 from planner.commands.common import ExitCode, UsageFault, emit, leave_now, not_an_input, note, quantity, ratio
 from planner.commands.common import report_style as style
 from planner.commands.running import GRACE, START, Abandoned, ProgressLine, run_solve, signals_caught
-from planner.control import Control
+from planner.common.budget import Control
 from planner.files import InputError, read_cluster, read_graph
 from planner.files.errors import listed
 from planner.files.graph_file import MAX_MICROBATCHES
 from planner.files.plan_text import plan_to_json
 from planner.files.whole import ensure_writable, write_whole
+from planner.objectives.baseline import baseline_plan
+from planner.objectives.options import NoPlan, SolveOptions
 from planner.plan.plan import Plan
 from planner.problem import ByDevice, Cluster, Graph, Problem
 from planner.problem.quantities import BYTES, SECONDS
 from planner.report.facts import PlanFacts
 from planner.report.line import report_line
 from planner.report.words import percent, seconds, size
-from planner.solve import NoPlan, SolveOptions, baseline_plan
 
 DEFAULT_TIME_LIMIT = 60.0
 """Seconds."""

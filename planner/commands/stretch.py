@@ -8,24 +8,24 @@ from typing import Any
 
 from planner.bounds import placement_bound, problem_bound
 from planner.commands.common import ExitCode, UsageFault, not_an_input, note
-from planner.commands.plans import cap_option, whole_option
+from planner.commands.problem_of_plan import cap_option, whole_option
 from planner.commands.solve import Inputs, deliver
-from planner.control import Control
+from planner.common.budget import Control
 from planner.files import InputError, read_cluster, read_graph
 from planner.files.graph_file import MAX_MICROBATCHES
 from planner.files.plan_file import read_plan
+from planner.objectives.certified import InvalidPlan, verified
 from planner.placement.layouts import LAYOUTS, only_placement
 from planner.plan.build import build_plan, timetable_of
 from planner.plan.plan import Plan, PlanWindow
-from planner.plan.timetable import Timetable
-from planner.plan.verify import verify_plan
 from planner.problem import Problem
-from planner.schedule.classes import build_classes
-from planner.schedule.retime import retime
-from planner.schedule.window import Window, classes_and_starts, copies_at_work, is_window, stretched, window_of
-from planner.schedule.window import tolerance as tolerance_of
+from planner.scheduling.classes import build_classes
+from planner.scheduling.retime import retime
+from planner.scheduling.steady_state import Window, classes_and_starts, copies_at_work, is_window, stretched, window_of
+from planner.scheduling.steady_state import tolerance as tolerance_of
 from planner.search import Incumbent
-from planner.solving import InvalidPlan, verified
+from planner.timetable.timetable import Timetable
+from planner.verify import verify_plan
 
 GAP = 1e-6
 """Of plans whose options name none."""

@@ -15,9 +15,9 @@ from planner.baselines.call import Call, Part, call
 from planner.baselines.operators import PASSES, Pipeline, replay_streams
 from planner.baselines.row import row_of
 from planner.export.partition import Bools, Ints, Stages, mixes_backwards, on_streams
-from planner.plan.replay import orders_of
-from planner.plan.timetable import Timetable
 from planner.problem import Placement, Problem
+from planner.timetable.replay import orders_of
+from planner.timetable.timetable import Timetable
 
 ROUNDING = 1e-9
 """Of the makespan: instants closer than this are one."""

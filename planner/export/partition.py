@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from planner.plan.timetable import Timetable
 from planner.problem import Problem
+from planner.timetable.timetable import Timetable
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

@@ -11,8 +11,6 @@ import numpy as np
 from planner.export import CannotExport
 from planner.plan.build import timetable_of
 from planner.plan.plan import Plan, PlannedTask
-from planner.plan.replay import orders_of, replay
-from planner.plan.timetable import Timetable
 from planner.problem import (
     PASS_ORDER,
     ByDevice,
@@ -27,6 +25,8 @@ from planner.problem import (
     Problem,
     Stream,
 )
+from planner.timetable.replay import orders_of, replay
+from planner.timetable.timetable import Timetable
 
 SAME = 1e-9
 """Makespans this close, relatively, are equal."""

@@ -23,11 +23,11 @@ from planner.export.actions import StageSchedule, keeps_order, merge_backwards, 
 from planner.export.partition import Stages, fine_stages, on_streams, positions, runs
 from planner.export.repair import Detour, chained, detours
 from planner.export.source import GIVE_FILES, SAME, PlanSource, source_of
-from planner.plan.memory import memory_profile
 from planner.plan.plan import Plan
-from planner.plan.timetable import Timetable
 from planner.problem import Problem
 from planner.report.words import percent, seconds, size
+from planner.timetable.memory import memory_profile
+from planner.timetable.timetable import Timetable
 
 PARTITION = "planner/torch-partition@1"
 

@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from planner.events import Events, events_of
+from planner.events.links import links_of
 from planner.plan.build import timetable_of
-from planner.plan.events import Events, events_of
-from planner.plan.events.links import links_of
-from planner.plan.memory import memory_profile
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
 from planner.problem import Problem
+from planner.timetable.memory import memory_profile
 
 COMPUTE, COMM, CHANNEL = 1, 2, 10
 """Thread numbers; channels to the devices of the plan follow from ``CHANNEL`` on."""

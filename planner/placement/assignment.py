@@ -12,8 +12,8 @@ import highspy
 import numpy as np
 import pulp
 
-from planner.control import Control
-from planner.highs import use_threads
+from planner.common.budget import Control
+from planner.common.highs import use_threads
 from planner.problem import Problem
 
 SOLVER_GAP = 1e-4

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.fit_model import FitModel, held_together
 from planner.placement.memory import Need, microbatch_need, parameters_on
 from planner.problem import Impossible, Placement, Problem

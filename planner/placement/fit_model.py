@@ -9,8 +9,8 @@ from functools import reduce
 
 import numpy as np
 
-from planner.control import Control
-from planner.highs import Model
+from planner.common.budget import Control
+from planner.common.highs import Model
 from planner.problem import Problem
 
 SINKS_AT_MOST = 24

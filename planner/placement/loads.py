@@ -17,9 +17,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from planner.control import Control
+from planner.common.budget import Control
+from planner.common.ragged import rows
 from planner.problem import Placement, Problem
-from planner.rows import rows
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

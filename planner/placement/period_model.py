@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from planner.control import Control
-from planner.highs import Model, Outcome
+from planner.common.budget import Control
+from planner.common.highs import Model, Outcome
 from planner.placement.loads import Loads, Parts
 from planner.problem import Problem
 

@@ -1,1 +1,1 @@
-"""Plans: timetables, replay of orders into times, figures, files' content, verification."""
+"""Plans: what ``plan.json`` holds, and how a timetable becomes one."""

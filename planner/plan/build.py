@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from planner import __version__
-from planner.plan.figures import figures
-from planner.plan.memory import INSTANT, MemoryProfile, memory_profile
 from planner.plan.plan import (
     BaselineFigures,
     PlacedOperator,
@@ -20,10 +18,12 @@ from planner.plan.plan import (
     PlanWindow,
     Source,
 )
-from planner.plan.timetable import TimedTransfer, Timetable
 from planner.problem.graph import PASS_ORDER, Stream
 from planner.problem.placement import Placement
 from planner.problem.problem import Problem
+from planner.timetable.figures import figures
+from planner.timetable.memory import INSTANT, MemoryProfile, memory_profile
+from planner.timetable.timetable import TimedTransfer, Timetable
 
 __all__ = ["MemoryProfile", "build_plan", "memory_profile", "timetable_of"]
 

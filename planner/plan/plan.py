@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from planner.timetable.figures import DeviceFigures as DeviceFigures  # a part of the plan
+
 SCHEMA = "planner/plan@1"
 
 
@@ -46,19 +48,6 @@ class PlannedTransfer(NamedTuple):
     target: str  # "to" in the file
     start: float
     end: float
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceFigures:
-    """What a device does in the plan (rule 6). ``memory`` is the cap in bytes, None where there is none."""
-
-    name: str
-    busy: float
-    bubble: float
-    span_bubble: float
-    peak_memory: float
-    peak_memory_at: float
-    memory: float | None
 
 
 @dataclass(frozen=True, slots=True)

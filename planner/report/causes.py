@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.plan.events import Events, Wait, one_edge_each
+from planner.events import Events, Wait, one_edge_each
 
 
 class Cause(StrEnum):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.plan.memory import INSTANT, Floats, Integers, all_holdings, released_first, resident_parameters
-from planner.plan.timetable import Timetable
 from planner.problem import Problem
 from planner.report.words import names_in_brief
+from planner.timetable.memory import INSTANT, Floats, Integers, all_holdings, released_first, resident_parameters
+from planner.timetable.timetable import Timetable
 
 STAGES_AT_MOST = 8
 """Causes of activations that are told apart on one device; what is left is one more."""

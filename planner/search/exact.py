@@ -10,10 +10,10 @@ import numpy as np
 from planner.bounds import placement_bound
 from planner.placement.layouts import only_placement
 from planner.problem import Placement
-from planner.schedule.counting import STEPS_AT_MOST, VARIABLES_AT_MOST, CountingModel
-from planner.schedule.disjunctive import DisjunctiveModel
-from planner.schedule.kernel import run
-from planner.schedule.search import DoesNotFit, ListSearch
+from planner.scheduling.list.kernel import run
+from planner.scheduling.models.counting import STEPS_AT_MOST, VARIABLES_AT_MOST, CountingModel
+from planner.scheduling.models.disjunctive import DisjunctiveModel
+from planner.scheduling.placement_search import DoesNotFit, ListSearch
 from planner.search.incumbent import Incumbent
 
 ROUNDS = 50

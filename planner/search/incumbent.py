@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from planner.control import Control
-from planner.plan.timetable import Timetable
+from planner.common.budget import Control
 from planner.problem import Placement, Problem, Step
-from planner.schedule.classes import Floats, Ints
+from planner.scheduling.classes import Floats, Ints
+from planner.timetable.timetable import Timetable
 
 if TYPE_CHECKING:  # it loads numba, and the first plan does not need it
-    from planner.schedule.search import ListSearch
+    from planner.scheduling.placement_search import ListSearch
 
-Published = Mapping[str, list[tuple[str, Timetable]]]
-"""Timetables of baselines by layout, each with its name."""
 
 BETTER = 1e-12
 """Makespans closer than this (relatively) are the same: the first found is kept."""
@@ -89,7 +87,7 @@ class Incumbent:
 
     def offer_starts(self, search: ListSearch, start: Floats, how: str, turn: Ints | None = None) -> None:
         """Offer the schedule that keeps the order of these starts (ticks, of what the search decides), if it fits."""
-        from planner.schedule.retime import retime
+        from planner.scheduling.retime import retime
 
         whole = search.whole(start)
         seconds = retime(search.full, whole, None if turn is None else search.whole(turn.astype(float)))

@@ -14,7 +14,7 @@ import numpy as np
 from planner.placement.loads import Loads
 from planner.placement.merge import merge
 from planner.problem import Placement, Problem
-from planner.schedule.search import DoesNotFit, ListSearch
+from planner.scheduling.placement_search import DoesNotFit, ListSearch
 from planner.search.incumbent import Incumbent
 from planner.search.polish import SAME
 

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from planner.control import Control
-from planner.schedule.kernel import Run
-from planner.schedule.orders import Orders
-from planner.schedule.reorder import Reordered, Window, reorder
-from planner.schedule.search import ListSearch
-from planner.schedule.waiting import Waiting
+from planner.common.budget import Control
+from planner.common.threads import side_by_side
+from planner.scheduling.list.kernel import Run
+from planner.scheduling.orders.anneal import Orders
+from planner.scheduling.orders.lns_model import Reordered, Window, reorder
+from planner.scheduling.orders.precedence import Waiting
+from planner.scheduling.placement_search import ListSearch
 from planner.search.incumbent import Incumbent
-from planner.threads import side_by_side
 
 AT_ONCE = 4
 """Windows of a round: they are solved side by side, and their new orders put together."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from planner.search.incumbent import Incumbent
 
 if TYPE_CHECKING:  # it loads numba, and the first plan does not need it
-    from planner.schedule.search import ListSearch
+    from planner.scheduling.placement_search import ListSearch
     from planner.search.neighbourhoods import Learnt
 
 EVALUATIONS = 3_000
@@ -101,7 +101,7 @@ class Polish:
         """Rules varied anew on the same placement, then annealed: orders keep the shape that they begin with."""
         if self.is_close(search):
             return None
-        from planner.schedule.search import ListSearch
+        from planner.scheduling.placement_search import ListSearch
 
         self.restarts += 1
         seed = self.seed + self.restarts

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from planner.baselines.replayed import Published
 from planner.placement.layouts import only_placement
-from planner.plan.figures import figures
 from planner.problem import Placement, Problem
-from planner.search.incumbent import Candidate, Incumbent, Published
+from planner.search.incumbent import Candidate, Incumbent
 from planner.search.polish import ANNEALINGS, MANY, SAME, Polish
 from planner.search.proposals import any_that_fits, first_placements, proposals, second_copies
+from planner.timetable.figures import figures
 
 if TYPE_CHECKING:  # what compiled code or a solver stands behind is loaded where it is used: the first plan needs none
-    from planner.schedule.search import ListSearch
+    from planner.scheduling.placement_search import ListSearch
 
 PLACEMENTS_IMPROVED, RULES_COMPARED = 3, 0.15
 """How many placements have their rules varied, each for such a share of the usual; the best of them then for all."""
@@ -233,7 +234,7 @@ class Portfolio:
         """Schedule a placement by the known rules, unless its bound is longer than the best schedule."""
         if placement.device_of in self.seen:
             return
-        from planner.schedule.search import DoesNotFit, ListSearch
+        from planner.scheduling.placement_search import DoesNotFit, ListSearch
 
         self.seen.add(placement.device_of)
         best = self.incumbent.best

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.layouts import all_cuts, family_placements
 from planner.placement.merge import describe, merge, opened

@@ -12,15 +12,16 @@ from functools import cache
 
 import numpy as np
 
+from planner.baselines.replayed import Published
 from planner.bounds import problem_bound
 from planner.placement.layouts import family_placements
 from planner.problem import Problem
-from planner.schedule.kernel import Run, run
-from planner.schedule.orders import STRANDS, Orders
-from planner.schedule.rules import RULES
-from planner.schedule.search import DoesNotFit, ListSearch
-from planner.schedule.window import PERIODS, Window, find_window, tolerance
-from planner.search.incumbent import Incumbent, Published
+from planner.scheduling.list.kernel import Run, run
+from planner.scheduling.list.rules import RULES
+from planner.scheduling.orders.anneal import STRANDS, Orders
+from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.scheduling.steady_state import PERIODS, Window, find_window, tolerance
+from planner.search.incumbent import Incumbent
 
 FEW = 4
 """The few microbatches are at least so many for each device: ramps and some windows between them."""

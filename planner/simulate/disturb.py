@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from planner.plan.events import Events
-from planner.plan.events.nodes import Floats, Ints, Nodes
+from planner.events import Events
+from planner.events.nodes import Floats, Ints, Nodes
 
 ANY = "*"
 """Stands for every device in a link."""

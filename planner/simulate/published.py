@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from planner.baselines.registry import SCHEDULES, baseline_pipeline
-from planner.plan.events import Events, events_of
-from planner.plan.events.gates import Gates
-from planner.plan.events.nodes import Nodes
+from planner.events import Events, events_of
+from planner.events.gates import Gates
+from planner.events.nodes import Nodes
 from planner.plan.plan import Plan
 from planner.problem import Problem
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.plan.events import Events, one_edge_each
-from planner.plan.events.nodes import Floats
+from planner.events import Events, one_edge_each
+from planner.events.nodes import Floats
 from planner.simulate.disturb import Disturbance
 
 CELLS = 16_000_000

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from planner.plan.plan import Plan
-from planner.plan.timetable import TimedTransfer, Timetable
 from planner.problem import Placement, Problem
+from planner.timetable.timetable import TimedTransfer, Timetable
 from racing import shop
 from racing.course import check, watch
 

@@ -10,8 +10,8 @@ from casework.loads import period
 from casework.splits import Split, busiest_stage, even, proportional
 from planner.baselines.operators import Pipeline, replay_streams
 from planner.baselines.registry import SCHEDULES
-from planner.plan.figures import figures
 from planner.problem import Placement, Problem
+from planner.timetable.figures import figures
 
 ORDERS = ("1f1b", "zb1p", "zb2p")
 SPLITS = ("even", "by speed", "dynamic program")

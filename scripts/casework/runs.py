@@ -15,10 +15,10 @@ from casework.listed import Case, Row
 from casework.loads import period
 from casework.rivals import least_period, rivals
 from planner.baselines import BASELINES, NotApplicable, baseline_timetable
+from planner.baselines.replayed import baseline_figures
 from planner.files import read_cluster, read_graph
 from planner.files.plan_file import read_plan
 from planner.problem import Problem
-from planner.solving import baseline_figures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 120

@@ -5,7 +5,7 @@ from __future__ import annotations
 from configurations.entries import entries
 from configurations.tables import read_table
 from configurations.text import Config, header
-from planner.importers.msr import NOTES, Instance, Node, cluster_of, operators_of
+from planner.importers.measured.msr import NOTES, Instance, Node, cluster_of, operators_of
 
 BANDWIDTH = 2**31 * 1e3  # bytes/s: 2 GiB a millisecond, the quotient of size and cost in the source
 MEMORY = 17_185_374_208

@@ -5,7 +5,7 @@ from __future__ import annotations
 from configurations.entries import entries
 from configurations.tables import read_table
 from configurations.text import GIB, Config, comment, header
-from planner.importers.pipedream import STATE, Node, Profile, assumptions, operators_of
+from planner.importers.measured.pipedream import STATE, Node, Profile, assumptions, operators_of
 
 MICROBATCHES = 16
 

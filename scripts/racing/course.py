@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from planner.objectives.certified import verified
 from planner.plan.build import build_plan
 from planner.problem import Problem
-from planner.solve import verified
 from racing import shop
 from racing.cases import Case
 from racing.problem import read, write

@@ -6,12 +6,12 @@ import sys
 
 from planner.baselines import BASELINES, NotApplicable, baseline_timetable
 from planner.baselines.registry import SCHEDULES
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.layouts import family_placements
-from planner.plan.figures import figures
 from planner.problem import Impossible, Problem
-from planner.schedule.search import DoesNotFit, ListSearch
+from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.timetable.figures import figures
 from racing.child import Reporter
 from racing.problem import read
 

@@ -16,9 +16,9 @@ def main() -> int:
     began, *arguments = sys.argv[1:]
     reporter = Reporter(float(began))
 
-    from planner.cli import main as planner
     from planner.commands import solve
-    from planner.control import Control, Progress
+    from planner.commands.app import main as planner
+    from planner.common.budget import Control, Progress
 
     def listen(progress: Progress) -> None:
         reporter.news(progress.best, progress.bound)

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from planner.plan.timetable import TimedTransfer, Timetable
 from planner.problem import Placement, Problem, common_step
+from planner.timetable.timetable import TimedTransfer, Timetable
 from racing.cases import BOTH_WAYS, FREE, VSHAPE
 
 FORWARD, INPUT_GRAD, WEIGHT_GRAD = range(3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 
-from planner.plan.timetable import Timetable
 from planner.problem import (
     PASS_ORDER,
     Cluster,
@@ -18,6 +17,7 @@ from planner.problem import (
     Problem,
     Stream,
 )
+from planner.timetable.timetable import Timetable
 
 # DeepSeek-V3 on H800, milliseconds F, I, W: means over the layers of the public profile
 # (deepseek-ai/profile-data, train.json, one overlapped chunk of four MoE layers).

@@ -10,8 +10,8 @@ from planner.baselines import BASELINES, NotApplicable, baseline_timetable
 from planner.baselines.call import call
 from planner.baselines.registry import SCHEDULES, Schedule
 from planner.baselines.row import row_of
-from planner.plan.figures import figures
 from planner.problem import Mode, Stream
+from planner.timetable.figures import figures
 
 UNEVEN = (1.0, 1.2, 0.8)
 

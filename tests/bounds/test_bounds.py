@@ -8,10 +8,10 @@ from solver_problems import chain, checked, config, operator, posed, random_prob
 
 from planner.bounds import placement_bound, problem_bound
 from planner.bounds.problem import group_bound, latency_bound, load_bound, longest_chain
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.layouts import only_placement
 from planner.problem import ByDevice, Impossible, NetworkLevel, Placement, Problem, Step, Stream
-from planner.schedule import orders
+from planner.scheduling.orders import anneal as orders
 from planner.search import exact, neighbourhoods, polish
 
 SAME = 1 + 1e-8

@@ -10,7 +10,7 @@ from solver_problems import chain, config, operator, posed, unit_cluster
 
 from planner.bounds import placement_bound
 from planner.bounds.patterns import pattern_bound
-from planner.control import Control
+from planner.common.budget import Control
 from planner.problem import Impossible, NetworkLevel, Placement, Problem, Step
 
 SAME = 1 + 1e-8

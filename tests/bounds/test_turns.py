@@ -9,7 +9,7 @@ from exhaustive import TooLarge, optimum
 from solver_problems import config, operator, posed, unit_cluster
 
 from planner.bounds.turns import turn_bound
-from planner.control import Control
+from planner.common.budget import Control
 from planner.problem import Impossible, NetworkLevel, Problem, Stream
 
 SAME = 1 + 1e-8

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from export_samples import by_orders, named, pipeline
 
-from planner.cli import main
+from planner.commands.app import main
 from planner.export import CannotExport, Exported
 from planner.export.layers import Layer, layers_of, parse_rules
 from planner.export.megatron import layout_of, megatron
+from planner.objectives.baseline import baseline_plan
 from planner.plan.plan import Plan
 from planner.problem import Problem
-from planner.solve import baseline_plan
 
 PAGE = Path(__file__).parents[2] / "docs" / "export-megatron.md"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from export_samples import cells, renumbered, run_csv
 
-from planner.cli import main
+from planner.commands.app import main
 from planner.files.plan_file import read_plan
 from planner.files.plan_text import plan_to_json
 

@@ -27,12 +27,12 @@ from planner.export import CannotExport, Exported
 from planner.export.partition import fine_stages, on_streams, positions, runs
 from planner.export.source import source_of
 from planner.export.torch_csv import modules, torch_csv
+from planner.objectives.baseline import baseline_plan
 from planner.plan.plan import Plan
 from planner.problem import Placement, Problem, Stream
-from planner.schedule.kernel import run
-from planner.schedule.retime import retime
-from planner.schedule.search import DoesNotFit, ListSearch
-from planner.solve import baseline_plan
+from planner.scheduling.list.kernel import run
+from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.scheduling.retime import retime
 
 
 def checked(problem: Problem, plan: Plan, exported: Exported) -> list[list[Cell]]:

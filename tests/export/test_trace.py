@@ -14,7 +14,7 @@ from random_plans import plan_of, random_plan
 from solver_problems import CONFIGS, chain, config, posed, unit_cluster
 
 from planner.baselines import baseline_timetable
-from planner.cli import main
+from planner.commands.app import main
 from planner.export.trace import trace_json
 from planner.files.plan_text import plan_to_json
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer

@@ -9,11 +9,12 @@ from typing import Any
 
 from planner.files import read_graph
 from planner.importers.document import checked, to_yaml
-from planner.importers.hf import HfFlags, complete, hf_document
-from planner.importers.hf_config import read_config
-from planner.importers.hf_families import read_model
-from planner.importers.transformer_model import Model
-from planner.importers.transformer_setting import Setting
+from planner.importers.huggingface.config import read_config
+from planner.importers.huggingface.families import read_model
+from planner.importers.huggingface.flags import HfFlags
+from planner.importers.huggingface.importer import complete, hf_document
+from planner.importers.transformer.model import Model
+from planner.importers.transformer.setting import Setting
 from planner.problem import Graph, Operator
 
 HERE = Path(__file__).resolve().parent

@@ -9,10 +9,10 @@ import pytest
 from hf_models import NAMES, graph_of, model_of, named, setting_of
 
 from planner.files import read_cluster
-from planner.importers.hf_config import Unfit
-from planner.importers.transformer_setting import Optimizer, Precision, Recompute, TiedEmbeddings
+from planner.importers.huggingface.config import Unfit
+from planner.importers.transformer.setting import Optimizer, Precision, Recompute, TiedEmbeddings
+from planner.objectives.baseline import baseline_plan
 from planner.problem import Graph, Mode, Operator, Pass, Problem, Stream, Work
-from planner.solve import baseline_plan
 
 CLUSTERS = Path(__file__).resolve().parents[2] / "configs" / "clusters"
 LLAMA_LAYER = 4096 * (4096 + 2 * 1024 + 4096 + 3 * 14336)  # weights in matrices of a layer of Llama 3 8B

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hf_models import CONFIGS
 
-from planner.cli import main
+from planner.commands.app import main
 from planner.files import read_graph
-from planner.importers.hf_families import FAMILIES
+from planner.importers.huggingface.families import FAMILIES
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hf_models import NAMES, PUBLISHED, model_of, setting_of
 
-from planner.importers.transformer_model import Model, Moe
-from planner.importers.transformer_totals import totals
+from planner.importers.transformer.model import Model, Moe
+from planner.importers.transformer.totals import totals
 
 
 def causal_saving(model: Model, tokens: int) -> float:

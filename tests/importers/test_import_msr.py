@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from planner.cli import main
+from planner.commands.app import main
 from planner.files import InputError, read_cluster, read_graph
-from planner.importers.msr import msr
+from planner.importers.measured.msr import msr
 from planner.problem import Mode, Problem
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.cli import main
+from planner.commands.app import main
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "import-measured.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(?:yaml)?\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)

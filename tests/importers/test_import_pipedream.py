@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from planner.cli import main
+from planner.commands.app import main
 from planner.files import InputError, read_graph
-from planner.importers.pipedream import operators_of, pipedream, read_profile
+from planner.importers.measured.pipedream import operators_of, pipedream, read_profile
 from planner.problem.graph import Pass
 
 # A translation model in small, as the profiler prints one: an edge before its node's line, several outputs, a stage.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from planner.cli import main
+from planner.commands.app import main
 from planner.files import InputError, read_graph
-from planner.importers.profile import profile
+from planner.importers.measured.profile import profile
 from planner.problem.graph import ByDevice, Graph, Pass, Work
 
 GRAPH = """\

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from planner.cli import main
 from planner.commands import extras
+from planner.commands.app import main
 from planner.commands.common import UsageFault
-from planner.importers import tensor_costs
 from planner.importers.document import Document, OperatorDraft, checked, to_yaml
-from planner.importers.tensor_graph import Grouping, TensorNode, Weight, drafts_of, groups_of, moved_bytes
-from planner.importers.transformer_setting import Optimizer
+from planner.importers.tensors import costs
+from planner.importers.tensors.graph import Grouping, TensorNode, Weight, drafts_of, groups_of, moved_bytes
+from planner.importers.transformer.setting import Optimizer
 from planner.problem import Pass, Work
 
 MB = 1e6
@@ -142,12 +142,12 @@ def test_moved_bytes() -> None:
 
 
 def test_flops_of_operations() -> None:
-    assert tensor_costs.matmul((5, 7, 3), (5, 7, 4)) == 2 * 5 * 7 * 4 * 3
-    assert tensor_costs.convolution((8, 3, 5, 5), (2, 8, 10, 10)) == 2 * (2 * 8 * 100) * (3 * 25)
-    assert tensor_costs.transposed_convolution((3, 8, 2, 2), (1, 3, 4, 4)) == 2 * 48 * 32
-    assert tensor_costs.attention((2, 4, 16, 8), (2, 4, 32, 8), (2, 4, 32, 6), causal=False) == 2 * 128 * 32 * 14
-    assert tensor_costs.attention((2, 4, 16, 8), (2, 4, 16, 8), (2, 4, 16, 8), causal=True) == 128 * 16 * 16
-    assert tensor_costs.recurrent([(4, 32, 10), (4, 32, 8), (8,)], steps=6, batch=2) == 2 * 12 * (1280 + 1024)
+    assert costs.matmul((5, 7, 3), (5, 7, 4)) == 2 * 5 * 7 * 4 * 3
+    assert costs.convolution((8, 3, 5, 5), (2, 8, 10, 10)) == 2 * (2 * 8 * 100) * (3 * 25)
+    assert costs.transposed_convolution((3, 8, 2, 2), (1, 3, 4, 4)) == 2 * 48 * 32
+    assert costs.attention((2, 4, 16, 8), (2, 4, 32, 8), (2, 4, 32, 6), causal=False) == 2 * 128 * 32 * 14
+    assert costs.attention((2, 4, 16, 8), (2, 4, 16, 8), (2, 4, 16, 8), causal=True) == 128 * 16 * 16
+    assert costs.recurrent([(4, 32, 10), (4, 32, 8), (8,)], steps=6, batch=2) == 2 * 12 * (1280 + 1024)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_flops_of_operations() -> None:
 def test_flops_of_einstein_sums(
     equation: str, operands: list[tuple[int, ...]], output: tuple[int, ...], flops: float
 ) -> None:
-    assert tensor_costs.einsum(equation, operands, output) == flops
+    assert costs.einsum(equation, operands, output) == flops
 
 
 @pytest.mark.parametrize("package", ["onnx", "torch"])

@@ -11,10 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from planner.cli import main
+from planner.commands.app import main
 from planner.files import read_cluster, read_graph
+from planner.objectives.baseline import baseline_plan
 from planner.problem import Graph, Mode, Operator, Pass, Problem, Work
-from planner.solve import baseline_plan
 
 CLUSTER = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "h100-8.yaml"
 Sizes = Sequence[int | str]

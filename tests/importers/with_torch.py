@@ -14,10 +14,10 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from planner.cli import main
+from planner.commands.app import main
 from planner.files import read_cluster, read_graph
+from planner.objectives.baseline import baseline_plan
 from planner.problem import Graph, Operator, Pass, Problem, Work
-from planner.solve import baseline_plan
 
 CLUSTER = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "h100-8.yaml"
 WIDTH, HEADS, LAYERS, WORDS, TOKENS = 64, 4, 3, 100, 16
@@ -187,7 +187,7 @@ def test_files_that_are_no_programs(content: bytes, tmp_path: Path) -> None:
     """One line: none of the tracebacks that torch logs of what it has tried."""
     path = tmp_path / "program.pt2"
     path.write_bytes(content)
-    command = [sys.executable, "-c", "import sys; from planner.cli import main; sys.exit(main())", "import", "torch"]
+    command = [sys.executable, "-m", "planner", "import", "torch"]
     run = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.startswith(f"planner: {path}: torch {torch.__version__} cannot load it")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from solver_problems import chain, checked, config, operator, posed, random_problem, solved, unit_cluster
 
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.fit import find_fit, fits
 from planner.placement.memory import Need, microbatch_need, parameters_on
 from planner.problem import Cluster, Device, DeviceType, Impossible, Placement, Problem

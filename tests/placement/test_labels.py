@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from solver_problems import chain, operator, posed, random_problem, solved, unit_cluster
 
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.fit import find_fit
 from planner.placement.fit_model import FitModel
 from planner.placement.layouts import family_placement, family_placements, stage_hosts

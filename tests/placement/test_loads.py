@@ -10,13 +10,13 @@ import pytest
 from solver_problems import config, operator, posed, random_problem, unit_cluster
 
 from planner.bounds.packing import packing_bound
-from planner.control import Control
+from planner.common.budget import Control
+from planner.objectives import period as least_period
+from planner.objectives.period import PeriodSearch, period_bound
 from planner.placement.fit import fits
 from planner.placement.loads import Loads
 from planner.placement.period_model import PeriodModel
 from planner.problem import Impossible, NetworkLevel, Placement, Problem
-from planner.search import least_period
-from planner.search.least_period import PeriodSearch, period_bound
 
 SAME = 1 + 1e-7
 

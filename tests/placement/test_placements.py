@@ -10,14 +10,14 @@ import pytest
 from solver_problems import chain, config, operator, posed, random_problem, unit_cluster
 
 from planner.bounds import placement_bound
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.assignment import AssignmentModel
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.fit import fits
 from planner.placement.layouts import all_cuts, family_placement, family_placements, only_placement, stage_hosts
 from planner.placement.merge import OPENED_AT_MOST, describe, merge, opened
 from planner.problem import ByDevice, Impossible, NetworkLevel, Placement, Problem
-from planner.schedule.search import ListSearch
+from planner.scheduling.placement_search import ListSearch
 from planner.search.incumbent import Incumbent
 from planner.search.moves import Heat, move_groups
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from planner.plan.timetable import TimedTransfer, Timetable
 from planner.problem import (
     Cluster,
     Device,
@@ -21,6 +20,7 @@ from planner.problem import (
     Placement,
     Problem,
 )
+from planner.timetable.timetable import TimedTransfer, Timetable
 
 F, I, W = Pass.F, Pass.I, Pass.W
 

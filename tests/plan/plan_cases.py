@@ -10,7 +10,6 @@ from handmade import cluster, graph, operator, problem, sequential
 
 from planner.plan.build import build_plan
 from planner.plan.plan import BaselineFigures, Plan
-from planner.plan.verify import Violation, verify_plan
 from planner.problem import (
     ByDevice,
     Cluster,
@@ -24,6 +23,7 @@ from planner.problem import (
     Stream,
     Work,
 )
+from planner.verify import Violation, verify_plan
 
 Case = tuple[Problem, Plan]
 

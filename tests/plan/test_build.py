@@ -11,8 +11,8 @@ from handmade import cluster, graph, operator, problem, sequential
 
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
-from planner.plan.timetable import Timetable
 from planner.problem import Placement, Problem
+from planner.timetable.timetable import Timetable
 
 
 def posed() -> Problem:

@@ -10,11 +10,11 @@ from random_plans import plan_of, random_plan
 from solver_problems import chain, checked, operator, posed, unit_cluster
 
 from planner.baselines import baseline_timetable
+from planner.events import Events, Wait, events_of
 from planner.plan.build import timetable_of
-from planner.plan.events import Events, Wait, events_of
 from planner.plan.plan import Plan
-from planner.plan.timetable import TimedTransfer
 from planner.problem import NetworkLevel, Problem
+from planner.timetable.timetable import TimedTransfer
 
 
 def replayed(events: Events, delay: np.ndarray) -> np.ndarray:

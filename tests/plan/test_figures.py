@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from handmade import cluster, graph, operator, problem, sequential
 
-from planner.plan.figures import figures
-from planner.plan.memory import memory_profile
-from planner.plan.timetable import TimedTransfer, Timetable
 from planner.problem import Mode, Placement, Stream
+from planner.timetable.figures import figures
+from planner.timetable.memory import memory_profile
+from planner.timetable.timetable import TimedTransfer, Timetable
 
 
 def test_two_stages_two_microbatches() -> None:

@@ -6,7 +6,6 @@ import random
 import numpy as np
 import pytest
 
-from planner.plan.replay import orders_of, replay
 from planner.problem import (
     PASS_ORDER,
     Cluster,
@@ -20,6 +19,7 @@ from planner.problem import (
     Problem,
     Stream,
 )
+from planner.timetable.replay import orders_of, replay
 
 F, I, W = 0, 1, 2
 

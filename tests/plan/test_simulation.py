@@ -8,10 +8,6 @@ import numpy as np
 import pytest
 
 from planner.baselines import BASELINES, baseline_timetable
-from planner.plan import network
-from planner.plan.replay import orders_of, replay
-from planner.plan.simulation import compiled, interpreted
-from planner.plan.timetable import Timetable
 from planner.problem import (
     Cluster,
     Device,
@@ -24,6 +20,10 @@ from planner.problem import (
     Problem,
     Stream,
 )
+from planner.timetable import network
+from planner.timetable.event_loop import compiled, interpreted
+from planner.timetable.replay import orders_of, replay
+from planner.timetable.timetable import Timetable
 
 
 def random_chain(seed: int) -> Problem:

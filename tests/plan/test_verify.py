@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_cases import CASES, Case, bidirectional, check, free_transfers, planned, task, training, twice, without
 
-from planner.plan import verify
+from planner import verify
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
-from planner.plan.verify import verify_plan
 from planner.problem import Graph, Mode, Problem, Stream
+from planner.verify import verify_plan
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -177,7 +177,7 @@ def test_verify_shares_no_code() -> None:
                 assert not any(name.name.startswith("planner") for name in node.names)
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("planner"):
                 assert node.level == 0
-                assert node.module in allowed or str(node.module).startswith("planner.plan.verify"), path
+                assert node.module in allowed or str(node.module).startswith("planner.verify"), path
 
 
 # -- random plans -------------------------------------------------------------------------------------------

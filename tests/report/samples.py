@@ -5,15 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from planner.plan.plan import (
-    BaselineFigures,
-    DeviceFigures,
-    PlacedOperator,
-    Plan,
-    PlannedTask,
-    PlannedTransfer,
-    Source,
-)
+from planner.plan.plan import BaselineFigures, DeviceFigures, PlacedOperator, Plan, PlannedTask, PlannedTransfer, Source
 
 GIB = 2.0**30
 

@@ -11,8 +11,8 @@ from random_plans import plan_of, random_plan
 from solver_problems import chain, operator, posed, unit_cluster
 
 from planner.baselines import baseline_timetable
+from planner.events import Events, events_of
 from planner.plan.build import timetable_of
-from planner.plan.events import Events, events_of
 from planner.plan.plan import Plan
 from planner.problem import NetworkLevel, Problem, Stream
 from planner.report.causes import Cause, critical_path, idle_times

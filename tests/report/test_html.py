@@ -20,7 +20,7 @@ from samples import long_plan, pipeline
 from solver_problems import CONFIGS, chain, config, posed
 
 from planner.baselines import baseline_timetable
-from planner.cli import main
+from planner.commands.app import main
 from planner.files.plan_text import plan_to_json
 from planner.plan.plan import Plan
 from planner.report.html import Shown, report_html

@@ -7,7 +7,7 @@ import heapq
 import numpy as np
 import pytest
 
-from planner.schedule.containers import add, discard, least, pop, push
+from planner.scheduling.containers import add, discard, least, pop, push
 
 
 @pytest.mark.parametrize("seed", range(20))

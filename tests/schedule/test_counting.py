@@ -8,13 +8,13 @@ import pytest
 from exhaustive import TooLarge, optimum_of_placement
 from solver_problems import chain, config, operator, posed, random_problem, unit_cluster, violations
 
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.layouts import only_placement
 from planner.problem import Placement, Problem, Stream
-from planner.schedule.classes import Classes, build_classes
-from planner.schedule.counting import STEPS_AT_MOST, VARIABLES_AT_MOST, Answer, CountingModel
-from planner.schedule.fold import fold
-from planner.schedule.retime import retime
+from planner.scheduling.classes import Classes, build_classes
+from planner.scheduling.mirror import fold
+from planner.scheduling.models.counting import STEPS_AT_MOST, VARIABLES_AT_MOST, Answer, CountingModel
+from planner.scheduling.retime import retime
 
 
 def ask(classes: Classes, steps: int, folded: bool = False) -> Answer:

@@ -9,9 +9,9 @@ import pytest
 from exhaustive import TooLarge, optimum
 from solver_problems import chain, config, posed, random_problem
 
-from planner.control import Control
+from planner.common.budget import Control
 from planner.problem import Problem
-from planner.schedule.disjunctive import DisjunctiveModel, Relaxed
+from planner.scheduling.models.disjunctive import DisjunctiveModel, Relaxed
 
 
 def ask(problem: Problem, cutoff: float) -> Relaxed:

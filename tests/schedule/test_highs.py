@@ -11,8 +11,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from planner.control import Control
-from planner.highs import Model
+from planner.common.budget import Control
+from planner.common.highs import Model
 
 
 def knapsack(n: int, rows: int, seed: int) -> Model:

@@ -9,11 +9,11 @@ from solver_problems import chain, config, operator, posed, random_placement, ra
 from planner.placement.layouts import only_placement
 from planner.placement.memory import parameters_on
 from planner.problem import Placement, Problem, common_step
-from planner.schedule.classes import Classes, Floats, build_classes
-from planner.schedule.kernel import run
-from planner.schedule.retime import retime
-from planner.schedule.rules import RULES, random_rule
-from planner.schedule.search import DoesNotFit, ListSearch
+from planner.scheduling.classes import Classes, Floats, build_classes
+from planner.scheduling.list.kernel import run
+from planner.scheduling.list.rules import RULES, random_rule
+from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.scheduling.retime import retime
 
 
 def least_cap(problem: Problem, placement: Placement) -> float:

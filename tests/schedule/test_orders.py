@@ -19,14 +19,14 @@ from solver_problems import (
 
 from planner.baselines import baseline_timetable
 from planner.bounds import placement_bound
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.layouts import only_placement
 from planner.problem import Cluster, Device, DeviceType, NetworkLevel, Placement, Problem
-from planner.schedule.classes import build_classes
-from planner.schedule.fold import fold
-from planner.schedule.orders import Orders
-from planner.schedule.retime import retime
-from planner.schedule.search import DoesNotFit, ListSearch
+from planner.scheduling.classes import build_classes
+from planner.scheduling.mirror import fold
+from planner.scheduling.orders.anneal import Orders
+from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.scheduling.retime import retime
 
 
 def bidirectional(problem: Problem) -> Placement:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from solver_problems import looped
 
-from planner.schedule.kernel import run
-from planner.schedule.packets import Packets, flows, known_packets, random_packets
-from planner.schedule.rules import RULES, Rule
+from planner.scheduling.list.kernel import run
+from planner.scheduling.list.microbatch_groups import Packets, flows, known_packets, random_packets
+from planner.scheduling.list.rules import RULES, Rule
 
 
 @pytest.mark.parametrize("microbatches", [1, 2, 7, 40, 121])

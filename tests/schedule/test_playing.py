@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from solver_problems import listed
 
-from planner.schedule.orders import Orders, follow, shift
-from planner.schedule.playing import keep, play, resume, room, row_before
+from planner.scheduling.orders.anneal import Orders, follow, shift
+from planner.scheduling.orders.play import keep, play, resume, room, row_before
 
 ROWS, EVERY = 40, 2
 

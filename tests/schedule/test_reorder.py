@@ -7,15 +7,15 @@ import pytest
 from exhaustive import TooLarge, optimum_of_placement
 from solver_problems import chain, config, operator, posed, random_placement, random_problem, unit_cluster, violations
 
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.layouts import family_placements
 from planner.problem import Placement, Problem
-from planner.schedule.kernel import Run
-from planner.schedule.reorder import Window, reorder
-from planner.schedule.retime import retime
-from planner.schedule.rules import random_rule
-from planner.schedule.search import DoesNotFit, ListSearch
-from planner.schedule.waiting import Waiting
+from planner.scheduling.list.kernel import Run
+from planner.scheduling.list.rules import random_rule
+from planner.scheduling.orders.lns_model import Window, reorder
+from planner.scheduling.orders.precedence import Waiting
+from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.scheduling.retime import retime
 
 NODES = 1_000
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from planner.schedule.packets import Packets
-from planner.schedule.rules import RULES
-from planner.schedule.sizes import KNOWN, NEAR, ROUNDS, TRIED, Sizes, best_sizes, compete, neighbouring
+from planner.scheduling.list.group_sizes import KNOWN, NEAR, ROUNDS, TRIED, Sizes, best_sizes, compete, neighbouring
+from planner.scheduling.list.microbatch_groups import Packets
+from planner.scheduling.list.rules import RULES
 
 
 def test_sizes_may_be_rounded_either_way() -> None:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from solver_problems import looped, violations
 
-from planner.control import Control
-from planner.schedule.kernel import run
-from planner.schedule.packets import Packets, random_packets
-from planner.schedule.retime import retime
-from planner.schedule.search import ListSearch
-from planner.schedule.stages import horizons, in_stages
-from planner.schedule.walks import Strand
+from planner.common.budget import Control
+from planner.scheduling.list.beam import horizons, in_stages
+from planner.scheduling.list.kernel import run
+from planner.scheduling.list.microbatch_groups import Packets, random_packets
+from planner.scheduling.list.rule_search import Strand
+from planner.scheduling.placement_search import ListSearch
+from planner.scheduling.retime import retime
 
 
 def strands(search: ListSearch, count: int) -> list[Strand]:

@@ -7,15 +7,15 @@ import pytest
 from solver_problems import chain, config, listed, posed, unit_cluster, violations
 
 from planner.baselines import baseline_timetable
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.layouts import only_placement
 from planner.plan.plan import PlanWindow
 from planner.problem import Placement, Problem
-from planner.schedule.classes import build_classes
-from planner.schedule.orders import Orders
-from planner.schedule.retime import retime
-from planner.schedule.search import ListSearch
-from planner.schedule.window import Window, find_window, fits, is_window, stretched, window_of
+from planner.scheduling.classes import build_classes
+from planner.scheduling.orders.anneal import Orders
+from planner.scheduling.placement_search import ListSearch
+from planner.scheduling.retime import retime
+from planner.scheduling.steady_state import Window, find_window, fits, is_window, stretched, window_of
 
 
 def with_microbatches(problem: Problem, microbatches: int) -> Problem:

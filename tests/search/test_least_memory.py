@@ -6,10 +6,11 @@ import pytest
 from exhaustive import TooLarge, optimum
 from solver_problems import chain, checked, config, posed, random_problem, unit_cluster
 
-from planner.control import Control, Progress
+from planner.common.budget import Control, Progress
+from planner.objectives.options import NoPlan, SolveOptions
+from planner.objectives.registry import solve
 from planner.plan.plan import Plan
 from planner.problem import Impossible, Problem
-from planner.solve import NoPlan, SolveOptions, solve
 
 
 def least(problem: Problem, max_makespan: float | None = None, seconds: float = 60.0) -> Plan:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from solver_problems import config, violations
 
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.layouts import family_placements
 from planner.problem import Problem
-from planner.schedule.search import ListSearch
-from planner.schedule.waiting import Waiting
+from planner.scheduling.orders.precedence import Waiting
+from planner.scheduling.placement_search import ListSearch
 from planner.search.incumbent import Incumbent
 from planner.search.neighbourhoods import EFFORT, PAIRS, SIZE, SMALLEST, Kind, Learnt, kinds, reorder_windows
 

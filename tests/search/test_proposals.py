@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from solver_problems import chain, config, posed, unit_cluster
 
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.layouts import family_placement
 from planner.problem import Placement, Problem
-from planner.schedule.search import ListSearch
+from planner.scheduling.placement_search import ListSearch
 from planner.search.proposals import proposals, second_copies
 
 

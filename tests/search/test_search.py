@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from solver_problems import chain, config, looped, operator, posed, violations
 
-from planner.control import Control
+from planner.common.budget import Control
 from planner.placement.layouts import only_placement
 from planner.problem import Placement, Problem
-from planner.schedule.rules import RULES
-from planner.schedule.search import ListSearch
+from planner.scheduling.list.rules import RULES
+from planner.scheduling.placement_search import ListSearch
 from planner.search import Incumbent
 from planner.search.exact import count, solve_small
 from planner.search.polish import LONG, Polish

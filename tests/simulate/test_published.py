@@ -12,7 +12,7 @@ from solver_problems import chain, config, posed, unit_cluster
 
 from planner.baselines import BASELINES, baseline_timetable
 from planner.baselines.registry import baseline_pipeline
-from planner.plan.events import Events, Wait, events_of
+from planner.events import Events, Wait, events_of
 from planner.plan.plan import Plan
 from planner.problem import NetworkLevel, Problem, Stream
 from planner.simulate import published_events, replayed_makespans

@@ -10,7 +10,7 @@ from random_plans import plan_of, random_plan
 from solver_problems import chain, config, operator, posed, unit_cluster
 
 from planner.baselines import baseline_timetable
-from planner.plan.events import events_of
+from planner.events import events_of
 from planner.plan.plan import Plan
 from planner.problem import NetworkLevel, Problem
 from planner.simulate import Disturbance, replays, simulate

@@ -12,7 +12,7 @@ from random_plans import plan_of
 from solver_problems import CONFIGS, config
 
 from planner.baselines import baseline_timetable
-from planner.cli import main
+from planner.commands.app import main
 from planner.files.plan_text import plan_to_json
 from planner.plan.plan import BaselineFigures
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from planner.events import Events, Wait, events_of
+from planner.events.links import links_of
+from planner.events.nodes import Ints
 from planner.plan.build import timetable_of
-from planner.plan.events import Events, Wait, events_of
-from planner.plan.events.links import links_of
-from planner.plan.events.nodes import Ints
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.causes import PREFERRED, Cause, Idle, critical_path, idle_times

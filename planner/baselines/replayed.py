@@ -1,0 +1,51 @@
+"""The published schedules on a problem, replayed once: to compare with and to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from planner.baselines import BASELINES, SCHEDULES, NotApplicable, baseline_timetable
+from planner.common.budget import Control
+from planner.plan.plan import BaselineFigures
+from planner.problem import Problem
+from planner.timetable.figures import figures
+from planner.timetable.timetable import Timetable
+
+Published = Mapping[str, list[tuple[str, Timetable]]]
+"""Timetables of baselines by layout, each with its name."""
+
+
+def published_of(problem: Problem, control: Control) -> Published:
+    """The timetables of the baselines by layout."""
+    return replayed(problem, control)[0]
+
+
+def replayed(problem: Problem, control: Control) -> tuple[Published, dict[str, str]]:
+    """The timetables of the baselines by layout, and the reasons why others are not there."""
+    published: dict[str, list[tuple[str, Timetable]]] = {}
+    reasons: dict[str, str] = {}
+    for name in BASELINES:
+        control.report(f"baseline {name}")
+        if published and control.remaining < control.time_limit / 2:
+            reasons[name] = "not replayed: half of the time limit was over"
+            continue
+        try:
+            published.setdefault(SCHEDULES[name].family, []).append((name, baseline_timetable(name, problem)))
+        except NotApplicable as reason:
+            reasons[name] = str(reason)
+    return published, reasons
+
+
+def baseline_figures(name: str, problem: Problem, timetable: Timetable) -> BaselineFigures:
+    """The row of a baseline in a plan."""
+    found = figures(problem, timetable)
+    return BaselineFigures(
+        name=name,
+        makespan=found.makespan,
+        bubble_ratio=found.bubble_ratio,
+        span_bubble_ratio=found.span_bubble_ratio,
+        peak_memory=found.peak_memory,
+        copies=timetable.placement.copies,
+        fits=found.fits,
+        devices=len({d for device_of in timetable.placement.device_of for d in device_of}),
+    )

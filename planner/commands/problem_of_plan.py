@@ -1,0 +1,95 @@
+"""Plans as files: the options they were made with, and the problem that they solve, from its two files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from planner.commands.common import UsageFault
+from planner.files.errors import InputError
+from planner.files.plan_file import read_plan
+from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
+from planner.problem import Problem
+from planner.problem.quantities import BYTES, QuantityError, parse_quantity
+
+
+def posed_problem(path: Path, plan: Plan, graph: Path | None, cluster: Path | None) -> Problem | None:
+    """The problem of the plan in the file ``path``; None where neither graph nor cluster is given.
+
+    Raises ``InputError`` where the plan is no valid plan of them. Memory above the cap is let pass: a published
+    schedule that does not fit can be looked at all the same.
+    """
+    if graph is None and cluster is None:
+        return None
+    if graph is None or cluster is None:
+        raise UsageFault("--graph and --cluster go together: give both, or neither")
+    from planner.files import read_cluster, read_graph
+    from planner.verify import verify_plan
+
+    cap, allowed = cap_option(path, plan), max(plan.copies, whole_option(path, plan, "copies") or 1)
+    problem = Problem(
+        read_graph(graph),
+        read_cluster(cluster),
+        plan.microbatches,
+        allowed,
+        cap,
+        chunks=whole_option(path, plan, "chunks"),
+    )
+    violations = verify_plan(
+        plan,
+        problem.graph,
+        problem.cluster,
+        copies=allowed,
+        memory_cap=cap,
+        microbatches=plan.microbatches,
+    )
+    violations = [violation for violation in violations if violation.rule != 5]
+    if violations:
+        more = f" (and {len(violations) - 1} more; planner verify lists them)" if len(violations) > 1 else ""
+        raise InputError(path, None, None, f"is no valid plan of {graph} and {cluster}: {violations[0]}{more}")
+    return problem
+
+
+def sound_times(path: Path, plan: Plan) -> None:
+    """Raise ``InputError`` where an instant of the plan is no instant, or something ends before it starts."""
+    rows: dict[str, tuple[PlannedTask | PlannedTransfer, ...]] = {"tasks": plan.tasks, "transfers": plan.transfers}
+    for what, listed in rows.items():
+        for k, row in enumerate(listed):
+            if not 0 <= row.start <= row.end:
+                raise InputError(
+                    path, None, f"{what}[{k}]", "ends before it starts, or starts before 0: see planner verify"
+                )
+
+
+def presentable(path: Path) -> Plan:
+    """The plan in a file, if a report can be made of it."""
+    plan = read_plan(path)
+    if not plan.devices:
+        raise InputError(path, None, "devices", "lists no device: planner verify says what is wrong with the plan")
+    if plan.makespan < 0:
+        raise InputError(path, None, "makespan", "is negative: planner verify says what is wrong with the plan")
+    return plan
+
+
+def whole_option(path: Path, plan: Plan, name: str) -> int | None:
+    """An option of the plan that is a whole number from 1 on; None where the plan has none."""
+    value: Any = plan.options.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(path, None, f"options.{name}", f"must be a whole number from 1 on, found {value!r:.40}")
+    return value
+
+
+def cap_option(path: Path, plan: Plan) -> float | None:
+    """The memory cap among the options of the plan, in bytes; None where it has none."""
+    value: Any = plan.options.get("memory_cap")
+    try:
+        return None if value is None else parse_quantity(value, BYTES)
+    except QuantityError as error:
+        raise InputError(path, None, "options.memory_cap", str(error)) from error
+
+
+def label(path: Path, plan: Plan) -> str:
+    """A baseline by its name, a plan by that of its file."""
+    return plan.origin.removeprefix("baseline:") if plan.origin.startswith("baseline:") else path.stem

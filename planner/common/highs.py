@@ -1,0 +1,219 @@
+"""A thin layer over highspy's arrays: build a model row by row, pass it at once, read what is proven.
+
+HiGHS specifics, so that they stand in one place: statuses are never trusted without solution and bound; the
+scheduler of its threads belongs to the thread that solves; a deadline and a stop reach into the solver through its
+interrupt callbacks; 1.14.0 returns wrong optima on small MIPs, which the dependency excludes and a test keeps.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import highspy
+import numpy as np
+import numpy.typing as npt
+
+from planner.common.budget import Control
+
+INFINITY = float(highspy.kHighsInf)
+WITHOUT_PRESOLVE = 5_000
+"""Columns up to which a second solve can do without presolve; larger models get another seed."""
+
+NODES_AT_MOST = 2**31 - 1
+"""What HiGHS takes as a limit of nodes."""
+
+
+class _InUse(threading.local):
+    """How many threads HiGHS was last told to use, by the thread that asks: each has a scheduler of its own."""
+
+    threads: int | None = None
+
+
+_in_use = _InUse()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a solve has shown. ``bound`` is proven for the model; ``values`` is its best solution or None."""
+
+    infeasible: bool
+    optimal: bool
+    values: npt.NDArray[np.float64] | None
+    objective: float
+    bound: float
+    iterations: int = 0  # of the simplex method: what the solve cost, the same every time
+    nodes: int = 0  # of the branch-and-bound tree; at least 1 where anything was solved
+
+
+@dataclass
+class Model:
+    """A minimisation model under construction: columns with bounds and costs, rows with two sides."""
+
+    lower: list[float] = field(default_factory=list)
+    upper: list[float] = field(default_factory=list)
+    cost: list[float] = field(default_factory=list)
+    integer: list[bool] = field(default_factory=list)
+    row_lower: list[float] = field(default_factory=list)
+    row_upper: list[float] = field(default_factory=list)
+    row_start: list[int] = field(default_factory=lambda: [0])
+    index: list[int] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
+
+    def variable(self, lower: float = 0.0, upper: float = INFINITY, cost: float = 0.0, integer: bool = False) -> int:
+        """Add a column; its number."""
+        self.lower.append(lower)
+        self.upper.append(upper)
+        self.cost.append(cost)
+        self.integer.append(integer)
+        return len(self.cost) - 1
+
+    def binary(self, cost: float = 0.0) -> int:
+        """Add a 0-1 column."""
+        return self.variable(0.0, 1.0, cost, True)
+
+    def row(
+        self, columns: Sequence[int], values: Sequence[float], lower: float = -INFINITY, upper: float = INFINITY
+    ) -> None:
+        """Add lower <= sum of values x columns <= upper; a column that occurs twice counts with the sum."""
+        total: dict[int, float] = {}
+        for column, value in zip(columns, values, strict=True):
+            total[column] = total.get(column, 0.0) + value
+        self.index.extend(total)
+        self.value.extend(total.values())
+        self.row_start.append(len(self.index))
+        self.row_lower.append(lower)
+        self.row_upper.append(upper)
+
+    def solve(
+        self,
+        control: Control,
+        *,
+        threads: int = 2,
+        gap: float = 0.0,
+        nodes: int | None = None,
+        start: Sequence[float] | None = None,
+        certify: bool = False,
+    ) -> Outcome:
+        """Solve before the control's deadline, within ``nodes`` and its effort; ``start``: a solution to begin with.
+
+        The nodes are for the caller to spend: this may run on a thread beside others.
+
+        HiGHS 1.15.1 now and then calls a feasible model infeasible (big-M rows with fractions; a test keeps a case).
+        Where what it says is to be a proof, ``certify`` solves again on another way, without presolve, and claims
+        only what both have shown; a solve that was cut off then proves nothing.
+        """
+        first = self._solve(control, threads, gap, nodes, start, {})
+        if not certify or (first.values is not None and not any(self.cost)):
+            return first  # a solution of a mere question is no claim to be certified
+        if not (first.infeasible or first.optimal):
+            return replace(first, bound=-math.inf)
+        plain = len(self.cost) <= WITHOUT_PRESOLVE
+        again: dict[str, Any] = {"random_seed": 1, **({"presolve": "off"} if plain else {})}
+        second = self._solve(control, threads, gap, nodes, start, again)
+        if not (second.infeasible or second.optimal):
+            return replace(first, infeasible=False, optimal=False, bound=-math.inf)
+        best = first if first.objective <= second.objective else second
+        return replace(
+            best,
+            infeasible=first.infeasible and second.infeasible,
+            bound=min(first.bound, second.bound),
+            nodes=first.nodes + second.nodes,
+        )
+
+    def _solve(
+        self,
+        control: Control,
+        threads: int,
+        gap: float,
+        nodes: int | None,
+        start: Sequence[float] | None,
+        options: Mapping[str, Any],
+    ) -> Outcome:
+        budget = control.remaining
+        if budget <= 0:
+            return Outcome(False, False, None, math.inf, -math.inf)
+        solver = _solver(threads)
+        for name, value in options.items():
+            solver.setOptionValue(name, value)
+        solver.setOptionValue("time_limit", budget)
+        solver.setOptionValue("mip_rel_gap", gap)
+        solver.setOptionValue("mip_abs_gap", 1e-9)
+        if nodes is not None or math.isfinite(control.effort):
+            solver.setOptionValue("mip_max_nodes", control.at_most(NODES_AT_MOST if nodes is None else nodes))
+        solver.passModel(self._lp())
+        if start is not None:
+            solution = highspy.HighsSolution()
+            solution.col_value = [float(v) for v in start]
+            solution.value_valid = True
+            solver.setSolution(solution)
+
+        def stop(event: Any) -> None:
+            if control.over:
+                event.interrupt()
+
+        solver.cbMipInterrupt.subscribe(stop)
+        solver.cbSimplexInterrupt.subscribe(stop)
+        if solver.run() == highspy.HighsStatus.kError:
+            warnings.warn(f"HiGHS gave up on a model ({solver.getModelStatus()})", RuntimeWarning, stacklevel=2)
+        return self._outcome(solver)
+
+    def _lp(self) -> Any:
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = len(self.cost), len(self.row_lower)
+        lp.col_cost_ = np.array(self.cost)
+        lp.col_lower_, lp.col_upper_ = np.array(self.lower), np.array(self.upper)
+        lp.row_lower_, lp.row_upper_ = np.array(self.row_lower), np.array(self.row_upper)
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = lp.num_col_, lp.num_row_
+        lp.a_matrix_.start_ = np.array(self.row_start)
+        lp.a_matrix_.index_ = np.array(self.index, dtype=np.int32)
+        lp.a_matrix_.value_ = np.array(self.value)
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        if any(self.integer):
+            lp.integrality_ = [kinds[integer] for integer in self.integer]
+        return lp
+
+    def _outcome(self, solver: Any) -> Outcome:
+        status = solver.getModelStatus()
+        info = solver.getInfo()
+        feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+        infeasible = status == highspy.HighsModelStatus.kInfeasible
+        bound = -math.inf
+        if any(self.integer):
+            bound = float(info.mip_dual_bound)
+        elif status == highspy.HighsModelStatus.kOptimal:
+            bound = float(info.objective_function_value)
+        return Outcome(
+            infeasible=infeasible,
+            optimal=status == highspy.HighsModelStatus.kOptimal,
+            values=np.array(solver.getSolution().col_value) if feasible and not infeasible else None,
+            objective=float(info.objective_function_value) if feasible else math.inf,
+            bound=math.inf if infeasible else bound,
+            iterations=max(0, int(info.simplex_iteration_count)),
+            nodes=max(1, int(info.mip_node_count)),
+        )
+
+
+def use_threads(threads: int) -> None:
+    """HiGHS's scheduler belongs to the calling thread; where its number of threads changes, it has to be made anew.
+
+    Otherwise HiGHS solves nothing and says so in the status of ``run`` only.
+    """
+    if _in_use.threads not in (None, threads):
+        highspy.Highs.resetGlobalScheduler(True)
+    _in_use.threads = threads
+
+
+def _solver(threads: int) -> Any:
+    """A silent solver."""
+    use_threads(threads)
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", threads)
+    solver.setOptionValue("random_seed", 0)
+    return solver

@@ -1,0 +1,38 @@
+"""Rules of published schedules beyond those of a plan: calls that run as one block, gradients handed on late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.events.edges import Edges, Wait
+from planner.events.nodes import Ints, Nodes
+
+
+@dataclass(frozen=True)
+class Gates:
+    """For each task up to two others (one a stream, -1: none) that must have ended, too, before something happens.
+
+    ``leaves[task]``: before what the task makes leaves its device. ``starts[task]``: before the task starts.
+    """
+
+    leaves: Ints  # (tasks, 2)
+    starts: Ints  # (tasks, 2)
+
+
+def gate_edges(nodes: Nodes, edges: Edges, gates: Gates) -> None:
+    """Add the gates to the precedence that is there, as far as the plan keeps them."""
+    before, after, wait, _ = edges.arrays()
+    made = (wait == Wait.INPUT) & (before < nodes.n_tasks)
+    leaving = made & ((after >= nodes.n_tasks) | (nodes.device[after] != nodes.device[before]))
+    tasks = np.arange(nodes.n_tasks)
+    for stream in (0, 1):
+        _add(nodes, edges, gates.leaves[before[leaving], stream], after[leaving])
+        _add(nodes, edges, gates.starts[:, stream], tasks)
+
+
+def _add(nodes: Nodes, edges: Edges, before: Ints, after: Ints) -> None:
+    takes_time = nodes.end[before] > nodes.start[before]
+    kept = takes_time & (nodes.end[before] <= nodes.start[after] + nodes.tolerance)
+    edges.add(np.where((before >= 0) & kept, before, -1), after, Wait.HELD)

@@ -1,0 +1,1 @@
+"""Hugging Face configs, read to the dimensions of a transformer."""

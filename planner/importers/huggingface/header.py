@@ -1,0 +1,236 @@
+"""What the comment on top of an imported transformer says: where it is from, what was assumed, what it adds up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from planner.importers.document import BlockDraft, EntryDraft, OperatorDraft, rounded
+from planner.importers.transformer.model import Model
+from planner.importers.transformer.setting import (
+    Precision,
+    Recompute,
+    Setting,
+    TiedEmbeddings,
+    WeightBytes,
+    weight_bytes,
+)
+from planner.importers.transformer.totals import Totals
+
+if TYPE_CHECKING:
+    from planner.importers.huggingface.flags import HfFlags
+
+
+def header(source: str, model: Model, setting: Setting, figures: Totals, flags: HfFlags) -> str:
+    """The whole comment."""
+    lines = [
+        f"A {model.family} model in {'training' if setting.training else 'inference'}, from {source}.",
+        "",
+        *_items(_summary(model, setting, figures)),
+        "",
+        "Formulas and their sources: docs/import.md of planner. Assumed:",
+        *_items(_assumptions(model, setting)),
+        "",
+        "Not counted: " + "; ".join(_left_out(model, setting)) + ".",
+        "",
+        "made by: planner import hf " + " ".join([source, *_flags(model, setting, flags)]),
+    ]
+    return "\n".join(lines)
+
+
+def remarks(model: Model, setting: Setting, figures: Totals, entries: Sequence[EntryDraft]) -> Iterator[str]:
+    """What the command says on stderr."""
+    operators = list(unrolled(entries))
+    parameters = sum(each.parameters for each in operators)
+    activation = sum(each.activation for each in operators)
+    yield f"{_weights(figures)}; {_flops(setting, figures)}"
+    yield (
+        f"{len(operators)} operators on one rank of a stage: {rounded(parameters, 'B')} of parameters, "
+        f"{rounded(activation, 'B')} of activations a microbatch in the whole model"
+    )
+
+
+def unrolled(entries: Sequence[EntryDraft]) -> Iterator[OperatorDraft]:
+    """Every operator, those of blocks as often as they are repeated."""
+    for entry in entries:
+        if isinstance(entry, BlockDraft):
+            for _ in range(entry.repeat):
+                yield from unrolled(entry.operators)
+        else:
+            yield entry
+
+
+def _items(items: Iterator[str]) -> Iterator[str]:
+    return (f"- {item}" for item in items)
+
+
+def _weights(figures: Totals) -> str:
+    text = f"{_count(figures.weights)} weights"
+    if figures.active < figures.weights:
+        text += f", {_count(figures.active)} of them met by a token"
+    if figures.mtp_weights:
+        text += f", {_count(figures.mtp_weights)} more in multi-token prediction"
+    return text
+
+
+def _count(weights: float) -> str:
+    return f"{weights / 1e9:.4g} B" if weights >= 1e9 else f"{weights / 1e6:.4g} M"
+
+
+def _flops(setting: Setting, figures: Totals) -> str:
+    forward = f"{rounded(figures.forward_flops, 'FLOP')} a token forward"
+    return forward + (f", {rounded(figures.training_flops, 'FLOP')} in training" if setting.training else "")
+
+
+def _summary(model: Model, setting: Setting, figures: Totals) -> Iterator[str]:
+    yield f"Model: {_weights(figures)}. {_flops(setting, figures)} (products of matrices and attention, each once)."
+    per = f"{setting.micro_batch} sequence{'s' * (setting.micro_batch > 1)} of {setting.tokens} tokens"
+    if model.encoder is not None:
+        per += f" in the encoder, {setting.decoder_tokens} in the decoder"
+    if model.vision is not None:
+        per += f", with {setting.images} image{'s' * (setting.images != 1)} in each"
+    yield f"A microbatch on one rank: {per}{f', of which it has 1/{setting.context}' if setting.context > 1 else ''}."
+    ranks = setting.tensor * setting.context * setting.data
+    if ranks == 1:
+        yield "A device stands for a pipeline stage: no tensor, sequence or data parallel ranks beside it."
+        return
+    yield (
+        f"A device stands for one of {ranks} ranks of a pipeline stage: "
+        f"tensor {setting.tensor} x sequence {setting.context} x data {setting.data}"
+        + (f", experts spread over {setting.expert} of them" if setting.expert > 1 else "")
+        + ". They run in lockstep, so that one of them is planned."
+    )
+
+
+def _assumptions(model: Model, setting: Setting) -> Iterator[str]:
+    yield _parameters(setting)
+    yield _precision(setting)
+    if setting.training:
+        yield _activation(setting)
+    else:
+        yield "activation: the output, and keys and values of the microbatch's tokens (one pass over the prompt)."
+    yield (
+        "work: 2 FLOP a weight and token in each pass; attention 2 x keys x (key + value width) a head forward, 2.5 "
+        "times that in input_grad (flash attention); causal attention meets half of the keys. Bytes: weights, inputs "
+        "and outputs of every part once."
+    )
+    if setting.interconnect is not None:
+        yield _collectives(setting)
+    if model.head.tied:
+        yield (
+            "The head shares the embedding's matrix: "
+            + (
+                "both on one device (--tied colocate)."
+                if setting.tied is TiedEmbeddings.COLOCATE
+                else "each holds a copy, as in pipelines usual; --tied colocate puts both on one device."
+            )
+        )
+
+
+def _parameters(setting: Setting) -> str:
+    if not setting.training:
+        e = setting.elements
+        return f"parameters: {e.weight} bytes a weight of matrix products, {e.vector} of embedding, head and norms."
+    raw, other = weight_bytes(setting, True), weight_bytes(setting, False)
+    text = f"parameters: {_sum(raw)} a weight ({setting.optimizer.value})"
+    if raw != other:
+        text += f", {_sum(other)} of embedding, head, norms and router"
+    if setting.zero and max(setting.dense_replicas, setting.expert_replicas) > 1:
+        what = ["the state", "state and gradients", "state, gradients and weights"][setting.zero - 1]
+        text += f"; ZeRO {setting.zero} splits {what} over {setting.dense_replicas} ranks"
+        text += f", of routed experts over {setting.expert_replicas}" if setting.expert > 1 else ""
+    return text + "."
+
+
+def _sum(each: WeightBytes) -> str:
+    parts = f"{each.weight:g} weight + {each.gradient:g} gradient + {each.state:g} optimizer state bytes"
+    return parts + (" + 4 a row and column" if each.factored else "")
+
+
+def _precision(setting: Setting) -> str:
+    match setting.precision:
+        case Precision.FP8:
+            return (
+                "FP8: matrix products read FP8 and keep their inputs in it; the rest is BF16. Their FLOP are counted "
+                "half, since clusters state the BF16 rate and FP8 runs at twice that."
+            )
+        case Precision.FP32:
+            return "FP32: FLOP are counted twice, since clusters state the BF16 rate and TF32 runs at half of it."
+        case _:
+            return "BF16, flash attention, no dropout."
+
+
+def _activation(setting: Setting) -> str:
+    match setting.recompute:
+        case Recompute.FULL:
+            return (
+                "activation: every operator keeps its input only and runs forward again in input_grad, which makes the "
+                "weights' gradients too (no weight_grad). What one operator computes again is not counted as memory."
+            )
+        case Recompute.SELECTIVE:
+            return (
+                "activation: inputs of the parts, less outputs of norms and activation functions (and MLA's "
+                "up-projections), which input_grad makes again; it makes the weights' gradients too (no weight_grad)."
+            )
+        case _:
+            return (
+                "activation: the inputs of all parts, or what weight_grad needs (inputs and output gradients of matrix "
+                "products, held_for_weight_grad) where that is more."
+            )
+
+
+def _collectives(setting: Setting) -> str:
+    assert setting.interconnect is not None
+    text = f"Collectives take bytes / {rounded(setting.interconnect, 'B/s')}"
+    if setting.tensor_interconnect is not None:
+        text += f" ({rounded(setting.tensor_interconnect, 'B/s')} between tensor and sequence ranks)"
+    if setting.expert > 1:
+        sends = f"at most {setting.sends_per_token} sends" if setting.sends_per_token else "one send an expert"
+        text += f"; all-to-all with balanced experts, {sends} a token"
+    return text + "; no latency, no waiting for slower ranks."
+
+
+def _left_out(model: Model, setting: Setting) -> Iterator[str]:
+    if setting.training and setting.data > 1:
+        yield "the reduction of gradients over data-parallel ranks, once a step"
+    if setting.training and setting.zero == 3:
+        yield "gathering the weights for each pass (ZeRO 3)"
+    if setting.training:
+        yield "the optimizer's step"
+    if setting.tensor > 1:
+        yield "collectives of embedding and loss"
+    if model.family == "gpt_neox":
+        yield "that attention and MLP could run side by side (planned one after the other)"
+    yield "temporary buffers, fragmentation and the runtime's own memory (leave a few GiB in the cluster's memory)"
+
+
+def _flags(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
+    """The flags that make this graph again."""
+    yield from (f"--family {flags.family}",) if flags.family else ()
+    yield from () if setting.training else ("--mode inference",)
+    yield f"--micro-batch {setting.micro_batch} --sequence {setting.tokens}"
+    if model.encoder is not None:
+        yield f"--decoder-sequence {setting.decoder_tokens}"
+    if model.vision is not None:
+        yield f"--images {setting.images}"
+        yield from (f"--image-size {setting.image_pixels}",) if setting.image_pixels else ()
+        yield from ("--freeze-vision",) if setting.freeze_vision else ()
+    yield f"--microbatches {setting.microbatches}"
+    degrees = (
+        ("tensor", setting.tensor),
+        ("sequence", setting.context),
+        ("expert", setting.expert),
+        ("data", setting.data),
+    )
+    yield from (f"--{name}-parallel {degree}" for name, degree in degrees if degree > 1)
+    if setting.interconnect is not None:
+        yield f"--interconnect {setting.interconnect / 1e9:.12g}GB/s"
+    if setting.tensor_interconnect is not None:
+        yield f"--tensor-interconnect {setting.tensor_interconnect / 1e9:.12g}GB/s"
+    if setting.sends_per_token is not None:
+        yield f"--sends-per-token {setting.sends_per_token}"
+    yield f"--precision {setting.precision.value}"
+    if setting.training:
+        yield f"--optimizer {setting.optimizer.value} --zero {setting.zero} --recompute {setting.recompute.value}"
+        yield from ("--no-mtp",) if model.mtp and not setting.mtp else ()
+    yield from ("--tied colocate",) if setting.tied is TiedEmbeddings.COLOCATE else ()

@@ -1,0 +1,1 @@
+"""Tables of measured operators: PipeDream, MSR, profiles."""

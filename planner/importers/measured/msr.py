@@ -1,0 +1,246 @@
+"""The graphs of "Efficient Algorithms for Device Placement of DNN Graph Operators" (NeurIPS 2020), and their devices.
+
+JSON as github.com/msr-fiddle/dnn-partitioning describes it in its README: ``maxFPGAs`` accelerators with
+``maxSizePerFPGA`` bytes each, ``maxCPUs`` CPUs, ``nodes`` with a latency on each kind, ``edges`` with the time that the
+output of their source takes between an accelerator and the memory of the CPU. A training graph has its backward nodes
+beside the forward ones; nodes of one ``colorClass`` share a device.
+
+**Load.** There, an accelerator's load is its latencies plus, once for every node whose output crosses its border in
+either direction, the time of that output; a CPU pays for no transfer. Here, accelerators have exclusive transfers and
+the CPU does not: a transfer occupies the accelerator at either end for one hop. The difference: an output goes once to
+every *device* that reads it, so that its source pays as many times; there, it pays once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from planner.files.errors import InputError, shown
+from planner.importers.document import Document, OperatorDraft, comment_lines, quoted
+from planner.importers.measured.ordering import Circle, ancestry
+from planner.importers.source import read_json
+from planner.problem.graph import ByDevice, Mode, Pass
+
+ACCELERATOR, CPU = "acc", "cpu"
+LARGEST = 1e15
+"""Of any number in a file: what is larger would be absurd in bytes, in seconds and in their products."""
+
+SMALLEST = 1e-20
+"""Less than this is nothing."""
+
+UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}
+"""How many of them make a second: a quotient of it is rounded once."""
+
+BANDWIDTH = 1e12
+"""Bytes a second where the file gives no sizes from which it could be told."""
+
+NOTES = "\n".join(
+    (
+        "- Forward and backward nodes are operators of a graph in inference mode; nodes of one colour class are "
+        "colocated. Edges run as in the file. In the authors' training graphs the backward part repeats the direction "
+        "of the forward part and no edge joins the two: that says which outputs cross a cut, not in which order a "
+        "training step runs.",
+        "- `output`: the file gives the time of one hop between accelerator and host. Bytes here are that time "
+        "multiplied by the bandwidth in the cluster file, so that the time comes out. The `size` of an edge of the "
+        "backward part may be another one, that of the gradient; the cost is what counts.",
+        "- Load: the authors charge an accelerator its latencies plus one hop for every output that enters or leaves "
+        "it, each output once. Exclusive transfers charge the same, except that an output goes once to every device "
+        "that reads it: read on n other devices it costs its source n hops, where the authors count one. A CPU pays "
+        "for no transfer, there as here.",
+        "- Between two accelerators the authors' output makes two hops, out and in, one on each side. Here it is one "
+        "transfer of one hop's length that occupies both: the same load, half of the latency.",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node: latencies in seconds, bytes it takes on an accelerator."""
+
+    name: str
+    accelerator: float | None  # None: not supported there
+    cpu: float
+    size: float
+    backward: bool
+    colour: str | None
+    hop: float = 0.0  # seconds of its output between accelerator and host
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A file as read. ``edges`` by name; ``bandwidth`` in bytes/s, which turns hops into bytes."""
+
+    accelerators: int
+    cpus: int
+    memory: float
+    nodes: tuple[Node, ...]
+    edges: tuple[tuple[str, str], ...]
+    bandwidth: float
+
+
+def msr(path: Path, *, name: str | None = None, microbatches: int = 1, unit: str = "ms") -> tuple[Document, str]:
+    """The graph of a file and the text of its cluster; ``InputError`` for whatever is wrong with the file."""
+    instance = read_instance(path, UNITS[unit])
+    try:
+        operators = operators_of(instance)
+    except Circle as circle:
+        raise InputError(path, None, "edges", f"read {circle}") from None
+    backward = sum(node.backward for node in instance.nodes)
+    header = (
+        f"{path.name}, a graph in the format of github.com/msr-fiddle/dnn-partitioning: {len(operators)} nodes, "
+        f"{backward} of them backward, latencies read as {unit}.\n\n" + NOTES
+    )
+    named = name or path.stem
+    document = Document(named, operators, header, Mode.INFERENCE, microbatches)
+    return document, cluster_of(instance, f"{named}-devices", f"The devices of {path.name}.")
+
+
+def operators_of(instance: Instance) -> list[OperatorDraft]:
+    """One operator a node, in a topological order; raises ``Circle``."""
+    order, reads = ancestry((node.name for node in instance.nodes), instance.edges)
+    nodes = {node.name: node for node in instance.nodes}
+    shared = Counter(node.colour for node in instance.nodes if node.colour is not None)
+    drafts = []
+    for name in order:
+        node = nodes[name]
+        seconds = {} if node.accelerator is None else {ACCELERATOR: node.accelerator}
+        if instance.cpus or node.accelerator is None:
+            seconds[CPU] = node.cpu
+        drafts.append(
+            OperatorDraft(
+                name,
+                {Pass.F: ByDevice(seconds)},
+                tuple(reads[name]) or None,
+                parameters=node.size,
+                output=node.hop * instance.bandwidth,
+                colocate=node.colour if node.colour is not None and shared[node.colour] > 1 else None,
+            )
+        )
+    return drafts
+
+
+def cluster_of(instance: Instance, name: str, header: str) -> str:
+    """The text of ``cluster.yaml``: accelerators with exclusive transfers, CPUs without a cap."""
+    lines = [*comment_lines(header), "schema: planner/cluster@1", f"name: {quoted(name)}", "device_types:"]
+    groups = []
+    if instance.accelerators:
+        lines.append(f"  {ACCELERATOR}: {{memory: {round(instance.memory)}, transfers: exclusive}}")
+        groups.append(f"  - {{name: {ACCELERATOR}, type: {ACCELERATOR}, count: {instance.accelerators}}}")
+    if instance.cpus:
+        lines.append(f"  {CPU}: {{transfers: overlap}}")
+        groups.append(f"  - {{name: {CPU}, type: {CPU}, count: {instance.cpus}}}")
+    lines += ["devices:", *groups, "network:", f"  within_node: {{bandwidth: {instance.bandwidth!r}}}"]
+    return "\n".join(lines) + "\n"
+
+
+def read_instance(path: Path, per_second: float) -> Instance:
+    """The instance in a file in whose unit of time a second is so many."""
+    root = read_json(path)
+    if not isinstance(root, dict):
+        raise InputError(path, None, None, "must be an object with nodes and edges")
+    entries = {key: _list(path, root, key) for key in ("nodes", "edges")}
+    accelerators, cpus = (_count(path, root, key) for key in ("maxFPGAs", "maxCPUs"))
+    if accelerators + cpus == 0:
+        raise InputError(path, None, "maxFPGAs", "and maxCPUs are 0: there is no device")
+    if not entries["nodes"]:
+        raise InputError(path, None, "nodes", "is empty: there is nothing to place")
+    names = _names(path, entries["nodes"])
+    hops, edges = _edges(path, entries["edges"], names)
+    nodes = tuple(
+        _node(path, f"nodes[{k}]", entry, names[entry["id"]], hops.get(entry["id"], 0.0), per_second)
+        for k, entry in enumerate(entries["nodes"])
+    )
+    memory = _amount(path, root, "maxSizePerFPGA", "")
+    return Instance(accelerators, cpus, memory, nodes, edges, _bandwidth(entries["edges"], per_second))
+
+
+def _names(path: Path, entries: Sequence[Any]) -> dict[int, str]:
+    """Names by id: the file's own where they are there and differ, else ``node`` and the id."""
+    given: dict[int, str | None] = {}
+    for k, entry in enumerate(entries):
+        number = _object(path, entry, f"nodes[{k}]").get("id")
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise InputError(path, None, f"nodes[{k}].id", f"must be a whole number (got {shown(number)})")
+        if number in given:
+            raise InputError(path, None, f"nodes[{k}].id", f"{number} stands twice: ids are unique")
+        name = entry.get("name")
+        usable = isinstance(name, str) and name.strip() != "" and len(name) <= 200 and name.isprintable()
+        given[number] = name if usable else None
+    distinct = None not in given.values() and len(set(given.values())) == len(given)
+    return {number: str(name) if distinct else f"node{number}" for number, name in given.items()}
+
+
+def _edges(
+    path: Path, entries: Sequence[Any], names: dict[int, str]
+) -> tuple[dict[int, float], tuple[tuple[str, str], ...]]:
+    """What each node's output costs, in the file's unit, and the edges by name."""
+    costs: dict[int, float] = {}
+    edges = []
+    for k, raw in enumerate(entries):
+        entry = _object(path, raw, f"edges[{k}]")
+        ends = []
+        for key in ("sourceId", "destId"):
+            if isinstance(entry.get(key), bool) or not isinstance(entry.get(key), int) or entry[key] not in names:
+                raise InputError(path, None, f"edges[{k}].{key}", f"no node has the id {shown(entry.get(key))}")
+            ends.append(entry[key])
+        cost = _amount(path, entry, "cost", f"edges[{k}].")
+        if not math.isclose(costs.setdefault(ends[0], cost), cost, rel_tol=1e-6, abs_tol=1e-9):
+            raise InputError(
+                path, None, f"edges[{k}].cost", f"differs from another edge of node {ends[0]}: an output has one cost"
+            )
+        edges.append((names[ends[0]], names[ends[1]]))
+    return costs, tuple(edges)
+
+
+def _node(path: Path, field: str, entry: dict[str, Any], name: str, hop: float, per_second: float) -> Node:
+    supported = bool(_amount(path, entry, "supportedOnFpga", f"{field}."))
+    colour = entry.get("colorClass")
+    return Node(
+        name,
+        _amount(path, entry, "fpgaLatency", f"{field}.") / per_second if supported else None,
+        _amount(path, entry, "cpuLatency", f"{field}.") / per_second,
+        _amount(path, entry, "size", f"{field}.") if "size" in entry else 0.0,
+        bool(entry.get("isBackwardNode", False)),
+        None if colour is None else f"class{shown(colour, 40)}",
+        hop / per_second,
+    )
+
+
+def _bandwidth(entries: Sequence[Any], per_second: float) -> float:
+    """Bytes a second between accelerator and host: the most common quotient of an edge's size and cost."""
+    sized = (e for e in entries if isinstance(e.get("size"), int | float) and e["cost"] > 0 and 0 < e["size"] < 1e18)
+    quotients = Counter(round(e["size"] / e["cost"]) for e in sized if 1 <= e["size"] / e["cost"] < LARGEST)
+    return quotients.most_common(1)[0][0] * per_second if quotients else BANDWIDTH
+
+
+def _object(path: Path, entry: Any, field: str) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise InputError(path, None, field, "must be an object")
+    return entry
+
+
+def _list(path: Path, root: dict[str, Any], key: str) -> list[Any]:
+    if not isinstance(root.get(key), list):
+        raise InputError(path, None, key, "is missing: a list is expected here")
+    return list(root[key])
+
+
+def _count(path: Path, root: dict[str, Any], key: str) -> int:
+    value = _amount(path, root, key, "")
+    if value != int(value) or value > 10_000:
+        raise InputError(path, None, key, f"must be a whole number of devices, at most 10000 (got {shown(value)})")
+    return int(value)
+
+
+def _amount(path: Path, entry: dict[str, Any], key: str, field: str) -> float:
+    """A number that is finite and not negative; true and false count as 1 and 0."""
+    value = entry.get(key)
+    if not isinstance(value, int | float) or not 0 <= value <= LARGEST:
+        what = "is missing" if value is None else f"must be a number from 0 to {LARGEST:g} (got {shown(value)})"
+        raise InputError(path, None, f"{field}{key}", what)
+    return float(value) if value >= SMALLEST else 0.0

@@ -1,0 +1,1 @@
+"""Programs of tensor operations (ONNX, torch.export), merged to operators."""

@@ -1,0 +1,79 @@
+"""What ONNX and torch programs have in common: flags, merging, and the comment on top of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from planner.files.errors import InputError
+from planner.importers.document import Document, OperatorDraft, rounded
+from planner.importers.tensors.graph import Grouping, TensorNode, drafts_of, groups_of
+from planner.importers.transformer.setting import Optimizer
+from planner.problem.graph import Mode, Pass, Work
+
+
+@dataclass(frozen=True)
+class TensorFlags:
+    """The flags that both commands take."""
+
+    training: bool = True
+    microbatches: int = 16
+    optimizer: Optimizer = Optimizer.ADAM_FP32_MASTER
+    grouping: Grouping = field(default_factory=Grouping)
+    name: str | None = None
+
+
+def tensor_document(
+    path: Path, nodes: Sequence[TensorNode], flags: TensorFlags, what: str, assumptions: Sequence[str]
+) -> Document:
+    """The graph of these nodes. Raises ``InputError`` where there are none."""
+    if not nodes:
+        raise InputError(path, None, None, "has nothing that depends on its inputs: there is nothing to plan")
+    drafts = drafts_of(groups_of(nodes, flags.grouping), flags.training, flags.optimizer)
+    summary = _summary(nodes, drafts)
+    return Document(
+        name=flags.name or path.stem or "model",
+        operators=drafts,
+        header="\n".join(_header(path, flags, what, summary, assumptions)),
+        mode=Mode.TRAINING if flags.training else Mode.INFERENCE,
+        microbatches=flags.microbatches,
+        notes=(summary,),
+    )
+
+
+def _summary(nodes: Sequence[TensorNode], drafts: Sequence[OperatorDraft]) -> str:
+    weights = {name: weight for node in nodes for name, weight in node.weights.items()}
+    elements = sum(weight.elements for weight in weights.values())
+    flops = sum(cost.flops for draft in drafts if isinstance(cost := draft.times[Pass.F], Work))
+    return (
+        f"{len(nodes)} nodes in {len(drafts)} operators; {rounded(elements, '')} weights, "
+        f"{rounded(flops, 'FLOP')} forward".replace("  ", " ")
+    )
+
+
+def _header(path: Path, flags: TensorFlags, what: str, summary: str, assumptions: Sequence[str]) -> Iterator[str]:
+    yield f"{path.name}, {what}, in {'training' if flags.training else 'inference'}: {summary}."
+    yield ""
+    yield "Formulas: docs/import.md of planner. Assumed:"
+    yield "- A microbatch is what the inputs of the model hold."
+    yield "- work: FLOP of matrix products, convolutions and attention; bytes that every node reads and writes."
+    if flags.training:
+        yield (
+            "- Backward takes twice the work of forward: half for the inputs and half for the weights where weights "
+            "are multiplied, else all for the inputs. What reads only the model's inputs has no gradient to hand on."
+        )
+        yield f"- parameters: weights, gradients and optimizer state ({flags.optimizer.value})."
+        yield "- activation: every tensor that an operator makes; views are free."
+    else:
+        yield "- activation: what an operator hands on."
+    yield "- Weights that several operators read are counted at each."
+    yield from (f"- {text}" for text in assumptions)
+    grouping = flags.grouping
+    yield ""
+    if grouping.level is not None:
+        yield f"Operators are modules, {grouping.level} deep (--level)."
+    elif grouping.merge:
+        yield "Nodes without FLOP or matrices are part of the operator that makes the latest of their inputs (--merge)."
+    else:
+        yield "Every node is an operator (--no-merge)."

@@ -1,0 +1,1 @@
+"""A transformer's dimensions as operators with FLOP, bytes and collectives."""

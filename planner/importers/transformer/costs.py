@@ -1,0 +1,175 @@
+"""What the parts of a transformer cost on one rank: weights, FLOP, bytes moved, bytes kept for backward.
+
+A part is a few lines of arithmetic with its source; ``transformer_parts`` adds them up to operators. A matrix product
+of (t x n) and (n x m) takes 2 t n m FLOP, and in backward as many again for the gradient of its input and for that of
+its weights. What a part keeps for backward is its own input, since the output of one is the input of the next; so the
+sums are those of Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1: 34 s b h bytes a layer, less the two dropout
+masks of s b h each, which nobody uses any more), with flash attention in place of the s^2 terms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from planner.importers.transformer.setting import Elements
+from planner.problem.graph import Work
+
+NO_WORK = Work()
+
+
+def plus(a: Work, b: Work) -> Work:
+    """Both, one after the other."""
+    return Work(a.flops + b.flops, a.bytes + b.bytes)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a part on one rank, for one microbatch. FLOP are device FLOP (see ``Elements``)."""
+
+    matrices: float = 0.0  # weights of GEMMs
+    vectors: float = 0.0  # other weights
+    factors: float = 0.0  # rows and columns of the matrices
+    forward: Work = field(default=NO_WORK)
+    input_grad: Work = field(default=NO_WORK)
+    weight_grad: Work = field(default=NO_WORK)
+    kept: float = 0.0  # bytes from F to I
+    held: float = 0.0  # bytes from I to W: inputs and output gradients of GEMMs
+
+    def __add__(self, other: Cost) -> Cost:
+        """The cost of both parts."""
+        both: dict[str, Any] = {}
+        for each in fields(self):
+            a, b = getattr(self, each.name), getattr(other, each.name)
+            both[each.name] = plus(a, b) if isinstance(a, Work) else a + b
+        return Cost(**both)
+
+    def again(self) -> Cost:
+        """Its forward pass as a further part of backward: what recomputing it costs."""
+        return Cost(input_grad=self.forward)
+
+
+def linear(
+    e: Elements,
+    tokens: float,
+    n_in: float,
+    n_out: float,
+    bias: bool = False,
+    groups: int = 1,
+    keep_input: bool = True,
+    input_bytes: int | None = None,
+    input_share: float = 1.0,
+    output_share: float = 1.0,
+) -> Cost:
+    """A GEMM over all ``tokens``, or a grouped one: ``groups`` matrices of which each token meets one.
+
+    ``input_share``, ``output_share``: the part of the input, and of the output's gradient, that this rank stores. With
+    Megatron's sequence parallelism (Korthikanti et al. 2022, section 4.2.2) they are gathered only while in use.
+    """
+    weights = n_in * n_out * groups
+    flops = 2 * tokens * n_in * n_out * e.gemm_scale
+    stored = tokens * n_in * input_share * (input_bytes or e.gemm_input)
+    gradient = tokens * n_out * output_share * e.gemm_input
+    x, y = tokens * n_in, tokens * n_out
+    return Cost(
+        matrices=weights,
+        vectors=n_out * groups if bias else 0,
+        factors=(n_in + n_out) * groups,
+        forward=Work(flops, x * e.gemm_input + weights * e.weight + y * e.activation),
+        input_grad=Work(flops, y * e.gemm_input + weights * e.weight + x * e.activation),
+        weight_grad=Work(flops, (x + y) * e.gemm_input + weights * 4),  # gradients are added up in FP32
+        kept=stored if keep_input else 0,
+        held=stored + gradient,
+    )
+
+
+def norm(e: Elements, tokens: float, width: float, weights: float) -> Cost:
+    """RMSNorm or LayerNorm with the residual addition before it; its own weights' gradient comes with the input's."""
+    elements = tokens * width * e.activation
+    return Cost(
+        vectors=weights,
+        forward=Work(0, 3 * elements),  # reads both summands, writes the sum; the normed output is the GEMM's input
+        input_grad=Work(0, 3 * elements),
+        kept=elements,
+    )
+
+
+def activation_function(e: Elements, tokens: float, width: float, gated: bool) -> Cost:
+    """GeLU and the like, or the gated product of two halves (SwiGLU, arXiv 2002.05202)."""
+    element = tokens * width * e.activation
+    return Cost(
+        forward=Work(0, (3 if gated else 2) * element),
+        input_grad=Work(0, (5 if gated else 3) * element),
+        kept=(2 if gated else 1) * element,
+    )
+
+
+def rotary(e: Elements, tokens: float, width: float) -> Cost:
+    """Rotary positions: queries and keys read and written once; nothing is kept."""
+    both = Work(0, 2 * tokens * width * e.activation)
+    return Cost(forward=both, input_grad=both)
+
+
+def mean_keys(tokens: int, causal: bool, window: int | None) -> float:
+    """Keys that a query meets on average in a sequence: all, or those before it; at most ``window``.
+
+    Causal: the i-th of s queries meets min(i, w) keys, w (w + 1) / 2 + (s - w) w in all.
+    """
+    seen = tokens if window is None else min(window, tokens)
+    if not causal:
+        return seen
+    return (seen * (seen + 1) / 2 + (tokens - seen) * seen) / tokens
+
+
+def attention_core(
+    e: Elements,
+    tokens: float,
+    keys: float,
+    key_tokens: float,
+    stored_keys: float,
+    heads: float,
+    kv_heads: float,
+    qk_dim: int,
+    value_dim: int,
+    keep_qkv: bool = True,
+) -> Cost:
+    """Flash attention: ``keys`` keys for each of ``tokens`` queries; ``key_tokens`` keys and values are read in all.
+
+    Forward has two products (Q K and P V); backward five, since it makes Q K again (FlashAttention-2, arXiv
+    2307.08691, section 3.1), which is 2.5 times as much where both widths agree. Kept are q, k, v and a log-sum-exp in
+    FP32 for each head; the output is the next GEMM's input.
+    """
+    pairs = 2 * tokens * keys * heads * e.core_scale
+    q, o = tokens * heads * qk_dim, tokens * heads * value_dim
+    kv = kv_heads * (qk_dim + value_dim)
+    return Cost(
+        forward=Work(pairs * (qk_dim + value_dim), (q + o + key_tokens * kv) * e.activation),
+        input_grad=Work(pairs * (3 * qk_dim + 2 * value_dim), 2 * (q + o + key_tokens * kv) * e.activation),
+        kept=(q + stored_keys * kv) * e.activation * keep_qkv + tokens * heads * 4,
+    )
+
+
+def lookup(e: Elements, tokens: float, width: float, rows: float) -> Cost:
+    """A table of ``rows`` rows: gathered forward; weight_grad adds the gradients to their rows, in FP32.
+
+    There is nothing before it that input_grad could be for.
+    """
+    elements = tokens * width
+    return Cost(
+        vectors=rows * width,
+        factors=rows + width,
+        forward=Work(0, 2 * elements * e.activation),
+        weight_grad=Work(0, elements * (e.activation + 8)),
+        kept=tokens * 8,  # the indices
+        held=tokens * 8 + elements * e.activation,
+    )
+
+
+def cross_entropy(e: Elements, tokens: float, vocabulary: float) -> Cost:
+    """Softmax and loss: FP32 logits are kept, 4 s b v bytes (Korthikanti et al. 2022, section 4.3)."""
+    logits = tokens * vocabulary
+    return Cost(
+        forward=Work(0, logits * (e.activation + 8)),
+        input_grad=Work(0, logits * (4 + e.activation)),
+        kept=logits * 4,
+    )

@@ -1,0 +1,111 @@
+"""From the cost of an operator to its entry in ``graph.yaml``: passes, memory and what it sends, by setting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner.importers.document import OperatorDraft
+from planner.importers.transformer.costs import Cost, plus
+from planner.importers.transformer.setting import Optimizer, Recompute, Setting, weight_bytes
+from planner.problem.graph import Pass, PassTime, Stream, Work
+
+
+@dataclass(frozen=True)
+class Counted:
+    """An operator's cost and how many there are of it, for the totals of the header."""
+
+    name: str
+    cost: Cost
+    times: int
+
+
+class Drafts:
+    """Makes the entries of one graph and counts what goes into them."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.counted: list[Counted] = []
+        self.times = 1  # how often what is drafted now is repeated
+
+    def compute(
+        self,
+        name: str,
+        cost: Cost,
+        output: float,
+        own_input: float,
+        inputs: tuple[str, ...] | None = None,
+        replicas: int | None = None,
+        cache: float = 0.0,
+        frozen: bool = False,
+        colocate: str | None = None,
+    ) -> OperatorDraft:
+        """An operator on the compute stream.
+
+        ``own_input``: the bytes that full recomputation starts from; ``replicas``: ranks that hold the same weights;
+        ``cache``: bytes of keys and values that inference keeps.
+        """
+        setting = self.setting
+        self.counted.append(Counted(name, cost, self.times))
+        draft = OperatorDraft(
+            name,
+            {Pass.F: cost.forward},
+            inputs,
+            parameters=self._parameters(cost, setting.dense_replicas if replicas is None else replicas, frozen),
+            activation=output + cache,
+            output=output,
+            colocate=colocate,
+        )
+        if not setting.training:
+            return draft
+        if frozen:
+            return replace(draft, times={Pass.F: cost.forward, Pass.I: Work()}, activation=0.0)
+        return replace(draft, **self._backward(cost, own_input))
+
+    def _backward(self, cost: Cost, own_input: float) -> dict[str, Any]:
+        """Passes and memory in training.
+
+        One figure has to cover both what F keeps and what W needs, so it is the larger. Recomputation makes the
+        gradients of the weights in the same pass, as frameworks do.
+        """
+        setting = self.setting
+        both = cost.input_grad if setting.optimizer is Optimizer.NONE else plus(cost.input_grad, cost.weight_grad)
+        times: dict[Pass, PassTime] = {Pass.F: cost.forward, Pass.I: both}
+        if setting.recompute is Recompute.FULL:
+            return {"times": {**times, Pass.I: plus(cost.forward, both)}, "activation": own_input}
+        if (
+            setting.recompute is Recompute.SELECTIVE
+            or cost.weight_grad == Work()
+            or setting.optimizer is Optimizer.NONE
+        ):
+            return {"times": times, "activation": cost.kept}
+        times |= {Pass.I: cost.input_grad, Pass.W: cost.weight_grad}
+        return {"times": times, "activation": max(cost.kept, cost.held), "held_for_weight_grad": cost.held}
+
+    def _parameters(self, cost: Cost, replicas: int, frozen: bool) -> float:
+        """Bytes of weights, gradients and optimizer state on this rank."""
+        setting = self.setting
+        gemm = weight_bytes(setting, True, frozen).sharded(setting.zero, replicas)
+        other = weight_bytes(setting, False, frozen).sharded(setting.zero, replicas)
+        return cost.matrices * gemm.total + cost.vectors * other.total + cost.factors * gemm.factored
+
+    def communicate(
+        self,
+        name: str,
+        seconds: float,
+        seconds_back: float,
+        output: float,
+        inputs: tuple[str, ...] | None = None,
+    ) -> OperatorDraft:
+        """A collective on the comm stream, with its seconds forward and in backward."""
+        times: dict[Pass, PassTime] = {Pass.F: seconds}
+        if self.setting.training:
+            times[Pass.I] = seconds_back
+        return OperatorDraft(
+            name,
+            times,
+            inputs,
+            stream=Stream.COMM,
+            activation=0.0 if self.setting.training else output,
+            output=output,
+        )

@@ -1,0 +1,236 @@
+"""The operators of a layer, and layers to blocks.
+
+A layer is ``attn`` and ``mlp``; with experts ``attn`` and ``experts``, and where those are spread over ranks
+``attn``, ``dispatch``, ``experts``, ``shared`` beside it, ``combine``. Collectives are operators of the comm stream,
+since ``work`` knows the rates of a device only, and because another microbatch can compute meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from planner.importers.document import BlockDraft, EntryDraft, OperatorDraft
+from planner.importers.transformer.costs import Cost
+from planner.importers.transformer.drafts import Drafts
+from planner.importers.transformer.model import Attention, Layer, Moe
+from planner.importers.transformer.parts import Batch, Parts
+from planner.importers.transformer.setting import Setting
+
+LONGEST_PATTERN = 16
+
+
+class Layers:
+    """Drafts the layers of one stack under one setting."""
+
+    def __init__(self, drafts: Drafts, parts: Parts, hidden: int, batch: Batch, frozen: bool = False) -> None:
+        self.drafts, self.parts, self.hidden, self.batch = drafts, parts, hidden, batch
+        self.setting: Setting = drafts.setting
+        self.frozen = frozen
+        self.state = batch.tokens / self.setting.tensor * hidden * self.setting.elements.activation
+
+    def operators(self, layer: Layer, encoder: tuple[str, Batch] | None = None) -> list[OperatorDraft]:
+        """The operators of one layer in order; the first reads the block's input, the last is what others read.
+
+        ``encoder``: the operator that cross-attention reads, and its tokens.
+        """
+        found = self._attention(layer, layer.attention, "attn", None)
+        if layer.cross is not None:
+            assert encoder is not None
+            found += self._attention(layer, layer.cross, "cross", found[-1].name, encoder)
+        if isinstance(layer.feed_forward, Moe):
+            return self._experts(layer, layer.feed_forward, found)
+        cost = self.parts.mlp(layer, layer.feed_forward, self.hidden, self.batch.tokens)
+        found.append(self._compute("mlp", cost, (found[-1].name,)))
+        return found + self._reduced("mlp")
+
+    def _compute(self, name: str, cost: Cost, inputs: tuple[str, ...] | None, cache: float = 0.0) -> OperatorDraft:
+        return self.drafts.compute(
+            name,
+            cost,
+            self.state,
+            self.state,
+            inputs,
+            cache=cache,
+            frozen=self.frozen,
+        )
+
+    def _attention(
+        self,
+        layer: Layer,
+        attention: Attention,
+        name: str,
+        before: str | None,
+        encoder: tuple[str, Batch] | None = None,
+    ) -> list[OperatorDraft]:
+        """Attention; with sequence parallelism its keys and values are gathered first, as Llama 3 does
+        (arXiv 2407.21783, section 3.3.2); backward scatters their gradients, the same bytes."""
+        source = encoder[1] if encoder else self.batch
+        inputs = None if before is None else (before, *([encoder[0]] if encoder else []))
+        projections = self.parts.projections(layer, attention, self.hidden, self.batch, source)
+        core = self.parts.core(layer, attention, self.hidden, self.batch, source)
+        cache = self.parts.cache(attention, source.tokens)
+        split = self.batch.split
+        if split == 1:
+            whole = projections + core
+            if isinstance(layer.feed_forward, Moe) and self._router_with(name):
+                whole += self.parts.router(layer, layer.feed_forward, self.hidden, self.batch.tokens)
+            return [self._compute(name, whole, inputs, cache), *self._reduced(name)]
+        gathered = self.parts.key_values(attention, source.tokens) * (split - 1)
+        seconds = self._within(gathered)
+        projected, moved = f"{name}_qkv", f"{name}_kv_gather"
+        return [
+            self._compute(projected, projections, inputs),
+            self.drafts.communicate(moved, seconds, seconds, gathered, (projected,)),
+            self._compute(name, core, (projected, moved), cache),
+            *self._reduced(name),
+        ]
+
+    def _reduced(self, name: str) -> list[OperatorDraft]:
+        """The all-reduce over the tensor ranks (as reduce-scatter and all-gather: the same bytes), in a ring."""
+        tensor = self.setting.tensor
+        if tensor == 1:
+            return []
+        seconds = self._within(2 * (tensor - 1) * self.state)
+        return [self.drafts.communicate(f"{name}_reduce", seconds, seconds, self.state, (name,))]
+
+    def _within(self, size: float) -> float:
+        """Seconds that bytes between tensor or sequence ranks take."""
+        bandwidth = self.setting.tensor_interconnect or self.setting.interconnect
+        assert bandwidth  # the flags are checked before
+        return size / bandwidth
+
+    def _router_with(self, name: str) -> bool:
+        """Whether the router is part of attention: nothing is between them and dispatch waits for it."""
+        return name == "attn" and self.setting.expert > 1 and self.setting.tensor == 1
+
+    def _experts(self, layer: Layer, moe: Moe, found: list[OperatorDraft]) -> list[OperatorDraft]:
+        setting, parts, tokens = self.setting, self.parts, self.batch.tokens
+        before = found[-1].name
+        routed = parts.experts(moe, self.hidden, tokens)
+        router = parts.router(layer, moe, self.hidden, tokens)
+        if setting.expert == 1:
+            cost = router + routed + parts.shared(moe, self.hidden, tokens)
+            return [*found, self._compute("experts", cost, (before,)), *self._reduced("experts")]
+        if self.batch.split > 1 or not self._router_with("attn"):
+            found.append(self._compute("router", router, (before,)))
+            before = "router"
+        e = setting.elements
+        pairs = tokens / setting.tensor * moe.per_token * self.hidden  # elements of this rank's share of the tokens
+        rows = pairs * e.activation + self.state  # the residual stream travels along
+        there, back = self._all_to_all(moe, e.gemm_input), self._all_to_all(moe, e.activation)
+        joined = self._shared_reduction(moe)
+        found.append(self.drafts.communicate("dispatch", there, back, rows, (before,)))
+        kept = pairs * e.gemm_input * setting.tensor
+        found.append(
+            self.drafts.compute("experts", routed, rows, kept, ("dispatch",), replicas=setting.expert_replicas)
+        )
+        if moe.shared_width:
+            shared = parts.shared(moe, self.hidden, tokens)
+            found.append(self._compute("shared", shared, (before,)))
+        readers = ("experts", "shared") if moe.shared_width else ("experts",)
+        found.append(self.drafts.communicate("combine", back + joined, there + joined, self.state, readers))
+        return found
+
+    def _shared_reduction(self, moe: Moe) -> float:
+        """Seconds in which the tensor ranks add up their parts of the shared expert, as part of combine."""
+        tensor = self.setting.tensor
+        if tensor == 1 or not moe.shared_width:
+            return 0.0
+        return self._within(2 * (tensor - 1) * self.state)
+
+    def _all_to_all(self, moe: Moe, element: int) -> float:
+        """Seconds of one all-to-all: what a rank sends to the other expert ranks, then within its tensor ranks.
+
+        Of its share of the tokens each goes to ``per_token`` experts, or to ``sends_per_token`` nodes where routing
+        is limited (DeepSeek-V3, arXiv 2412.19437, section 3.2.2), and (E - 1) / E of that to other ranks.
+        """
+        setting = self.setting
+        assert setting.interconnect
+        share = self.batch.tokens / setting.tensor * self.hidden * element
+        sends = min(moe.per_token, setting.sends_per_token or moe.per_token)
+        across = share * sends * (setting.expert - 1) / setting.expert
+        within = share * moe.per_token * (setting.tensor - 1)
+        return across / setting.interconnect + self._within(within)
+
+
+def segments(layers: Sequence[Layer]) -> list[tuple[tuple[Layer, ...], int]]:
+    """The layers as patterns with their number of repetitions, the pattern that covers most layers first."""
+    found: list[tuple[tuple[Layer, ...], int]] = []
+    at = 0
+    while at < len(layers):
+        best = (1, 1)
+        for length in range(1, min(LONGEST_PATTERN, len(layers) - at) + 1):
+            pattern, times = layers[at : at + length], 1
+            while list(layers[at + times * length : at + (times + 1) * length]) == list(pattern):
+                times += 1
+            if (length == 1 or times > 1) and length * times > best[0] * best[1]:
+                best = (length, times)
+        found.append((tuple(layers[at : at + best[0]]), best[1]))
+        at += best[0] * best[1]
+    return found
+
+
+def blocks(
+    builder: Layers,
+    layers: Sequence[Layer],
+    base: str,
+    inputs: tuple[str, ...],
+    encoder: tuple[str, Batch] | None = None,
+) -> list[BlockDraft]:
+    """A block for each segment; ``base`` names it where there is one, ``base_kind`` where there are more."""
+    parts = segments(layers)
+    names: list[str] = []
+    for pattern, _ in parts:
+        kind = "_".join(dict.fromkeys(layer.kind(layers) for layer in pattern))
+        names.append(base if len(parts) == 1 else _unique(f"{base}_{kind}", names))
+    found: list[BlockDraft] = []
+    for (pattern, times), name in zip(parts, names, strict=True):
+        found.append(_block(builder, pattern, times, name, inputs, encoder))
+        inputs = (name,)
+    return found
+
+
+def _block(
+    builder: Layers,
+    pattern: Sequence[Layer],
+    times: int,
+    name: str,
+    inputs: tuple[str, ...] | None,
+    encoder: tuple[str, Batch] | None,
+) -> BlockDraft:
+    outer = builder.drafts.times
+    builder.drafts.times = outer * times
+    entries: list[EntryDraft]
+    if len(pattern) == 1:
+        entries = list(builder.operators(pattern[0], encoder))
+    else:
+        entries = []
+        for part, again in segments(pattern):
+            kind = _unique(part[0].kind(pattern), [entry.name for entry in entries])
+            before = (entries[-1].name,) if entries else None
+            entries.append(_block(builder, part, again, kind, before, encoder))
+    builder.drafts.times = outer
+    return BlockDraft(name, times, entries, inputs)
+
+
+def _unique(name: str, taken: Sequence[str]) -> str:
+    """The name, with a number where it is taken."""
+    numbered, number = name, 1
+    while numbered in taken:
+        number += 1
+        numbered = f"{name}{number}"
+    return numbered
+
+
+def renamed(drafts: Sequence[OperatorDraft], prefix: str, inputs: tuple[str, ...]) -> list[OperatorDraft]:
+    """Operators of a layer as operators of the top level: names with a prefix, the first reads ``inputs``."""
+    own = {draft.name for draft in drafts}
+    return [
+        replace(
+            draft,
+            name=f"{prefix}{draft.name}",
+            inputs=inputs if draft.inputs is None else tuple(prefix * (n in own) + n for n in draft.inputs),
+        )
+        for draft in drafts
+    ]

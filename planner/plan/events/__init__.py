@@ -1,7 +1,0 @@
-"""What every task and transfer of a finished plan waits for: a graph of events, for replays and for reports."""
-
-from planner.plan.events.build import Events, events_of, one_edge_each
-from planner.plan.events.edges import Wait
-from planner.plan.events.nodes import Nodes
-
-__all__ = ["Events", "Nodes", "Wait", "events_of", "one_edge_each"]

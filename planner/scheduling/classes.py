@@ -1,0 +1,366 @@
+"""Task classes: all microbatches of one copy are alike, so a schedule is a matter of counting.
+
+A class is (copy, operator, pass), or a transfer of it between two devices. Its k-th start is, without loss of
+generality, the k-th microbatch of the copy (exchanging two identical microbatches changes nothing), so every
+model of level 2 speaks of classes and of how many of each have started. Microbatches are dealt to copies in
+contiguous runs: copy 0 takes the first ``counts[0]``, and so on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.problem import Placement, Problem, common_step
+from planner.timetable.timetable import TimedTransfer, Timetable
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+TICKS_AT_MOST = 2.0**46
+"""Times are counted in whole ticks, exactly where that many suffice, else rounded to so many a horizon."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Memory that the start of class ``alloc`` takes on ``device`` until all ``releases`` have ended (rule 5)."""
+
+    device: int
+    size: float  # bytes a microbatch
+    alloc: int
+    releases: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a problem under a placement, as arrays over classes.
+
+    ``resources[a]``: the streams (device x 2 + stream) and channels that class a occupies while it runs.
+    ``preds[a]``: classes whose k-th task must have ended before the k-th of a starts.
+    """
+
+    problem: Problem
+    placement: Placement
+    counts: tuple[int, ...]  # microbatches a copy
+    copy: Ints
+    operator: Ints
+    pass_: Ints  # 0 F, 1 I, 2 W
+    target: Ints  # receiving device of a transfer, -1 for a task
+    device: Ints  # where it runs; the sending device of a transfer
+    seconds: Floats
+    resources: tuple[tuple[int, ...], ...]
+    preds: tuple[tuple[int, ...], ...]
+    holds: tuple[Hold, ...]
+    n_resources: int
+
+    @property
+    def n(self) -> int:
+        """Number of classes."""
+        return len(self.copy)
+
+    @cached_property
+    def count(self) -> Ints:
+        """Tasks of each class: the microbatches of its copy."""
+        return np.array(self.counts, dtype=np.int64)[self.copy]
+
+    @cached_property
+    def n_tasks(self) -> int:
+        """Tasks and transfers of the whole step."""
+        return int(self.count.sum())
+
+    @cached_property
+    def succs(self) -> tuple[tuple[int, ...], ...]:
+        """The inverse of ``preds``."""
+        out: list[list[int]] = [[] for _ in range(self.n)]
+        for a, preds in enumerate(self.preds):
+            for b in preds:
+                out[b].append(a)
+        return tuple(tuple(s) for s in out)
+
+    @cached_property
+    def topological(self) -> tuple[int, ...]:
+        """Classes such that predecessors come first."""
+        left = [len(p) for p in self.preds]
+        order = [a for a in range(self.n) if not left[a]]
+        for a in order:
+            for b in self.succs[a]:
+                left[b] -= 1
+                if not left[b]:
+                    order.append(b)
+        return tuple(order)
+
+    @cached_property
+    def head(self) -> Floats:
+        """Earliest start of a class's first task: the longest chain of predecessors, in seconds."""
+        head = np.zeros(self.n)
+        for a in self.topological:
+            head[a] = max((head[b] + self.seconds[b] for b in self.preds[a]), default=0.0)
+        return head
+
+    @cached_property
+    def tail(self) -> Floats:
+        """Least time between the end of a class's task and the end of the step, in seconds."""
+        tail = np.zeros(self.n)
+        for a in reversed(self.topological):
+            tail[a] = max((tail[b] + self.seconds[b] for b in self.succs[a]), default=0.0)
+        return tail
+
+    @cached_property
+    def lap(self) -> Ints:
+        """How often, on the way through the network, a class's device has been come to before."""
+        laps = self.placement.laps(self.problem.topological)
+        return np.array([laps[c][i] for c, i in zip(self.copy, self.operator, strict=True)], dtype=np.int64)
+
+    @cached_property
+    def lap_begins(self) -> Floats:
+        """The earliest start on each lap of forward passes and of backward passes, in seconds; ``[pass, lap]``."""
+        begins = np.full((2, int(self.lap.max()) + 1), np.inf)
+        tasks = np.flatnonzero((self.target < 0) & (self.pass_ <= 1))
+        np.minimum.at(begins, (self.pass_[tasks], self.lap[tasks]), self.head[tasks])
+        return begins
+
+    @cached_property
+    def into_lap(self) -> Floats:
+        """How long after its lap has begun a class may start at the earliest, in seconds; ``[pass, class]``."""
+        seconds: Floats = self.head - self.lap_begins[:, self.lap]
+        return seconds
+
+    @cached_property
+    def available(self) -> Floats:
+        """Bytes left for activations on each device: the cap less the parameters of what is placed there."""
+        problem = self.problem
+        room = problem.cap_with_slack.copy()
+        for d in range(problem.n_devices):
+            here = {i for copy in self.placement.device_of for i, e in enumerate(copy) if e == d}
+            room[d] -= math.fsum(problem.parameters[i] for i in here)
+        return room
+
+    @cached_property
+    def tick(self) -> float:
+        """Seconds a tick: the greatest common step of all durations where it is coarse enough."""
+        exact = common_step(self.seconds)
+        horizon = float((self.seconds * self.count).sum()) or 1.0
+        if exact is not None and horizon / exact < TICKS_AT_MOST:
+            return exact
+        return horizon / TICKS_AT_MOST
+
+    @cached_property
+    def ticks(self) -> Floats:
+        """Durations in whole ticks, so that equal sums of times compare equal."""
+        return np.rint(self.seconds / self.tick)
+
+    @cached_property
+    def fillers(self) -> npt.NDArray[np.bool_]:
+        """Weight gradients that give back no memory: nothing waits for them, so they fill whatever is idle."""
+        giving = {a for hold in self.holds for a in hold.releases if hold.size > 0}
+        return np.array([p == 2 and a not in giving for a, p in enumerate(self.pass_)], dtype=bool)
+
+    def first_microbatch(self, copy: int) -> int:
+        """The index of the first microbatch of a copy."""
+        return sum(self.counts[:copy])
+
+    def starts_of(self, timetable: Timetable) -> Floats | None:
+        """Starts (seconds) shaped (classes, largest count) of a timetable on this placement: its microbatches in turn.
+
+        None where it deals the microbatches to the copies in another way.
+        """
+        members = [[m for m, c in enumerate(timetable.copy_of) if c == copy] for copy in range(len(self.counts))]
+        if timetable.placement.device_of != self.placement.device_of or tuple(map(len, members)) != self.counts:
+            return None
+        sent = {(t.operator, t.pass_, t.microbatch, t.target): t.start for t in timetable.transfers}
+        start = np.full((self.n, int(self.count.max())), np.nan)
+        for a in range(self.n):
+            i, p, to = int(self.operator[a]), int(self.pass_[a]), int(self.target[a])
+            here = members[int(self.copy[a])]
+            starts = timetable.start[i, p, here] if to < 0 else [sent[i, p, m, to] for m in here]
+            start[a, : len(here)] = np.sort(starts)
+        return start
+
+    def timetable(self, start: Floats) -> Timetable:
+        """The timetable of start times (seconds) shaped (classes, largest count)."""
+        problem = self.problem
+        table = np.full((problem.n_operators, 3, problem.microbatches), np.nan)
+        transfers: list[TimedTransfer] = []
+        for a in range(self.n):
+            first, count = self.first_microbatch(int(self.copy[a])), int(self.count[a])
+            i, p = int(self.operator[a]), int(self.pass_[a])
+            if self.target[a] < 0:
+                table[i, p, first : first + count] = start[a, :count]
+                continue
+            for k in range(count):
+                begin = float(start[a, k])
+                transfers.append(
+                    TimedTransfer(
+                        i,
+                        p,
+                        first + k,
+                        int(self.device[a]),
+                        int(self.target[a]),
+                        begin,
+                        begin + float(self.seconds[a]),
+                    )
+                )
+        copy_of = tuple(c for c, n in enumerate(self.counts) for _ in range(n))
+        return Timetable(self.placement, copy_of, table, tuple(transfers))
+
+
+def split_microbatches(microbatches: int, copies: int) -> tuple[int, ...]:
+    """Microbatches a copy, as even as can be, the first copies taking the remainder."""
+    return tuple(microbatches // copies + (c < microbatches % copies) for c in range(copies))
+
+
+def build_classes(problem: Problem, placement: Placement, counts: tuple[int, ...] | None = None) -> Classes:
+    """The classes of a problem under a placement; ``counts`` deals the microbatches to the copies."""
+    if counts is None:
+        counts = split_microbatches(problem.microbatches, placement.copies)
+    builder = _Builder(problem, placement)
+    for copy in range(placement.copies):
+        if counts[copy]:
+            builder.add_copy(copy)
+    return builder.finish(counts)
+
+
+class _Builder:
+    """Collects classes copy by copy."""
+
+    def __init__(self, problem: Problem, placement: Placement) -> None:
+        self.problem = problem
+        self.placement = placement
+        self.rows: list[tuple[int, int, int, int, int, float]] = []  # copy, operator, pass, target, device, seconds
+        self.resources: list[tuple[int, ...]] = []
+        self.preds: list[list[int]] = []
+        self.holds: list[Hold] = []
+        self.channels: dict[tuple[int, int], int] = {}
+
+    def add_copy(self, copy: int) -> None:
+        problem, where = self.problem, self.placement.device_of[copy]
+        of: dict[tuple[int, int], int] = {}
+        for p in range(3):
+            for i in problem.topological:
+                if problem.has_pass[i, p]:
+                    stream = 2 * where[i] + int(problem.on_comm[i])
+                    seconds = float(problem.duration[i, p, where[i]])
+                    of[i, p] = self._add(copy, i, p, -1, where[i], seconds, (stream,))
+        leaving: dict[int, list[int]] = {}
+        for i in problem.topological:
+            readers: dict[int, list[int]] = {}
+            for j in problem.consumers[i]:
+                readers.setdefault(where[j], []).append(j)
+            for device, there in readers.items():
+                self._connect(copy, i, device, there, of, leaving)
+            if problem.training:
+                self.preds[of[i, 1]].append(of[i, 0])
+                if (i, 2) in of:
+                    self.preds[of[i, 2]].append(of[i, 1])
+        for i in problem.topological:
+            self._hold(i, where, of, leaving.get(i, []))
+
+    def _connect(
+        self,
+        copy: int,
+        i: int,
+        device: int,
+        readers: list[int],
+        of: dict[tuple[int, int], int],
+        leaving: dict[int, list[int]],
+    ) -> None:
+        """Output of i to its readers on one device, and the gradient back (rules 3 and 4)."""
+        here = self.placement.device_of[copy][i]
+        there = 0.0 if device == here else self.problem.transfer(i, here, device)
+        if there > 0:
+            sent = self._transfer(copy, i, 0, here, device, there)
+            self.preds[sent].append(of[i, 0])
+            leaving.setdefault(i, []).append(sent)
+            for j in readers:
+                self.preds[of[j, 0]].append(sent)
+        else:
+            for j in readers:
+                self.preds[of[j, 0]].append(of[i, 0])
+        if not self.problem.training:
+            return
+        back = 0.0 if device == here else self.problem.transfer(i, device, here)
+        if back > 0:
+            sent = self._transfer(copy, i, 1, device, here, back)
+            self.preds[sent].extend(of[j, 1] for j in readers)
+            self.preds[of[i, 1]].append(sent)
+        else:
+            self.preds[of[i, 1]].extend(of[j, 1] for j in readers)
+
+    def _hold(self, i: int, where: tuple[int, ...], of: dict[tuple[int, int], int], leaving: list[int]) -> None:
+        problem, device = self.problem, where[i]
+        if not problem.activation[i] > 0:
+            return
+        if not problem.training:
+            releases = [of[j, 0] for j in problem.consumers[i] if where[j] == device] + leaving
+            self.holds.append(Hold(device, problem.activation[i], of[i, 0], tuple(releases) or (of[i, 0],)))
+            return
+        late = float(problem.held[i])
+        if problem.activation[i] > late:
+            self.holds.append(Hold(device, problem.activation[i] - late, of[i, 0], (of[i, 1],)))
+        if late > 0:
+            self.holds.append(Hold(device, late, of[i, 0], (of[i, 2],)))
+
+    def _transfer(self, copy: int, i: int, p: int, source: int, target: int, seconds: float) -> int:
+        channel = self.channels.setdefault((source, target), 2 * self.problem.n_devices + len(self.channels))
+        ends = [2 * d for d in (source, target) if self.problem.exclusive[d]]
+        return self._add(copy, i, p, target, source, seconds, (channel, *ends))
+
+    def _add(
+        self, copy: int, i: int, p: int, target: int, device: int, seconds: float, resources: tuple[int, ...]
+    ) -> int:
+        self.rows.append((copy, i, p, target, device, seconds))
+        self.resources.append(resources)
+        self.preds.append([])
+        return len(self.rows) - 1
+
+    def finish(self, counts: tuple[int, ...]) -> Classes:
+        copy, operator, pass_, target, device, seconds = zip(*self.rows, strict=True)
+        return Classes(
+            problem=self.problem,
+            placement=self.placement,
+            counts=counts,
+            copy=np.array(copy, dtype=np.int64),
+            operator=np.array(operator, dtype=np.int64),
+            pass_=np.array(pass_, dtype=np.int64),
+            target=np.array(target, dtype=np.int64),
+            device=np.array(device, dtype=np.int64),
+            seconds=np.array(seconds, dtype=float),
+            resources=tuple(self.resources),
+            preds=tuple(tuple(dict.fromkeys(p)) for p in self.preds),
+            holds=tuple(self.holds),
+            n_resources=2 * self.problem.n_devices + len(self.channels),
+        )
+
+
+def keep_to_order(classes: Classes, copy: int, tasks: list[tuple[int, int]]) -> Classes:
+    """Classes in which each microbatch of a copy takes memory in the order of ``tasks`` (operator, pass).
+
+    Every task that takes memory on a device waits for all that ``tasks`` has there before it, and for the
+    transfers that leave the device by then, so that a microbatch never holds more than in the sequence.
+    """
+    of = {
+        (int(classes.operator[a]), int(classes.pass_[a])): a
+        for a in range(classes.n)
+        if classes.copy[a] == copy and classes.target[a] < 0
+    }
+    leaving: dict[int, list[int]] = {}
+    for a in range(classes.n):
+        if classes.copy[a] == copy and classes.target[a] >= 0:
+            leaving.setdefault(of[int(classes.operator[a]), 0], []).append(a)
+    taking = {hold.alloc for hold in classes.holds}
+    preds = [list(p) for p in classes.preds]
+    before: dict[int, list[int]] = {}  # device: what came there since memory was last taken, and that taker
+    for task in tasks:
+        a = of[task]
+        here = before.setdefault(int(classes.device[a]), [])
+        if a in taking:
+            preds[a].extend(here)
+            here.clear()
+        here.append(a)
+        if not classes.problem.training:
+            here.extend(leaving.get(a, ()))
+    return replace(classes, preds=tuple(tuple(dict.fromkeys(p)) for p in preds))

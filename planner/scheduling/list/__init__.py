@@ -1,0 +1,1 @@
+"""List scheduling: the compiled scheduler, its rules, and the search over them."""

@@ -1,0 +1,177 @@
+"""A step of several packets shaped stage by stage: each judged before what comes later hides it.
+
+What a rule does well at the beginning is lost in the makespan, since a list schedule is chaotic: after the first
+packets the same pattern comes out a little better or worse by chance. So the beginning is searched first, played only
+up to a horizon, for the least time that devices are idle by then; the best beginnings are gone on with up to the next
+horizon, and then to the end, each time by random packets, walks from the best of these, and by continuing the best
+from random times on (a beam search whose steps are whole packets; for job shops see Sabuncuoglu and Bayiz, "Job shop
+scheduling with beam search", 1999).
+
+Toward the end, weight gradients that give back no memory may be put off whatever the number of packets is: there is
+no steady state left to miss them, and the last ramp has room for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from operator import attrgetter
+
+import numpy as np
+
+from planner.common.budget import Control
+from planner.common.threads import side_by_side
+from planner.scheduling.list.group_sizes import Sizes
+from planner.scheduling.list.microbatch_groups import Packets, random_packets
+from planner.scheduling.list.rule_search import HOPELESS, Path, Strand
+from planner.scheduling.list.rules import Keyed, random_filler_offset
+
+DRAWN, WALKED = 0.2, 0.5
+"""Shares of a stage's evaluations for random packets and for walks; continuing the best has the rest."""
+
+BEGINNING, END = 0.3, 0.6
+"""Shares of the tasks played for the first stage and for the last."""
+
+WALKS, KEPT = 3, 2
+"""Walks of a stage at least, and how many of their schedules are gone on with."""
+
+PAST_TURN = 0.3
+"""Horizons come so long after two packets meet, x a packet's work: what they lose there is seen."""
+
+BACK = 0.7
+"""How far before the horizon of a stage the next one may begin to differ, x a packet's work."""
+
+TOLERATED = 0.001
+"""What a walk accepts at first, x the best makespan."""
+
+KNOWN, FURTHER = 0.4, 0.3
+"""How often rules are drawn near to those of the beginning, and how near."""
+
+VALUE = attrgetter("value")
+
+
+def horizons(strand: Strand) -> list[float]:
+    """Until when stages are played (ticks): past the first meeting of packets, past the last but one, to the end."""
+    scales, classes = strand.scales, strand.classes
+    packet = scales.step / scales.groups
+    turn = float(classes.lap_begins[1].min())
+    meetings = sorted({max(0, scales.groups - 2), min(1, max(0, scales.groups - 2))})
+    return [*((turn + (k + PAST_TURN) * packet) / classes.tick for k in meetings), np.inf]
+
+
+def in_stages(
+    strands: Sequence[Strand],
+    sizes: Sizes,
+    played: float,
+    best: float,
+    control: Control,
+    threads: int = 1,
+    earlier: Sequence[Sequence[Path]] = (),
+) -> list[list[Path]]:
+    """Search stage by stage with packets of given sizes, for so many tasks ``played``, the strands side by side.
+
+    ``best`` (ticks) is the best makespan known. Each strand keeps the best schedule that it meets. The best of each
+    stage, which another search with these sizes may begin with (``earlier``).
+    """
+    classes, scales = strands[0].classes, strands[0].scales
+    back = BACK * scales.step / scales.groups / classes.tick
+    ends = horizons(strands[0])
+    between = [(1.0 - BEGINNING - END) / max(1, len(ends) - 2)] * (len(ends) - 2)
+    stage = _Stage([], 0.0, 0.0, ends[0], 0.0, sizes, best, control)
+    found: list[list[Path]] = []
+    for k, (horizon, share) in enumerate(zip(ends, [1.0 - END - sum(between), *between, END], strict=True)):
+        each = share * played / classes.n_tasks * max(1.0, best / horizon)
+        stage = replace(stage, horizon=horizon, evaluations=each)
+        paths = stage.run(strands, threads, earlier[k] if k < len(earlier) else ())
+        if not paths:
+            break
+        if horizon < np.inf:
+            found.append(paths)
+        stage = replace(stage, paths=paths, since=max(0.0, horizon - back), until=horizon)
+    for strand in strands:
+        strand.horizon = np.inf
+    return found
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A stage: schedules that begin like others, up to a horizon. Times are in ticks."""
+
+    paths: Sequence[Path]  # what schedules begin like; none in the first stage
+    since: float  # from when on they may be others
+    until: float  # from when on they have to
+    horizon: float
+    evaluations: float
+    sizes: Sizes
+    best: float  # makespan
+    control: Control
+
+    def run(self, strands: Sequence[Strand], threads: int, earlier: Sequence[Path] = ()) -> list[Path]:
+        """The best schedules up to the horizon, at least as good as those known from an ``earlier`` search."""
+        count, evaluations = len(strands), self.evaluations
+        each = int(evaluations * DRAWN / count) + 1
+        drawn = chain(*side_by_side(lambda strand: self._draw(strand, each), strands, threads))
+        origins = _best([*drawn, *earlier], max(WALKS, count))
+        steps = int(evaluations * WALKED / max(1, len(origins))) + 1
+        walked = self._dealt(lambda strand, path: self._walk(strand, path, steps), strands, origins, threads)
+        going = _best([*walked, *earlier], max(KEPT, count))
+        rest = int(evaluations * (1.0 - DRAWN - WALKED) / max(1, len(going))) + 1
+        gone_on = self._dealt(
+            lambda strand, path: strand.go_on(path, rest, self.control, self.since), strands, going, threads
+        )
+        return _best(gone_on, KEPT)
+
+    @staticmethod
+    def _dealt(
+        work: Callable[[Strand, Path], Path], strands: Sequence[Strand], paths: Sequence[Path], threads: int
+    ) -> list[Path]:
+        """What comes of paths that are dealt to the strands, which have their numbers to themselves."""
+        shares = [(strand, paths[k :: len(strands)]) for k, strand in enumerate(strands)]
+        found = side_by_side(lambda share: [work(share[0], path) for path in share[1]], shares, threads)
+        return list(chain(*found))
+
+    def _draw(self, strand: Strand, evaluations: int) -> list[Path]:
+        """Random packets, or such as are near to those of a path; as many of the best as there are walks."""
+        rng, found = strand.rng, list[Path]()
+        strand.horizon = self.horizon
+        hopeless = self.best * HOPELESS if np.isinf(self.horizon) else np.inf
+        for _ in range(evaluations):
+            if strand.over(self.control):
+                break
+            limit = min(hopeless, found[-1].value) if len(found) == WALKS else hopeless
+            path, until = None, 0.0
+            rule: Keyed = random_packets(rng, strand.scales)
+            if self.paths:
+                path = self.paths[int(rng.integers(len(self.paths)))]
+                until = self.since + rng.random() * (self.until - self.since)
+                rule = path.rule_at(until).nearby(rng, FURTHER) if rng.random() < KNOWN else rule
+            refilled = random_filler_offset(rng) if path is not None and strand.scales.fillers else None
+            reached = strand.follow(self._sized(rule, refilled), limit, path, until)
+            if reached is not None:
+                found = sorted([*found, reached], key=VALUE)[:WALKS]
+        return found
+
+    def _sized(self, rule: Keyed, filler_offset: float | None = None) -> Packets:
+        """The rule with packets of the given sizes, which stay; perhaps with weight gradients put off anew."""
+        assert isinstance(rule, Packets)
+        sized = replace(rule, given=self.sizes)
+        return sized if filler_offset is None else replace(sized, filler_offset=filler_offset)
+
+    def _walk(self, strand: Strand, path: Path, steps: int) -> Path:
+        """A walk over rules near to the path's last one, from the same time on; a little worse ones are accepted."""
+        rng, best = strand.rng, path
+        until = path.since[-1][0]
+        for step in range(steps):
+            if strand.over(self.control):
+                break
+            worse = self.best * TOLERATED * (1.0 - step / steps)
+            near = path.since[-1][1].nearby(rng, 0.2 if rng.random() < 0.7 else 0.05)
+            path = strand.follow(near, path.value + worse, path, until) or path
+            best = min(best, path, key=VALUE)
+        return best
+
+
+def _best(paths: Sequence[Path], count: int) -> list[Path]:
+    """So many of the best, each once."""
+    return sorted({id(path): path for path in paths}.values(), key=VALUE)[:count]

@@ -1,0 +1,494 @@
+"""The list scheduler's inner loop, compiled: one pass over the events of a step.
+
+Serial schedule generation over classes (see ``classes``): at every event each idle stream or channel starts the
+ready class of lowest key that memory admits. Two rules go beyond the textbook:
+
+* *Look-ahead.* A resource stays idle where a class of lower key is known to become ready before ``patience`` times
+  the duration of the best candidate has passed.
+* *Admission* (Dijkstra's banker, with the microbatches in order of age as the safe sequence). An activation is
+  admitted only if afterwards, on its device, each copy's oldest microbatch that has not yet taken all its memory
+  there could still take it, were all older ones to finish and no younger one to release anything. Then the oldest
+  unfinished microbatch can always go on, so the scheduler never deadlocks. It needs ``need[c, d]``, the most bytes a
+  microbatch of copy c ever holds on d, to fit by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from planner.common.ragged import rows
+from planner.scheduling.classes import Classes, Floats, Ints
+from planner.scheduling.containers import BARE, add, discard, least, pop, push
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Classes as flat arrays (compressed rows: ``xs[x_ptr[a]:x_ptr[a + 1]]``), in the kernel's argument order."""
+
+    count: Ints
+    ticks: Floats
+    tail: Floats
+    copy: Ints
+    res_ptr: Ints
+    res: Ints
+    cand_ptr: Ints
+    cand: Ints
+    pred_ptr: Ints
+    pred: Ints
+    succ_ptr: Ints
+    succ: Ints
+    hold_device: Ints
+    hold_size: Floats
+    hold_alloc: Ints
+    rel_ptr: Ints
+    rel: Ints
+    relof_ptr: Ints
+    relof: Ints
+    alloc_ptr: Ints
+    alloc: Ints
+    devhold_ptr: Ints
+    devhold: Ints
+    available: Floats
+    need: Floats
+    copy_count: Ints
+    computing: Floats  # what a tick of each class is in the mean of all devices that compute
+
+    def arguments(self) -> tuple[Any, ...]:
+        """The fields, in order, for the kernel."""
+        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+
+
+def flatten(classes: Classes, need: Floats) -> Arrays:
+    """The kernel's arrays; ``need[c, d]`` is the most bytes a microbatch of copy c holds on device d."""
+    n, n_devices, holds = classes.n, classes.problem.n_devices, classes.holds
+    candidates: list[list[int]] = [[] for _ in range(classes.n_resources)]
+    for a in range(n):
+        for r in classes.resources[a]:
+            candidates[r].append(a)
+    released_by: list[list[int]] = [[] for _ in range(n)]
+    allocated_by: list[list[int]] = [[] for _ in range(n)]
+    on_device: list[list[int]] = [[] for _ in range(n_devices)]
+    for h, hold in enumerate(holds):
+        allocated_by[hold.alloc].append(h)
+        on_device[hold.device].append(h)
+        for a in hold.releases:
+            released_by[a].append(h)
+    res_ptr, res = rows(classes.resources)
+    cand_ptr, cand = rows(candidates)
+    pred_ptr, pred = rows(classes.preds)
+    succ_ptr, succ = rows(classes.succs)
+    rel_ptr, rel = rows(tuple(h.releases for h in holds))
+    relof_ptr, relof = rows(released_by)
+    alloc_ptr, alloc = rows(allocated_by)
+    devhold_ptr, devhold = rows(on_device)
+    computing = (classes.target < 0) & ~classes.problem.on_comm[classes.operator]
+    return Arrays(
+        count=classes.count,
+        ticks=classes.ticks,
+        tail=np.rint(classes.tail / classes.tick),
+        copy=classes.copy,
+        res_ptr=res_ptr,
+        res=res,
+        cand_ptr=cand_ptr,
+        cand=cand,
+        pred_ptr=pred_ptr,
+        pred=pred,
+        succ_ptr=succ_ptr,
+        succ=succ,
+        hold_device=np.array([h.device for h in holds], dtype=np.int64),
+        hold_size=np.array([h.size for h in holds], dtype=float),
+        hold_alloc=np.array([h.alloc for h in holds], dtype=np.int64),
+        rel_ptr=rel_ptr,
+        rel=rel,
+        relof_ptr=relof_ptr,
+        relof=relof,
+        alloc_ptr=alloc_ptr,
+        alloc=alloc,
+        devhold_ptr=devhold_ptr,
+        devhold=devhold,
+        available=np.ascontiguousarray(classes.available),
+        need=np.ascontiguousarray(need),
+        copy_count=np.array(classes.counts, dtype=np.int64),
+        computing=computing / max(1, len(set(classes.device[computing].tolist()))),
+    )
+
+
+@numba.njit(cache=True, **BARE)
+def _admitted(  # type: ignore[no-untyped-def]
+    a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr, alloc, devhold_ptr, devhold,
+    available, need, copy_count, key, reserve, changes, noted, oldest, younger,
+):  # fmt: skip
+    """Whether the k-th task of class a may take its memory now: physically, by the banker's rule, by reservation.
+
+    ``oldest[c, d]`` and ``younger[c, d]``, the first microbatch that has not taken all its memory and what younger ones
+    hold, are counted anew where something on d has changed since they were ``noted``.
+    """
+    begin, end = alloc_ptr[a], alloc_ptr[a + 1]
+    if begin == end:
+        return True
+    d = hold_device[alloc[begin]]
+    size = 0.0
+    for x in range(begin, end):
+        size += hold_size[alloc[x]]
+    if used[d] + size > available[d]:
+        return False
+    if noted[d] != changes[d]:
+        noted[d] = changes[d]
+        for c in range(len(copy_count)):
+            oldest[c, d] = copy_count[c]  # first microbatch of copy c that has not taken all its memory on d
+            younger[c, d] = 0.0
+            if need[c, d] <= 0.0:
+                continue
+            for x in range(devhold_ptr[d], devhold_ptr[d + 1]):
+                b = hold_alloc[devhold[x]]
+                if copy[b] == c and started[b] < oldest[c, d]:
+                    oldest[c, d] = started[b]
+            for x in range(devhold_ptr[d], devhold_ptr[d + 1]):
+                h = devhold[x]
+                first = oldest[c, d] + (1 if copy[hold_alloc[h]] <= c else 0)
+                more = started[hold_alloc[h]] - max(first, released[h])
+                if more > 0:
+                    younger[c, d] += hold_size[h] * more
+    first_in_line = True
+    for c in range(len(copy_count)):
+        if need[c, d] <= 0.0 or oldest[c, d] == copy_count[c]:
+            continue
+        if k < oldest[c, d] + (1 if copy[a] <= c else 0):
+            continue  # not younger: it is that microbatch, or one that finishes before it
+        first_in_line = False
+        if need[c, d] + younger[c, d] + size > available[d]:
+            return False
+    if not reserve or first_in_line or available[d] == np.inf:
+        return True
+    left = available[d] - used[d] - size
+    mine = key[a, k]
+    for x in range(devhold_ptr[d], devhold_ptr[d + 1]):
+        h = devhold[x]
+        b = hold_alloc[h]
+        for j in range(started[b], copy_count[copy[b]]):
+            if key[b, j] >= mine:
+                break
+            left -= hold_size[h]
+            if left < 0.0:
+                return False
+    return True
+
+
+@numba.njit(cache=True, **BARE)
+def _enter(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-untyped-def]
+    """Note class a with each of its resources."""
+    for y in range(res_ptr[a], res_ptr[a + 1]):
+        r = res[y]
+        place[y] = cand_ptr[r] + n_near[r]
+        near[place[y]] = y
+        n_near[r] += 1
+
+
+@numba.njit(cache=True, **BARE)
+def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-untyped-def]
+    """Undo ``_enter``: the last of a resource takes the place."""
+    for y in range(res_ptr[a], res_ptr[a + 1]):
+        r = res[y]
+        n_near[r] -= 1
+        last = near[cand_ptr[r] + n_near[r]]
+        near[place[y]], place[last] = last, place[y]
+
+
+@numba.njit(cache=True, **BARE)
+def _look_at(r, busy, dirty):  # type: ignore[no-untyped-def]
+    """Something has changed for resource r. Where it is busy, it is looked at once it is idle again, anyway."""
+    if not busy[r]:
+        add(dirty, r)
+
+
+@numba.njit(cache=True, nogil=True)
+def simulate(  # type: ignore[no-untyped-def]
+    count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
+    hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
+    computing, key, patience, reserve, limit, begun, begun_turn, until, horizon, most_idle, start, turn,
+):  # fmt: skip
+    """Schedule everything; fills ``start`` (ticks) and ``turn`` (the how-manieth start it was), shaped as ``key``.
+
+    What starts before ``until`` starts when it did in another list schedule (``begun``, and its ``begun_turn``).
+    Returns the makespan in ticks, of what starts up to the ``horizon``; inf as soon as it must exceed ``limit``, or
+    devices have been idle for more than ``most_idle`` (the mean of all that compute); -1 if nothing can go on, which
+    the admission rule excludes where ``need`` fits.
+    """
+    n = len(count)
+    n_resources = len(cand_ptr) - 1
+    # Classes all of whose inputs have at least begun, so that they are ready or may soon be: of each resource the first
+    # n_near[r] of its stretch of ``near``, each by its entry in ``res``. Nothing else needs to be looked at.
+    near = np.zeros(len(cand), dtype=np.int64)
+    n_near = np.zeros(n_resources, dtype=np.int64)
+    place = np.zeros(len(res), dtype=np.int64)  # of an entry of ``res`` in ``near``
+    owner = np.zeros(len(res), dtype=np.int64)
+    unbegun = np.zeros(n, dtype=np.int64)  # inputs of the next task of a class that have not begun
+    started = np.zeros(n, dtype=np.int64)
+    done = np.zeros(n, dtype=np.int64)
+    ready = np.zeros(n, dtype=np.bool_)
+    running_end = np.zeros(n)
+    free_at = np.zeros(n_resources)
+    busy = np.zeros(n_resources, dtype=np.bool_)
+    dirty = np.zeros(n_resources // 64 + 1, dtype=np.uint64)  # idle resources for which something has changed
+    used = np.zeros(len(available))
+    released = np.zeros(len(hold_size), dtype=np.int64)
+    changes = np.zeros(len(available), dtype=np.int64)  # of what holds memory on a device
+    refused = np.full(n, -1)  # the number of changes at which a class was last refused memory
+    noted = np.full(len(available), -1)
+    oldest = np.zeros(need.shape, dtype=np.int64)
+    younger = np.zeros(need.shape)
+    left = np.zeros(n_resources)  # ticks of work that has not begun
+    ends = np.zeros(n_resources)  # of what is running, and its classes: a heap
+    runs = np.zeros(n_resources, dtype=np.int64)
+    running = 0
+    now = 0.0
+    makespan = 0.0
+    worked = 0.0  # by the mean device that computes, what has begun
+    todo = 0
+    turns = 0
+    # what starts before ``until``, and what has ended before it
+    for a in range(n):
+        for y in range(res_ptr[a], res_ptr[a + 1]):
+            owner[y] = a
+        k = 0
+        while until > 0.0 and k < count[a] and begun[a, k] < until:
+            start[a, k] = begun[a, k]
+            turn[a, k] = begun_turn[a, k]
+            k += 1
+        started[a] = k
+        done[a] = k
+        turns += k
+        worked += k * ticks[a] * computing[a]
+        if k > 0:
+            end = begun[a, k - 1] + ticks[a]
+            if end + tail[a] > limit:
+                return np.inf
+            makespan = max(makespan, end)
+            running_end[a] = end
+            if end >= until:
+                done[a] = k - 1
+                running = push(ends, runs, running, end, a)
+                for y in range(res_ptr[a], res_ptr[a + 1]):
+                    busy[res[y]] = True
+                    free_at[res[y]] = end
+        todo += count[a] - done[a]
+        for y in range(res_ptr[a], res_ptr[a + 1]):
+            left[res[y]] += (count[a] - k) * ticks[a]
+    for r in range(n_resources):
+        _look_at(r, busy, dirty)
+    for a in range(n):
+        k = started[a]
+        ready[a] = k < count[a]
+        for y in range(pred_ptr[a], pred_ptr[a + 1]):
+            if done[pred[y]] <= k:
+                ready[a] = False
+            unbegun[a] += started[pred[y]] <= k
+        if k < count[a] and unbegun[a] == 0:
+            _enter(a, res_ptr, res, cand_ptr, near, n_near, place)
+    for h in range(len(hold_size)):
+        for z in range(rel_ptr[h], rel_ptr[h + 1]):
+            released[h] = min(released[h], done[rel[z]]) if z > rel_ptr[h] else done[rel[z]]
+        used[hold_device[h]] += hold_size[h] * (started[hold_alloc[h]] - released[h])
+    again = running == 0  # else the next event comes first
+    while todo > 0:
+        # start what can start now
+        while again:
+            again = False
+            r = -1
+            while True:
+                r = least(dirty, r + 1)
+                if r < 0:
+                    break
+                discard(dirty, r)
+                best = -1
+                best_key = np.inf
+                for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
+                    a = owner[near[x]]
+                    if not ready[a]:
+                        continue
+                    mine = key[a, started[a]]
+                    if mine > best_key or (mine == best_key and (best < 0 or a > best)):
+                        continue
+                    free = True
+                    for y in range(res_ptr[a], res_ptr[a + 1]):
+                        if busy[res[y]]:
+                            free = False
+                    if not free:
+                        continue
+                    if alloc_ptr[a] < alloc_ptr[a + 1]:
+                        d = hold_device[alloc[alloc_ptr[a]]]
+                        if refused[a] == changes[d]:
+                            continue
+                        if not _admitted(
+                            a, started[a], started, released, used, copy, hold_device, hold_size, hold_alloc,
+                            alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count, key, reserve,
+                            changes, noted, oldest, younger,
+                        ):  # fmt: skip
+                            refused[a] = changes[d]
+                            continue
+                    best = a
+                    best_key = mine
+                if best < 0:
+                    continue
+                if patience > 0.0:
+                    waits = now + patience * ticks[best]
+                    wait = False
+                    for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
+                        a = owner[near[x]]
+                        k = started[a]
+                        if a == best or key[a, k] >= best_key:
+                            continue
+                        soon = now
+                        if ready[a]:
+                            for y in range(res_ptr[a], res_ptr[a + 1]):
+                                if busy[res[y]]:
+                                    soon = max(soon, free_at[res[y]])
+                            if soon <= now:
+                                continue  # memory keeps it back
+                        else:
+                            for y in range(pred_ptr[a], pred_ptr[a + 1]):
+                                if done[pred[y]] <= k:
+                                    soon = max(soon, running_end[pred[y]])
+                        if soon < waits and _admitted(
+                            a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr,
+                            alloc, devhold_ptr, devhold, available, need, copy_count, key, reserve,
+                            changes, noted, oldest, younger,
+                        ):  # fmt: skip
+                            wait = True
+                            break
+                    if wait:
+                        continue
+                k = started[best]
+                start[best, k] = now
+                turn[best, k] = turns
+                turns += 1
+                end = now + ticks[best]
+                if end + tail[best] > limit or now + left[res[res_ptr[best]]] > limit:
+                    return np.inf
+                for y in range(res_ptr[best], res_ptr[best + 1]):
+                    left[res[y]] -= ticks[best]
+                running_end[best] = end
+                makespan = max(makespan, end)
+                worked += ticks[best] * computing[best]
+                started[best] = k + 1
+                for y in range(res_ptr[best], res_ptr[best + 1]):
+                    busy[res[y]] = True
+                    discard(dirty, res[y])
+                    free_at[res[y]] = end
+                ready[best] = k + 1 < count[best]
+                unbegun[best] = 0
+                for y in range(pred_ptr[best], pred_ptr[best + 1]):
+                    if done[pred[y]] <= k + 1:
+                        ready[best] = False
+                        unbegun[best] += started[pred[y]] <= k + 1
+                if k + 1 >= count[best] or unbegun[best] > 0:
+                    _leave(best, res_ptr, res, cand_ptr, near, n_near, place)
+                for y in range(succ_ptr[best], succ_ptr[best + 1]):
+                    b = succ[y]
+                    if started[b] == k and k < count[b]:
+                        unbegun[b] -= 1
+                        if unbegun[b] == 0:
+                            _enter(b, res_ptr, res, cand_ptr, near, n_near, place)
+                if alloc_ptr[best] < alloc_ptr[best + 1]:
+                    d = hold_device[alloc[alloc_ptr[best]]]
+                    changes[d] += 1
+                    for y in range(alloc_ptr[best], alloc_ptr[best + 1]):
+                        used[d] += hold_size[alloc[y]]
+                    for s in range(2 * d, 2 * d + 2):  # a microbatch less to keep room for, perhaps
+                        if not busy[s]:
+                            add(dirty, s)
+                            again = True
+                running = push(ends, runs, running, end, best)
+        if running == 0:
+            return -1.0
+        now = ends[0]
+        if now > horizon:
+            return makespan
+        if now - worked > most_idle:
+            return np.inf
+        again = True
+        while running > 0 and ends[0] == now:
+            a = runs[0]
+            running = pop(ends, runs, running)
+            k = done[a]
+            done[a] = k + 1
+            todo -= 1
+            for y in range(res_ptr[a], res_ptr[a + 1]):
+                r = res[y]
+                busy[r] = False
+                add(dirty, r)
+                for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):  # what waited for this and others together
+                    b = owner[near[x]]
+                    if ready[b] and res_ptr[b + 1] - res_ptr[b] > 1:
+                        for z in range(res_ptr[b], res_ptr[b + 1]):
+                            _look_at(res[z], busy, dirty)
+            for y in range(succ_ptr[a], succ_ptr[a + 1]):
+                b = succ[y]
+                if ready[b] or started[b] != k or k >= count[b]:
+                    continue
+                good = True
+                for z in range(pred_ptr[b], pred_ptr[b + 1]):
+                    if done[pred[z]] <= k:
+                        good = False
+                        break
+                if good:
+                    ready[b] = True
+                    for z in range(res_ptr[b], res_ptr[b + 1]):
+                        _look_at(res[z], busy, dirty)
+            for y in range(relof_ptr[a], relof_ptr[a + 1]):
+                h = relof[y]
+                out = done[rel[rel_ptr[h]]]
+                for z in range(rel_ptr[h], rel_ptr[h + 1]):
+                    out = min(out, done[rel[z]])
+                if out > released[h]:
+                    d = hold_device[h]
+                    used[d] -= hold_size[h] * (out - released[h])
+                    released[h] = out
+                    changes[d] += 1
+                    _look_at(2 * d, busy, dirty)
+                    _look_at(2 * d + 1, busy, dirty)
+    return makespan
+
+
+_simulate: Callable[..., float] = simulate
+
+
+class Run(NamedTuple):
+    """A list schedule: its makespan and starts (ticks), and in which turn each start was decided.
+
+    ``start`` and ``turn`` are shaped as the keys. The makespan is inf where it exceeds the limit, -1 where the
+    schedule could not be completed.
+    """
+
+    makespan: float
+    start: Floats
+    turn: Ints
+
+
+def run(
+    arrays: Arrays,
+    key: Floats,
+    patience: float = 0.0,
+    limit: float = np.inf,
+    reserve: bool = False,
+    begun: Run | None = None,
+    until: float = 0.0,
+    horizon: float = np.inf,
+    most_idle: float = np.inf,
+) -> Run:
+    """The list schedule for these keys (shaped classes x largest count of microbatches).
+
+    What starts before ``until`` (ticks) starts as in ``begun``, an earlier list schedule of the same arrays that went
+    at least as far. What would start after the ``horizon`` (ticks) is left out, and the makespan is that of the rest.
+    It is given up where devices that compute are idle for more than ``most_idle`` (ticks, their mean).
+    """
+    start, turn = np.full(key.shape, np.nan), np.zeros(key.shape, dtype=np.int64)
+    first = (start, turn, 0.0) if begun is None else (begun.start, begun.turn, until)
+    rule = (key, patience, reserve, limit, *first, horizon, most_idle)
+    makespan = float(_simulate(*arrays.arguments(), *rule, start, turn))
+    return Run(makespan, start, turn)

@@ -1,0 +1,202 @@
+"""Rules varied: random ones, walks over neighbouring rules from the best, then other rules from some time on.
+
+A list schedule is chaotic: a small change of its rule changes all that comes after the first different choice. Walks
+alone can therefore hardly mend the end of a schedule and keep its beginning. So the best schedules are taken up in the
+midst: what starts before a random time stays, what comes after follows another rule, and the shorter schedule is the
+next one to be taken up (a rollout from every point on the way, as in nested Monte Carlo search, Cazenave 2009).
+
+Each strand of the search has its own generator and sees nothing of the others, so that the schedule found does not
+depend on the number of threads or on which of them is faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from planner.common.budget import Control
+from planner.common.threads import side_by_side
+from planner.scheduling.classes import Classes
+from planner.scheduling.list.kernel import Arrays, Run, run
+from planner.scheduling.list.microbatch_groups import flows, random_packets
+from planner.scheduling.list.rules import Keyed, Scales, random_rule
+
+Graded = tuple[float, Keyed]
+"""A rule and its makespan in ticks (inf: not known, only beyond a limit)."""
+
+STRANDS = 4
+RANDOM, TAKEN_UP = 0.2, 0.2
+"""Shares of the evaluations for random rules and for schedules taken up in the midst; the walks have the rest."""
+
+WORSE = 0.004
+"""What a walk accepts at first, relative to where it stands."""
+
+ROUNDS = 2
+"""After each of which the worse half of the schedules that are taken up is left."""
+
+RULE_OF_ANOTHER_TIME = 0.15
+"""How often a schedule goes on by a rule like that of any time, not of the time from which on it changes."""
+
+PACKETS = 0.5
+"""Share of the random rules that are of packets, where memory makes the microbatches fall into such."""
+
+TINY = 1e-9
+"""What two ways of adding up idle time may differ by, relatively."""
+
+HOPELESS = 1.1
+"""Random rules are given up where they do worse than this times the best."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """A schedule that is gone on with, and how good it is up to its horizon."""
+
+    value: float  # ticks: its makespan; up to a horizon, the time that devices are idle by then, their mean
+    run: Run
+    since: tuple[tuple[float, Keyed], ...]  # by which rule it goes on from when (ticks)
+
+    def rule_at(self, time: float) -> Keyed:
+        """The rule that it follows at a time (ticks)."""
+        return [rule for begin, rule in self.since if begin <= time][-1]
+
+
+@dataclass
+class Strand:
+    """One strand of the search on a set of classes: what it has found so far."""
+
+    classes: Classes
+    arrays: Arrays
+    scales: Scales
+    rng: np.random.Generator
+    goal: float  # ticks at which it ends
+    best: Run | None = None
+    graded: list[Graded] = field(default_factory=list)
+    evaluations: int = 0
+    horizon: float = np.inf  # ticks up to which schedules are played
+
+    @property
+    def makespan(self) -> float:
+        """The best makespan of the strand's own, in ticks."""
+        return np.inf if self.best is None else self.best.makespan
+
+    def try_rule(self, rule: Keyed, limit: float) -> float:
+        """Schedule by a rule (ticks; inf beyond ``limit``)."""
+        path = self.follow(rule, limit)
+        return np.inf if path is None else path.value
+
+    def follow(self, rule: Keyed, limit: float = np.inf, path: Path | None = None, until: float = 0.0) -> Path | None:
+        """The schedule by a rule, of which what starts before ``until`` is as in ``path``; kept if it is the best.
+
+        None where it is worse than ``limit`` (as the value of paths).
+        """
+        self.evaluations += 1
+        keys = rule.keys(self.classes, self.scales)
+        whole = np.isinf(self.horizon)
+        begun = None if path is None else path.run
+        longest, most_idle = (limit, np.inf) if whole else (np.inf, limit)
+        found = run(
+            self.arrays, keys, rule.patience, longest, rule.reserve, begun, until, self.horizon, most_idle * (1 + TINY)
+        )
+        if not 0 <= found.makespan < np.inf:
+            return None
+        if whole and found.makespan < self.makespan:
+            self.best = found
+        value = found.makespan if whole else self._idle(found)
+        before = () if path is None else tuple(entry for entry in path.since if entry[0] < until)
+        return None if value > limit else Path(value, found, (*before, (until, rule)))
+
+    def _idle(self, found: Run) -> float:
+        """Ticks that a device that computes is idle up to the horizon, the mean of all."""
+        computing = self.arrays.computing
+        tasks = np.flatnonzero(computing)
+        worked = np.clip(self.horizon - found.start[tasks], 0.0, self.classes.ticks[tasks, None])
+        return float(self.horizon - np.nansum(worked * computing[tasks, None]))
+
+    def over(self, control: Control) -> bool:
+        """Whether there is no time for more, or no need."""
+        return control.over or self.makespan <= self.goal
+
+    def draw(self, evaluations: int, best: float, control: Control) -> Strand:
+        """Try random rules; ``best`` (ticks) is what is known."""
+        for _ in range(evaluations):
+            if self.over(control):
+                break
+            best = min(best, self.makespan)
+            rule = self._draw()
+            self.graded.append((self.try_rule(rule, best * HOPELESS), rule))
+        return self
+
+    def _draw(self) -> Keyed:
+        if flows(self.classes, self.scales) and self.rng.random() < PACKETS:
+            return random_packets(self.rng, self.scales)
+        return random_rule(self.rng, self.classes.problem.microbatches, self.scales.groups, self.scales.put_off)
+
+    def walk(self, origin: Graded, evaluations: int, control: Control) -> Strand:
+        """A walk over neighbouring rules that accepts a little worse ones, less and less."""
+        value, rule = best = origin
+        for step in range(evaluations):
+            if self.over(control):
+                break
+            worse = 1.0 + WORSE * (1.0 - step / evaluations)
+            candidate = rule.nearby(self.rng, 0.2 if self.rng.random() < 0.7 else 0.05)
+            found = self.try_rule(candidate, value * worse)
+            if found <= value * worse:
+                value, rule = found, candidate
+                if value < best[0]:
+                    best = (value, rule)
+        self.graded.append(best)
+        return self
+
+    def go_on(self, path: Path, evaluations: int, control: Control, since: float = 0.0) -> Path:
+        """Continue a schedule from random times on (from ``since``, ticks) by rules near to the one that it has there.
+
+        The best that came of it.
+        """
+        for _ in range(evaluations):
+            if self.over(control):
+                break
+            until = since + self.rng.random() * (min(self.horizon, path.run.makespan) - since)
+            _, some = path.since[self.rng.integers(len(path.since))]
+            near = some if self.rng.random() < RULE_OF_ANOTHER_TIME else path.rule_at(until)
+            candidate = near.nearby(self.rng, 0.2 if self.rng.random() < 0.6 else 0.05)
+            path = self.follow(candidate, path.value, path, until) or path
+        return path
+
+
+def vary(
+    strands: Sequence[Strand], pool: Sequence[Graded], evaluations: int, control: Control, threads: int
+) -> list[Graded]:
+    """In all strands random rules, then a walk from one of the best, then schedules of the best taken up in the midst.
+
+    All rules graded, ``pool`` among them.
+    """
+    best = min((value for value, _ in pool), default=np.inf)
+    each = max(1, int(evaluations * RANDOM) // len(strands))
+    side_by_side(lambda strand: strand.draw(each, best, control), strands, threads)
+    known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
+    each = max(1, int(evaluations * (1.0 - RANDOM - TAKEN_UP)) // len(strands))
+    origins = [known[min(k, len(known) - 1)] for k in range(len(strands))]
+    side_by_side(lambda pair: pair[0].walk(pair[1], each, control), zip(strands, origins, strict=True), threads)
+    known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
+    going: list[tuple[Strand, Path]] = []
+    for strand, (_, rule) in zip(strands, [known[min(k, len(known) - 1)] for k in range(len(strands))], strict=True):
+        path = None if strand.over(control) else strand.follow(rule)
+        going += [] if path is None else [(strand, path)]
+    for _ in range(ROUNDS):
+        each = max(1, int(evaluations * TAKEN_UP / ROUNDS) // max(1, len(going)))
+        paths = side_by_side(partial(_gone_on, each, control), going, threads)
+        going = sorted(((strand, path) for (strand, _), path in zip(going, paths, strict=True)), key=_value)
+        going = going[: max(1, len(going) // 2)]
+    return known
+
+
+def _gone_on(evaluations: int, control: Control, going: tuple[Strand, Path]) -> Path:
+    strand, path = going
+    return strand.go_on(path, evaluations, control)
+
+
+def _value(going: tuple[Strand, Path]) -> float:
+    return going[1].value

@@ -1,0 +1,226 @@
+"""Priority rules for the list scheduler: a dozen numbers that shape a whole pipeline schedule.
+
+A task's key grows with its microbatch and with how deep in the network it is. Microbatches come in groups: the
+forward passes of the next group overlap the backward passes of the one before, which is what keeps both streams
+busy where a step has few microbatches (the shape that a fluid relaxation of the problem shows).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Protocol
+
+import numpy as np
+
+from planner.scheduling.classes import Classes, Floats
+
+FEW = 4
+"""Up to so many microbatches, operators need keys of their own: there is no steady flow for a rule to shape."""
+
+FEW_PACKETS = 3
+"""Up to so many times what memory holds, weight gradients that give back none are put off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """What the numbers of a rule are multiples of, in seconds."""
+
+    microbatch: float  # work of the busiest stream or channel for one microbatch
+    step: float  # its work for all of them
+    forward: float  # the longest forward path, up to its last task's start
+    groups: int = 1  # into which memory makes the microbatches fall, where one after the other fills it
+    laps: int = 1  # how often the way through the network comes to a device
+    forward_share: float = 0.0  # of that work which is of forward passes
+    fillers: bool = False  # whether some weight gradients give back memory, which is short, and others none
+
+    @property
+    def put_off(self) -> bool:
+        """Whether fillers may be put off: in more than a few packets the steady state between the ramps lacks them."""
+        return self.fillers and self.groups <= FEW_PACKETS
+
+    @staticmethod
+    def of(classes: Classes) -> Scales:
+        """The scales of a problem under a placement; ``groups`` is left to who knows the memory."""
+        load = np.zeros((2, classes.n_resources))  # of forward and of other passes
+        for a in range(classes.n):
+            for r in classes.resources[a]:
+                load[min(1, classes.pass_[a]), r] += classes.seconds[a] * classes.count[a]
+        busiest = int(load.sum(axis=0).argmax())
+        step = float(load[:, busiest].sum()) or 1.0
+        share = float(load[0, busiest]) / step
+        forward = float(classes.head[classes.pass_ == 0].max()) or step
+        return Scales(
+            step / max(1, sum(classes.counts)),
+            step,
+            forward,
+            laps=int(classes.lap.max()) + 1,
+            forward_share=share,
+            fillers=bool(
+                np.isfinite(classes.available).any() and 0 < classes.fillers.sum() < (classes.pass_ == 2).sum()
+            ),
+        )
+
+
+class Keyed(Protocol):
+    """What the list scheduler is led by."""
+
+    @property
+    def patience(self) -> float:
+        """x duration of the task that would start instead (see ``kernel``)."""
+
+    @property
+    def reserve(self) -> bool:
+        """Whether memory is given in the order of the keys (see ``kernel``)."""
+
+    def keys(self, classes: Classes, scales: Scales) -> Floats:
+        """Keys shaped (classes, largest count of microbatches)."""
+
+    def nearby(self, rng: np.random.Generator, width: float) -> Keyed:
+        """One like it, a little changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Keys of the list scheduler. Lower keys go first; all numbers are multiples of the ``Scales``."""
+
+    groups: int = 1
+    forward_pace: float = 0.12  # x microbatch: a later microbatch's forward
+    forward_depth: float = 0.8  # x earliest start of the forward task
+    backward_offset: float = 1.0  # x forward
+    backward_pace: float = 0.24  # x microbatch
+    backward_depth: float = 1.4  # x earliest start after the first input gradient
+    group_forward: float = 0.4  # x step: the next group's forward
+    group_backward: float = 0.5  # x step: the next group's backward
+    weight_offset: float = 10.0  # x step: how long weight gradients wait for idle time
+    patience: float = 0.6  # x duration of the task that would start instead
+    critical: float = 0.0  # x the longest way that is left after the task: sooner where that is long
+    jitter: float = 0.0  # x microbatch x a normal deviate of each class: what tells few microbatches' tasks apart
+    jitter_seed: int = 0
+    reserve: bool = False  # memory is given in the order of the keys (see ``kernel``)
+    later_forward_pace: float = 1.0  # x forward_pace, in all groups but the first
+    later_forward_depth: float = 1.0  # x forward_depth, the same
+    later_backward_pace: float = 1.0
+    later_backward_depth: float = 1.0
+    filler_offset: float = 0.0  # x microbatch: weight gradients that give back no memory wait longer by so much
+
+    def keys(self, classes: Classes, scales: Scales) -> Floats:
+        """Keys shaped (classes, largest count of microbatches)."""
+        place = places(classes.counts)[classes.copy]
+        size = sum(classes.counts) / self.groups
+        group = np.floor(place / size)
+        within = place - np.ceil(group * size)
+        depth = classes.head[:, None]
+        later = group > 0
+        forward = (
+            np.where(later, self.later_forward_pace, 1.0) * self.forward_pace * scales.microbatch * within
+            + np.where(later, self.later_forward_depth, 1.0) * self.forward_depth * depth
+            + self.group_forward * scales.step * group
+        )
+        every = -self.critical * classes.tail[:, None]
+        if self.jitter:
+            deviates = np.random.default_rng(self.jitter_seed).normal(size=classes.n)
+            every = every + self.jitter * scales.microbatch * deviates[:, None]
+        forward = forward + every
+        if not classes.problem.training:
+            return np.ascontiguousarray(forward)
+        turn = classes.head[(classes.pass_ == 1) & (classes.target < 0)].min()
+        backward = (
+            self.backward_offset * scales.forward
+            + np.where(later, self.later_backward_pace, 1.0) * self.backward_pace * scales.microbatch * within
+            + np.where(later, self.later_backward_depth, 1.0) * self.backward_depth * (depth - turn)
+            + self.group_backward * scales.step * group
+            + every
+        )
+        pass_ = classes.pass_[:, None]
+        wait = self.weight_offset * scales.step + self.filler_offset * scales.microbatch * classes.fillers[:, None]
+        weight = backward + wait
+        return np.ascontiguousarray(np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
+
+    def nearby(self, rng: np.random.Generator, width: float = 0.15) -> Rule:
+        """A rule with one to three numbers changed a little."""
+        fixed = ("groups", "reserve", "jitter_seed") if self.jitter else ("groups", "reserve", "jitter", "jitter_seed")
+        names = [
+            f.name for f in fields(Rule) if f.name not in fixed and (f.name != "filler_offset" or self.filler_offset)
+        ]
+        if self.jitter and rng.random() < 0.3:
+            return replace(self, jitter_seed=int(rng.integers(1 << 30)))
+        changed: dict[str, float] = {}
+        for name in rng.choice(names, size=int(rng.integers(1, 4)), replace=False):
+            value = float(getattr(self, name))
+            value = value * float(np.exp(rng.normal() * width)) + float(rng.normal()) * width * 0.1
+            changed[str(name)] = min(max(value, 0.0), 1.2) if name == "patience" else value
+        return replace(self, **changed)  # type: ignore[arg-type]
+
+
+def places(counts: Sequence[int]) -> Floats:
+    """The place of each copy's k-th microbatch among all, dealt to the copies as evenly as can be; ``[copy, k]``.
+
+    Microbatches of copies that have as many share their places, since mirrored copies are to run alike.
+    """
+    place = np.zeros((len(counts), max(counts)))
+    for copy, count in enumerate(counts):
+        place[copy] = (np.arange(max(counts)) + 0.5) * sum(counts) / max(1, count) - 0.5
+    return place
+
+
+RULES: tuple[Rule, ...] = (
+    # one forward, one backward: backward first, weight gradients where there is nothing else
+    Rule(1, 1.0, 0.0, -10.0, 1.0, 0.0, 0.0, 0.0, 20.0, 0.0),
+    # the same by depth: what has come furthest goes first
+    Rule(1, 1.0, -1.0, -10.0, 1.0, -1.0, 0.0, 0.0, 20.0, 0.0),
+    # all forward first, as far as memory goes
+    Rule(1, 0.1, 0.1, 10.0, 0.1, 0.1, 0.0, 0.0, 20.0, 0.0),
+    # weight gradients at once
+    Rule(1, 1.0, 0.0, -10.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    # in the order of an unhindered flow
+    Rule(1, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 10.0, 0.3),
+    # the critical path first
+    Rule(1, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, critical=1.0),
+    # groups of microbatches
+    Rule(2),
+    Rule(2, patience=0.3),
+    Rule(3, group_forward=0.3, group_backward=0.35),
+    Rule(1, 0.12, 0.8, 1.0, 0.24, 1.4, 0.0, 0.0, 10.0, 0.6),
+    Rule(4, group_forward=0.22, group_backward=0.26),
+    # the same with memory given in their order
+    Rule(2, reserve=True),
+    Rule(2, patience=0.3, reserve=True),
+    Rule(3, group_forward=0.3, group_backward=0.35, reserve=True),
+    Rule(1, 0.12, 0.8, 1.0, 0.24, 1.4, 0.0, 0.0, 10.0, 0.6, reserve=True),
+)
+
+
+def random_filler_offset(rng: np.random.Generator) -> float:
+    """Microbatches for which what gives back no memory waits for idle time; every second time none."""
+    return float(10.0 ** rng.uniform(0.0, 1.3)) if rng.random() < 0.5 else 0.0
+
+
+def random_rule(rng: np.random.Generator, microbatches: int, natural: int = 1, fillers: bool = False) -> Rule:
+    """A rule drawn at random over the ranges in which good ones have been seen; ``natural``: groups that suggest
+    themselves.
+    """
+    few = microbatches <= FEW
+
+    def scale(low: float, high: float) -> float:
+        return float(10.0 ** rng.uniform(math.log10(low), math.log10(high)))
+
+    groups = int(rng.choice([1, 1, 2, 2, 2, 3, 4, *([natural] * 7 if natural > 3 else [])]))
+    return Rule(
+        groups=groups,
+        forward_pace=scale(0.03, 2.0),
+        forward_depth=scale(0.1, 2.0) * float(rng.choice([1.0, 1.0, 1.0, -1.0])),
+        backward_offset=float(rng.uniform(-0.5, 1.5)),
+        backward_pace=scale(0.03, 2.0),
+        backward_depth=scale(0.3, 3.0) * float(rng.choice([1.0, 1.0, 1.0, -1.0])),
+        group_forward=float(rng.uniform(0.3, 1.2)) / groups,
+        group_backward=float(rng.uniform(0.3, 1.6)) / groups,
+        weight_offset=float(rng.choice([0.0, 0.1, 0.3, 10.0])),
+        patience=float(rng.choice([0.0, 0.2, 0.4, 0.6, 0.8])),
+        critical=float(rng.choice([0.0, 0.0, 0.5, 1.0])),
+        jitter=float(rng.choice([0.0, 0.0, 0.1, 0.5])) if few else 0.0,
+        jitter_seed=int(rng.integers(1 << 30)),
+        reserve=bool(rng.random() < 0.7),
+        filler_offset=random_filler_offset(rng) if fillers else 0.0,
+    )

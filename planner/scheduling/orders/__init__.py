@@ -1,0 +1,1 @@
+"""The orders of a schedule: played, annealed, and improved by LNS windows."""

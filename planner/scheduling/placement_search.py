@@ -1,0 +1,248 @@
+"""Level 2 by list scheduling: rules tried, then varied, on one placement; the best then annealed.
+
+Everything is counted in evaluations, not in seconds, so that the same seed gives the same schedule unless the
+deadline cuts it off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from planner.common.budget import Control
+from planner.common.threads import side_by_side
+from planner.placement.memory import Need, microbatch_need, parameters_on, sequence
+from planner.problem import Placement, Problem
+from planner.scheduling.classes import Classes, Floats, build_classes, keep_to_order
+from planner.scheduling.list.beam import in_stages
+from planner.scheduling.list.group_sizes import Sizes, best_sizes, compete
+from planner.scheduling.list.kernel import Arrays, Run, flatten, run
+from planner.scheduling.list.microbatch_groups import flows, known_packets
+from planner.scheduling.list.rule_search import STRANDS, Path, Strand, vary
+from planner.scheduling.list.rules import RULES, Keyed, Scales
+from planner.scheduling.mirror import Fold, fold
+from planner.scheduling.orders.anneal import HOT, Orders, OrderSearch
+from planner.scheduling.orders.anneal import STRANDS as ANNEALED
+from planner.timetable.timetable import Timetable
+
+POOL = 12
+"""Rules that are remembered."""
+
+STAGED_FROM, MEETINGS = 2_500, 2
+"""Tasks, and meetings of packets, from which on steps are shaped so: with fewer, less is hidden by what comes later."""
+
+
+class DoesNotFit(Exception):
+    """A placement on which not even one microbatch fits. ``proven`` unless the search for an order was cut off."""
+
+    def __init__(self, proven: bool) -> None:
+        super().__init__("one microbatch alone does not fit")
+        self.proven = proven
+
+
+@dataclass
+class ListSearch:
+    """The schedules of one placement: the best so far, and the state of the search for better ones.
+
+    With ``folded`` it schedules only one of two mirrored copies, for both (see ``fold``).
+    """
+
+    full: Classes  # of all copies
+    classes: Classes  # without what only keeps memory in order: what bounds and models speak of
+    ordered: Classes  # the classes that the list scheduler runs, the same where memory is not that tight
+    folded: Fold | None
+    arrays: Arrays
+    scales: Scales
+    rng: np.random.Generator
+    best: Run | None = None  # in ticks
+    pool: list[tuple[float, Keyed]] = field(default_factory=list)
+    packets: list[Sizes] = field(default_factory=list)  # sizes of packets of the best rules
+    evaluations: int = 0
+
+    @staticmethod
+    def of(problem: Problem, placement: Placement, seed: int) -> ListSearch:
+        """Prepare a search; raises ``DoesNotFit`` where one microbatch alone has no room."""
+        classes = build_classes(problem, placement)
+        needs = microbatch_needs(problem, placement)
+        ordered = classes
+        for copy, need in enumerate(needs):
+            if need.order is not None and classes.counts[copy]:
+                ordered = keep_to_order(ordered, copy, sequence(problem, need.order))
+        arrays = flatten(ordered, np.array([need.peak for need in needs]))
+        scales = replace(Scales.of(classes), groups=_groups(arrays))
+        return ListSearch(classes, classes, ordered, None, arrays, scales, np.random.default_rng(seed))
+
+    def fold(self, seed: int) -> ListSearch | None:
+        """The search for schedules in which mirrored copies run alike; None where there are no such.
+
+        Where one device has no room for a microbatch of each of its two copies at once, or memory dictates an
+        order, the list scheduler might deadlock on it: None, too.
+        """
+        half = fold(self.full) if self.ordered is self.full else None
+        if half is None:
+            return None
+        needs = self.arrays.need[0] + self.arrays.need[0][half.device_image]
+        if (needs > half.classes.available).any():
+            return None
+        arrays = flatten(half.classes, needs[None, :])
+        scales = replace(Scales.of(half.classes), groups=_groups(arrays))
+        return ListSearch(self.full, half.classes, half.classes, half, arrays, scales, np.random.default_rng(seed))
+
+    def whole(self, start: Floats) -> Floats:
+        """Starts of all copies (``full.n`` rows) from those that this search decides."""
+        return start if self.folded is None else self.folded.expand(start)
+
+    @property
+    def makespan(self) -> float:
+        """The best makespan so far, in ticks."""
+        return np.inf if self.best is None else self.best.makespan
+
+    @property
+    def seconds(self) -> float:
+        """The best makespan so far, in seconds."""
+        return self.makespan * self.classes.tick
+
+    def try_rule(self, rule: Keyed, limit: float = np.inf) -> float:
+        """Schedule by a rule (ticks; inf beyond ``limit``) and keep it if it is the best."""
+        self.evaluations += 1
+        found = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit, rule.reserve)
+        self.keep(found)
+        return found.makespan if found.makespan >= 0 else np.inf
+
+    def anneal(self, rounds: int, control: Control, target: float, threads: int = 1, hot: float = HOT) -> None:
+        """Local search on the orders of the best schedule, until ``target`` seconds are reached."""
+        goal = target / self.classes.tick * (1 + 1e-12)
+        for _ in range(rounds):
+            if self.best is None or control.over or self.makespan <= goal:
+                return
+            self.keep(self.orders.improve(self.best, control, goal, self.rng.spawn(ANNEALED), hot, threads))
+
+    @cached_property
+    def orders(self) -> OrderSearch:
+        """The search on orders that goes with this one."""
+        return OrderSearch.of(self.ordered, self.arrays, self.scales.microbatch / self.classes.tick)
+
+    def follow(self, timetable: Timetable) -> None:
+        """Keep what can be learnt from a timetable on this placement, if it is the best."""
+        for found in self.learn(timetable):
+            self.keep(found)
+
+    def learn(self, timetable: Timetable) -> list[Run]:
+        """Schedules by a timetable's order, or with its starts as keys, whether or not it fits in memory."""
+        start = self.full.starts_of(timetable)
+        if start is None:
+            return []
+        start = (start if self.folded is None else self.folded.restrict(start)) / self.classes.tick
+        keys = np.nan_to_num(start, nan=np.inf)
+        played = self.orders.play(Orders.of(self.ordered, start))
+        return [played, *(run(self.arrays, keys, patience) for patience in (0.0, 0.5))]
+
+    def keep(self, found: Run | None) -> None:
+        """Keep a schedule if it is the best."""
+        if found is not None and 0 <= found.makespan < self.makespan:
+            self.best = found
+
+    def try_known_rules(self, control: Control, limit: float = np.inf) -> None:
+        """The rules that stand for known shapes of schedules; those beyond ``limit`` seconds are given up early."""
+        rules: list[Keyed] = [*RULES, *(known_packets(self.scales) if flows(self.classes, self.scales) else ())]
+        for rule in rules:
+            if self.best is not None and control.over:
+                return
+            self.pool.append((self.try_rule(rule, limit / self.classes.tick), rule))
+            control.spend(1)
+
+    @property
+    def staged(self) -> bool:
+        """Whether steps are shaped stage by stage."""
+        return self.classes.n_tasks >= STAGED_FROM and self.scales.groups > MEETINGS
+
+    def improve(
+        self, evaluations: int, control: Control, target: float, threads: int = 1, afresh: bool = False
+    ) -> None:
+        """Vary rules (see ``walks``) until ``target`` seconds are reached; ``afresh``: not those varied before.
+
+        The best rules of a short search are alike, so that all walks of a long one would begin in one place.
+        """
+        if not self.pool:
+            self.try_known_rules(control)
+        goal = target / self.classes.tick * (1 + 1e-12)
+        if control.over or self.makespan <= goal:
+            return
+        strands = self._strands(STRANDS, goal)
+        evaluations = control.at_most(evaluations)
+        graded = vary(strands, () if afresh else self.pool, evaluations, control, threads)
+        self.pool = graded[:POOL]
+        if self.staged:
+            self.packets = best_sizes(graded, sum(self.classes.counts))
+        self._learn_from(strands, control)
+
+    def stage(self, control: Control, target: float, threads: int = 1) -> None:
+        """Search stage by stage (see ``stages``), first for good sizes of packets, until ``target`` seconds.
+
+        Several sizes are searched side by side, a strand each; one alone by all strands.
+        """
+        if not self.packets:
+            return
+        goal, best = target / self.classes.tick * (1 + 1e-12), self.makespan
+        known: dict[Sizes, list[list[Path]]] = {}  # what a longer search with the same sizes begins with
+        makespans: dict[Sizes, float] = {}
+
+        def in_team(team: tuple[Sizes, list[Strand]], played: float, threads: int) -> list[list[Path]]:
+            sizes, strands = team
+            return in_stages(strands, sizes, played, best, control, threads, known.get(sizes, ()))
+
+        def searched(some: Sequence[Sizes], played: float) -> list[float]:
+            alone = len(some) == 1
+            teams = [(sizes, self._strands(STRANDS if alone else 1, goal)) for sizes in some]
+            if not control.over and self.makespan > goal:
+                played = min(played, control.effort_left * self.classes.n_tasks / len(some))
+                found = side_by_side(lambda team: in_team(team, played, threads if alone else 1), teams, threads)
+                known.update(zip(some, found, strict=True))
+            for sizes, strands in teams:
+                self._learn_from(strands, control)
+                makespans[sizes] = min(makespans.get(sizes, np.inf), *(strand.makespan for strand in strands))
+            return [makespans[sizes] for sizes in some]
+
+        compete(self.packets, self._largest_packet, searched)
+
+    @property
+    def _largest_packet(self) -> int:
+        """Microbatches that have room in memory together."""
+        return math.floor(sum(self.classes.counts) / _fills(self.arrays) + 1e-9)
+
+    def _strands(self, count: int, goal: float) -> list[Strand]:
+        return [Strand(self.classes, self.arrays, self.scales, rng, goal) for rng in self.rng.spawn(count)]
+
+    def _learn_from(self, strands: Sequence[Strand], control: Control) -> None:
+        for strand in strands:
+            self.evaluations += strand.evaluations
+            control.spend(strand.evaluations)
+            self.keep(strand.best)
+
+
+def _fills(arrays: Arrays) -> float:
+    """How often the microbatches of a step fill the memory of the fullest device."""
+    needed = arrays.copy_count @ arrays.need
+    room = np.where(arrays.available > 0, arrays.available, np.inf)
+    return float((needed / room).max())
+
+
+def _groups(arrays: Arrays) -> int:
+    """The same in whole numbers, rounded up."""
+    return max(1, math.ceil(_fills(arrays) - 1e-9))
+
+
+def microbatch_needs(problem: Problem, placement: Placement) -> list[Need]:
+    """What one microbatch of each copy needs; raises ``DoesNotFit``."""
+    room = problem.cap_with_slack - parameters_on(problem, placement)
+    needs: list[Need] = []
+    for device_of in placement.device_of:
+        need = microbatch_need(problem, device_of, room)
+        if need is None or isinstance(need, bool):
+            raise DoesNotFit(proven=need is None)
+        needs.append(need)
+    return needs

@@ -1,0 +1,185 @@
+"""Repeatable windows: the part of a schedule that may be run any number of times, so one solve serves every M.
+
+A window of a schedule is a stretch of time in which every class of every copy starts equally often, n times, and
+which can be run twice in a row: everything that starts in it again, one length later, and all that follows it, too.
+Tasks may straddle its ends. That it can be repeated once is checked on the whole schedule (inputs, streams, channels,
+memory); then it can be repeated as often as one likes, since what is repeated only meets the repetition before and
+after it: on its stream every class runs in each of them, so no task lasts longer than the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.plan.plan import PlanWindow
+from planner.problem import Problem
+from planner.scheduling.classes import Classes, Floats, Ints, build_classes
+from planner.timetable.timetable import Timetable
+
+PERIODS = (1, 2, 3, 4)
+"""Starts of each class in a window that are looked for."""
+
+CHECKED_AT_MOST = 60
+"""Windows that are checked on the whole schedule, the quickest first."""
+
+TASKS_CHECKED_AT_MOST = 500_000
+"""In all windows together, so that a long step is not checked very often."""
+
+TOLERANCE = 1e-9
+"""Instants this close (relative to the makespan) are one."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """It begins at ``begin``, lasts ``length`` (in the unit of the starts), and every class starts ``each`` times."""
+
+    begin: float
+    length: float
+    each: int
+
+
+def find_window(classes: Classes, start: Floats, unit: float) -> Window | None:
+    """The window with the quickest pace, of those the shortest; None where there is none of up to four starts.
+
+    ``start``: shaped (classes, largest count), in multiples of ``unit`` seconds, each row in order.
+    """
+    if not classes.n or start.shape[1] < 2:
+        return None
+    same = tolerance(start)
+    longest = int(np.argmax(classes.seconds))
+    guide = start[longest, : classes.count[longest]]
+    each = np.repeat(PERIODS, [max(0, len(guide) - period) for period in PERIODS])
+    first = np.concatenate([np.arange(max(0, len(guide) - period)) for period in PERIODS])
+    begin, length = guide[first], guide[first + each] - guide[first]
+    pace = np.round(length / each / same) if same else np.zeros(len(each))
+    # A schedule settles after its beginning and until its end, so that a window in the middle is the likeliest.
+    off_middle = np.abs(2 * first + each - len(guide))
+    good = np.flatnonzero((length > same) & _are_even(start, begin, length, each, same))
+    most = min(CHECKED_AT_MOST, max(1, TASKS_CHECKED_AT_MOST // start.size))
+    for k in good[np.lexsort((off_middle[good], each[good], pace[good]))][:most]:
+        window = Window(float(begin[k]), float(length[k]), int(each[k]))
+        if fits(classes, stretched(start, window, 1, same), unit, same):
+            return _earliest(start, guide, int(first[k]), window, same)
+    return None
+
+
+def is_window(classes: Classes, start: Floats, window: Window, unit: float) -> bool:
+    """Whether the schedule can be stretched by running ``window`` again."""
+    same = tolerance(start)
+    return _is_even(start, window, same) and fits(classes, stretched(start, window, 1, same), unit, same)
+
+
+def tolerance(start: Floats) -> float:
+    """By how much two instants of a schedule may differ that are meant to be one."""
+    return TOLERANCE * max(0.0, float(np.nanmax(start)))
+
+
+def _is_even(start: Floats, window: Window, same: float) -> bool:
+    begin, length, each = np.array([window.begin]), np.array([window.length]), np.array([window.each])
+    return bool(_are_even(start, begin, length, each, same)[0])
+
+
+def _are_even(start: Floats, begin: Floats, length: Floats, each: Ints, same: float) -> npt.NDArray[np.bool_]:
+    """In which stretches of time every class starts ``each`` times."""
+    even = np.ones(len(begin), dtype=bool)
+    for row in start:
+        even &= np.searchsorted(row, begin + length - same) - np.searchsorted(row, begin - same) == each
+    return even
+
+
+def _earliest(start: Floats, guide: Floats, first: int, window: Window, same: float) -> Window:
+    """The first of the equal windows that lead up to this one: run again there, it gives the same schedule.
+
+    ``first``: of the starts of the guide, the one at which the window begins.
+    """
+    times = first // window.each
+    for row in start:
+        k = int(np.searchsorted(row, window.begin - same))
+        back = np.arange(k)[::-1]
+        again = -((back - k) // window.each)  # windows between a start and the one that it must be equal to
+        differs = np.abs(row[back + again * window.each] - again * window.length - row[back]) > same
+        times = min(times, int(np.argmax(np.append(differs, True))) // window.each)
+    earlier = Window(float(guide[first - times * window.each]), window.length, window.each)
+    return earlier if _is_even(start, earlier, same) else window
+
+
+def stretched(start: Floats, window: Window, times: int, same: float = 0.0) -> Floats:
+    """Starts with the window run ``times`` times more."""
+    before = start < window.begin - same
+    after = start >= window.begin + window.length - same
+    within = ~before & ~after & ~np.isnan(start)
+    n, width = start.shape
+    longer = np.full((n, width + times * window.each), np.nan)
+    for a in range(n):
+        again = [start[a, within[a]] + i * window.length for i in range(times + 1)]
+        row = np.concatenate([start[a, before[a]], *again, start[a, after[a]] + times * window.length])
+        longer[a, : len(row)] = row
+    return longer
+
+
+def fits(classes: Classes, start: Floats, unit: float, same: float) -> bool:
+    """Whether starts, of as many microbatches as there are, respect inputs, streams, channels and memory."""
+    ends = start + (classes.seconds / unit)[:, None]
+    after, before = _pairs(classes.preds)
+    if (start[after] < ends[before] - same).any():
+        return False
+    user, used = _pairs(classes.resources)
+    resource = np.repeat(used, start.shape[1])
+    begins, lasts_until = start[user].ravel(), ends[user].ravel()
+    order = np.lexsort((lasts_until, begins, resource))
+    one_resource = resource[order][1:] == resource[order][:-1]
+    if (one_resource & (begins[order][1:] < lasts_until[order][:-1] - same)).any():
+        return False
+    return all(_memory_fits(classes, d, start, ends, same) for d in range(classes.problem.n_devices))
+
+
+def _pairs(lists: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
+    """(row, entry) of all entries of lists."""
+    row = np.repeat(np.arange(len(lists)), [len(entries) for entries in lists])
+    return row, np.array([entry for entries in lists for entry in entries], dtype=np.int64)
+
+
+def _memory_fits(classes: Classes, device: int, start: Floats, ends: Floats, same: float) -> bool:
+    holds = [h for h in classes.holds if h.device == device]
+    room = float(classes.available[device])
+    if not holds or not np.isfinite(room):
+        return True
+    instants: list[Floats] = []
+    sizes: list[Floats] = []
+    for hold in holds:
+        count = int(classes.count[hold.alloc]) + start.shape[1] - int(classes.count.max())
+        free = ends[list(hold.releases), :count].max(axis=0)
+        instants += [start[hold.alloc, :count], free - same]  # what is released at an instant is free at it
+        sizes += [np.full(count, hold.size), np.full(count, -hold.size)]
+    size = np.concatenate(sizes)
+    return bool(size[np.lexsort((size, np.concatenate(instants)))].cumsum().max() <= room)
+
+
+# -- windows of plans -----------------------------------------------------------------------------------------
+
+
+def window_of(problem: Problem, timetable: Timetable) -> PlanWindow | None:
+    """The repeatable window of a timetable, in seconds; None where it has none."""
+    classes, start = classes_and_starts(problem, timetable)
+    window = find_window(classes, start, 1.0)
+    if window is None:
+        return None
+    return PlanWindow(window.begin, window.length, window.each * copies_at_work(classes))
+
+
+def classes_and_starts(problem: Problem, timetable: Timetable) -> tuple[Classes, Floats]:
+    """The classes of a timetable, dealt to the copies as it deals them, and their starts in seconds."""
+    copies = range(timetable.placement.copies)
+    classes = build_classes(problem, timetable.placement, tuple(timetable.copy_of.count(copy) for copy in copies))
+    start = classes.starts_of(timetable)
+    assert start is not None, "the classes are those of the timetable"
+    return classes, start
+
+
+def copies_at_work(classes: Classes) -> int:
+    """Copies that run a microbatch."""
+    return sum(count > 0 for count in classes.counts)

@@ -1,0 +1,28 @@
+"""The period of a plan: how long its busiest stream or channel works for a microbatch, in the mean of the step.
+
+In a steady state no schedule on this placement can take a microbatch in less; a transfer between devices counts for
+its channel, and where transfers are exclusive for the compute streams of both ends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from planner.problem import Problem
+from planner.timetable.timetable import Timetable
+
+
+def period(problem: Problem, timetable: Timetable) -> float:
+    """Seconds a microbatch of the busiest stream or channel."""
+    busy: defaultdict[tuple[int | str, ...], float] = defaultdict(float)
+    for copy, microbatches in Counter(timetable.copy_of).items():
+        for i, d in enumerate(timetable.placement.device_of[copy]):
+            stream = "comm" if problem.on_comm[i] else "compute"
+            busy[stream, d] += microbatches * float(problem.duration[i, :, d].sum())
+    for transfer in timetable.transfers:
+        seconds = problem.transfer(transfer.operator, transfer.source, transfer.target)
+        busy["channel", transfer.source, transfer.target] += seconds
+        for end in (transfer.source, transfer.target):
+            if problem.exclusive[end]:
+                busy["compute", end] += seconds
+    return max(busy.values(), default=0.0) / problem.microbatches
