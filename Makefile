@@ -5,7 +5,7 @@
 # make bench    plans the configs one after the other, then the cases at operator level beside their rivals
 #               (docs/cases.md), then races the solver against CP-SAT, big-M and heuristics (docs/bench.md,
 #               docs/race.svg); installs OR-Tools for it. Takes more than an hour
-# make browser  installs what tests/browser_report.py needs besides Chromium (CI runs it)
+# make browser  installs what tests/report/browser_report.py needs besides Chromium (CI runs it)
 # make lock     resolves requirements.lock and requirements-bench.lock again
 # make configs  writes configs/ again from scripts/make_configs.py
 # make clean    removes what make has made
@@ -99,7 +99,7 @@ $(BROWSER): $(COMPILED) requirements-browser.lock
 
 torch: $(TORCH)
 
-# What runs exported schedules (tests/torch_runs.py), and planner import torch and onnx. Not in a lock: the CPU build
+# What runs exported schedules (tests/export/torch_runs.py), and planner import torch and onnx. Not in a lock: the CPU build
 # that this takes where pip finds one (PIP_FIND_LINKS, or PyTorch's own index) has other hashes than the one on PyPI.
 $(TORCH): $(COMPILED) pyproject.toml
 	$(PIP) install --no-build-isolation -e '.[onnx,pipelining]'

@@ -1,7 +1,7 @@
 """Families of models on Hugging Face: which fields of ``config.json`` say what.
 
 Defaults of fields that a file leaves out are those of the family's class in ``transformers``; weights agree with that
-library's models (``tests/importers/test_hf_weights.py``).
+library's models (``tests/importers/huggingface/test_hf_weights.py``).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ scheduler needs to leave no gap at all. Only the first packet's forward passes a
 the devices to themselves; they run as densely as they can.
 
 On DeepSeek-V3's operators (one layer a chunk, 8 devices) this pattern keeps compute busy for at least 98.5 % of the
-time between the ramps (``tests/schedule/test_packets.py``), with communication at 92 %.
+time between the ramps (``tests/scheduling/list/test_microbatch_groups.py``), with communication at 92 %.
 """
 
 from __future__ import annotations

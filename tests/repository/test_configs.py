@@ -14,7 +14,7 @@ import pytest
 from planner.files import read_cluster, read_graph
 from planner.problem import Mode, Pass, Problem, Stream
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 
 # operators, microbatches, devices

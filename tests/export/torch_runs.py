@@ -24,7 +24,7 @@ from torch.distributed.pipelining.schedules import _PipelineScheduleRuntime
 
 from planner.commands.app import main
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "train_exported.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train_exported.py"
 EQUAL, UNEQUAL = [(1, 1, 1)], [(1, 1.2, 0.8), (2, 2.5, 1.5), (0.7, 0.9, 0.5)]
 
 CASES = {

@@ -12,7 +12,7 @@ from planner.files import read_cluster, read_graph
 from planner.files.plan_file import read_plan
 from planner.verify import verify_plan
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 GRAPHS = [text for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if "planner/graph@1" in text]
 CLUSTERS = [text for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if "planner/cluster@1" in text]
 (PLAN,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)

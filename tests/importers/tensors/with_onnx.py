@@ -16,7 +16,7 @@ from planner.files import read_cluster, read_graph
 from planner.objectives.baseline import baseline_plan
 from planner.problem import Graph, Mode, Operator, Pass, Problem, Work
 
-CLUSTER = Path(__file__).resolve().parents[2] / "configs" / "clusters" / "h100-8.yaml"
+CLUSTER = Path(__file__).resolve().parents[3] / "configs" / "clusters" / "h100-8.yaml"
 Sizes = Sequence[int | str]
 
 

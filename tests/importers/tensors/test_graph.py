@@ -184,7 +184,7 @@ def test_the_line_is_that_of_the_extras() -> None:
     """The message and pyproject.toml name the same versions."""
     import tomllib
 
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     listed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert {name: listed[name] for name in extras.PIP} == {name: [line] for name, line in extras.PIP.items()}
 

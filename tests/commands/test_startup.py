@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-CONFIG = Path(__file__).parents[1] / "configs" / "dualpipe-4x8"
+CONFIG = Path(__file__).parents[2] / "configs" / "dualpipe-4x8"
 
 UNTIL_THE_FIRST_PLAN = f"""
 import sys

@@ -18,7 +18,7 @@ from planner.problem.quantities import (
     parse_quantity,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "configs" / "clusters"
 PAGE = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
 DIMENSIONS = (FLOP_PER_SECOND, BYTES_PER_SECOND, BYTES, FRACTION, BYTES_PER_SECOND, BYTES_PER_SECOND)

@@ -1,4 +1,7 @@
-"""What the race of scripts/race.py rests on: its cases, its arithmetic, its page. The rivals: tests/race_rivals.py."""
+"""What the race of scripts/race.py rests on: its cases, its arithmetic, its page.
+
+The rivals: tests/repository/race_rivals.py.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from planner.problem.graph import ByDevice
 from planner.problem.partition import atoms
 from planner.timetable.figures import figures
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def cluster(

@@ -14,7 +14,7 @@ from planner.importers.transformer.setting import Optimizer, Precision, Recomput
 from planner.objectives.baseline import baseline_plan
 from planner.problem import Graph, Mode, Operator, Pass, Problem, Stream, Work
 
-CLUSTERS = Path(__file__).resolve().parents[2] / "configs" / "clusters"
+CLUSTERS = Path(__file__).resolve().parents[3] / "configs" / "clusters"
 LLAMA_LAYER = 4096 * (4096 + 2 * 1024 + 4096 + 3 * 14336)  # weights in matrices of a layer of Llama 3 8B
 
 

@@ -22,7 +22,7 @@ from planner.importers.measured.pipedream import pipedream
 from planner.problem import ByDevice, Mode, Pass, PassTime, Problem
 from planner.timetable.figures import figures
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 MIB = 2**20
 
 

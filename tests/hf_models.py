@@ -17,7 +17,7 @@ from planner.importers.transformer.model import Model
 from planner.importers.transformer.setting import Setting
 from planner.problem import Graph, Operator
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent / "data"
 CONFIGS = HERE / "hf_configs"
 PUBLISHED: dict[str, Any] = json.loads((HERE / "hf_published.json").read_text(encoding="utf-8"))
 NAMES = sorted(path.stem for path in CONFIGS.iterdir())
