@@ -34,6 +34,7 @@ from planner.problem import (
     Work,
 )
 from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.search import Incumbent, SearchParams, SearchState
 from planner.timetable.timetable import Timetable
 from planner.verify import Violation, verify_plan
 
@@ -241,6 +242,14 @@ def checked(problem: Problem, plan: Plan) -> list[Violation]:
     )
 
 
-def solved(problem: Problem, seconds: float = 60.0, **options: Any) -> Plan:
-    """The plan of a problem, no baselines beside it."""
-    return solve(problem, Control(seconds), SolveOptions({}, **options))
+BRIEF = SearchParams.for_tests()
+
+
+def solved(problem: Problem, seconds: float = 60.0, params: SearchParams = BRIEF, **options: Any) -> Plan:
+    """The plan of a problem by the shipped programme with little effort, no baselines beside it."""
+    return solve(problem, Control(seconds), SolveOptions({}, params=params, **options))
+
+
+def state_of(problem: Problem, params: SearchParams = BRIEF) -> SearchState:
+    """The state of a search that has not begun, without published schedules."""
+    return SearchState(Incumbent(problem, Control(), 1e-6, lambda _: None), {}, lambda _: {}, 0, 2, params)

@@ -7,22 +7,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from planner.bounds.patterns import pattern_bound
 from planner.bounds.waits import Waits, fastest
 from planner.common.budget import Control
 from planner.common.highs import Model
 from planner.problem import Problem
-
-
-def problem_bound(problem: Problem, control: Control) -> float:
-    """Seconds that no plan can beat: the longest chain, the loads, and the wait for the first and last tasks."""
-    return max(
-        longest_chain(problem),
-        group_bound(problem),
-        load_bound(problem, control),
-        latency_bound(problem),
-        pattern_bound(problem, control),
-    )
 
 
 def longest_chain(problem: Problem) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from planner.search.params import SearchParams
 
 SAME = 1 + 1e-9
 """Makespans and periods closer than this are the same."""
@@ -32,3 +34,4 @@ class SolveOptions:
     objective: str = "makespan"
     max_makespan: float | None = None
     max_period: float | None = None
+    params: SearchParams = field(default_factory=SearchParams)

@@ -21,13 +21,7 @@ from planner.placement.layouts import family_placements
 from planner.placement.loads import Loads
 from planner.placement.period_model import PeriodModel
 from planner.problem import Placement, Problem
-
-MOVES = 400_000
-"""Moves of one annealing; about a second for a hundred operators."""
-
-STRANDS = 4
-MODEL_SHARE = 0.5
-"""Of the time that is left, what the integer program may take."""
+from planner.search.params import PeriodParams
 
 
 @dataclass(frozen=True)
@@ -48,6 +42,7 @@ class PeriodSearch:
     gap: float
     seed: int
     threads: int
+    params: PeriodParams
     enough: float = 0.0  # seconds: what is no longer need not be improved
 
     def run(self) -> LeastPeriod | None:
@@ -87,10 +82,11 @@ class PeriodSearch:
         self.control.report("annealing over placements")
         single = [placement.device_of[0] for _, placement in found if placement.copies == 1]
         starts = [*single[:2], earliest_finish_placement(self.problem).device_of[0]]
-        rngs = np.random.default_rng(self.seed).spawn(STRANDS)
+        rngs = np.random.default_rng(self.seed).spawn(self.params.walkers)
         goal = self._goal(bound)
         work = [
-            partial(loads.anneal, starts[k % len(starts)], MOVES, goal, self.control, rng) for k, rng in enumerate(rngs)
+            partial(loads.anneal, starts[k % len(starts)], self.params.moves, goal, self.control, rng)
+            for k, rng in enumerate(rngs)
         ]
         for device_of in dict.fromkeys(side_by_side(lambda job: job(), work, self.threads)):
             yield loads.of(device_of)[0], Placement.single(device_of, "annealing over placements")
@@ -104,7 +100,7 @@ class PeriodSearch:
             return [], 0.0
         self.control.report("integer program of the least period")
         start = next((p.device_of[0] for _, p in found if p.copies == 1), None)
-        limited = self.control.rest(MODEL_SHARE)
+        limited = self.control.rest(self.params.model_share)
         device_of, proven = model.solve(start, limited, self.threads, self.gap / 2, None)
         if device_of is None:
             return [], proven

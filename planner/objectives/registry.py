@@ -11,7 +11,7 @@ from planner.objectives.options import SAME, NoPlan, SolveOptions
 from planner.objectives.solving import Solving
 from planner.plan.plan import Plan
 from planner.problem import Impossible, Problem
-from planner.search import Candidate, Incumbent
+from planner.search import Candidate, Incumbent, search, search_on
 from planner.timetable.period import period
 
 FIRST_SHARE = 0.5
@@ -22,25 +22,25 @@ PLACEMENT_SHARE = 0.7
 
 
 def _least_makespan(solving: Solving) -> Plan:
-    best, incumbent, search = solving.shortest(solving.control)
-    return solving.plan(best, incumbent, notes=search.notes)
+    best, state = solving.shortest(solving.control)
+    return solving.plan(best, state.incumbent, notes=state.notes)
 
 
 def _least_memory(solving: Solving) -> Plan:
     """The least peak for a makespan of at most ``max_makespan``, or for the best that is found in half of the time."""
     control, options, limit = solving.control, solving.options, solving.limit
-    best, incumbent, search = solving.shortest(control if limit else control.part(FIRST_SHARE), limit)
-    incumbent.publish_best()
+    best, state = solving.shortest(control if limit else control.part(FIRST_SHARE), limit)
+    state.incumbent.publish_best()
 
     def within(capped: Problem, seconds: float) -> Candidate | None:
         """A schedule under lower caps that takes no longer than so many seconds."""
         low = Incumbent(capped, control, options.gap, lambda _: None, seconds * SAME)
-        found = solving.portfolio(low, brief=True).run()
+        found = search(solving.state(low), brief=True)
         return found if found is not None and found.makespan <= low.enough else None
 
     least = least_memory(solving.problem, best, limit or best.makespan, within, control)
     proven = least.peak - least.bound <= options.gap * least.peak
-    return solving.plan(least.best, incumbent, proven, search.notes, memory_lower_bound=least.bound)
+    return solving.plan(least.best, state.incumbent, proven, state.notes, memory_lower_bound=least.bound)
 
 
 def _least_period(solving: Solving) -> Plan:
@@ -48,13 +48,13 @@ def _least_period(solving: Solving) -> Plan:
     from planner.objectives.period import PeriodSearch
 
     problem, control, options = solving.problem, solving.control, solving.options
-    search = PeriodSearch(problem, control.part(PLACEMENT_SHARE), options.gap, options.seed, options.threads)
-    found = search.run()
+    limited = control.part(PLACEMENT_SHARE)
+    found = PeriodSearch(problem, limited, options.gap, options.seed, options.threads, options.params.period).run()
     if found is None:
         raise NoPlan("no placement was found within the limits, and none is proven not to exist")
     incumbent = solving.incumbent(control)
-    portfolio = solving.portfolio(incumbent)
-    best = portfolio.run_on(found.placement)
+    state = solving.state(incumbent)
+    best = search_on(state, found.placement)
     if best is None:
         raise NoPlan("no schedule was found within the limits, and none is proven not to exist")
     seconds = period(problem, best.timetable)
@@ -63,7 +63,7 @@ def _least_period(solving: Solving) -> Plan:
     notes = (
         "the period is the work of the busiest stream or channel for a microbatch, whatever the order; the makespan "
         "and its bound are those of the step",
-        *portfolio.notes,
+        *state.notes,
     )
     return solving.plan(best, incumbent, proven, notes, period=seconds, period_lower_bound=bound)
 
@@ -75,10 +75,12 @@ def _fewest_devices(solving: Solving) -> Plan:
     from planner.objectives.period import PeriodSearch, period_bound
 
     problem, control, options = solving.problem, solving.control, solving.options
+    params = options.params
     longest, limit = (options.max_period or 0.0) * SAME, solving.limit
     whole, known = solving.incumbent(control), None
     if not limit and not longest:
-        known, whole, _ = solving.shortest(control.part(FIRST_SHARE))
+        known, first = solving.shortest(control.part(FIRST_SHARE))
+        whole = first.incumbent
         limit = known.makespan * SAME
     whole.raise_bound(problem_bound(problem, control), "bounds")
 
@@ -86,21 +88,23 @@ def _fewest_devices(solving: Solving) -> Plan:
         short = limit and problem_bound(smaller, control) > limit * SAME
         return bool(short or (longest and period_bound(smaller, control) > longest * SAME))
 
-    def search(smaller: Problem, limited: Control) -> Candidate | None:
+    def within(smaller: Problem, limited: Control) -> Candidate | None:
         incumbent = Incumbent(smaller, limited, options.gap, lambda _: None, 0.0 if longest else limit)
-        portfolio = solving.portfolio(incumbent)
+        state = solving.state(incumbent)
         if longest:
-            found = PeriodSearch(smaller, limited, options.gap, options.seed, options.threads, longest).run()
+            found = PeriodSearch(
+                smaller, limited, options.gap, options.seed, options.threads, params.period, longest
+            ).run()
             if found is None or found.seconds > longest:
                 return None
-            best = portfolio.run_on(found.placement)
+            best = search_on(state, found.placement)
         else:
-            best = portfolio.run()
+            best = search(state)
         return best if best is not None and (not limit or best.makespan <= limit) else None
 
     if slow(problem):
         raise Impossible("all devices together are proven to be too slow for what --max-makespan or --max-period asks")
-    fewest = fewest_devices(problem, slow, search, control)
+    fewest = fewest_devices(problem, slow, within, control)
     if fewest is None and known is not None:  # it needs all the devices that it uses, as far as was found
         used = {d for copy in known.timetable.placement.device_of for d in copy}
         fewest = Fewest(known, len(used), 1)

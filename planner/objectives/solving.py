@@ -15,7 +15,7 @@ from planner.plan.build import build_plan
 from planner.plan.plan import BaselineFigures, Plan
 from planner.problem import Impossible, Problem
 from planner.scheduling.steady_state import window_of
-from planner.search import Candidate, Incumbent, Portfolio
+from planner.search import Candidate, Incumbent, SearchState, search
 
 
 class Solving:
@@ -56,13 +56,14 @@ class Solving:
         incumbent.publish = publish
         return incumbent
 
-    def portfolio(self, incumbent: Incumbent, brief: bool = False) -> Portfolio:
-        """All that is tried on the incumbent's problem, which may be a part of the whole."""
+    def state(self, incumbent: Incumbent) -> SearchState:
+        """The state of a search on the incumbent's problem, which may be a part of the whole."""
         replay = partial(published_of, control=incumbent.control)
         published = self.published
         if incumbent.problem.n_devices < self.problem.n_devices:
             published = published_of(incumbent.problem, incumbent.control)
-        return Portfolio(incumbent, published, replay, self.options.seed, self.options.threads, brief)
+        options = self.options
+        return SearchState(incumbent, published, replay, options.seed, options.threads, options.params)
 
     def plan(
         self, best: Candidate, incumbent: Incumbent, proven: bool = True, notes: Sequence[str] = (), **sought: Any
@@ -87,13 +88,13 @@ class Solving:
         )
         return verified(replace(plan, **sought), problem)
 
-    def shortest(self, control: Control, limit: float = 0.0) -> tuple[Candidate, Incumbent, Portfolio]:
+    def shortest(self, control: Control, limit: float = 0.0) -> tuple[Candidate, SearchState]:
         """The shortest schedule, or one within a limit. Raises ``Impossible`` or ``NoPlan``."""
         incumbent = self.incumbent(control, limit)
-        search = self.portfolio(incumbent)
-        best = search.run()
+        state = self.state(incumbent)
+        best = search(state)
         if limit and incumbent.bound > limit * SAME:
             raise Impossible(f"no plan takes at most {limit:g} s: none is shorter than {incumbent.bound:g} s")
         if best is None or (limit and best.makespan > limit * SAME):
             raise NoPlan("no plan was found within the limits, and none is proven not to exist")
-        return best, incumbent, search
+        return best, state

@@ -22,18 +22,12 @@ from planner.scheduling.list.beam import in_stages
 from planner.scheduling.list.group_sizes import Sizes, best_sizes, compete
 from planner.scheduling.list.kernel import Arrays, Run, flatten, run
 from planner.scheduling.list.microbatch_groups import flows, known_packets
-from planner.scheduling.list.rule_search import STRANDS, Path, Strand, vary
+from planner.scheduling.list.rule_search import Path, Strand, vary
 from planner.scheduling.list.rules import RULES, Keyed, Scales
 from planner.scheduling.mirror import Fold, fold
-from planner.scheduling.orders.anneal import HOT, Orders, OrderSearch
-from planner.scheduling.orders.anneal import STRANDS as ANNEALED
+from planner.scheduling.orders.anneal import Orders, OrderSearch
+from planner.scheduling.params import SHIPPED, ScheduleParams
 from planner.timetable.timetable import Timetable
-
-POOL = 12
-"""Rules that are remembered."""
-
-STAGED_FROM, MEETINGS = 2_500, 2
-"""Tasks, and meetings of packets, from which on steps are shaped so: with fewer, less is hidden by what comes later."""
 
 
 class DoesNotFit(Exception):
@@ -62,9 +56,10 @@ class ListSearch:
     pool: list[tuple[float, Keyed]] = field(default_factory=list)
     packets: list[Sizes] = field(default_factory=list)  # sizes of packets of the best rules
     evaluations: int = 0
+    params: ScheduleParams = SHIPPED
 
     @staticmethod
-    def of(problem: Problem, placement: Placement, seed: int) -> ListSearch:
+    def of(problem: Problem, placement: Placement, seed: int, params: ScheduleParams = SHIPPED) -> ListSearch:
         """Prepare a search; raises ``DoesNotFit`` where one microbatch alone has no room."""
         classes = build_classes(problem, placement)
         needs = microbatch_needs(problem, placement)
@@ -74,7 +69,8 @@ class ListSearch:
                 ordered = keep_to_order(ordered, copy, sequence(problem, need.order))
         arrays = flatten(ordered, np.array([need.peak for need in needs]))
         scales = replace(Scales.of(classes), groups=_groups(arrays))
-        return ListSearch(classes, classes, ordered, None, arrays, scales, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        return ListSearch(classes, classes, ordered, None, arrays, scales, rng, params=params)
 
     def fold(self, seed: int) -> ListSearch | None:
         """The search for schedules in which mirrored copies run alike; None where there are no such.
@@ -90,7 +86,8 @@ class ListSearch:
             return None
         arrays = flatten(half.classes, needs[None, :])
         scales = replace(Scales.of(half.classes), groups=_groups(arrays))
-        return ListSearch(self.full, half.classes, half.classes, half, arrays, scales, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        return ListSearch(self.full, half.classes, half.classes, half, arrays, scales, rng, params=self.params)
 
     def whole(self, start: Floats) -> Floats:
         """Starts of all copies (``full.n`` rows) from those that this search decides."""
@@ -113,18 +110,19 @@ class ListSearch:
         self.keep(found)
         return found.makespan if found.makespan >= 0 else np.inf
 
-    def anneal(self, rounds: int, control: Control, target: float, threads: int = 1, hot: float = HOT) -> None:
+    def anneal(self, rounds: int, control: Control, target: float, threads: int = 1, hot: float | None = None) -> None:
         """Local search on the orders of the best schedule, until ``target`` seconds are reached."""
         goal = target / self.classes.tick * (1 + 1e-12)
         for _ in range(rounds):
             if self.best is None or control.over or self.makespan <= goal:
                 return
-            self.keep(self.orders.improve(self.best, control, goal, self.rng.spawn(ANNEALED), hot, threads))
+            rngs = self.rng.spawn(self.params.anneal.walkers)
+            self.keep(self.orders.improve(self.best, control, goal, rngs, hot, threads))
 
     @cached_property
     def orders(self) -> OrderSearch:
         """The search on orders that goes with this one."""
-        return OrderSearch.of(self.ordered, self.arrays, self.scales.microbatch / self.classes.tick)
+        return OrderSearch.of(self.ordered, self.arrays, self.scales.microbatch / self.classes.tick, self.params.anneal)
 
     def follow(self, timetable: Timetable) -> None:
         """Keep what can be learnt from a timetable on this placement, if it is the best."""
@@ -158,7 +156,7 @@ class ListSearch:
     @property
     def staged(self) -> bool:
         """Whether steps are shaped stage by stage."""
-        return self.classes.n_tasks >= STAGED_FROM and self.scales.groups > MEETINGS
+        return self.classes.n_tasks >= self.params.many_tasks and self.scales.groups > self.params.beam.meetings
 
     def improve(
         self, evaluations: int, control: Control, target: float, threads: int = 1, afresh: bool = False
@@ -172,12 +170,12 @@ class ListSearch:
         goal = target / self.classes.tick * (1 + 1e-12)
         if control.over or self.makespan <= goal:
             return
-        strands = self._strands(STRANDS, goal)
+        strands = self._strands(self.params.rules.walkers, goal)
         evaluations = control.at_most(evaluations)
         graded = vary(strands, () if afresh else self.pool, evaluations, control, threads)
-        self.pool = graded[:POOL]
+        self.pool = graded[: self.params.rules.remembered]
         if self.staged:
-            self.packets = best_sizes(graded, sum(self.classes.counts))
+            self.packets = best_sizes(graded, sum(self.classes.counts), self.params.group_sizes.known)
         self._learn_from(strands, control)
 
     def stage(self, control: Control, target: float, threads: int = 1) -> None:
@@ -193,11 +191,11 @@ class ListSearch:
 
         def in_team(team: tuple[Sizes, list[Strand]], played: float, threads: int) -> list[list[Path]]:
             sizes, strands = team
-            return in_stages(strands, sizes, played, best, control, threads, known.get(sizes, ()))
+            return in_stages(strands, sizes, played, best, control, threads, known.get(sizes, ()), self.params.beam)
 
         def searched(some: Sequence[Sizes], played: float) -> list[float]:
             alone = len(some) == 1
-            teams = [(sizes, self._strands(STRANDS if alone else 1, goal)) for sizes in some]
+            teams = [(sizes, self._strands(self.params.rules.walkers if alone else 1, goal)) for sizes in some]
             if not control.over and self.makespan > goal:
                 played = min(played, control.effort_left * self.classes.n_tasks / len(some))
                 found = side_by_side(lambda team: in_team(team, played, threads if alone else 1), teams, threads)
@@ -207,7 +205,7 @@ class ListSearch:
                 makespans[sizes] = min(makespans.get(sizes, np.inf), *(strand.makespan for strand in strands))
             return [makespans[sizes] for sizes in some]
 
-        compete(self.packets, self._largest_packet, searched)
+        compete(self.packets, self._largest_packet, searched, self.params.group_sizes)
 
     @property
     def _largest_packet(self) -> int:
@@ -215,7 +213,8 @@ class ListSearch:
         return math.floor(sum(self.classes.counts) / _fills(self.arrays) + 1e-9)
 
     def _strands(self, count: int, goal: float) -> list[Strand]:
-        return [Strand(self.classes, self.arrays, self.scales, rng, goal) for rng in self.rng.spawn(count)]
+        rngs = self.rng.spawn(count)
+        return [Strand(self.classes, self.arrays, self.scales, rng, goal, self.params.rules) for rng in rngs]
 
     def _learn_from(self, strands: Sequence[Strand], control: Control) -> None:
         for strand in strands:

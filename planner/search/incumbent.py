@@ -58,6 +58,11 @@ class Incumbent:
         return self.best is not None and self.best.makespan - self.bound <= self.gap * self.best.makespan
 
     @property
+    def hopeless(self) -> bool:
+        """Whether nothing can be short enough."""
+        return 0 < self.enough < self.bound
+
+    @property
     def goal(self) -> float:
         """Seconds at which a search may stop."""
         return max(self.enough, self.bound * (1 + self.gap / 2))

@@ -11,20 +11,14 @@ from planner.bounds.problem import group_bound, latency_bound, load_bound, longe
 from planner.common.budget import Control
 from planner.placement.layouts import only_placement
 from planner.problem import ByDevice, Impossible, NetworkLevel, Placement, Problem, Step, Stream
-from planner.scheduling.orders import anneal as orders
-from planner.search import exact, neighbourhoods, polish
 
 SAME = 1 + 1e-8
 TINY = {"operators": 4, "devices": 2, "microbatches": (1, 1, 2, 3), "copies": (1, 1, 1, 2), "instant": False}
 
 
 @pytest.mark.parametrize("block", range(10))
-def test_against_the_exhaustive_optimum(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_against_the_exhaustive_optimum(block: int) -> None:
     """On tiny problems: every bound <= the optimum <= every makespan; "optimal" and "impossible" are true."""
-    monkeypatch.setattr(polish, "EVALUATIONS", 100)
-    monkeypatch.setattr(neighbourhoods, "SESSION", 2_000)
-    monkeypatch.setattr(exact, "ORDER_NODES", 500)
-    monkeypatch.setattr(orders, "ITERATIONS_AT_MOST", 500)
     compared = 0
     for seed in range(12 * block, 12 * block + 12):
         problem = random_problem(seed, **TINY)
@@ -168,10 +162,8 @@ def with_copies(problem: Problem, copies: int) -> Problem:
 
 
 @pytest.mark.parametrize("seed", [5, 8, 21, 35])
-def test_more_freedom_never_beats_a_bound_that_allows_it(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_freedom_never_beats_a_bound_that_allows_it(seed: int) -> None:
     """The bound with 3 copies holds for plans of 1, 2 and 3 copies, found with other seeds."""
-    monkeypatch.setattr(polish, "EVALUATIONS", 50)
-    monkeypatch.setattr(neighbourhoods, "SESSION", 1_000)
     problem = random_problem(seed, operators=5, devices=3)
     assert problem is not None
     bound = problem_bound(with_copies(problem, 3), Control())

@@ -5,19 +5,7 @@ from __future__ import annotations
 import pytest
 from solver_problems import chain, checked, posed, random_problem, solved, unit_cluster
 
-from planner.objectives import period as least_period
 from planner.problem import Impossible
-from planner.scheduling.orders import anneal as orders
-from planner.search import neighbourhoods, polish
-
-
-@pytest.fixture(autouse=True)
-def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little effort is enough for what is tested here."""
-    monkeypatch.setattr(polish, "EVALUATIONS", 100)
-    monkeypatch.setattr(neighbourhoods, "SESSION", 1_000)
-    monkeypatch.setattr(orders, "ITERATIONS_AT_MOST", 500)
-    monkeypatch.setattr(least_period, "MOVES", 20_000)
 
 
 @pytest.mark.parametrize("objective", ["period", "utilization"])

@@ -11,14 +11,16 @@ from solver_problems import config, operator, posed, random_problem, unit_cluste
 
 from planner.bounds.packing import packing_bound
 from planner.common.budget import Control
-from planner.objectives import period as least_period
 from planner.objectives.period import PeriodSearch, period_bound
 from planner.placement.fit import fits
 from planner.placement.loads import Loads
 from planner.placement.period_model import PeriodModel
 from planner.problem import Impossible, NetworkLevel, Placement, Problem
+from planner.search.params import PeriodParams, SearchParams
 
 SAME = 1 + 1e-7
+
+FEW_MOVES = SearchParams.for_tests().period
 
 
 def by_hand(problem: Problem, device_of: tuple[int, ...]) -> float:
@@ -46,9 +48,8 @@ def small(seed: int) -> Problem | None:
 
 
 @pytest.mark.parametrize("block", range(4))
-def test_against_every_placement(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_against_every_placement(block: int) -> None:
     """The evaluation, the search and both bounds, on small problems of all kinds."""
-    monkeypatch.setattr(least_period, "MOVES", 20_000)
     compared = 0
     for seed in range(7 * block, 7 * block + 7):
         problem = small(seed)
@@ -69,7 +70,7 @@ def test_against_every_placement(block: int, monkeypatch: pytest.MonkeyPatch) ->
         assert model is not None
         _, bound = model.solve(None, Control(), 1, 0.0, None)
         assert bound <= least * SAME, seed
-        found = PeriodSearch(problem, Control(), 1e-6, 0, 1).run()
+        found = PeriodSearch(problem, Control(), 1e-6, 0, 1, FEW_MOVES).run()
         assert found is not None
         assert found.bound <= least * SAME
         if problem.layout == "auto":
@@ -99,7 +100,7 @@ def test_packings(seed: int) -> None:
 
 def test_published_optimum() -> None:
     """BERT on six accelerators: the best of all placements is 39.79 ms (authors' instance, CP-SAT's proof)."""
-    found = PeriodSearch(config("msr-bert24"), Control(20.0), 0.01, 0, 2).run()
+    found = PeriodSearch(config("msr-bert24"), Control(20.0), 0.01, 0, 2, PeriodParams()).run()
     assert found is not None
     assert found.seconds <= 0.0401  # within the gap asked for
     assert found.bound >= 0.0397
@@ -113,7 +114,7 @@ def test_a_chain_that_cannot_be_divided() -> None:
         microbatches=4,
         training=False,
     )
-    found = PeriodSearch(problem, Control(), 1e-6, 0, 1).run()
+    found = PeriodSearch(problem, Control(), 1e-6, 0, 1, FEW_MOVES).run()
     assert found is not None
     assert found.seconds == pytest.approx(4.0)
     assert found.bound == pytest.approx(4.0, rel=1e-3)
@@ -123,4 +124,4 @@ def test_nothing_fits() -> None:
     """Parameters that no device has room for."""
     problem = posed(operator("a", parameters=9.0), devices=unit_cluster(2, 5.0), microbatches=1)
     with pytest.raises(Impossible):
-        PeriodSearch(problem, Control(), 1e-6, 0, 1).run()
+        PeriodSearch(problem, Control(), 1e-6, 0, 1, FEW_MOVES).run()

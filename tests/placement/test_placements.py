@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from solver_problems import chain, config, operator, posed, random_problem, unit_cluster
+from solver_problems import chain, config, operator, posed, random_problem, state_of, unit_cluster
 
 from planner.bounds import placement_bound
 from planner.common.budget import Control
@@ -18,8 +18,8 @@ from planner.placement.layouts import all_cuts, family_placement, family_placeme
 from planner.placement.merge import OPENED_AT_MOST, describe, merge, opened
 from planner.problem import ByDevice, Impossible, NetworkLevel, Placement, Problem
 from planner.scheduling.placement_search import ListSearch
-from planner.search.incumbent import Incumbent
-from planner.search.moves import Heat, move_groups
+from planner.search.params import MoveParams
+from planner.search.steps.move_operators import Heat, move_groups
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_earliest_finish_takes_the_fast_device() -> None:
     assert earliest_finish_placement(problem).device_of == ((1, 1, 1, 1),)
 
 
-@pytest.mark.parametrize("heat", [Heat.none(), Heat.of(36)])
+@pytest.mark.parametrize("heat", [Heat.none(MoveParams()), Heat.of(MoveParams(), 36)])
 def test_moves_never_lose(heat: Heat) -> None:
     """From everything on one of two devices, moving operators gets shorter and stays within what is allowed."""
     operators = [operator(f"o{k}", colocate="x" if k < 2 else None) for k in range(6)]
@@ -248,7 +248,7 @@ def test_moves_never_lose(heat: Heat) -> None:
     search = ListSearch.of(problem, Placement(((0,) * 6,)), 0)
     search.try_known_rules(Control())
     before = search.seconds
-    moved = move_groups(Incumbent(problem, Control(), 1e-6, lambda _: None), search, (0, 0), heat)
+    moved = move_groups(state_of(problem), search, (0, 0), heat)
     assert before == pytest.approx(36.0)
     assert moved.seconds == pytest.approx(18.0)
     device_of = moved.classes.placement.device_of[0]
@@ -262,10 +262,11 @@ def test_annealing_goes_through_longer_schedules() -> None:
     placement = min(family_placements(problem), key=lambda each: placement_bound(problem, each))
     search = ListSearch.of(problem, placement, 0)
     search.try_known_rules(Control())
-    incumbent = Incumbent(problem, Control(), 1e-6, lambda _: None)
+    state = state_of(problem)
+    incumbent = state.incumbent
     for _ in range(3):
-        search = move_groups(incumbent, search, (0, 0), Heat.none())
-    annealed = move_groups(incumbent, search, (0, 1), Heat(600, hot=0.015, cold=0.0003, tuning=20))
+        search = move_groups(state, search, (0, 0), Heat.none(MoveParams()))
+    annealed = move_groups(state, search, (0, 1), Heat(600, hot=0.015, cold=0.0003, tuning=20))
     assert annealed.seconds < 0.99 * search.seconds
     assert problem.allows(annealed.classes.placement.device_of[0])
     assert incumbent.best is not None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from solver_problems import config, violations
+from solver_problems import config, state_of, violations
 
 from planner.common.budget import Control
 from planner.placement.layouts import family_placements
@@ -12,7 +14,10 @@ from planner.problem import Problem
 from planner.scheduling.orders.precedence import Waiting
 from planner.scheduling.placement_search import ListSearch
 from planner.search.incumbent import Incumbent
-from planner.search.neighbourhoods import EFFORT, PAIRS, SIZE, SMALLEST, Kind, Learnt, kinds, reorder_windows
+from planner.search.params import LnsParams, SearchParams
+from planner.search.steps.lns_windows import Kind, Learnt, kinds, reorder_windows
+
+LNS = LnsParams()
 
 
 def poor(microbatches: int) -> tuple[Problem, ListSearch]:
@@ -27,16 +32,16 @@ def poor(microbatches: int) -> tuple[Problem, ListSearch]:
 def windowed(microbatches: int, threads: int, seed: int = 0) -> tuple[float, float, Incumbent, Learnt]:
     """Makespans before and after, in seconds, the incumbent, and what was learnt in two sessions."""
     problem, search = poor(microbatches)
-    incumbent, learnt = Incumbent(problem, Control(), 1e-6, lambda _: None), Learnt()
+    params = replace(SearchParams(), lns=LnsParams(session=5_000))
+    state, learnt = replace(state_of(problem, params), seed=seed, threads=threads), Learnt(kinds(params.lns))
     before = search.seconds
     for _ in range(2):
-        reorder_windows(incumbent, search, learnt, seed, threads)
-    return before, search.seconds, incumbent, learnt
+        reorder_windows(state, search, learnt)
+    return before, search.seconds, state.incumbent, learnt
 
 
-def test_schedules_get_shorter_the_same_way_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schedules_get_shorter_the_same_way_again() -> None:
     """A few seconds of windows shorten a schedule; one thread or two, the same seed takes the same way."""
-    monkeypatch.setattr("planner.search.neighbourhoods.SESSION", 5_000)
     before, after, incumbent, learnt = windowed(6, threads=1)
     assert after < before * 0.999
     assert incumbent.best is not None
@@ -51,10 +56,10 @@ def test_schedules_get_shorter_the_same_way_again(monkeypatch: pytest.MonkeyPatc
 def test_what_pays_is_drawn() -> None:
     """A kind that has paid is drawn more often than one that has not, which is never given up."""
     rng = np.random.default_rng(0)
-    good, bad = kinds()[:2]
+    good, bad = kinds(LNS)[:2]
     for k in range(50):
-        good.learn(k % 20 == 0, EFFORT / 2, exhausted=True, pairs=10)
-        bad.learn(False, EFFORT / 2, exhausted=True, pairs=10)
+        good.learn(k % 20 == 0, LNS.effort / 2, exhausted=True, pairs=10)
+        bad.learn(False, LNS.effort / 2, exhausted=True, pairs=10)
     drawn = [good.drawn(rng) > bad.drawn(rng) for _ in range(2_000)]
     assert 0.8 < np.mean(drawn) < 1
     assert good.paid == 3
@@ -62,25 +67,25 @@ def test_what_pays_is_drawn() -> None:
 
 def test_sizes_follow_the_effort() -> None:
     """Windows grow while the solver exhausts them at little effort, and shrink where it does not, down to a least."""
-    kind = kinds()[0]
-    kind.learn(False, EFFORT / 2, exhausted=True, pairs=PAIRS - 1)
-    assert kind.size > SIZE
-    for exhausted, effort, pairs in ((False, 1.0, 1), (True, 2.0 * EFFORT, 1), (True, 1.0, PAIRS)):
+    kind = kinds(LNS)[0]
+    kind.learn(False, LNS.effort / 2, exhausted=True, pairs=LNS.pairs - 1)
+    assert kind.size > LNS.size
+    for exhausted, effort, pairs in ((False, 1.0, 1), (True, 2.0 * LNS.effort, 1), (True, 1.0, LNS.pairs)):
         size = kind.size
         kind.learn(False, effort, exhausted, pairs)
         assert kind.size < size
     for _ in range(50):
         kind.learn(False, effort=1.0, exhausted=False, pairs=1)
-    assert kind.size == SMALLEST
+    assert kind.size == LNS.smallest
 
 
-@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", kinds(LNS), ids=lambda kind: kind.name)
 def test_windows_lie_within_the_schedule(kind: Kind) -> None:
     """Whatever the kind and the size, the window holds tasks of the schedule, at most so many."""
     _, search = poor(2)
     assert search.best is not None
     waiting, rng = Waiting.of(search.ordered, search.best), np.random.default_rng(1)
-    for size in (SMALLEST, SIZE, 10 * waiting.n):
+    for size in (LNS.smallest, LNS.size, 10 * waiting.n):
         window = kind.choose(waiting, rng, size)
         assert 0 <= window.first < window.past <= waiting.n
         assert window.past - window.first == min(size, waiting.n)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from solver_problems import chain, config, posed, unit_cluster
+from solver_problems import chain, config, posed, state_of, unit_cluster
 
 from planner.common.budget import Control
 from planner.placement.layouts import family_placement
 from planner.problem import Placement, Problem
 from planner.scheduling.placement_search import ListSearch
-from planner.search.proposals import proposals, second_copies
+from planner.search.steps.placements import proposals, second_copies
 
 
 def test_second_copies_half_of_the_devices_away() -> None:
@@ -44,12 +44,12 @@ def test_second_copies_shorten_a_pipeline() -> None:
     assert found == [pytest.approx(67), pytest.approx(63)]
 
 
-def test_opened_groups_are_noted() -> None:
-    """More operators than the assignment MIP carries: what was merged is said, and what was opened again."""
+def test_refined_groups_are_noted() -> None:
+    """More operators than the assignment MIP carries: the notes say what was merged and what was refined."""
     problem = posed(*chain(60), devices=unit_cluster(2, 1e9), microbatches=2)
-    notes: list[str] = []
-    found = list(proposals(problem, Control(), 2, notes))
+    state = state_of(problem)
+    found = list(proposals(state))
     assert len(found) >= 3
     assert all(problem.allows(p.device_of[0]) for p in found)
-    assert notes[0].startswith("level 1 merged 60 operators into 40 groups")
-    assert "opened merged groups again where devices met" in notes[1]
+    assert state.notes[0].startswith("level 1 merged 60 operators into 40 groups")
+    assert "refined groups at device boundaries" in state.notes[1]

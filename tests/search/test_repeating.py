@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from solver_problems import chain, checked, config, posed, solved, unit_cluster
+from solver_problems import chain, checked, config, posed, solved, state_of, unit_cluster
 
 from planner.problem import Problem
-from planner.search.repeating import few_microbatches
+from planner.search.steps.steady_state import few_microbatches
 
 
 @pytest.mark.parametrize("microbatches", [200, 2000])
@@ -16,7 +16,7 @@ def test_proven_for_any_number_of_microbatches(microbatches: int) -> None:
     plan = solved(problem)
     assert checked(problem, plan) == []
     assert (plan.status, plan.makespan, plan.lower_bound) == ("optimal", 3 * microbatches + 3, 3 * microbatches + 3)
-    assert "window" in plan.notes[0]
+    assert "steady-state pattern" in plan.notes[0]
 
 
 def test_unequal_passes() -> None:
@@ -34,7 +34,7 @@ def test_when_few_stand_for_many() -> None:
 
     def few(microbatches: int, copies: int) -> int | None:
         problem: Problem = config("dualpipe-8x20", copies=copies, microbatches=microbatches)
-        return few_microbatches(problem)
+        return few_microbatches(state_of(problem))
 
     assert few(20, 2) is None
     assert few(100, 2) is None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from solver_problems import chain, config, looped, operator, posed, violations
+from solver_problems import chain, config, looped, operator, posed, state_of, violations
 
 from planner.common.budget import Control
 from planner.placement.layouts import only_placement
 from planner.problem import Placement, Problem
 from planner.scheduling.list.rules import RULES
+from planner.scheduling.models.counting import VARIABLES_AT_MOST
 from planner.scheduling.placement_search import ListSearch
-from planner.search import Incumbent
-from planner.search.exact import count, solve_small
-from planner.search.polish import LONG, Polish
+from planner.search import Incumbent, SearchParams
+from planner.search.steps.counting import count
+from planner.search.steps.order_variables import OrderVariables
+from planner.search.steps.vary_rules import longer
 
 
 def incumbent_of(problem: Problem) -> Incumbent:
@@ -85,12 +87,13 @@ def test_cutoff_and_proof() -> None:
 def test_order_variables_prove_small_problems() -> None:
     """The job shop sfjs05 from a poor start: the optimum and its proof."""
     problem = config("jobshop-sfjs05")
-    incumbent = incumbent_of(problem)
+    state = state_of(problem, SearchParams())
+    incumbent = state.incumbent
     device_of = [int(np.flatnonzero(row)[0]) for row in problem.runs_on]
     listed(incumbent, Placement.single(device_of))
     assert incumbent.best is not None
     assert incumbent.best.makespan > 119
-    solve_small(incumbent, 0, 2)
+    OrderVariables().run(state)
     assert (incumbent.best.makespan, incumbent.bound) == (119.0, 119.0)
     assert violations(problem, incumbent.best.timetable) == []
 
@@ -98,11 +101,12 @@ def test_order_variables_prove_small_problems() -> None:
 def test_counting_proves_the_only_placement() -> None:
     """A line of four equal stages with little memory: what counting proves is a bound of the problem."""
     problem = config("dualpipe-4x8", layout="linear", memory_cap=4)
-    incumbent = incumbent_of(problem)
+    state = state_of(problem, SearchParams())
+    incumbent = state.incumbent
     placement = only_placement(problem)
     assert placement is not None
     search = listed(incumbent, placement)
-    count(incumbent, search, 2)
+    count(state, search, VARIABLES_AT_MOST)
     assert incumbent.best is not None
     assert incumbent.best.makespan == incumbent.bound
     assert incumbent.bound > 27
@@ -112,9 +116,10 @@ def test_counting_proves_the_only_placement() -> None:
 def test_counting_proves_nothing_beyond_its_placement() -> None:
     """Where other placements are allowed, a proof for one of them is that placement's only."""
     problem = config("dualpipe-4x8", memory_cap=4)
-    incumbent = incumbent_of(problem)
+    state = state_of(problem, SearchParams())
+    incumbent = state.incumbent
     placement = Placement(((0, 1, 2, 3),))
-    count(incumbent, listed(incumbent, placement), 2)
+    count(state, listed(incumbent, placement), VARIABLES_AT_MOST)
     assert incumbent.bound == 0
     assert incumbent.bound_of(placement) > 27
 
@@ -153,10 +158,11 @@ def test_a_long_search_begins_afresh() -> None:
 
 
 def test_rules_are_varied_for_longer_where_they_shape_the_whole() -> None:
-    """With thousands of tasks; not where stages do it, nor where annealing does."""
+    """With thousands of tasks; not where a beam search does it, nor where annealing does."""
     whole = looped(20)
-    assert Polish.length(whole) > 5
-    assert Polish.length(whole) * whole.classes.n_tasks == pytest.approx(LONG)
-    assert Polish.length(looped(40)) == 1.0
+    state = state_of(whole.classes.problem)
+    assert longer(state, whole) > 5
+    assert longer(state, whole) * whole.classes.n_tasks == pytest.approx(state.params.vary.long)
+    assert longer(state, looped(40)) == 1.0
     few = ListSearch.of(posed(*chain(4), devices=2, microbatches=4), Placement(((0, 0, 1, 1),)), 0)
-    assert Polish.length(few) == 1.0
+    assert longer(state, few) == 1.0

@@ -24,40 +24,20 @@ from planner.common.budget import Control
 from planner.common.threads import side_by_side
 from planner.scheduling.list.group_sizes import Sizes
 from planner.scheduling.list.microbatch_groups import Packets, random_packets
-from planner.scheduling.list.rule_search import HOPELESS, Path, Strand
+from planner.scheduling.list.rule_search import Path, Strand
 from planner.scheduling.list.rules import Keyed, random_filler_offset
-
-DRAWN, WALKED = 0.2, 0.5
-"""Shares of a stage's evaluations for random packets and for walks; continuing the best has the rest."""
-
-BEGINNING, END = 0.3, 0.6
-"""Shares of the tasks played for the first stage and for the last."""
-
-WALKS, KEPT = 3, 2
-"""Walks of a stage at least, and how many of their schedules are gone on with."""
-
-PAST_TURN = 0.3
-"""Horizons come so long after two packets meet, x a packet's work: what they lose there is seen."""
-
-BACK = 0.7
-"""How far before the horizon of a stage the next one may begin to differ, x a packet's work."""
-
-TOLERATED = 0.001
-"""What a walk accepts at first, x the best makespan."""
-
-KNOWN, FURTHER = 0.4, 0.3
-"""How often rules are drawn near to those of the beginning, and how near."""
+from planner.scheduling.params import SHIPPED, BeamParams
 
 VALUE = attrgetter("value")
 
 
-def horizons(strand: Strand) -> list[float]:
+def horizons(strand: Strand, params: BeamParams = SHIPPED.beam) -> list[float]:
     """Until when stages are played (ticks): past the first meeting of packets, past the last but one, to the end."""
     scales, classes = strand.scales, strand.classes
     packet = scales.step / scales.groups
     turn = float(classes.lap_begins[1].min())
     meetings = sorted({max(0, scales.groups - 2), min(1, max(0, scales.groups - 2))})
-    return [*((turn + (k + PAST_TURN) * packet) / classes.tick for k in meetings), np.inf]
+    return [*((turn + (k + params.past_turn) * packet) / classes.tick for k in meetings), np.inf]
 
 
 def in_stages(
@@ -68,6 +48,7 @@ def in_stages(
     control: Control,
     threads: int = 1,
     earlier: Sequence[Sequence[Path]] = (),
+    params: BeamParams = SHIPPED.beam,
 ) -> list[list[Path]]:
     """Search stage by stage with packets of given sizes, for so many tasks ``played``, the strands side by side.
 
@@ -75,12 +56,13 @@ def in_stages(
     stage, which another search with these sizes may begin with (``earlier``).
     """
     classes, scales = strands[0].classes, strands[0].scales
-    back = BACK * scales.step / scales.groups / classes.tick
-    ends = horizons(strands[0])
-    between = [(1.0 - BEGINNING - END) / max(1, len(ends) - 2)] * (len(ends) - 2)
-    stage = _Stage([], 0.0, 0.0, ends[0], 0.0, sizes, best, control)
+    back = params.back * scales.step / scales.groups / classes.tick
+    ends = horizons(strands[0], params)
+    between = [(1.0 - params.beginning - params.end) / max(1, len(ends) - 2)] * (len(ends) - 2)
+    stage = _Stage([], 0.0, 0.0, ends[0], 0.0, sizes, best, control, params)
     found: list[list[Path]] = []
-    for k, (horizon, share) in enumerate(zip(ends, [1.0 - END - sum(between), *between, END], strict=True)):
+    shares = [1.0 - params.end - sum(between), *between, params.end]
+    for k, (horizon, share) in enumerate(zip(ends, shares, strict=True)):
         each = share * played / classes.n_tasks * max(1.0, best / horizon)
         stage = replace(stage, horizon=horizon, evaluations=each)
         paths = stage.run(strands, threads, earlier[k] if k < len(earlier) else ())
@@ -106,21 +88,22 @@ class _Stage:
     sizes: Sizes
     best: float  # makespan
     control: Control
+    params: BeamParams
 
     def run(self, strands: Sequence[Strand], threads: int, earlier: Sequence[Path] = ()) -> list[Path]:
         """The best schedules up to the horizon, at least as good as those known from an ``earlier`` search."""
-        count, evaluations = len(strands), self.evaluations
-        each = int(evaluations * DRAWN / count) + 1
+        count, evaluations, params = len(strands), self.evaluations, self.params
+        each = int(evaluations * params.drawn / count) + 1
         drawn = chain(*side_by_side(lambda strand: self._draw(strand, each), strands, threads))
-        origins = _best([*drawn, *earlier], max(WALKS, count))
-        steps = int(evaluations * WALKED / max(1, len(origins))) + 1
+        origins = _best([*drawn, *earlier], max(params.walks, count))
+        steps = int(evaluations * params.walked / max(1, len(origins))) + 1
         walked = self._dealt(lambda strand, path: self._walk(strand, path, steps), strands, origins, threads)
-        going = _best([*walked, *earlier], max(KEPT, count))
-        rest = int(evaluations * (1.0 - DRAWN - WALKED) / max(1, len(going))) + 1
+        going = _best([*walked, *earlier], max(params.width, count))
+        rest = int(evaluations * (1.0 - params.drawn - params.walked) / max(1, len(going))) + 1
         gone_on = self._dealt(
             lambda strand, path: strand.go_on(path, rest, self.control, self.since), strands, going, threads
         )
-        return _best(gone_on, KEPT)
+        return _best(gone_on, params.width)
 
     @staticmethod
     def _dealt(
@@ -133,23 +116,23 @@ class _Stage:
 
     def _draw(self, strand: Strand, evaluations: int) -> list[Path]:
         """Random packets, or such as are near to those of a path; as many of the best as there are walks."""
-        rng, found = strand.rng, list[Path]()
+        rng, found, params = strand.rng, list[Path](), self.params
         strand.horizon = self.horizon
-        hopeless = self.best * HOPELESS if np.isinf(self.horizon) else np.inf
+        hopeless = self.best * strand.params.hopeless if np.isinf(self.horizon) else np.inf
         for _ in range(evaluations):
             if strand.over(self.control):
                 break
-            limit = min(hopeless, found[-1].value) if len(found) == WALKS else hopeless
+            limit = min(hopeless, found[-1].value) if len(found) == params.walks else hopeless
             path, until = None, 0.0
             rule: Keyed = random_packets(rng, strand.scales)
             if self.paths:
                 path = self.paths[int(rng.integers(len(self.paths)))]
                 until = self.since + rng.random() * (self.until - self.since)
-                rule = path.rule_at(until).nearby(rng, FURTHER) if rng.random() < KNOWN else rule
+                rule = path.rule_at(until).nearby(rng, params.distance) if rng.random() < params.near else rule
             refilled = random_filler_offset(rng) if path is not None and strand.scales.fillers else None
             reached = strand.follow(self._sized(rule, refilled), limit, path, until)
             if reached is not None:
-                found = sorted([*found, reached], key=VALUE)[:WALKS]
+                found = sorted([*found, reached], key=VALUE)[: params.walks]
         return found
 
     def _sized(self, rule: Keyed, filler_offset: float | None = None) -> Packets:
@@ -165,7 +148,7 @@ class _Stage:
         for step in range(steps):
             if strand.over(self.control):
                 break
-            worse = self.best * TOLERATED * (1.0 - step / steps)
+            worse = self.best * self.params.worse * (1.0 - step / steps)
             near = path.since[-1][1].nearby(rng, 0.2 if rng.random() < 0.7 else 0.05)
             path = strand.follow(near, path.value + worse, path, until) or path
             best = min(best, path, key=VALUE)

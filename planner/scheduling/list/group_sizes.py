@@ -15,21 +15,13 @@ import numpy as np
 
 from planner.scheduling.list.microbatch_groups import Packets
 from planner.scheduling.list.rule_search import Graded
+from planner.scheduling.params import SHIPPED, GroupSizeParams
 
 Sizes = tuple[int, ...]
 """Microbatches of each packet."""
 
-KNOWN, NEAR = 4, 6
-"""Sizes of known rules, and such as are near to the best of these, that are tried."""
 
-TRIED = 1e7
-"""Tasks played for each of them."""
-
-ROUNDS = ((4, 2e7), (2, 6e7), (1, 10e7))
-"""How many sizes go on to each further round, and tasks played for each."""
-
-
-def best_sizes(graded: Sequence[Graded], microbatches: int, count: int = KNOWN) -> list[Sizes]:
+def best_sizes(graded: Sequence[Graded], microbatches: int, count: int = SHIPPED.group_sizes.known) -> list[Sizes]:
     """Sizes of the packets of the best rules: so many different ones, fewer if there are no more."""
     best: dict[Sizes, None] = {}
     for value, rule in sorted(graded, key=itemgetter(0)):
@@ -56,11 +48,17 @@ def neighbouring(sizes: Sizes, largest: int) -> list[Sizes]:
     return sorted(found, key=lambda some: (sum(m * n * n for m, n in zip(meetings, some, strict=True)), some))
 
 
-def compete(known: Sequence[Sizes], largest: int, search: Callable[[Sequence[Sizes], float], list[float]]) -> None:
+def compete(
+    known: Sequence[Sizes],
+    largest: int,
+    search: Callable[[Sequence[Sizes], float], list[float]],
+    params: GroupSizeParams = SHIPPED.group_sizes,
+) -> None:
     """Let sizes compete: ``search`` plays so many tasks for each of some sizes, and gives the best makespans so far."""
-    values = dict(zip(known, search(known, TRIED), strict=True))
-    near = [sizes for sizes in neighbouring(min(known, key=values.__getitem__), largest) if sizes not in values][:NEAR]
-    values.update(zip(near, search(near, TRIED), strict=True))
-    for count, played in ROUNDS:
+    values = dict(zip(known, search(known, params.tried), strict=True))
+    near = [sizes for sizes in neighbouring(min(known, key=values.__getitem__), largest) if sizes not in values]
+    near = near[: params.near]
+    values.update(zip(near, search(near, params.tried), strict=True))
+    for count, played in params.rounds:
         left = sorted(values, key=values.__getitem__)[:count]
         values = dict(zip(left, search(left, played), strict=True))

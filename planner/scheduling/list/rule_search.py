@@ -23,31 +23,14 @@ from planner.scheduling.classes import Classes
 from planner.scheduling.list.kernel import Arrays, Run, run
 from planner.scheduling.list.microbatch_groups import flows, random_packets
 from planner.scheduling.list.rules import Keyed, Scales, random_rule
+from planner.scheduling.params import SHIPPED, RuleSearchParams
 
 Graded = tuple[float, Keyed]
 """A rule and its makespan in ticks (inf: not known, only beyond a limit)."""
 
-STRANDS = 4
-RANDOM, TAKEN_UP = 0.2, 0.2
-"""Shares of the evaluations for random rules and for schedules taken up in the midst; the walks have the rest."""
-
-WORSE = 0.004
-"""What a walk accepts at first, relative to where it stands."""
-
-ROUNDS = 2
-"""After each of which the worse half of the schedules that are taken up is left."""
-
-RULE_OF_ANOTHER_TIME = 0.15
-"""How often a schedule goes on by a rule like that of any time, not of the time from which on it changes."""
-
-PACKETS = 0.5
-"""Share of the random rules that are of packets, where memory makes the microbatches fall into such."""
 
 TINY = 1e-9
 """What two ways of adding up idle time may differ by, relatively."""
-
-HOPELESS = 1.1
-"""Random rules are given up where they do worse than this times the best."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +55,7 @@ class Strand:
     scales: Scales
     rng: np.random.Generator
     goal: float  # ticks at which it ends
+    params: RuleSearchParams = SHIPPED.rules
     best: Run | None = None
     graded: list[Graded] = field(default_factory=list)
     evaluations: int = 0
@@ -126,11 +110,11 @@ class Strand:
                 break
             best = min(best, self.makespan)
             rule = self._draw()
-            self.graded.append((self.try_rule(rule, best * HOPELESS), rule))
+            self.graded.append((self.try_rule(rule, best * self.params.hopeless), rule))
         return self
 
     def _draw(self) -> Keyed:
-        if flows(self.classes, self.scales) and self.rng.random() < PACKETS:
+        if flows(self.classes, self.scales) and self.rng.random() < self.params.grouped:
             return random_packets(self.rng, self.scales)
         return random_rule(self.rng, self.classes.problem.microbatches, self.scales.groups, self.scales.put_off)
 
@@ -140,7 +124,7 @@ class Strand:
         for step in range(evaluations):
             if self.over(control):
                 break
-            worse = 1.0 + WORSE * (1.0 - step / evaluations)
+            worse = 1.0 + self.params.worse * (1.0 - step / evaluations)
             candidate = rule.nearby(self.rng, 0.2 if self.rng.random() < 0.7 else 0.05)
             found = self.try_rule(candidate, value * worse)
             if found <= value * worse:
@@ -160,7 +144,7 @@ class Strand:
                 break
             until = since + self.rng.random() * (min(self.horizon, path.run.makespan) - since)
             _, some = path.since[self.rng.integers(len(path.since))]
-            near = some if self.rng.random() < RULE_OF_ANOTHER_TIME else path.rule_at(until)
+            near = some if self.rng.random() < self.params.rule_of_another_time else path.rule_at(until)
             candidate = near.nearby(self.rng, 0.2 if self.rng.random() < 0.6 else 0.05)
             path = self.follow(candidate, path.value, path, until) or path
         return path
@@ -173,11 +157,12 @@ def vary(
 
     All rules graded, ``pool`` among them.
     """
+    params = strands[0].params
     best = min((value for value, _ in pool), default=np.inf)
-    each = max(1, int(evaluations * RANDOM) // len(strands))
+    each = max(1, int(evaluations * params.random) // len(strands))
     side_by_side(lambda strand: strand.draw(each, best, control), strands, threads)
     known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
-    each = max(1, int(evaluations * (1.0 - RANDOM - TAKEN_UP)) // len(strands))
+    each = max(1, int(evaluations * (1.0 - params.random - params.from_prefix)) // len(strands))
     origins = [known[min(k, len(known) - 1)] for k in range(len(strands))]
     side_by_side(lambda pair: pair[0].walk(pair[1], each, control), zip(strands, origins, strict=True), threads)
     known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
@@ -185,8 +170,8 @@ def vary(
     for strand, (_, rule) in zip(strands, [known[min(k, len(known) - 1)] for k in range(len(strands))], strict=True):
         path = None if strand.over(control) else strand.follow(rule)
         going += [] if path is None else [(strand, path)]
-    for _ in range(ROUNDS):
-        each = max(1, int(evaluations * TAKEN_UP / ROUNDS) // max(1, len(going)))
+    for _ in range(params.rounds):
+        each = max(1, int(evaluations * params.from_prefix / params.rounds) // max(1, len(going)))
         paths = side_by_side(partial(_gone_on, each, control), going, threads)
         going = sorted(((strand, path) for (strand, _), path in zip(going, paths, strict=True)), key=_value)
         going = going[: max(1, len(going) // 2)]

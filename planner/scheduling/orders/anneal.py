@@ -26,23 +26,7 @@ from planner.scheduling.classes import Classes, Floats, Ints
 from planner.scheduling.containers import BARE
 from planner.scheduling.list.kernel import Arrays, Run
 from planner.scheduling.orders.play import Parts, keep, play, resume, room, row_before
-
-PLAYED_AT_MOST = 10_000_000
-"""Tasks that one annealing would play if every order were played from its beginning: a third of a second."""
-
-ITERATIONS_AT_MOST = 50_000
-
-SLICE = 500_000
-"""Tasks played between two looks at the clock."""
-
-HOT, COLD = 0.1, 0.003
-"""First and last temperature, x the busiest resource's work for one microbatch."""
-
-MANY = 500
-"""Tasks from which on the first temperature is lower, the more there are."""
-
-STRANDS = 2
-"""Annealings side by side."""
+from planner.scheduling.params import SHIPPED, AnnealParams
 
 ROWS, LEAST_TURNS = 32, 16
 """Moments of a schedule from which on it can be played again, and turns between them at least."""
@@ -287,13 +271,14 @@ class OrderSearch:
     classes: Classes
     parts: Parts
     unit: float
+    params: AnnealParams = SHIPPED.anneal
 
     @staticmethod
-    def of(classes: Classes, arrays: Arrays, unit: float) -> OrderSearch:
+    def of(classes: Classes, arrays: Arrays, unit: float, params: AnnealParams = SHIPPED.anneal) -> OrderSearch:
         """Prepare for classes whose flat form is ``arrays``."""
         fields: dict[str, Any] = {name: getattr(arrays, name) for name in Parts._fields if name != "tasks"}
         parts = Parts(tasks=arrays.count, **fields)
-        return OrderSearch(classes, parts, unit)
+        return OrderSearch(classes, parts, unit, params)
 
     def play(self, orders: Orders) -> Run:
         """The schedule of given orders; its makespan is -1 where they block each other."""
@@ -309,7 +294,7 @@ class OrderSearch:
         control: Control,
         goal: float,
         rngs: Sequence[np.random.Generator],
-        hot: float = HOT,
+        hot: float | None = None,
         threads: int = 1,
     ) -> Run | None:
         """Annealings from the orders of ``begin``: the best schedule met; None where they block each other.
@@ -326,18 +311,20 @@ class OrderSearch:
         control: Control,
         goal: float,
         rngs: Sequence[np.random.Generator],
-        hot: float = HOT,
+        hot: float | None = None,
         threads: int = 1,
     ) -> Orders | None:
         """Annealings from given orders, their blocks kept alike; the best orders met, as in ``improve``."""
         if self.play(orders).makespan < 0:
             return None
+        params, tasks = self.params, self.classes.n_tasks
         owner = np.repeat(np.arange(len(orders.seq_ptr) - 1), np.diff(orders.seq_ptr))
         strands = [(orders.seq.copy(), orders.seq.copy(), rng) for rng in rngs]
-        total = max(1, min(ITERATIONS_AT_MOST, PLAYED_AT_MOST // self.classes.n_tasks))
-        slice_ = max(1, SLICE // self.classes.n_tasks)
-        hot *= min(1.0, MANY / self.classes.n_tasks)  # there is no time to cool many tasks down from a disorder
-        temperatures = (hot * self.unit, min(hot / 10, COLD) * self.unit)
+        total = max(1, min(params.iterations_at_most, params.played_at_most // tasks))
+        slice_ = max(1, params.slice // tasks)
+        # there is no time to cool many tasks down from a disorder
+        hot = (params.hot if hot is None else hot) * min(1.0, params.cooler_from / tasks)
+        temperatures = (hot * self.unit, min(hot / 10, params.cold) * self.unit)
 
         def go_on(step: int, strand: tuple[Ints, Ints, np.random.Generator]) -> float:
             seq, best, rng = strand

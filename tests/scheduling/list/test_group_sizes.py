@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from planner.scheduling.list.group_sizes import KNOWN, NEAR, ROUNDS, TRIED, Sizes, best_sizes, compete, neighbouring
+from planner.scheduling.list.group_sizes import Sizes, best_sizes, compete, neighbouring
 from planner.scheduling.list.microbatch_groups import Packets
 from planner.scheduling.list.rules import RULES
+from planner.scheduling.params import GroupSizeParams
+
+SIZES = GroupSizeParams()
 
 
 def test_sizes_may_be_rounded_either_way() -> None:
@@ -72,14 +75,14 @@ def test_the_best_sizes_are_searched_longest() -> None:
 
     known = [(11, 9, 9, 11), (10, 10, 10, 10), (13, 9, 9, 9)]
     compete(known, 11, search)
-    assert asked[0] == (known, TRIED)
+    assert asked[0] == (known, SIZES.tried)
     assert best in asked[1][0]
-    assert asked[1][1] == TRIED
-    assert len(asked[1][0]) == NEAR
+    assert asked[1][1] == SIZES.tried
+    assert len(asked[1][0]) == SIZES.near
     assert not set(known) & set(asked[1][0])
-    assert [(len(some), played) for some, played in asked[2:]] == list(ROUNDS)
+    assert [(len(some), played) for some, played in asked[2:]] == list(SIZES.rounds)
     assert asked[-1][0] == [best]
-    assert len(known) <= KNOWN
+    assert len(known) <= SIZES.known
 
 
 def test_one_size_alone_competes_with_its_neighbours_if_it_has_any() -> None:

@@ -4,36 +4,85 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from planner.common.budget import Control
 from planner.placement.earliest import earliest_finish_placement
-from planner.placement.layouts import all_cuts, family_placements
+from planner.placement.layouts import all_cuts, family_placements, only_placement
 from planner.placement.merge import describe, merge, opened
 from planner.problem import Impossible, Placement, Problem
-
-ASSIGNMENT_NODES = 1  # the root: what it proposes is judged by schedules, not by its proof
-
-FEW, MANY_OPERATORS = 4, 500
-"""Up to so many microbatches, and from so many operators on, the placement by earliest finish is tried at once."""
+from planner.search.params import PlacementParams
+from planner.search.state import SearchState
 
 
-def first_placements(problem: Problem) -> Iterator[Placement]:
+@dataclass(frozen=True)
+class FamilyPlacements:
+    """Schedule the placements of the families by known rules, ranked and pruned by their bounds."""
+
+    name: str = "family placements"
+
+    def supports(self, state: SearchState) -> bool:
+        """Always."""
+        return True
+
+    def run(self, state: SearchState) -> None:
+        """Rank, prune, schedule."""
+        state.try_all(state.by_bound(first_placements(state.problem, state.params.placements)))
+
+
+@dataclass(frozen=True)
+class AnyThatFits:
+    """Where nothing fits so far: a placement that does, or the proof that there is none."""
+
+    name: str = "any placement that fits"
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether there is no schedule yet."""
+        return state.incumbent.best is None
+
+    def run(self, state: SearchState) -> None:
+        """Schedule what is found. Raises ``Impossible`` with the proof."""
+        only, control = only_placement(state.problem), state.incumbent.control
+        for placement in any_that_fits(state.problem, only, control, state.threads):
+            state.try_placement(placement)
+
+
+@dataclass(frozen=True)
+class ProposePlacements:
+    """Schedule placements that no family holds, and second copies of the best."""
+
+    name: str = "propose placements"
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether the layout is free."""
+        return state.problem.layout == "auto"
+
+    def run(self, state: SearchState) -> None:
+        """Earliest finish and the assignment MIP, then second copies."""
+        state.try_all(proposals(state))
+        for search in state.ranked[:1]:
+            state.try_all(second_copies(state.problem, search.full.placement))
+
+
+def first_placements(problem: Problem, params: PlacementParams) -> Iterator[Placement]:
     """Those of the families; with many operators and few microbatches also that by earliest finish.
 
     There the way of a microbatch counts, and whatever comes later takes long.
     """
     yield from family_placements(problem)
-    if problem.layout == "auto" and problem.microbatches <= FEW and problem.n_operators > MANY_OPERATORS:
+    few = problem.microbatches <= params.few_microbatches and problem.n_operators > params.many_operators
+    if problem.layout == "auto" and few:
         yield earliest_finish_placement(problem)
 
 
-def proposals(problem: Problem, control: Control, threads: int, notes: list[str]) -> Iterator[Placement]:
+def proposals(state: SearchState) -> Iterator[Placement]:
     """Placements that no family holds: by earliest finish, and from the assignment MIP over merged groups.
 
-    What was merged goes into ``notes``. None where the layout is not free.
+    What was merged goes into the notes. None where the layout is not free.
     """
+    problem, control, nodes = state.problem, state.incumbent.control, state.params.placements.assignment_nodes
     if problem.layout != "auto":
         return
     from planner.placement.assignment import AssignmentModel
@@ -42,24 +91,22 @@ def proposals(problem: Problem, control: Control, threads: int, notes: list[str]
     groups = merge(problem)
     line = describe(problem, groups)
     if line:
-        notes.append(line)
+        state.notes.append(line)
     for held in sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True):
         in_flight = f"{held} microbatches in flight"
         control.report(f"assignment MIP, {in_flight}")
-        found = AssignmentModel(problem, groups, held).solve(control, threads, ASSIGNMENT_NODES)
+        found = AssignmentModel(problem, groups, held).solve(control, state.threads, nodes)
         if found is None:
             continue
         yield Placement.single(found, f"assignment MIP ({held} in flight)")
         finer = opened(problem, groups, found)
         if finer is None or control.over:
             continue
-        control.report(f"assignment MIP, {in_flight}, {len(finer) - len(groups)} groups more at the borders")
-        again = AssignmentModel(problem, finer, held).solve(control, threads, ASSIGNMENT_NODES)
-        notes.append(
-            f"level 1 opened merged groups again where devices met, {in_flight}: {len(groups)} -> {len(finer)} groups"
-        )
+        control.report(f"assignment MIP, {in_flight}, {len(finer) - len(groups)} groups more at device boundaries")
+        again = AssignmentModel(problem, finer, held).solve(control, state.threads, nodes)
+        state.notes.append(f"level 1 refined groups at device boundaries, {in_flight}: {len(groups)} -> {len(finer)}")
         if again is not None:
-            yield Placement.single(again, f"assignment MIP ({held} in flight, groups opened)")
+            yield Placement.single(again, f"assignment MIP ({held} in flight, groups refined)")
 
 
 def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]:

@@ -18,21 +18,42 @@ from planner.placement.layouts import family_placements
 from planner.problem import Problem
 from planner.scheduling.list.kernel import Run, run
 from planner.scheduling.list.rules import RULES
-from planner.scheduling.orders.anneal import STRANDS, Orders
+from planner.scheduling.orders.anneal import Orders
 from planner.scheduling.placement_search import DoesNotFit, ListSearch
 from planner.scheduling.steady_state import PERIODS, Window, find_window, tolerance
-from planner.search.incumbent import Incumbent
+from planner.search.state import SearchState
 
-FEW = 4
-"""The few microbatches are at least so many for each device: ramps and some windows between them."""
+PATTERNS = "steady-state patterns"
+"""What counts that patterns have been tried."""
 
-TASKS_AT_LEAST = 2_500
-"""Fewer tasks than this are scheduled as they are."""
 
-ANNEALED = 3
-ANNEALINGS = 10
-TIMES = 3
-"""How often the window is run while its order is annealed."""
+@dataclass(frozen=True)
+class SteadyState:
+    """Steady-state patterns of a few microbatches, repeated; once in a search.
+
+    ``early``: only where that is cheap beside a schedule of the whole step. Else a schedule of the whole is soon found,
+    and shorter.
+    """
+
+    early: bool = False
+
+    @property
+    def name(self) -> str:
+        """When it comes."""
+        return f"{PATTERNS}, early" if self.early else PATTERNS
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether they have not been tried, and there are microbatches enough."""
+        few = few_microbatches(state)
+        if state.rounds[PATTERNS] or few is None:
+            return False
+        brief = few * state.tasks_each <= state.params.schedule.many_tasks
+        return not self.early or brief or state.tasks > state.params.steady_state.too_many
+
+    def run(self, state: SearchState) -> None:
+        """Schedule, find patterns, repeat them, anneal them."""
+        state.rounds[PATTERNS] += 1
+        repeat(state)
 
 
 @dataclass(frozen=True)
@@ -45,56 +66,58 @@ class _Found:
     window: Window  # in ticks
 
 
-def few_microbatches(problem: Problem) -> int | None:
+def few_microbatches(state: SearchState) -> int | None:
     """How many microbatches to search with; None where the problem has too few to gain from that.
 
     Any window of one to four starts of each copy makes up the difference.
     """
+    problem = state.problem
     per_round = int(np.lcm.reduce(PERIODS)) * int(np.lcm.reduce(np.arange(1, problem.copies + 1)))
-    few = FEW * problem.n_devices
+    few = state.params.steady_state.few * problem.n_devices
     few += (problem.microbatches - few) % per_round
-    tasks = problem.microbatches * int(problem.has_pass.sum())
-    worth_it = max(few + per_round, 2 * few) <= problem.microbatches and tasks >= TASKS_AT_LEAST
+    worth_it = max(few + per_round, 2 * few) <= problem.microbatches
+    worth_it &= state.tasks >= state.params.schedule.many_tasks
     return few if worth_it else None
 
 
-def repeat(incumbent: Incumbent, published: Callable[[Problem], Published], seed: int, threads: int) -> None:
+def repeat(state: SearchState) -> None:
     """Offer schedules with windows; anneal the best of them where they leave a gap."""
+    incumbent, params = state.incumbent, state.params.steady_state
     problem, control = incumbent.problem, incumbent.control
-    few = few_microbatches(problem)
+    few = few_microbatches(state)
     if few is None:
         return
-    control.report(f"repeatable windows, {few} microbatches")
+    control.report(f"steady-state patterns, {few} microbatches")
     small = replace(problem, microbatches=few)
-    searches = list(_searches(small, seed))
+    searches = list(_searches(state, small))
     found: list[_Found] = []
-    for schedules in (_by_rules, _by_published(lambda: published(small))):
+    for schedules in (_by_rules, _by_published(lambda: state.replay(small))):
         for search in searches:
             if not control.over:
                 found += _stretchable(problem, search, schedules(search))
         found.sort(key=lambda f: f.makespan)
-        _offer_best(incumbent, found)
+        _offer_best(state, found)
         if incumbent.met:
             return
-    for each in found[:ANNEALED]:
+    for each in found[: params.annealed]:
         if not incumbent.met:
-            _anneal(incumbent, each, seed, threads)
+            _anneal(state, each)
 
 
-def _offer_best(incumbent: Incumbent, found: list[_Found]) -> None:
+def _offer_best(state: SearchState, found: list[_Found]) -> None:
     for best in found[:1]:
-        how = f"a window of placement {best.search.full.placement.origin}"
-        _offer(incumbent, best.search, _block(best), best.window.each, how)
+        how = f"a steady-state pattern of placement {best.search.full.placement.origin}"
+        _offer(state, best.search, _block(best), best.window.each, how)
 
 
-def _searches(problem: Problem, seed: int) -> Iterator[ListSearch]:
+def _searches(state: SearchState, problem: Problem) -> Iterator[ListSearch]:
     """The placements of the families, with mirrored copies also folded."""
     for placement in family_placements(problem):
         try:
-            search = ListSearch.of(problem, placement, seed)
+            search = ListSearch.of(problem, placement, state.seed, state.params.schedule)
         except DoesNotFit:
             continue
-        half = search.fold(seed)
+        half = search.fold(state.seed)
         yield from (search,) if half is None else (half, search)
 
 
@@ -141,41 +164,42 @@ def _block(found: _Found) -> Orders:
     return orders.with_block(classes, found.run.start, begin, begin + window.length)
 
 
-def _offer(incumbent: Incumbent, few: ListSearch, orders: Orders, each: int, how: str) -> None:
+def _offer(state: SearchState, few: ListSearch, orders: Orders, each: int, how: str) -> None:
     """Play the orders, in whose block every class starts ``each`` times, as often as the microbatches need."""
-    problem = incumbent.problem
+    problem = state.problem
     copies = few.full.placement.copies
     many = _like(few, problem)
     more = (problem.microbatches - few.full.problem.microbatches) // (copies * each)
     schedule = many.orders.play(orders.repeated(orders.times + more))
     if schedule.makespan >= 0:
-        incumbent.offer_starts(many, schedule.start, how, schedule.turn)
+        state.incumbent.offer_starts(many, schedule.start, how, schedule.turn)
 
 
-def _anneal(incumbent: Incumbent, found: _Found, seed: int, threads: int) -> None:
+def _anneal(state: SearchState, found: _Found) -> None:
     """Anneal orders whose window is run a few times, every repetition alike."""
-    problem = incumbent.problem
+    problem, incumbent, params = state.problem, state.incumbent, state.params.steady_state
     copies = found.search.full.placement.copies
     some = replace(
-        problem, microbatches=found.search.full.problem.microbatches + (TIMES - 1) * copies * found.window.each
+        problem, microbatches=found.search.full.problem.microbatches + (params.times - 1) * copies * found.window.each
     )
     search = _like(found.search, some)
-    orders: Orders | None = _block(found).repeated(TIMES)
+    orders: Orders | None = _block(found).repeated(params.times)
     goal = problem_bound(some, incumbent.control) / search.classes.tick * (1 + 1e-9)
-    rng = np.random.default_rng(seed)
-    how = f"annealing a window of placement {search.full.placement.origin}"
-    for _ in range(ANNEALINGS):
+    rng = np.random.default_rng(state.seed)
+    how = f"annealing a steady-state pattern of placement {search.full.placement.origin}"
+    walkers = state.params.schedule.anneal.walkers
+    for _ in range(params.annealings):
         if incumbent.met or orders is None:
             return
         incumbent.control.report(how)
-        orders = search.orders.anneal(orders, incumbent.control, goal, rng.spawn(STRANDS), threads=threads)
+        orders = search.orders.anneal(orders, incumbent.control, goal, rng.spawn(walkers), threads=state.threads)
         if orders is not None:
-            _offer(incumbent, search, orders, found.window.each, how)
+            _offer(state, search, orders, found.window.each, how)
 
 
 def _like(search: ListSearch, problem: Problem) -> ListSearch:
     """The search on the same placement of a problem with another number of microbatches."""
-    other = ListSearch.of(problem, search.full.placement, 0)
+    other = ListSearch.of(problem, search.full.placement, 0, search.params)
     if search.folded is not None:
         half = other.fold(0)
         assert half is not None, "whether copies fold does not depend on the number of microbatches"

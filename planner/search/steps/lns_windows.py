@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,32 +24,33 @@ from planner.scheduling.orders.anneal import Orders
 from planner.scheduling.orders.lns_model import Reordered, Window, reorder
 from planner.scheduling.orders.precedence import Waiting
 from planner.scheduling.placement_search import ListSearch
-from planner.search.incumbent import Incumbent
+from planner.search.params import LnsParams
+from planner.search.state import SearchState
 
-AT_ONCE = 4
-"""Windows of a round: they are solved side by side, and their new orders put together."""
+Choice = Callable[[Waiting, np.random.Generator, int], Window]
+"""How a window of about so many tasks is chosen."""
 
-NODES = 10
-"""Of the solver's tree in a window: what the first nodes do not find is sooner found in another window."""
 
-SIZE, SMALLEST = 100, 12
-"""Tasks of a first window, and of the smallest."""
+@dataclass(frozen=True)
+class LnsWindows:
+    """A session of windows of the best schedule, each solved by a MIP."""
 
-PAIRS, EFFORT = 100, 1_500
-"""Free pairs, and effort of the solver, from which on a kind's windows are too large."""
+    name: str = "LNS windows"
 
-GROWS, SHRINKS = 1.05, 0.8
-REACH, FAR = 8, 20
-"""Places that a task may move past, and where only some microbatches move."""
+    def supports(self, state: SearchState) -> bool:
+        """Whether anything has been scheduled."""
+        return bool(state.searches)
 
-FORGETS = 0.99
-"""What an improvement still counts for after another window of its kind."""
-
-PRIOR = 0.2
-"""Improvements, in the effort of a window, that every kind is credited with at first."""
-
-SESSION = 100_000
-"""Effort of a session: some ten seconds."""
+    def run(self, state: SearchState) -> None:
+        """Windows as long as the session lasts; what has been learnt of their kinds stays for the next."""
+        for search in state.ranked[:1]:
+            if state.incumbent.met or state.is_close(search):
+                return
+            if state.learnt is None:
+                state.learnt = Learnt(kinds(state.params.lns))
+            before = str(state.learnt)
+            reorder_windows(state, search, state.learnt)
+            state.notes[:] = [*(line for line in state.notes if line != before), str(state.learnt)]
 
 
 @dataclass
@@ -57,11 +58,13 @@ class Kind:
     """A kind of window; how large its windows are, and what they have brought for how much effort."""
 
     name: str
-    choose: Callable[[Waiting, np.random.Generator, int], Window]
-    size: float = SIZE
-    gains: float = PRIOR
-    effort: float = EFFORT
+    choose: Choice
+    params: LnsParams
     paid: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin with what every kind is credited with."""
+        self.size, self.gains, self.effort = float(self.params.size), self.params.prior, float(self.params.effort)
 
     def drawn(self, rng: np.random.Generator) -> float:
         """A rate of improvements that is likely, from what is known."""
@@ -69,35 +72,46 @@ class Kind:
 
     def learn(self, improved: bool, effort: float, exhausted: bool, pairs: int) -> None:
         """Note what a window has brought, and adapt the size of the next."""
+        params = self.params
         self.paid += improved
-        self.gains = PRIOR + FORGETS * (self.gains - PRIOR) + improved
-        self.effort = EFFORT + FORGETS * (self.effort - EFFORT) + effort
-        small = exhausted and effort < EFFORT and pairs < PAIRS
-        self.size = self.size * GROWS if small else max(SMALLEST, self.size * SHRINKS)
+        self.gains = params.prior + params.forgets * (self.gains - params.prior) + improved
+        self.effort = params.effort + params.forgets * (self.effort - params.effort) + effort
+        small = exhausted and effort < params.effort and pairs < params.pairs
+        self.size = self.size * params.grows if small else max(params.smallest, self.size * params.shrinks)
 
 
-def kinds() -> list[Kind]:
+def kinds(params: LnsParams) -> list[Kind]:
     """All kinds of windows."""
-    return [
-        Kind("all devices", _slab),
-        Kind("all devices, neighbours on a stream", lambda w, rng, size: _slab(w, rng, size, reach=REACH // 4)),
-        Kind("all devices, far on a stream", lambda w, rng, size: _slab(w, rng, size, reach=FAR)),
-        Kind("about a critical task", _critical),
-        Kind("one device", lambda w, rng, size: _devices(w, rng, size, 1)),
-        Kind("two devices", lambda w, rng, size: _devices(w, rng, size, 2)),
-        Kind(
-            "half of the devices", lambda w, rng, size: _devices(w, rng, size, (w.classes.problem.n_devices + 1) // 2)
-        ),
-        Kind("one microbatch", lambda w, rng, size: _microbatches(w, rng, size, 1)),
-        Kind("three microbatches", lambda w, rng, size: _microbatches(w, rng, size, 3)),
-    ]
+    near, far = params.reach, params.far
+
+    def slab(reach: int) -> Choice:
+        return lambda w, rng, size: _slab(w, rng, size, reach)
+
+    def devices(count: Callable[[int], int]) -> Choice:
+        return lambda w, rng, size: _devices(w, rng, size, near, count(w.classes.problem.n_devices))
+
+    def microbatches(count: int) -> Choice:
+        return lambda w, rng, size: _microbatches(w, rng, size, far, count)
+
+    chosen: dict[str, Choice] = {
+        "all devices": slab(near),
+        "all devices, neighbours on a stream": slab(near // 4),
+        "all devices, far on a stream": slab(far),
+        "about a critical task": lambda w, rng, size: _critical(w, rng, size, near),
+        "one device": devices(lambda n: 1),
+        "two devices": devices(lambda n: 2),
+        "half of the devices": devices(lambda n: (n + 1) // 2),
+        "one microbatch": microbatches(1),
+        "three microbatches": microbatches(3),
+    }
+    return [Kind(name, choose, params) for name, choose in chosen.items()]
 
 
 @dataclass
 class Learnt:
     """What all sessions of a search have learnt and brought."""
 
-    kinds: list[Kind] = field(default_factory=kinds)
+    kinds: list[Kind]
     sessions: int = 0
     tried: int = 0
     gained: float = 0.0  # seconds
@@ -107,26 +121,27 @@ class Learnt:
         most = sorted((kind for kind in self.kinds if kind.paid), key=lambda kind: -kind.paid)
         what = ", ".join(f"{kind.name} ({kind.paid})" for kind in most) or "none"
         return (
-            f"{self.tried} windows ordered anew by the MIP, makespans shorter by {self.gained:.6g} s; kinds that paid: "
-            f"{what}"
+            f"{self.tried} LNS windows solved by the MIP; they shorten makespans by {self.gained:.6g} s in all; kinds "
+            f"that improved: {what}"
         )
 
 
-def reorder_windows(incumbent: Incumbent, search: ListSearch, learnt: Learnt, seed: int, threads: int) -> None:
+def reorder_windows(state: SearchState, search: ListSearch, learnt: Learnt) -> None:
     """A session of windows of a search's best schedule, each offered where it makes it shorter."""
+    incumbent, params = state.incumbent, state.params.lns
     assert search.best is not None
     learnt.sessions += 1
     run = search.orders.play(Orders.of(search.ordered, search.best.start, search.best.turn))
     if run.makespan < 0:
         return  # memory lets the list scheduler go on where a fixed order would block
     before = search.seconds
-    rng = np.random.default_rng((seed, learnt.sessions))
-    windows = _Windows(search, Waiting.of(search.ordered, run), learnt, rng)
-    how = f"windows on placement {search.classes.placement.origin}"
+    rng = np.random.default_rng((state.seed, learnt.sessions))
+    windows = _Windows(search, Waiting.of(search.ordered, run), learnt, rng, params)
+    how = f"LNS windows on placement {search.classes.placement.origin}"
     goal = max(incumbent.goal, incumbent.bound_of(search.full.placement)) / search.classes.tick
-    while windows.effort < SESSION and not incumbent.met and windows.waiting.makespan > goal:
+    while windows.effort < params.session and not incumbent.met and windows.waiting.makespan > goal:
         incumbent.control.report(f"{how}, {learnt.tried} so far")
-        if windows.round(incumbent.control, threads):
+        if windows.round(incumbent.control, state.threads):
             incumbent.offer_search(search, how)
     learnt.gained += before - search.seconds
 
@@ -134,16 +149,18 @@ def reorder_windows(incumbent: Incumbent, search: ListSearch, learnt: Learnt, se
 class _Windows:
     """Rounds of windows of one schedule."""
 
-    def __init__(self, search: ListSearch, waiting: Waiting, learnt: Learnt, rng: np.random.Generator) -> None:
-        self.search, self.waiting, self.learnt, self.rng = search, waiting, learnt, rng
+    def __init__(
+        self, search: ListSearch, waiting: Waiting, learnt: Learnt, rng: np.random.Generator, params: LnsParams
+    ) -> None:
+        self.search, self.waiting, self.learnt, self.rng, self.params = search, waiting, learnt, rng, params
         self.effort = 0
 
     def round(self, control: Control, threads: int) -> bool:
         """A few windows side by side, all from the schedule as it is; whether it gets shorter."""
         drawn = self._draw()
-        waiting = self.waiting
+        waiting, nodes = self.waiting, self.params.nodes
         waiting.prepare()
-        found = side_by_side(lambda each: reorder(waiting, each[1], control, NODES), drawn, threads)
+        found = side_by_side(lambda each: reorder(waiting, each[1], control, nodes), drawn, threads)
         runs: list[Run] = []
         for (kind, _), each in zip(drawn, found, strict=True):
             run = self._played([each]) if each.segments else waiting.run
@@ -166,7 +183,7 @@ class _Windows:
     def _draw(self) -> list[tuple[Kind, Window]]:
         """The windows of a round, which do not overlap, each of the kind that is drawn for it."""
         drawn: list[tuple[Kind, Window]] = []
-        for _ in range(AT_ONCE):
+        for _ in range(self.params.at_once):
             kind = max(self.learnt.kinds, key=lambda kind: kind.drawn(self.rng))
             window = kind.choose(self.waiting, self.rng, round(kind.size))
             if all(window.past <= other.first or other.past <= window.first for _, other in drawn):
@@ -183,8 +200,8 @@ def _slab(
     waiting: Waiting,
     rng: np.random.Generator,
     size: int,
+    reach: int,
     at: int | None = None,
-    reach: int = REACH,
     resources: frozenset[int] | None = None,
     microbatches: frozenset[int] | None = None,
 ) -> Window:
@@ -195,12 +212,12 @@ def _slab(
     return Window(first, first + size, reach, resources, microbatches)
 
 
-def _critical(waiting: Waiting, rng: np.random.Generator, size: int) -> Window:
+def _critical(waiting: Waiting, rng: np.random.Generator, size: int, reach: int) -> Window:
     tasks = waiting.critical
-    return _slab(waiting, rng, size, at=int(tasks[int(rng.integers(len(tasks)))]))
+    return _slab(waiting, rng, size, reach, at=int(tasks[int(rng.integers(len(tasks)))]))
 
 
-def _devices(waiting: Waiting, rng: np.random.Generator, size: int, count: int) -> Window:
+def _devices(waiting: Waiting, rng: np.random.Generator, size: int, reach: int, count: int) -> Window:
     """Orders on a device and those that follow it in the cluster, and on the channels between these."""
     classes = waiting.classes
     n = classes.problem.n_devices
@@ -210,10 +227,10 @@ def _devices(waiting: Waiting, rng: np.random.Generator, size: int, count: int) 
     for a in np.flatnonzero(classes.target >= 0).tolist():
         if int(classes.device[a]) in devices and int(classes.target[a]) in devices:
             resources.update(r for r in classes.resources[a] if r >= 2 * n)
-    return _slab(waiting, rng, size, resources=frozenset(resources))
+    return _slab(waiting, rng, size, reach, resources=frozenset(resources))
 
 
-def _microbatches(waiting: Waiting, rng: np.random.Generator, size: int, count: int) -> Window:
+def _microbatches(waiting: Waiting, rng: np.random.Generator, size: int, reach: int, count: int) -> Window:
     """A few microbatches against all others."""
     first = int(rng.integers(waiting.run.start.shape[1]))
-    return _slab(waiting, rng, size, reach=FAR, microbatches=frozenset(range(first, first + count)))
+    return _slab(waiting, rng, size, reach, microbatches=frozenset(range(first, first + count)))

@@ -11,34 +11,67 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.common.tolerance import SAME
 from planner.placement.loads import Loads
 from planner.placement.merge import merge
 from planner.problem import Placement, Problem
 from planner.scheduling.placement_search import DoesNotFit, ListSearch
-from planner.search.incumbent import Incumbent
-from planner.search.polish import SAME
+from planner.search.params import MoveParams
+from planner.search.state import SearchState
+from planner.search.steps.anneal_orders import anneal
+from planner.search.steps.vary_rules import vary
 
-MOVES = 400
-"""Moves where only what is shorter is accepted."""
+ROUNDS = "moving operators"
+"""What counts the rounds of all steps that move operators."""
 
-TASKS_ANNEALED, TASKS, MOVES_AT_MOST = 5_000, 4_000_000, 2_500
-"""Most tasks for which placements are annealed; tasks scheduled in an annealing, and its moves at most."""
 
-HOT, COLD = 0.015, 0.0003
-"""First and last temperature, x the best makespan."""
+@dataclass(frozen=True)
+class MoveOperators:
+    """Move operators of the best placement where the schedule gets shorter.
 
-TUNING, TASKS_TUNED, TUNED = 60, 200_000, 0.1
-"""List schedules that fit rules to a placement, most tasks in them, and how often that is done where nothing is better.
-"""
+    ``annealed``: at first also where it gets longer. ``tuned``: vary rules and anneal on what comes of it.
+    """
 
-RULES_TRIED = 3
-"""Of the rules that were best where a placement comes from."""
+    annealed: bool = False
+    tuned: bool = False
 
-NEAR, EXCHANGED = 0.7, 0.5
-"""Share of the moves to a neighbour's device, and of the second moves that fill the gap which the first one left."""
+    @property
+    def name(self) -> str:
+        """How operators are moved."""
+        return f"{'anneal placements' if self.annealed else 'move operators'}{' and tune' if self.tuned else ''}"
 
-FROM_BUSIEST = 0.5
-"""Share of the moves that take something from the devices of the bottleneck."""
+    def supports(self, state: SearchState) -> bool:
+        """Whether the layout is free, anything has been scheduled, and annealing would not take too long."""
+        short = not self.annealed or state.tasks <= state.params.move.annealed_at_most
+        return state.problem.layout == "auto" and bool(state.searches) and short
+
+    def run(self, state: SearchState) -> None:
+        """A round of moves."""
+        best = state.ranked[:1]
+        moved = self._moved(state)
+        if moved is None or not self.tuned or (moved.staged and any(moved is each for each in best)):
+            return  # a schedule of the beam search has left behind what rules alone can do
+        vary(state, moved, state.params.vary.after_move)
+        anneal(state, moved, state.params.anneal.after_move)
+
+    def _moved(self, state: SearchState) -> ListSearch | None:
+        """The search of the best placement reached; None where nothing has been scheduled."""
+        for search in state.ranked[:1]:
+            state.rounds[ROUNDS] += 1
+            round_ = state.rounds[ROUNDS]
+            before, narrow = search.seconds, bottleneck(search)
+            params = state.params.move
+            heat = Heat.of(params, state.tasks) if self.annealed else Heat.none(params)
+            moved = move_groups(state, search, (state.seed, round_), heat)
+            if moved is not search:
+                state.add(moved)
+            where = " to ".join(state.problem.cluster.devices[d].name for d in narrow.devices)
+            state.notes.append(
+                f"round {round_} of moving operators: the {narrow.kind} of {where} worked most, "
+                f"{narrow.seconds:.6g} s; makespan {before:.6g} -> {min(before, moved.seconds):.6g} s"
+            )
+            return moved
+        return None
 
 
 @dataclass(frozen=True)
@@ -51,14 +84,15 @@ class Heat:
     tuning: int = 0  # list schedules by which rules are fitted to where it has come
 
     @staticmethod
-    def none() -> Heat:
+    def none(params: MoveParams) -> Heat:
         """Only what is shorter."""
-        return Heat(MOVES)
+        return Heat(params.moves)
 
     @staticmethod
-    def of(tasks: int) -> Heat:
+    def of(params: MoveParams, tasks: int) -> Heat:
         """Annealing for a problem of so many tasks."""
-        return Heat(min(MOVES_AT_MOST, TASKS // tasks), HOT, COLD, min(TUNING, TASKS_TUNED // tasks))
+        moves = min(params.annealed_moves, params.annealed_tasks // tasks)
+        return Heat(moves, params.hot, params.cold, min(params.tuning, params.tuning_tasks // tasks))
 
     def accepted(self, step: int, seconds: float, best: float, rng: np.random.Generator) -> float:
         """The longest makespan that is accepted after so many moves from one of ``seconds``."""
@@ -68,14 +102,13 @@ class Heat:
         return seconds + temperature * float(rng.exponential())
 
 
-def move_groups(
-    incumbent: Incumbent, current: ListSearch, seed: tuple[int, int], heat: Heat, threads: int = 1
-) -> ListSearch:
+def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], heat: Heat) -> ListSearch:
     """Move groups of operators; the search of the best placement reached.
 
     ``seed``: the user's, and the round. A placement is judged by the few rules that were best on the one it comes from;
     one whose busiest stream or channel alone works too long is not even scheduled.
     """
+    incumbent, params, threads = state.incumbent, state.params.move, state.threads
     problem, control = incumbent.problem, incumbent.control
     if problem.n_devices == 1:
         return current
@@ -87,7 +120,7 @@ def move_groups(
         if incumbent.met:
             break
         limit = heat.accepted(step, current.seconds, best.seconds, rng)
-        placement = _moved(problem, current.classes.placement, groups, busiest, rng)
+        placement = _moved(problem, current.classes.placement, groups, busiest, rng, params)
         if placement is None or limit <= tried.get(placement.device_of, 0.0):
             continue
         control.report("moving operators between devices")
@@ -95,17 +128,18 @@ def move_groups(
         if loads.of_copies(placement) * problem.microbatches > limit:
             continue
         try:
-            search = ListSearch.of(problem, placement, seed[0])
+            search = ListSearch.of(problem, placement, seed[0], state.params.schedule)
         except DoesNotFit:
             tried[placement.device_of] = np.inf
             continue
         rules = sorted(current.pool, key=lambda entry: entry[0])
-        search.pool = [(search.try_rule(rule, limit / search.classes.tick), rule) for _, rule in rules[:RULES_TRIED]]
+        ticks = limit / search.classes.tick
+        search.pool = [(search.try_rule(rule, ticks), rule) for _, rule in rules[: params.rules_tried]]
         control.spend(len(search.pool))
         if search.seconds > limit:
             continue
-        search.pool += rules[RULES_TRIED:]
-        if heat.tuning and (search.seconds < best.seconds or rng.random() < TUNED):
+        search.pool += rules[params.rules_tried :]
+        if heat.tuning and (search.seconds < best.seconds or rng.random() < params.tuned):
             search.improve(heat.tuning, control, incumbent.bound_of(placement), threads)
         tried[placement.device_of] = search.seconds
         current, busiest = search, bottleneck(search).devices
@@ -143,6 +177,7 @@ def _moved(
     groups: Sequence[Sequence[int]],
     busiest: Sequence[int],
     rng: np.random.Generator,
+    params: MoveParams,
 ) -> Placement | None:
     """One or two groups of one copy moved, mostly to where their neighbours are; None where that is not allowed.
 
@@ -154,9 +189,9 @@ def _moved(
     left = None
     for _ in range(int(rng.integers(1, 3))):
         there = [members for members in groups if any(copy[i] in busiest for i in members)]
-        some = there if there and rng.random() < FROM_BUSIEST else groups
+        some = there if there and rng.random() < params.from_busiest else groups
         allowed: list[int] = []
-        if left is not None and rng.random() < EXCHANGED:
+        if left is not None and rng.random() < params.exchanged:
             back, target = left
             some = [members for members in groups if all(copy[i] == target for i in members)] or groups
             members = list(some[int(rng.integers(len(some)))])
@@ -164,7 +199,7 @@ def _moved(
         else:
             members = list(some[int(rng.integers(len(some)))])
             neighbours = {copy[j] for i in members for j in (*problem.inputs[i], *problem.consumers[i])}
-            near = rng.random() < NEAR
+            near = rng.random() < params.near
             allowed = [
                 d
                 for d in (sorted(neighbours) if near else range(problem.n_devices))

@@ -1,0 +1,45 @@
+"""Steps that take turns by what they gain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from planner.search.state import SearchState
+from planner.search.step import Step
+
+Expected = Callable[[SearchState], float]
+"""The gain that is expected of a step before it is tried, relative to the makespan."""
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Always the step that is likely to gain most, until none gains anything.
+
+    What is likely is the mean of what was expected and what came of it, each time anew. ``steps``: each with the gain
+    that is expected at first; of equals the first is next.
+    """
+
+    steps: Sequence[tuple[Step, Expected]]
+
+    @property
+    def name(self) -> str:
+        """The steps that take turns."""
+        return f"in turns: {', '.join(step.name for step, _ in self.steps)}"
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether any step does."""
+        return any(step.supports(state) for step, _ in self.steps)
+
+    def run(self, state: SearchState) -> None:
+        """Take turns; a plan is made ready before each."""
+        incumbent, least = state.incumbent, state.params.adaptive.least
+        gains = {step: expected(state) for step, expected in self.steps if step.supports(state)}
+        while gains and incumbent.best is not None and not incumbent.met:
+            step = max(gains, key=lambda each: gains[each])
+            before = incumbent.best.makespan
+            incumbent.publish_best()
+            step.run(state)
+            gains[step] = (gains[step] + 1 - incumbent.best.makespan / before) / 2
+            if gains[step] < least:
+                del gains[step]

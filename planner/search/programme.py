@@ -1,0 +1,109 @@
+"""The search on one page: which steps there are, and in which order.
+
+``planner.search.searching`` runs them. Each step offers what it finds to the incumbent and ends as soon as that is met;
+a search that is not cut off by its deadline always goes the same way. The exact models come late, since one of them
+may take all the time that is left. What can go on for ever takes turns.
+"""
+
+from __future__ import annotations
+
+from planner.search.adaptive import Adaptive
+from planner.search.state import SearchState
+from planner.search.step import Step
+from planner.search.steps.anneal_orders import AnnealBest, AnnealSome
+from planner.search.steps.bounds import CheapBounds, DearBounds, OnlyPlacementBound
+from planner.search.steps.counting import Counting
+from planner.search.steps.lns_windows import LnsWindows
+from planner.search.steps.move_operators import MoveOperators
+from planner.search.steps.order_variables import OrderVariables
+from planner.search.steps.placements import AnyThatFits, FamilyPlacements, ProposePlacements
+from planner.search.steps.restart import Restart
+from planner.search.steps.steady_state import SteadyState
+from planner.search.steps.vary_rules import VaryRules
+
+
+def expected(state: SearchState) -> float:
+    """The gain that is expected of a step that has not been tried."""
+    return state.params.adaptive.expected
+
+
+def expected_of_windows(state: SearchState) -> float:
+    """The same of LNS windows: with many tasks operators have just been moved, and windows first learn what pays."""
+    return expected(state) * (state.params.adaptive.learning if state.has_many_tasks else 1.0)
+
+
+def expected_of_restart(state: SearchState) -> float:
+    """The same of a restart, which takes several times as long where it needs a beam search."""
+    beam = any(search.packets for search in state.ranked[:1])
+    return expected(state) * (state.params.adaptive.beam if beam else 1.0)
+
+
+def expected_of_annealing(state: SearchState) -> float:
+    """The same of annealing placements: more where rules leave time for it."""
+    return expected(state) if state.has_many_tasks else state.params.adaptive.annealed_placements
+
+
+IN_TURNS = Adaptive(
+    (
+        (MoveOperators(tuned=True), expected),
+        (Restart(), expected_of_restart),
+        (LnsWindows(), expected_of_windows),
+        (MoveOperators(annealed=True, tuned=True), expected_of_annealing),
+    )
+)
+
+OPENING: tuple[Step, ...] = (
+    CheapBounds(),
+    OnlyPlacementBound(),
+    SteadyState(early=True),
+    FamilyPlacements(),
+    AnyThatFits(),
+)
+"""After the published schedules: a first plan, whatever the problem."""
+
+LARGE: tuple[Step, ...] = (
+    DearBounds(),
+    ProposePlacements(),
+    MoveOperators(),
+    VaryRules(),
+    AnnealBest(),
+    SteadyState(),
+    IN_TURNS,
+    OrderVariables(),
+    Counting(),
+)
+"""Many tasks: rules shape the whole schedule, annealing only polishes what they leave."""
+
+SMALL: tuple[Step, ...] = (
+    DearBounds(),
+    AnnealSome("first"),
+    Counting(small=True),
+    ProposePlacements(),
+    MoveOperators(),
+    AnnealSome("some"),
+    VaryRules(),
+    AnnealBest(),
+    OrderVariables(),
+    Counting(),
+    IN_TURNS,
+)
+"""Few tasks: annealing shapes the schedule, and exact models may prove it."""
+
+BRIEF: tuple[Step, ...] = (AnnealSome("brief"),)
+"""For a question that is asked many times: after the opening, a little annealing."""
+
+ON_PLACEMENT_LARGE: tuple[Step, ...] = (VaryRules(), AnnealBest())
+ON_PLACEMENT_SMALL: tuple[Step, ...] = (AnnealBest(), VaryRules())
+"""The best schedule of one placement, with many tasks and with few."""
+
+
+def programme(state: SearchState, brief: bool = False) -> tuple[Step, ...]:
+    """The steps after the opening."""
+    if brief:
+        return BRIEF
+    return LARGE if state.has_many_tasks else SMALL
+
+
+def on_placement(state: SearchState) -> tuple[Step, ...]:
+    """The steps after one placement has been scheduled."""
+    return ON_PLACEMENT_LARGE if state.has_many_tasks else ON_PLACEMENT_SMALL

@@ -1,0 +1,49 @@
+"""Runs the steps of a programme on a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from planner.problem import Placement
+from planner.search.incumbent import Candidate
+from planner.search.state import SearchState
+from planner.search.step import Step
+from planner.search.steps.published import PublishedSchedules
+
+
+def search(state: SearchState, brief: bool = False) -> Candidate | None:
+    """Search over placements and schedules; the best candidate, None if a limit was reached before there was any.
+
+    ``brief``: known rules and a little annealing only. Raises ``Impossible`` with the proof that there is no plan.
+    """
+    PublishedSchedules().run(state)
+    from planner.search.programme import OPENING, programme  # numba and HiGHS: only now, a first plan needs neither
+
+    for step in OPENING:
+        if step.supports(state):
+            step.run(state)
+        if state.incumbent.hopeless:
+            return None
+    return _improve(state, programme(state, brief))
+
+
+def search_on(state: SearchState, placement: Placement) -> Candidate | None:
+    """Search for the best schedule on one placement; None if there was no time for any."""
+    from planner.search.programme import on_placement
+    from planner.search.steps.bounds import CheapBounds
+
+    CheapBounds().run(state)
+    state.try_placement(placement)
+    return _improve(state, on_placement(state))
+
+
+def _improve(state: SearchState, steps: Iterable[Step]) -> Candidate | None:
+    """Run the steps while there is a gap and time; a plan is made ready before each that may not come back."""
+    incumbent = state.incumbent
+    for step in steps:
+        if incumbent.best is None or incumbent.met:
+            break
+        if step.supports(state):
+            incumbent.publish_best()
+            step.run(state)
+    return incumbent.best

@@ -1,0 +1,152 @@
+"""What a search knows while its steps work: the incumbent, the searches on placements, and what steps have learnt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planner.baselines.replayed import Published
+from planner.common.tolerance import SAME
+from planner.problem import Placement, Problem
+from planner.search.incumbent import Candidate, Incumbent
+from planner.search.params import SearchParams
+
+if TYPE_CHECKING:  # they load numba and HiGHS, and the first plan needs neither
+    from planner.scheduling.placement_search import ListSearch
+    from planner.search.steps.lns_windows import Learnt
+
+
+@dataclass
+class SearchState:
+    """The state of one search; every step reads and writes it.
+
+    ``published``: the timetables of baselines by layout, to begin with; ``replay``: those of another problem.
+    """
+
+    incumbent: Incumbent
+    published: Published
+    replay: Callable[[Problem], Published]
+    seed: int
+    threads: int
+    params: SearchParams = field(default_factory=SearchParams)
+    notes: list[str] = field(default_factory=list)
+    searches: list[ListSearch] = field(default_factory=list)
+    seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
+    pruned: int = 0  # placements whose bound is above the best makespan
+    rounds: Counter[str] = field(default_factory=Counter)  # how often a step has run: for seeds and notes
+    learnt: Learnt | None = None  # of LNS windows
+    kept: Candidate | None = None  # of which a plan was last made while placements are tried
+    keep_after: float = 0.0  # seconds from the start until which no plan is made anew
+
+    @property
+    def problem(self) -> Problem:
+        """The problem to be solved."""
+        return self.incumbent.problem
+
+    @property
+    def tasks_each(self) -> int:
+        """Tasks of a microbatch."""
+        return int(self.problem.has_pass.sum())
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of the step."""
+        return self.problem.microbatches * self.tasks_each
+
+    @property
+    def has_many_tasks(self) -> bool:
+        """Whether there are so many tasks that annealing only polishes what rules have shaped."""
+        return self.tasks > self.params.schedule.many_tasks
+
+    @property
+    def ranked(self) -> list[ListSearch]:
+        """Searches that have found something, best first."""
+        found = [s for s in self.searches if s.best is not None]
+        return sorted(found, key=lambda s: (s.seconds, s.classes.n_tasks))
+
+    def add(self, search: ListSearch) -> None:
+        """Take up the search of a placement."""
+        self.searches.append(search)
+        self.seen.add(search.full.placement.device_of)
+
+    def is_close(self, search: ListSearch, within: float = SAME) -> bool:
+        """Whether a search's best is within so much (relatively) of what its placement allows."""
+        return self.incumbent.bound_of(search.full.placement) > search.seconds * (1 - within)
+
+    def goal(self, search: ListSearch) -> float:
+        """Seconds at which a search may stop: nothing on its placement is shorter."""
+        return max(self.incumbent.goal, self.incumbent.bound_of(search.full.placement))
+
+    def by_bound(self, placements: Iterable[Placement]) -> Iterator[Placement]:
+        """Placements by the makespan that none of their schedules can beat: what looks best is scheduled first.
+
+        The bound is a relaxation that sees when devices start, wait for gradients and end, for some milliseconds.
+        """
+        if self.incumbent.best is None:  # whatever fits comes first
+            yield from placements
+            return
+        bounds: list[tuple[float, Placement]] = []
+        for placement in placements:
+            if self.incumbent.control.over:
+                break
+            self.incumbent.control.report(f"bound of placement {placement.origin}")
+            bounds.append((self.incumbent.bound_of(placement), placement))
+        before = self.pruned
+        for _, placement in sorted(bounds, key=lambda entry: entry[0]):
+            yield placement
+        if self.pruned > before:
+            self.notes.append(f"level 1 ranked {len(bounds)} placements; {self.pruned - before} pruned by bound")
+
+    def try_all(self, placements: Iterable[Placement]) -> None:
+        """Schedule each placement by the known rules, while there is something to gain."""
+        for placement in placements:
+            best = self.incumbent.best
+            if best is not None and (self.incumbent.control.over or (self.incumbent.met and not best.published)):
+                return
+            self._keep_ready()
+            self.try_placement(placement)
+
+    def try_placement(self, placement: Placement) -> None:
+        """Schedule a placement by the known rules, unless its bound is longer than the best schedule."""
+        if placement.device_of in self.seen:
+            return
+        from planner.scheduling.placement_search import DoesNotFit, ListSearch
+
+        self.seen.add(placement.device_of)
+        best = self.incumbent.best
+        if best is not None and self.incumbent.bound_of(placement) > best.makespan * (1 + SAME):
+            self.pruned += 1
+            return
+        self.incumbent.control.report(f"placement {placement.origin}")
+        try:
+            search = ListSearch.of(self.problem, placement, self.seed, self.params.schedule)
+        except DoesNotFit:
+            return
+        promising = self.params.placements.promising
+        for each in (search, search.fold(self.seed)):
+            best = self.incumbent.best
+            if each is None or (self.incumbent.met and not (best is not None and best.published)):
+                continue
+            each.try_known_rules(self.incumbent.control, np.inf if best is None else best.makespan * promising)
+            for timetables in self.published.values():
+                for _, timetable in timetables:
+                    each.follow(timetable)
+            self.searches.append(each)
+            self.incumbent.offer_search(each, f"list scheduling on placement {placement.origin}")
+
+    def _keep_ready(self) -> None:
+        """Have a plan ready, where making it takes little of the time: at the end there may be too little left."""
+        control, best, params = self.incumbent.control, self.incumbent.best, self.params.ready
+        if (
+            best is None
+            or best is self.kept
+            or control.elapsed < max(self.keep_after, params.after * control.time_limit)
+        ):
+            return
+        begun = control.elapsed
+        self.incumbent.publish_best()
+        self.kept, self.keep_after = best, begun + params.longer * (control.elapsed - begun)

@@ -1,0 +1,1 @@
+"""One file a step of the search; ``planner.search.programme`` says which comes when."""

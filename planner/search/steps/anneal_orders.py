@@ -1,0 +1,63 @@
+"""Orders of the best schedules annealed along their critical paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from planner.scheduling.placement_search import ListSearch
+from planner.search.state import SearchState
+
+
+@dataclass(frozen=True)
+class AnnealSome:
+    """Anneal ever fewer searches, since annealing changes which is best; ``halving``: one of the parameters."""
+
+    halving: Literal["first", "some", "brief"]
+
+    @property
+    def name(self) -> str:
+        """Which halving it is."""
+        return f"anneal orders, {self.halving}"
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether anything has been scheduled."""
+        return bool(state.searches)
+
+    def run(self, state: SearchState) -> None:
+        """Stage by stage: so many of the best, so many rounds each."""
+        for searches, rounds in getattr(state.params.anneal, self.halving):
+            for search in state.ranked[:searches]:
+                anneal(state, search, rounds)
+
+
+@dataclass(frozen=True)
+class AnnealBest:
+    """Anneal the best at length."""
+
+    name: str = "anneal orders, best"
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether anything has been scheduled."""
+        return bool(state.searches)
+
+    def run(self, state: SearchState) -> None:
+        """One round where there are many tasks and little is left; else as long as it gains."""
+        for search in state.ranked[:1]:
+            close = state.has_many_tasks and state.is_close(search, state.params.restart.close)
+            anneal(state, search, 1 if close else state.params.anneal.rounds)
+
+
+def anneal(state: SearchState, search: ListSearch, rounds: int) -> None:
+    """Rounds of annealing, each improvement offered at once, while they gain anything."""
+    incumbent = state.incumbent
+    how = f"annealing on placement {search.classes.placement.origin}"
+    still = 0
+    for _ in range(rounds):
+        if incumbent.met or still == state.params.anneal.still or state.is_close(search):
+            return
+        incumbent.control.report(how)
+        before = search.makespan
+        search.anneal(1, incumbent.control, state.goal(search), state.threads)
+        still = 0 if search.makespan < before else still + 1
+        incumbent.offer_search(search, how)

@@ -1,0 +1,62 @@
+"""Bounds of the problem, cheap ones before anything is searched, dear ones once there is something to compare with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.bounds import BOUNDS, placement_bound, problem_bound
+from planner.placement.layouts import only_placement
+from planner.search.state import SearchState
+
+
+@dataclass(frozen=True)
+class CheapBounds:
+    """The cheap bounds over all placements."""
+
+    name: str = "cheap bounds"
+
+    def supports(self, state: SearchState) -> bool:
+        """Always."""
+        return True
+
+    def run(self, state: SearchState) -> None:
+        """Raise the bound."""
+        incumbent = state.incumbent
+        incumbent.raise_bound(problem_bound(state.problem, incumbent.control), "bounds")
+
+
+@dataclass(frozen=True)
+class OnlyPlacementBound:
+    """The bound of the only placement, where the flags leave one."""
+
+    name: str = "bound of the only placement"
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether the flags leave a single placement."""
+        return only_placement(state.problem) is not None
+
+    def run(self, state: SearchState) -> None:
+        """Raise the bound."""
+        only = only_placement(state.problem)
+        if only is not None:
+            state.incumbent.raise_bound(placement_bound(state.problem, only), "bounds")
+
+
+@dataclass(frozen=True)
+class DearBounds:
+    """The dear bounds over all placements, which solve integer programs."""
+
+    name: str = "dear bounds"
+
+    def supports(self, state: SearchState) -> bool:
+        """Always: each bound says itself whether it applies."""
+        return True
+
+    def run(self, state: SearchState) -> None:
+        """Raise the bound by each of them."""
+        incumbent = state.incumbent
+        for bound in BOUNDS:
+            if bound.dear:
+                how = f"{bound.name} bound"
+                incumbent.control.report(how)
+                incumbent.raise_bound(bound.value(state.problem, incumbent.control), how)

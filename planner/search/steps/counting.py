@@ -1,0 +1,74 @@
+"""The counting model on the best placements: ever shorter schedules, and proofs that there is none."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from planner.bounds import placement_bound
+from planner.placement.layouts import only_placement
+from planner.scheduling.models.counting import STEPS_AT_MOST, VARIABLES_AT_MOST, CountingModel
+from planner.scheduling.placement_search import ListSearch
+from planner.search.state import SearchState
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Ask the counting model about the best placements; ``small``: only a small model, about the very best."""
+
+    small: bool = False
+
+    @property
+    def name(self) -> str:
+        """Which models are asked."""
+        return "counting, small models" if self.small else "counting"
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether anything has been scheduled."""
+        return bool(state.searches)
+
+    def run(self, state: SearchState) -> None:
+        """Where a model is small, on a coarse grid it soon finds what little memory hides."""
+        params = state.params.counting
+        for search in state.ranked[: 1 if self.small else params.placements]:
+            if not state.incumbent.met:
+                count(state, search, params.small if self.small else VARIABLES_AT_MOST)
+
+
+def count(state: SearchState, search: ListSearch, most: int) -> None:
+    """Ask the counting model, of ``most`` variables at most, for ever shorter schedules on one placement.
+
+    The bound comes first: where it is met, nothing else need be asked. Where an answer does not come in time, a
+    longer schedule is asked for. Where copies are mirrored, its answers "no" prove nothing.
+    """
+    incumbent = state.incumbent
+    classes, control = search.classes, incumbent.control
+    placement, tick = classes.placement, classes.tick
+    if incumbent.best is None:
+        return
+    lowest = max(incumbent.bound, placement_bound(incumbent.problem, placement))
+    low = math.ceil(lowest / tick - 1e-6)  # no schedule has fewer steps
+    high = math.ceil(incumbent.best.makespan / tick - 1e-6) - 1  # more are of no interest
+    how = f"counting model on placement {placement.origin}"
+    target = low
+    while low <= high and not incumbent.met and high <= STEPS_AT_MOST:
+        model = CountingModel(classes, target)
+        if model.size > most:
+            return
+        control.report(f"{how}, {target * tick:g} s")
+        answer = model.solve(control, state.threads, state.params.counting.nodes, certify=placement.copies == 1)
+        if answer.start is not None:
+            incumbent.offer_starts(search, answer.start, how)
+            high = target - 1
+            target = (low + high) // 2
+        elif answer.impossible:
+            low = target = target + 1
+            if placement.copies == 1:
+                incumbent.placement_bounds[placement.device_of] = low * tick
+                only = only_placement(incumbent.problem)
+                if only is not None and only.device_of == placement.device_of:
+                    incumbent.raise_bound(low * tick, how)
+        elif target < high:
+            target = (target + high + 1) // 2
+        else:
+            return

@@ -1,0 +1,34 @@
+"""The best placement searched anew: orders keep the shape that they begin with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.scheduling.placement_search import ListSearch
+from planner.search.state import SearchState
+from planner.search.steps.anneal_orders import anneal
+from planner.search.steps.vary_rules import shape
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Vary rules anew on the best placement, with another seed, then anneal."""
+
+    name: str = "restart"
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether anything has been scheduled."""
+        return bool(state.searches)
+
+    def run(self, state: SearchState) -> None:
+        """A search of its own on the same placement, unless that leaves little to gain."""
+        for search in state.ranked[:1]:
+            if state.is_close(search, state.params.restart.close):
+                return
+            state.rounds[self.name] += 1
+            seed = state.seed + state.rounds[self.name]
+            again = ListSearch.of(state.problem, search.full.placement, seed, state.params.schedule)
+            again = again if search.folded is None else again.fold(seed) or again
+            shape(state, again)
+            anneal(state, again, state.params.restart.rounds)
+            state.searches.append(again)

@@ -1,0 +1,61 @@
+"""Rules of the list scheduler varied, and steps of several microbatch groups shaped by a beam search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from planner.scheduling.placement_search import ListSearch
+from planner.search.state import SearchState
+
+
+@dataclass(frozen=True)
+class VaryRules:
+    """Vary rules on the best placements, most on the very best."""
+
+    name: str = "vary rules"
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether anything has been scheduled."""
+        return bool(state.searches)
+
+    def run(self, state: SearchState) -> None:
+        """A little on each of the best, then at length on the best of them."""
+        params = state.params.vary
+        for search in state.ranked[: params.placements]:
+            vary(state, search, params.compared * math.sqrt(longer(state, search)))
+        for search in state.ranked[:1]:
+            shape(state, search)
+
+
+def longer(state: SearchState, search: ListSearch) -> float:
+    """How long rules are varied, x the usual: where they alone shape the whole, the longer the fewer tasks."""
+    tasks = search.classes.n_tasks
+    if search.staged or tasks <= state.params.schedule.many_tasks:
+        return 1.0
+    return max(1.0, state.params.vary.long / tasks)
+
+
+def vary(state: SearchState, search: ListSearch, share: float, afresh: bool = False) -> None:
+    """Vary rules, for a share of the usual evaluations; ``afresh``: others than have been varied before."""
+    incumbent = state.incumbent
+    if incumbent.met or state.is_close(search):
+        return
+    how = f"list scheduling on placement {search.classes.placement.origin}, rules varied"
+    incumbent.control.report(how)
+    evaluations = int(state.params.vary.evaluations * share)
+    search.improve(evaluations, incumbent.control, state.goal(search), state.threads, afresh)
+    incumbent.offer_search(search, how)
+
+
+def shape(state: SearchState, search: ListSearch) -> None:
+    """Vary rules at length; a step of several groups by a beam search, to which rules suggest the groups' sizes."""
+    length = longer(state, search)
+    vary(state, search, state.params.vary.suggesting if search.staged else length, afresh=length > 1)
+    incumbent = state.incumbent
+    if incumbent.met or state.is_close(search) or not search.packets:
+        return
+    how = f"beam search over horizons on placement {search.classes.placement.origin}"
+    incumbent.control.report(how)
+    search.stage(incumbent.control, state.goal(search), state.threads)
+    incumbent.offer_search(search, how)

@@ -1,0 +1,166 @@
+"""The order of the steps, read from the programme, and the rules by which it is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from solver_problems import chain, config, posed, solved, state_of
+
+from planner.common.budget import Control
+from planner.problem import Problem
+from planner.search import SearchParams, SearchState
+from planner.search.adaptive import Adaptive
+from planner.search.programme import BRIEF, LARGE, ON_PLACEMENT_LARGE, ON_PLACEMENT_SMALL, OPENING, SMALL, programme
+from planner.search.searching import _improve as improve
+from planner.search.step import Step
+
+
+def names(steps: tuple[Step, ...]) -> list[str]:
+    return [step.name for step in steps]
+
+
+IN_TURNS = "in turns: move operators and tune, restart, LNS windows, anneal placements and tune"
+
+
+def test_the_opening() -> None:
+    """After the published schedules: bounds, then a first plan whatever the problem."""
+    assert names(OPENING) == [
+        "cheap bounds",
+        "bound of the only placement",
+        "steady-state patterns, early",
+        "family placements",
+        "any placement that fits",
+    ]
+
+
+def test_many_tasks() -> None:
+    """Rules shape the whole, annealing polishes; what can go on for ever comes before the exact models."""
+    problem = config("deepseek-v3-units", copies=2)
+    assert programme(state_of(problem)) is LARGE
+    assert names(LARGE) == [
+        "dear bounds",
+        "propose placements",
+        "move operators",
+        "vary rules",
+        "anneal orders, best",
+        "steady-state patterns",
+        IN_TURNS,
+        "order variables",
+        "counting",
+    ]
+
+
+def test_few_tasks() -> None:
+    """Annealing shapes the schedule; exact models come before what can go on for ever."""
+    problem = config("dualpipe-4x8")
+    assert programme(state_of(problem)) is SMALL
+    assert names(SMALL) == [
+        "dear bounds",
+        "anneal orders, first",
+        "counting, small models",
+        "propose placements",
+        "move operators",
+        "anneal orders, some",
+        "vary rules",
+        "anneal orders, best",
+        "order variables",
+        "counting",
+        IN_TURNS,
+    ]
+    assert programme(state_of(problem), brief=True) is BRIEF
+    assert names(BRIEF) == ["anneal orders, brief"]
+
+
+def test_one_placement() -> None:
+    """The same two steps, the one that shapes first."""
+    assert names(ON_PLACEMENT_LARGE) == ["vary rules", "anneal orders, best"]
+    assert names(ON_PLACEMENT_SMALL) == ["anneal orders, best", "vary rules"]
+
+
+def test_the_tested_search_is_the_shipped_one() -> None:
+    """For tests, only amounts of effort differ: no number that decides which steps run."""
+    shipped, tested = SearchParams(), SearchParams.for_tests()
+    for name in ("ready", "placements", "anneal", "restart", "steady_state", "adaptive"):
+        assert getattr(shipped, name) == getattr(tested, name)
+    assert shipped.schedule.many_tasks == tested.schedule.many_tasks
+
+
+@dataclass
+class Recorded:
+    """A step that notes when it runs."""
+
+    name: str
+    log: list[str]
+    supported: bool = True
+    gain: float = 0.0
+    ends: bool = False
+    left: int = field(default=1_000)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def supports(self, state: SearchState) -> bool:
+        return self.supported
+
+    def run(self, state: SearchState) -> None:
+        self.log.append(self.name)
+        best = state.incumbent.best
+        assert best is not None
+        if self.gain and self.left:
+            self.left -= 1
+            state.incumbent.best = type(best)(best.timetable, best.makespan * (1 - self.gain), self.name)
+        if self.ends:
+            state.incumbent.control.stop_requested.set()
+
+
+@pytest.fixture
+def begun() -> SearchState:
+    """A state with a schedule far from its bound."""
+    problem: Problem = posed(*chain(4), devices=2, microbatches=4)
+    state = state_of(problem)
+    from planner.problem import Placement
+
+    state.try_placement(Placement(((0, 0, 0, 0),)))
+    assert state.incumbent.best is not None
+    return state
+
+
+def test_steps_that_do_not_apply_are_passed_over(begun: SearchState) -> None:
+    """The others run in their order; after one that meets the bound or the deadline none does."""
+    log: list[str] = []
+    steps = (
+        Recorded("a", log),
+        Recorded("b", log, supported=False),
+        Recorded("c", log, ends=True),
+        Recorded("d", log),
+    )
+    improve(begun, steps)
+    assert log == ["a", "c"]
+
+
+def test_the_step_that_gains_most_is_next(begun: SearchState) -> None:
+    """Turns by expected gain: the step that gains goes on until it does not; steps without gain are given up."""
+    log: list[str] = []
+    good, poor = Recorded("good", log, gain=0.01, left=5), Recorded("poor", log)
+    begun.incumbent.control = Control()
+    Adaptive(((poor, lambda state: 5e-4), (good, lambda state: 5e-4))).run(begun)
+    assert log[:2] == ["poor", "good"]  # of equals the first
+    assert log.count("good") >= 6
+    assert log.count("poor") == 3  # 5e-4, 2.5e-4, 1.25e-4, then below the least
+    assert log[2:6] == ["good"] * 4
+
+
+def test_effort_ends_a_search_at_the_same_place() -> None:
+    """With a limit of effort, one thread or two: the same plan; with more effort none is longer."""
+    problem = config("deepseek-v3-units", microbatches=4)
+    from planner.objectives.options import SolveOptions
+    from planner.objectives.registry import solve
+
+    def plan(effort: float, threads: int) -> float:
+        options = SolveOptions({}, threads=threads, params=SearchParams.for_tests())
+        return solve(problem, Control(float("inf"), effort=effort), options).makespan
+
+    assert plan(200, 1) == plan(200, 2)
+    assert plan(600, 2) <= plan(200, 2)
+    assert solved(problem, 3.0).makespan > 0
