@@ -1,7 +1,8 @@
-"""What README.md and docs/ tell a reader to run or open exists, and README's example is a valid input."""
+"""README.md is short, and what it and docs/ tell a reader to run or open exists; the tutorial's example is valid."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
@@ -48,9 +49,21 @@ def test_command_lines_name_what_exists(page: str, line: str) -> None:
         command.make_context(words[0], words[1:])  # raises where arguments or flags do not parse
 
 
-def test_there_are_command_lines() -> None:
-    pages = [page for page, _ in command_lines()]
-    assert pages.count("README.md") >= 8
+def test_the_readme_is_for_two_minutes() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 120
+    assert [line for page, line in command_lines() if page == "README.md"] == ["make demo", "make test"]
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert ast.parse(example).body
+
+
+def test_the_page_of_commands_has_every_command_and_every_flag_of_solve() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    shown = {shlex.split(line)[1] for name, line in command_lines() if name == "commands.md" and "planner" in line}
+    assert shown == set(commands)
+    flags = [flag for each in commands["solve"].params for flag in each.opts if flag.startswith("--")]
+    assert [flag for flag in flags if flag != "--help" and f"`{flag}" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -71,7 +84,8 @@ def test_links_and_paths_lead_to_files(page: Path) -> None:
 
 
 def test_the_example_is_a_valid_input(tmp_path: Path) -> None:
-    graph, cluster = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    graph, cluster = re.findall(r"```yaml\n(.*?)```", tutorial, re.DOTALL)
     (tmp_path / "graph.yaml").write_text(graph, encoding="utf-8")
     (tmp_path / "cluster.yaml").write_text(cluster, encoding="utf-8")
     assert read_graph(tmp_path / "graph.yaml").operators
