@@ -43,16 +43,16 @@ CASES = (
     Case("units, one copy", "dualpipe-4x8", 3_000),
     Case("many microbatches", "dualpipe-8x20", 2_000, ("--microbatches", "2000", "--copies", "2")),
     Case("fixed layout", "deepseek-v3-units", 100, ("--layout", "vshape")),
-    Case("unequal stages", "pipedream-vgg16", 6_000),
+    Case("unequal stages", "pipedream-vgg16", 1_000),
     Case("DeepSeek in units", "deepseek-v3-units", 400, ("--copies", "2")),
     Case("DeepSeek in units, 6 microbatches", "deepseek-v3-units", 9_000, ("--copies", "2", "--microbatches", "6")),
-    Case("DeepSeek in bytes", "deepseek-v3-h800", 250, ("--memory-cap", "73355935744")),
-    Case("multimodal", "multimodal", 400),
-    Case("mixed cluster", "mixed-cluster", 5_000),
+    Case("DeepSeek in bytes", "deepseek-v3-h800", 100, ("--memory-cap", "73355935744", "--microbatches", "8")),
+    Case("multimodal", "multimodal", 100),
+    Case("mixed cluster", "mixed-cluster", 1_000),
     Case("mixed cluster, operators profiled", "sailor-opt350", 600),
-    Case("period", "msr-bert24", 300, ("--objective", "period")),
+    Case("period", "msr-bert24", 30, ("--objective", "period")),
     Case("memory", "dualpipe-4x8", 6_000, ("--objective", "memory", "--max-makespan", "32")),
-    Case("utilization", "mixed-cluster", 1_000, ("--objective", "utilization")),
+    Case("utilization", "mixed-cluster", 300, ("--objective", "utilization", "--max-makespan", "4")),
 )
 
 
