@@ -11,6 +11,7 @@ import numpy as np
 from planner.plan.plan import DeviceFigures
 from planner.verify.facts import DURATION, Facts, Violation, number
 from planner.verify.memory import SLACK, DeviceMemory
+from planner.verify.rules import Rule
 from planner.verify.table import Ints
 
 
@@ -18,7 +19,7 @@ def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Vio
     """Yield the figures that do not follow from the tasks."""
     plan = facts.plan
     if plan.microbatches != facts.microbatches:
-        yield Violation(6, f"microbatches is {plan.microbatches}, but the step has {facts.microbatches}")
+        yield Violation(Rule.FIGURES, f"microbatches is {plan.microbatches}, but the step has {facts.microbatches}")
     if not _close(plan.makespan, facts.makespan, facts.tolerance):
         yield _wrong("makespan", plan.makespan, facts.makespan)
 
@@ -34,10 +35,10 @@ def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Vio
     listed = Counter(figures.name for figures in plan.devices)
     for name in facts.devices:
         if listed[name] != 1:
-            yield Violation(6, f"devices lists {name!r} {listed[name]} times instead of once")
+            yield Violation(Rule.FIGURES, f"devices lists {name!r} {listed[name]} times instead of once")
     for figures in plan.devices:
         if figures.name not in facts.devices:
-            yield Violation(6, f"devices lists {figures.name!r}, which the cluster does not have")
+            yield Violation(Rule.FIGURES, f"devices lists {figures.name!r}, which the cluster does not have")
             continue
         yield from _times(facts, figures, work[figures.name], busy[figures.name])
         yield from _memory(facts, figures, memory[figures.name])
@@ -71,12 +72,12 @@ def _memory(facts: Facts, figures: DeviceFigures, memory: DeviceMemory) -> Itera
         yield _wrong(f"peak_memory of {figures.name}", figures.peak_memory, memory.peak)
     at = figures.peak_memory_at
     if not (math.isfinite(at) and -facts.tolerance <= at <= facts.makespan + facts.tolerance):
-        yield Violation(6, f"peak_memory_at of {figures.name} is {number(at)}, not an instant of the step")
+        yield Violation(Rule.FIGURES, f"peak_memory_at of {figures.name} is {number(at)}, not an instant of the step")
         return
     there = memory.highest_near(at, facts.tolerance)
     if not _close(there, memory.peak, slack):
         yield Violation(
-            6,
+            Rule.FIGURES,
             f"peak_memory_at of {figures.name} is {number(at)} s, but it holds {number(there)} bytes then; "
             f"the peak of {number(memory.peak)} bytes is at {number(memory.peak_at)} s",
         )
@@ -115,4 +116,4 @@ def _close(found: float | None, expected: float, slack: float) -> bool:
 
 def _wrong(field: str, found: float | None, expected: float | None) -> Violation:
     words = ["null" if value is None else number(value) for value in (found, expected)]
-    return Violation(6, f"{field} is {words[0]}, but it follows as {words[1]}")
+    return Violation(Rule.FIGURES, f"{field} is {words[0]}, but it follows as {words[1]}")

@@ -159,4 +159,4 @@ def test_mutation_is_found(case: str, rule: int, what: str, mutate: Callable[[Pl
         posed = replace(posed, memory_cap=110.0 - 1e-5)
     found = check(posed, mutate(plan))
     assert rule in {v.rule for v in found}, [str(v) for v in found]
-    assert all("\n" not in str(v) and str(v).startswith(f"rule {v.rule}: ") for v in found)
+    assert all("\n" not in str(v) and str(v).startswith(f"rule {v.rule} ({v.rule.title}): ") for v in found)
