@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from planner.common.budget import Control
 from planner.objectives.memory import least_memory
 from planner.objectives.options import SAME, NoPlan, SolveOptions
 from planner.objectives.solving import Solving
-from planner.plan.plan import Plan
+from planner.plan.plan import Figure, Plan
 from planner.problem import Impossible, Problem
 from planner.search import Candidate, Incumbent
 from planner.timetable.period import period
@@ -40,7 +39,7 @@ def _least_memory(solving: Solving) -> Plan:
 
     least = least_memory(solving.problem, best, limit or best.makespan, within, control)
     proven = least.peak - least.bound <= options.gap * least.peak
-    return solving.plan(least.best, incumbent, proven, search.notes, memory_lower_bound=least.bound)
+    return solving.plan(least.best, incumbent, proven, search.notes, sought=[Figure("memory", least.peak, least.bound)])
 
 
 def _least_period(solving: Solving) -> Plan:
@@ -65,7 +64,7 @@ def _least_period(solving: Solving) -> Plan:
         "and its bound are those of the step",
         *portfolio.notes,
     )
-    return solving.plan(best, incumbent, proven, notes, period=seconds, period_lower_bound=bound)
+    return solving.plan(best, incumbent, proven, notes, [Figure("period", seconds, bound)])
 
 
 def _fewest_devices(solving: Solving) -> Plan:
@@ -106,10 +105,10 @@ def _fewest_devices(solving: Solving) -> Plan:
         fewest = Fewest(known, len(used), 1)
     if fewest is None:
         raise NoPlan("no number of devices was found that is enough, and none is proven not to be")
-    sought: dict[str, Any] = {"devices_lower_bound": fewest.bound}
+    sought = [Figure("devices", fewest.devices, fewest.bound)]
     if longest:
-        sought["period"] = period(problem, fewest.best.timetable)
-    return solving.plan(fewest.best, whole, fewest.devices == fewest.bound, **sought)
+        sought.insert(0, Figure("period", period(problem, fewest.best.timetable), None))
+    return solving.plan(fewest.best, whole, fewest.devices == fewest.bound, sought=sought)
 
 
 OBJECTIVES: Mapping[str, Callable[[Solving], Plan]] = {

@@ -21,7 +21,6 @@ def check_bounds(facts: Facts) -> Iterator[Violation]:
     if plan.objective not in OBJECTIVES:
         yield Violation(Rule.BOUNDS, f"objective is {plan.objective!r}, not one of {', '.join(OBJECTIVES)}")
     yield from _bounds(plan)
-    yield from _other_bounds(plan)
     yield from _gap(plan)
     yield from _status(plan)
 
@@ -58,21 +57,6 @@ def _bounds(plan: Plan) -> Iterator[Violation]:
             Rule.BOUNDS,
             f"placement_lower_bound {number(placed)} is below lower_bound {number(low)}, which holds too",
         )
-
-
-def _other_bounds(plan: Plan) -> Iterator[Violation]:
-    """Bounds of a period and of a number of devices are numbers no higher than what the plan has."""
-    used = len({task.device for task in plan.tasks})
-    for field, bound, reached in (
-        ("period_lower_bound", plan.period_lower_bound, plan.period),
-        ("devices_lower_bound", plan.devices_lower_bound, used),
-    ):
-        if bound is None:
-            continue
-        if reached is None:
-            yield Violation(Rule.BOUNDS, f"{field} is {number(bound)}, but the plan has no period")
-        elif not 0 <= bound <= reached * (1 + INSTANT):
-            yield Violation(Rule.BOUNDS, f"{field} is {number(bound)}, but the plan has {number(reached)}")
 
 
 def _gap(plan: Plan) -> Iterator[Violation]:
