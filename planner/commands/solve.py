@@ -22,6 +22,7 @@ from planner.files.plan_text import plan_to_json
 from planner.files.whole import ensure_writable, write_whole
 from planner.objectives.baseline import baseline_plan
 from planner.objectives.options import NoPlan, SolveOptions
+from planner.objectives.registry import OBJECTIVES, objectives_with
 from planner.plan.plan import Plan
 from planner.problem import ByDevice, Cluster, Graph, Problem
 from planner.problem.quantities import BYTES, SECONDS
@@ -101,8 +102,8 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
     with signals_caught(stop) as signals:
         time_limit = _time_limit(search)
         gap = ratio("--gap", search.gap)
-        longest = _limit("--max-makespan", search.max_makespan, search.objective, ("memory", "utilization"))
-        period = _limit("--max-period", search.max_period, search.objective, ("utilization",))
+        longest = _limit("--max-makespan", search.max_makespan, search.objective)
+        period = _limit("--max-period", search.max_period, search.objective)
         max_bubble = None if search.max_bubble is None else ratio("--max-bubble", search.max_bubble)
         baselines = _baseline_names(search.baselines, search.beat)
         _check_layout(search.layout, search.copies, inputs.chunks)
@@ -217,10 +218,13 @@ def _time_limit(search: Search) -> float:
     return time_limit
 
 
-def _limit(flag: str, given: str | None, objective: str, objectives: tuple[str, ...]) -> float | None:
+def _limit(flag: str, given: str | None, objective: str) -> float | None:
     """Seconds that a flag of some objectives gives; None where it was not given."""
+    if objective not in OBJECTIVES:
+        raise UsageFault(f"--objective: unknown objective {objective!r}; known are {listed(OBJECTIVES)}")
     if given is None:
         return None
+    objectives = objectives_with(flag.removeprefix("--").replace("-", "_"))
     if objective not in objectives:
         raise UsageFault(f"{flag} goes with --objective {' or '.join(objectives)}")
     limit = quantity(flag, given, SECONDS)

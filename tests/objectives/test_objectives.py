@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from solver_problems import chain, checked, posed, random_problem, solved, unit_cluster
 
-from planner.objectives import period as least_period
+from planner.objectives import least_period
 from planner.plan.plan import Plan
 from planner.problem import Impossible
 from planner.scheduling.orders import anneal as orders
