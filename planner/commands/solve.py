@@ -18,12 +18,11 @@ from planner.common.budget import Control
 from planner.files import InputError, read_cluster, read_graph
 from planner.files.errors import listed
 from planner.files.graph_file import MAX_MICROBATCHES
-from planner.files.plan_text import plan_to_json
 from planner.files.whole import ensure_writable, write_whole
 from planner.objectives.baseline import baseline_plan
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.objectives.registry import OBJECTIVES, objectives_with
-from planner.plan.plan import Plan
+from planner.plan.plan import Plan, plan_to_json
 from planner.problem import ByDevice, Cluster, Graph, Problem
 from planner.problem.quantities import BYTES, SECONDS
 from planner.report.facts import PlanFacts

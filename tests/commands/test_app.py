@@ -21,10 +21,9 @@ from planner.commands import running
 from planner.commands.app import main
 from planner.common.budget import Control
 from planner.files.plan_file import read_plan
-from planner.files.plan_text import plan_to_json
 from planner.objectives.baseline import baseline_plan
 from planner.objectives.options import NoPlan, SolveOptions
-from planner.plan.plan import BaselineFigures, Plan
+from planner.plan.plan import BaselineFigures, Plan, plan_to_json
 from planner.problem import Impossible, Problem
 
 GRAPH = """
