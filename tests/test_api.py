@@ -22,7 +22,7 @@ def posed(**flags: Any) -> planner.Problem:
     return planner.read_problem(CONFIG / "graph.yaml", str(CONFIG / "cluster.yaml"), **flags)
 
 
-def test_from_files_to_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_files_to_a_plan(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The five lines of the README: nothing is printed, and the file is the plan."""
     problem = posed(copies=2)
     plan = planner.solve(problem, time_limit=20, baselines=["dualpipe", "1f1b"])
@@ -32,7 +32,7 @@ def test_from_files_to_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert planner.read_plan(tmp_path / "plan.json") == plan
     assert plan.status == "optimal" and [row.name for row in plan.baselines] == ["1f1b", "dualpipe"]
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
 
