@@ -26,6 +26,7 @@ from planner.bounds.memory import gradient_items, idle
 from planner.bounds.waits import Waits
 from planner.common.budget import Control
 from planner.common.highs import Model, Outcome
+from planner.common.tolerance import SAME
 from planner.problem import Problem
 
 Floats = npt.NDArray[np.float64]
@@ -37,9 +38,6 @@ PATTERNS_AT_MOST = 20_000
 NODES = 50
 CERTAIN = 1e-3
 """Operators are taken to find no host where at least this much of one is left over."""
-
-SAME = 1e-9
-"""Makespans are told apart down to this, relatively."""
 
 
 def pattern_bound(problem: Problem, control: Control) -> float:

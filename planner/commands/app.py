@@ -18,6 +18,7 @@ import typer
 
 from planner import __version__
 from planner.commands.importing_models import import_app
+from planner.objectives.registry import OBJECTIVES, objectives_with
 
 
 class Layout(StrEnum):
@@ -29,15 +30,6 @@ class Layout(StrEnum):
     vshape = "vshape"
     wave = "wave"
     bidirectional = "bidirectional"
-
-
-class Objective(StrEnum):
-    """Values of ``--objective``."""
-
-    makespan = "makespan"
-    memory = "memory"
-    period = "period"
-    utilization = "utilization"
 
 
 class Format(StrEnum):
@@ -108,20 +100,26 @@ def solve(
     cluster: ClusterFile,
     output: Output = None,
     objective: Annotated[
-        Objective,
+        str,
         typer.Option(
-            help="What to minimise; memory: the peak over the devices, for a makespan; period: the busiest stream's "
-            "work for a microbatch; utilization: the devices used, for a makespan or a period."
+            metavar=f"<{'|'.join(OBJECTIVES)}>",
+            help=f"What to minimise; {'; '.join(f'{each.name}: {each.help}' for each in OBJECTIVES.values())}.",
         ),
-    ] = Objective.makespan,
+    ] = "makespan",
     max_makespan: Annotated[
         str | None,
         typer.Option(
-            metavar="SECONDS", help="With --objective memory or utilization.  [default: the best makespan found]"
+            metavar="SECONDS",
+            help=f"With --objective {' or '.join(objectives_with('max_makespan'))}.  "
+            "[default: the best makespan found]",
         ),
     ] = None,
     max_period: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="With --objective utilization: a microbatch, at most.")
+        str | None,
+        typer.Option(
+            metavar="SECONDS",
+            help=f"With --objective {' or '.join(objectives_with('max_period'))}: a microbatch, at most.",
+        ),
     ] = None,
     microbatches: Microbatches = None,
     copies: Annotated[
@@ -164,7 +162,7 @@ def solve(
 
     inputs = Inputs(graph, cluster, output, microbatches, chunks, memory_cap, format is Format.json, quiet)
     search = Search(
-        objective.value,
+        objective,
         max_makespan,
         max_period,
         copies,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from planner.common.budget import Control
 from planner.files import InputError, read_cluster, read_graph
 from planner.files.errors import listed
 from planner.files.graph_file import MAX_MICROBATCHES
-from planner.files.plan_text import plan_to_json
 from planner.files.whole import ensure_writable, write_whole
 from planner.objectives.baseline import baseline_plan
 from planner.objectives.options import NoPlan, SolveOptions
-from planner.plan.plan import Plan
+from planner.objectives.registry import OBJECTIVES, objectives_with
+from planner.placement.layouts import check_layout
+from planner.plan.plan import Plan, plan_to_json
 from planner.problem import ByDevice, Cluster, Graph, Problem
 from planner.problem.quantities import BYTES, SECONDS
 from planner.report.facts import PlanFacts
@@ -101,30 +102,25 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
     with signals_caught(stop) as signals:
         time_limit = _time_limit(search)
         gap = ratio("--gap", search.gap)
-        longest = _limit("--max-makespan", search.max_makespan, search.objective, ("memory", "utilization"))
-        period = _limit("--max-period", search.max_period, search.objective, ("utilization",))
+        longest = _limit("--max-makespan", search.max_makespan, search.objective)
+        period = _limit("--max-period", search.max_period, search.objective)
         max_bubble = None if search.max_bubble is None else ratio("--max-bubble", search.max_bubble)
         baselines = _baseline_names(search.baselines, search.beat)
         _check_layout(search.layout, search.copies, inputs.chunks)
         inputs.check_output()
         problem = inputs.problem(copies=search.copies, layout=search.layout)
-        flags = {
-            "objective": search.objective,
-            "max_makespan": longest,
-            "max_period": period,
-            "microbatches": problem.microbatches,
-            "copies": search.copies,
-            "layout": search.layout,
-            "chunks": inputs.chunks,
-            "memory_cap": problem.memory_cap,
-            "time_limit": None if math.isinf(time_limit) else time_limit,
-            "effort": search.effort,
-            "gap": gap,
-            "seed": search.seed,
-            "threads": search.threads,
-            "baselines": list(baselines),
-        }
-        options = SolveOptions(flags, gap, search.seed, search.threads, baselines, search.objective, longest, period)
+        options = SolveOptions.of(
+            problem,
+            time_limit=time_limit,
+            effort=search.effort,
+            gap=gap,
+            seed=search.seed,
+            threads=search.threads,
+            baselines=baselines,
+            objective=search.objective,
+            max_makespan=longest,
+            max_period=period,
+        )
         started = min(time.monotonic(), begun + START)
         effort = math.inf if search.effort is None else float(search.effort)
         control = Control(time_limit, stop_requested=stop, started=started, effort=effort)
@@ -159,19 +155,11 @@ def baseline_command(name: str, inputs: Inputs) -> int:
         raise UsageFault(f"{name} puts one chunk on a device: leave out --chunks (schedules that take it: {chunked})")
     inputs.check_output()
     problem = inputs.problem()
-    flags = {
-        "microbatches": problem.microbatches,
-        "copies": 1,
-        "chunks": inputs.chunks,
-        "memory_cap": problem.memory_cap,
-    }
     try:
-        plan = baseline_plan(name, problem, flags)
+        plan = baseline_plan(name, problem)
     except NotApplicable as reason:
         note(f"{name} does not apply: {reason}")
         return ExitCode.INFEASIBLE
-    # A bidirectional schedule brings its copies along: they are allowed in its own plan.
-    plan = replace(plan, options={**plan.options, "copies": plan.copies})
     code = deliver(plan, inputs)
     over = PlanFacts(plan).over_cap
     if over:
@@ -217,10 +205,13 @@ def _time_limit(search: Search) -> float:
     return time_limit
 
 
-def _limit(flag: str, given: str | None, objective: str, objectives: tuple[str, ...]) -> float | None:
+def _limit(flag: str, given: str | None, objective: str) -> float | None:
     """Seconds that a flag of some objectives gives; None where it was not given."""
+    if objective not in OBJECTIVES:
+        raise UsageFault(f"--objective: unknown objective {objective!r}; known are {listed(OBJECTIVES)}")
     if given is None:
         return None
+    objectives = objectives_with(flag.removeprefix("--").replace("-", "_"))
     if objective not in objectives:
         raise UsageFault(f"{flag} goes with --objective {' or '.join(objectives)}")
     limit = quantity(flag, given, SECONDS)
@@ -251,16 +242,10 @@ def _baseline_names(text: str, beat: str | None) -> tuple[str, ...]:
 
 
 def _check_layout(layout: str, copies: int, chunks: int | None) -> None:
-    if layout == "bidirectional" and copies < 2:
-        raise UsageFault("--layout bidirectional runs two copies of every operator: add --copies 2")
-    if chunks is None or layout in ("auto", "interleaved", "wave"):
-        return
-    takes = 2 if layout == "vshape" else 1
-    if chunks != takes:
-        raise UsageFault(
-            f"--layout {layout} has {takes} chunk{'s' if takes > 1 else ''} a device, not {chunks}: leave out "
-            "--chunks, or choose the layout interleaved or wave"
-        )
+    try:
+        check_layout(layout, copies, chunks)
+    except ValueError as error:
+        raise UsageFault(f"--{error}") from error
 
 
 def _missed(plan: Plan, max_bubble: float | None, beat: str | None, quiet: bool) -> bool:

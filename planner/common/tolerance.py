@@ -1,4 +1,7 @@
-"""What counts as the same number."""
+"""What counts as the same number, everywhere but in ``verify``, which shares nothing."""
 
 SAME = 1e-9
-"""Seconds or bytes that differ by no more than this (relatively) are the same."""
+"""Seconds, bytes or shares that differ by no more than this (relatively) are the same."""
+
+WITHIN = 1 + SAME
+"""x a limit: what is no larger meets it, so that a limit which a plan prints can be asked for again."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from planner.common.tolerance import SAME
 from planner.export import CannotExport
 from planner.plan.build import timetable_of
 from planner.plan.plan import Plan, PlannedTask
@@ -27,9 +28,6 @@ from planner.problem import (
 )
 from planner.timetable.replay import orders_of, replay
 from planner.timetable.timetable import Timetable
-
-SAME = 1e-9
-"""Makespans this close, relatively, are equal."""
 
 GIVE_FILES = "give the files that the plan was made from: --graph GRAPH --cluster CLUSTER"
 

@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.baselines.call import Call
+from planner.common.tolerance import SAME
 from planner.export import CannotExport, Exported
 from planner.export.actions import StageSchedule, keeps_order, merge_backwards, schedule_of
 from planner.export.partition import Stages, fine_stages, on_streams, positions, runs
 from planner.export.repair import Detour, chained, detours
-from planner.export.source import GIVE_FILES, SAME, PlanSource, source_of
+from planner.export.source import GIVE_FILES, PlanSource, source_of
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.words import percent, seconds, size

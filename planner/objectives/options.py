@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from planner.search.params import SearchParams
+if TYPE_CHECKING:
+    from planner.problem import Problem
+    from planner.search.params import SearchParams
 
-SAME = 1 + 1e-9
-"""Makespans and periods closer than this are the same."""
+FIRST_SHARE = 0.5
+"""Of the time limit, what the search for the best makespan may take where something else is asked for it."""
 
 
 class NoPlan(Exception):
@@ -20,10 +23,9 @@ class NoPlan(Exception):
 class SolveOptions:
     """What for and how hard to search.
 
-    ``objective`` memory: the least peak over the devices for a makespan of at most ``max_makespan`` seconds, or for
-    the best that is found. period: the least work of the busiest stream for a microbatch. utilization: the fewest
-    devices for ``max_makespan`` or ``max_period`` (seconds). ``baselines`` are the names to compare with; ``flags``
-    go into the plan's options.
+    ``objective`` is a name of ``planner.objectives.registry``, which also says with which of them the limits
+    ``max_makespan`` and ``max_period`` (seconds) go. ``baselines`` are the names to compare with; ``flags`` go into
+    the plan's options.
     """
 
     flags: Mapping[str, Any]
@@ -34,4 +36,37 @@ class SolveOptions:
     objective: str = "makespan"
     max_makespan: float | None = None
     max_period: float | None = None
-    params: SearchParams = field(default_factory=SearchParams)
+    params: SearchParams | None = None  # None: what planner solve runs with
+
+    @staticmethod
+    def of(
+        problem: Problem,
+        *,
+        time_limit: float,
+        effort: int | None,
+        gap: float,
+        seed: int,
+        threads: int,
+        baselines: tuple[str, ...],
+        objective: str,
+        max_makespan: float | None = None,
+        max_period: float | None = None,
+    ) -> SolveOptions:
+        """With every flag that shapes the result; a ``time_limit`` of inf is none."""
+        flags = {
+            "objective": objective,
+            "max_makespan": max_makespan,
+            "max_period": max_period,
+            "microbatches": problem.microbatches,
+            "copies": problem.copies,
+            "layout": problem.layout,
+            "chunks": problem.chunks,
+            "memory_cap": problem.memory_cap,
+            "time_limit": None if math.isinf(time_limit) else time_limit,
+            "effort": effort,
+            "gap": gap,
+            "seed": seed,
+            "threads": threads,
+            "baselines": list(baselines),
+        }
+        return SolveOptions(flags, gap, seed, threads, baselines, objective, max_makespan, max_period)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from planner.baselines.replayed import Published, baseline_figures, published_of, replayed
 from planner.common.budget import Control
+from planner.common.tolerance import WITHIN
 from planner.objectives.certified import verified
-from planner.objectives.options import SAME, NoPlan, SolveOptions
+from planner.objectives.options import NoPlan, SolveOptions
 from planner.plan.build import build_plan
-from planner.plan.plan import BaselineFigures, Plan
+from planner.plan.plan import BaselineFigures, Figure, Plan
 from planner.problem import Impossible, Problem
 from planner.scheduling.steady_state import window_of
-from planner.search import Candidate, Incumbent, SearchState, search
+from planner.search import Candidate, Incumbent, SearchParams, SearchState, search
 
 
 class Solving:
@@ -30,8 +29,9 @@ class Solving:
         compared: tuple[BaselineFigures, ...],
     ) -> None:
         self.problem, self.control, self.options = problem, control, options
+        self.params = options.params or SearchParams()
         self.published, self.compared = published, compared
-        self.limit = (options.max_makespan or 0.0) * SAME  # a makespan that a plan prints can be asked for
+        self.limit = (options.max_makespan or 0.0) * WITHIN  # a makespan that a plan prints can be asked for
 
     @staticmethod
     def of(problem: Problem, control: Control, options: SolveOptions) -> Solving:
@@ -63,10 +63,15 @@ class Solving:
         if incumbent.problem.n_devices < self.problem.n_devices:
             published = published_of(incumbent.problem, incumbent.control)
         options = self.options
-        return SearchState(incumbent, published, replay, options.seed, options.threads, options.params)
+        return SearchState(incumbent, published, replay, options.seed, options.threads, self.params)
 
     def plan(
-        self, best: Candidate, incumbent: Incumbent, proven: bool = True, notes: Sequence[str] = (), **sought: Any
+        self,
+        best: Candidate,
+        incumbent: Incumbent,
+        proven: bool = True,
+        notes: Sequence[str] = (),
+        sought: Sequence[Figure] = (),
     ) -> Plan:
         """The verified plan; ``proven``: the objective, apart from the makespan; ``sought``: its figures."""
         problem, options = self.problem, self.options
@@ -85,16 +90,17 @@ class Solving:
             notes=(f"found by {best.how}", *notes),
             window=window_of(problem, best.timetable),
             objective=options.objective,
+            sought=sought,
         )
-        return verified(replace(plan, **sought), problem)
+        return verified(plan, problem)
 
     def shortest(self, control: Control, limit: float = 0.0) -> tuple[Candidate, SearchState]:
         """The shortest schedule, or one within a limit. Raises ``Impossible`` or ``NoPlan``."""
         incumbent = self.incumbent(control, limit)
         state = self.state(incumbent)
         best = search(state)
-        if limit and incumbent.bound > limit * SAME:
+        if limit and incumbent.bound > limit * WITHIN:
             raise Impossible(f"no plan takes at most {limit:g} s: none is shorter than {incumbent.bound:g} s")
-        if best is None or (limit and best.makespan > limit * SAME):
+        if best is None or (limit and best.makespan > limit * WITHIN):
             raise NoPlan("no plan was found within the limits, and none is proven not to exist")
         return best, state

@@ -1,85 +1,89 @@
-"""A plan: what leaves the program. Plain data, seconds and bytes, names instead of indices.
-
-Of tasks and transfers a plan may have 100,000: they are tuples, which are made in a third of the time that
-frozen dataclasses take.
-"""
+"""A plan: what leaves the program. ``rows`` has its parts, ``text`` how it is written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
-from planner.timetable.figures import DeviceFigures as DeviceFigures  # a part of the plan
+from planner.common.whole import write_whole
+from planner.plan import text
+from planner.plan.rows import (
+    BaselineFigures,
+    PlacedOperator,
+    PlannedTask,
+    PlannedTransfer,
+    PlanWindow,
+    Source,
+    Unit,
+)
+from planner.timetable.figures import DeviceFigures
+
+__all__ = [
+    "FIGURES",
+    "SCHEMA",
+    "BaselineFigures",
+    "DeviceFigures",
+    "Figure",
+    "FigureKind",
+    "PlacedOperator",
+    "Plan",
+    "PlanWindow",
+    "PlannedTask",
+    "PlannedTransfer",
+    "Source",
+    "Unit",
+    "plan_to_json",
+]
 
 SCHEMA = "planner/plan@1"
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedOperator:
-    """Copy ``copy`` of ``operator`` runs on ``device``."""
+class FigureKind:
+    """A figure that an objective may have, its keys in ``plan.json``, and what they say, for the JSON Schema."""
 
-    operator: str
-    copy: int
-    device: str
-
-
-class PlannedTask(NamedTuple):
-    """One pass (``F``, ``I`` or ``W``) of one operator over one microbatch."""
-
-    operator: str
-    pass_: str
-    microbatch: int
-    copy: int
-    device: str
-    stream: str
-    start: float
-    end: float
-
-
-class PlannedTransfer(NamedTuple):
-    """The output of ``operator`` (pass ``F``) or its gradient on the way back (pass ``I``)."""
-
-    operator: str
-    pass_: str
-    microbatch: int
-    copy: int
-    source: str  # "from" in the file
-    target: str  # "to" in the file
-    start: float
-    end: float
+    title: str  # in reports, before the value
+    unit: Unit
+    meaning: str  # in reports, after the value
+    bound: str
+    bound_meaning: str
+    value: str | None = None  # None: the rest of the plan has it, see ``follows``
+    value_meaning: str = ""
+    gap: str | None = None
+    follows: Callable[[Plan], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class BaselineFigures:
-    """One row of the table of baselines; ``reason`` alone where the baseline does not apply."""
+class Figure:
+    """What a plan reaches of an objective other than the makespan, and what no plan goes below, where known."""
 
-    name: str
-    makespan: float | None = None
-    bubble_ratio: float | None = None
-    span_bubble_ratio: float | None = None
-    peak_memory: float | None = None
-    copies: int | None = None
-    fits: bool | None = None
-    reason: str | None = None
-    devices: int | None = None  # that run a task
+    key: str  # of ``FIGURES``
+    value: float | None
+    bound: float | None
 
+    @property
+    def kind(self) -> FigureKind:
+        """Unit, keys in the file and words."""
+        return FIGURES[self.key]
 
-@dataclass(frozen=True, slots=True)
-class PlanWindow:
-    """A stretch of the schedule that may be run any number of times in a row, for as many more microbatches."""
+    @property
+    def unit(self) -> Unit:
+        """Of value and bound."""
+        return self.kind.unit
 
-    start: float  # seconds
-    length: float  # seconds
-    microbatches: int  # that pass in one window, all copies together
+    @property
+    def gap(self) -> float | None:
+        """(value - bound) / value, None where they are not known."""
+        if self.value is None or self.bound is None:
+            return None
+        return 0.0 if self.value == 0 else (self.value - self.bound) / self.value
 
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Which file the plan was made from: the name in it and the SHA-256 of its bytes."""
-
-    name: str
-    sha256: str
+    def of(self, plan: Plan) -> Figure:
+        """With the value that follows from the rest of the plan, where it does."""
+        follows = self.kind.follows
+        return self if follows is None else replace(self, value=follows(plan))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +112,100 @@ class Plan:
     baselines: tuple[BaselineFigures, ...] = ()
     notes: tuple[str, ...] = field(default=())  # how it was found, what was merged, what bound holds
     window: PlanWindow | None = None  # None: there is none, or nobody has looked for one
-    memory_lower_bound: float | None = None  # bytes on the fullest device, where memory is the objective
-    period: float | None = None  # seconds a microbatch of the busiest stream or channel, where it was asked for
-    period_lower_bound: float | None = None  # seconds a microbatch
-    devices_lower_bound: int | None = None  # where as few devices as can be are the objective
+    figures: tuple[Figure, ...] = ()  # of the objective, where it is not the makespan alone
 
-    @property
-    def period_gap(self) -> float | None:
-        """(period - bound) / period, None where they are not known."""
-        if self.period is None or self.period_lower_bound is None:
-            return None
-        return 0.0 if self.period == 0 else (self.period - self.period_lower_bound) / self.period
+    def figure(self, key: str) -> Figure | None:
+        """The figure of that key; None where the plan has none."""
+        return next((figure for figure in self.figures if figure.key == key), None)
+
+    def figure_fields(self) -> Iterator[tuple[str, float | None, Unit]]:
+        """The keys of all kinds of figures in ``plan.json``, with value (None: there is no such figure) and unit."""
+        for key, kind in FIGURES.items():
+            figure = self.figure(key) or Figure(key, None, None)
+            if kind.value is not None:
+                yield kind.value, figure.value, kind.unit
+            yield kind.bound, figure.bound, kind.unit
+            if kind.gap is not None:
+                yield kind.gap, figure.gap, Unit.RATIO
+
+    def write(self, path: Path | str) -> None:
+        """Write ``plan.json``, whole or not at all. Raises ``OSError`` where the file cannot be written."""
+        write_whole(path, plan_to_json(self))
 
     @property
     def copies(self) -> int:
         """Copies of every operator in this plan."""
         return 1 + max((p.copy for p in self.placement), default=0)
+
+
+def plan_to_json(plan: Plan) -> str:
+    """The content of ``plan.json``: the same text for the same plan, one row a line."""
+    return text.document(
+        {
+            "schema": text.compact(SCHEMA),
+            "planner_version": text.compact(plan.planner_version),
+            "origin": text.compact(plan.origin),
+            "graph": text.compact({"name": plan.graph.name, "sha256": plan.graph.sha256}),
+            "cluster": text.compact({"name": plan.cluster.name, "sha256": plan.cluster.sha256}),
+            "options": text.compact(dict(plan.options)),
+            "microbatches": text.compact(plan.microbatches),
+            "objective": text.compact(plan.objective),
+            "status": text.compact(plan.status),
+            "makespan": text.compact(float(plan.makespan)),
+            "lower_bound": text.compact(text.seconds(plan.lower_bound)),
+            "placement_lower_bound": text.compact(text.seconds(plan.placement_lower_bound)),
+            "gap": text.compact(text.seconds(plan.gap)),
+            **{key: text.compact(text.amount(value, unit)) for key, value, unit in plan.figure_fields()},
+            "bubble_ratio": text.compact(float(plan.bubble_ratio)),
+            "bubble_ratio_all": text.compact(float(plan.bubble_ratio_all)),
+            "window": text.compact(text.window_row(plan.window)),
+            "solve_seconds": text.compact(float(plan.solve_seconds)),
+            "placement": text.rows(
+                {"operator": p.operator, "copy": p.copy, "device": p.device} for p in plan.placement
+            ),
+            "tasks": text.task_rows(plan.tasks),
+            "transfers": text.transfer_rows(plan.transfers),
+            "devices": text.rows(text.device_row(device) for device in plan.devices),
+            "baselines": text.rows(text.baseline_row(baseline) for baseline in plan.baselines),
+            "notes": text.rows(plan.notes),
+        }
+    )
+
+
+def _peak_memory(plan: Plan) -> float:
+    return max((device.peak_memory for device in plan.devices), default=0.0)
+
+
+def _devices_used(plan: Plan) -> int:
+    return len({task.device for task in plan.tasks})
+
+
+FIGURES: Mapping[str, FigureKind] = {
+    "memory": FigureKind(
+        "least memory",
+        Unit.BYTES,
+        "on the fullest device",
+        bound="memory_lower_bound",
+        bound_meaning="proven for the fullest device, bytes; null: not the objective",
+        follows=_peak_memory,
+    ),
+    "period": FigureKind(
+        "period",
+        Unit.SECONDS,
+        "a microbatch of the busiest stream",
+        value="period",
+        value_meaning="seconds a microbatch of the busiest stream; null: not asked for",
+        bound="period_lower_bound",
+        bound_meaning="proven for every placement, seconds",
+        gap="period_gap",
+    ),
+    "devices": FigureKind(
+        "fewest devices",
+        Unit.DEVICES,
+        "that run a task",
+        bound="devices_lower_bound",
+        bound_meaning="proven to be needed for the limit given; null: not the objective",
+        follows=_devices_used,
+    ),
+}
+"""By key, in the order of ``plan.json``. Another one needs an entry here and one in ``planner/verify/sought.py``."""

@@ -15,6 +15,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from planner.common.tolerance import SAME
 from planner.problem.pieces import Piece, merged
 from planner.problem.problem import Problem
 
@@ -26,9 +27,6 @@ Homes = Mapping[int, tuple[int, ...]]
 
 HOMES_AT_MOST = 64
 """Choices of devices for labels whose operators stand apart that are looked at one by one."""
-
-SAME = 1e-9
-"""Loads and transfer times this close, relatively, are equal: sums of floats differ by their order."""
 
 
 def shares_devices(hosts: Sequence[Sequence[int]]) -> bool:

@@ -21,10 +21,9 @@ from planner.commands import running
 from planner.commands.app import main
 from planner.common.budget import Control
 from planner.files.plan_file import read_plan
-from planner.files.plan_text import plan_to_json
 from planner.objectives.baseline import baseline_plan
 from planner.objectives.options import NoPlan, SolveOptions
-from planner.plan.plan import BaselineFigures, Plan
+from planner.plan.plan import BaselineFigures, Plan, plan_to_json
 from planner.problem import Impossible, Problem
 
 GRAPH = """
@@ -56,14 +55,15 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def found(problem: Problem, control: Control, options: SolveOptions) -> Plan:
     """A search that gives the plan of 1F1B, and one baseline of each kind."""
-    plan = baseline_plan("1f1b", problem, options.flags)
+    plan = baseline_plan("1f1b", problem)
     rows = (
         BaselineFigures("gpipe", plan.makespan, 0.5, 0.5, 2.0**34, 1, False),
         BaselineFigures("1f1b", plan.makespan, 0.5, 0.5, 1.0, 1, True),
         BaselineFigures("zb1p", plan.makespan * 2, 0.5, 0.5, 1.0, 1, True),
         BaselineFigures("dualpipe", reason="DualPipe needs more"),
     )
-    return replace(plan, origin="solve", baselines=tuple(r for r in rows if r.name in options.baselines))
+    compared = tuple(row for row in rows if row.name in options.baselines)
+    return replace(plan, origin="solve", options=options.flags, baselines=compared)
 
 
 @pytest.fixture
@@ -361,7 +361,7 @@ def test_baseline_that_does_not_fit_or_apply(files: list[str], capsys: pytest.Ca
     assert main(["baseline", "gpipe", *files, "--memory-cap", "3 GiB", "-o", "plan.json"]) == 0
     assert "does not fit in memory" in capsys.readouterr().err
     assert main(["verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml"]) == 6
-    assert "rule 5" in capsys.readouterr().out
+    assert "rule 5 (memory)" in capsys.readouterr().out
     assert main(["baseline", "dualpipe", *files, "--microbatches", "3"]) == 3
     captured = capsys.readouterr()
     assert captured.out == "" and "does not apply" in captured.err
@@ -381,7 +381,8 @@ def test_verify_lists_violations(files: list[str], capsys: pytest.CaptureFixture
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 2 and all(line.startswith("rule ") for line in lines[:-1])
     assert main(["verify", "plan.json", *inputs, "--format", "json"]) == 6
-    assert len(json.loads(capsys.readouterr().out)["violations"]) == len(lines) - 1
+    found = json.loads(capsys.readouterr().out)["violations"]
+    assert [f"rule {v['rule']} ({v['name']}): {v['message']}" for v in found] == lines[:-1]
 
 
 @pytest.mark.parametrize("options", [{"copies": "two"}, {"copies": 0}, {"memory_cap": "much"}, {"microbatches": 1.5}])

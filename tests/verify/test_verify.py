@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_cases import CASES, Case, bidirectional, check, free_transfers, planned, task, training, twice, without
 
-from planner import verify
-from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
+import planner
+from planner.plan.plan import FIGURES, Plan, PlannedTask, PlannedTransfer
 from planner.problem import Graph, Mode, Problem, Stream
 from planner.verify import verify_plan
+from planner.verify.sought import REACHED
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -171,13 +172,17 @@ def test_empty_plan() -> None:
 def test_verify_shares_no_code() -> None:
     """Of this project, verify imports the plain data of graph, cluster and plan, and itself."""
     allowed = {"planner.plan.plan", "planner.problem.cluster", "planner.problem.graph"}
-    for path in Path(verify.__file__).parent.glob("*.py"):
+    for path in (Path(planner.__file__).parent / "verify").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 assert not any(name.name.startswith("planner") for name in node.names)
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("planner"):
                 assert node.level == 0
                 assert node.module in allowed or str(node.module).startswith("planner.verify"), path
+
+
+def test_every_kind_of_figure_is_computed_anew() -> None:
+    assert set(REACHED) == set(FIGURES)
 
 
 # -- random plans -------------------------------------------------------------------------------------------
