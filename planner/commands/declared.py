@@ -108,7 +108,7 @@ def _parameters(options: type) -> Iterator[inspect.Parameter]:
             of = _with_help(annotation, said.text())
         choice = _mark(annotation, OneOf)
         if choice is not None:
-            of, default = _as_enum(annotation, field, list(choice.values()))
+            of, default = _as_enum(of, field, list(choice.values()))
         yield inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,

@@ -24,7 +24,7 @@ def posed_problem(path: Path, plan: Plan, graph: Path | None, cluster: Path | No
     if graph is None or cluster is None:
         raise UsageFault("--graph and --cluster go together: give both, or neither")
     from planner.files import read_cluster, read_graph
-    from planner.verify import verify_plan
+    from planner.verify import Rule, verify_plan
 
     cap, allowed = cap_option(path, plan), max(plan.copies, whole_option(path, plan, "copies") or 1)
     problem = Problem(
@@ -43,7 +43,7 @@ def posed_problem(path: Path, plan: Plan, graph: Path | None, cluster: Path | No
         memory_cap=cap,
         microbatches=plan.microbatches,
     )
-    violations = [violation for violation in violations if violation.rule != 5]
+    violations = [violation for violation in violations if violation.rule is not Rule.MEMORY]
     if violations:
         more = f" (and {len(violations) - 1} more; planner verify lists them)" if len(violations) > 1 else ""
         raise InputError(path, None, None, f"is no valid plan of {graph} and {cluster}: {violations[0]}{more}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ import typer
 from planner.baselines import BASELINES
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, leave_now, note
-from planner.commands.declared import OneOf, Recorded, recorded
+from planner.commands.declared import Help, OneOf, Recorded, flag_of, recorded
 from planner.commands.deliver import deliver
 from planner.commands.inputs import check_output, posed
 from planner.commands.lazy import BEGUN
@@ -23,7 +22,7 @@ from planner.commands.running import GRACE, START, Abandoned, ProgressLine, run_
 from planner.common.budget import Control
 from planner.files.flag_values import UsageFault, duration, ratio
 from planner.objectives.options import NoPlan, SolveOptions
-from planner.objectives.registry import OBJECTIVES
+from planner.objectives.registry import OBJECTIVES, objectives_with
 from planner.placement.layouts import LAYOUTS
 from planner.plan.plan import Plan
 from planner.report.facts import PlanFacts
@@ -36,11 +35,24 @@ RESERVE = 4.0
 """The command ends this many seconds after the time limit, whatever happens; the contract says 5."""
 
 
-def _objectives() -> Iterable[str]:
-    return OBJECTIVES
+def _with(limit: str) -> str:
+    """The objectives with which a limit goes, in words."""
+    return " or ".join(objectives_with(limit))
 
 
-def _layouts() -> Iterable[str]:
+def _objective_help() -> str:
+    return f"What to minimise; {'; '.join(f'{each.name}: {each.help}' for each in OBJECTIVES.values())}."
+
+
+def _max_makespan_help() -> str:
+    return f"With --objective {_with('max_makespan')}.  [default: the best makespan found]"
+
+
+def _max_period_help() -> str:
+    return f"With --objective {_with('max_period')}: a microbatch, at most."
+
+
+def _layouts() -> tuple[str, ...]:
     return ("auto", *LAYOUTS)
 
 
@@ -56,23 +68,21 @@ class SolveFlags:
     output: options.Output = None
     objective: Annotated[
         str,
-        typer.Option(
-            help="What to minimise; memory: the peak over the devices, for a makespan; period: the busiest stream's "
-            "work for a microbatch; utilization: the devices used, for a makespan or a period."
-        ),
-        OneOf(_objectives),
+        typer.Option(),
+        Help(_objective_help),
+        OneOf(OBJECTIVES.keys),
         Recorded(),
     ] = "makespan"
     max_makespan: Annotated[
         str | None,
-        typer.Option(
-            metavar="SECONDS", help="With --objective memory or utilization.  [default: the best makespan found]"
-        ),
+        typer.Option(metavar="SECONDS"),
+        Help(_max_makespan_help),
         Recorded(duration),
     ] = None
     max_period: Annotated[
         str | None,
-        typer.Option(metavar="SECONDS", help="With --objective utilization: a microbatch, at most."),
+        typer.Option(metavar="SECONDS"),
+        Help(_max_period_help),
         Recorded(duration),
     ] = None
     microbatches: options.Microbatches = None
@@ -82,7 +92,10 @@ class SolveFlags:
         Recorded(),
     ] = 1
     layout: Annotated[
-        str, typer.Option(help="Which placements are allowed; auto: all."), OneOf(_layouts), Recorded()
+        str,
+        typer.Option(help="Which placements are allowed; auto: all."),
+        OneOf(_layouts),
+        Recorded(),
     ] = "auto"
     chunks: options.Chunks = None
     memory_cap: options.MemoryCap = None
@@ -178,12 +191,10 @@ def _time_limit(read: dict[str, Any]) -> float:
 
 
 def _check_objective(flags: SolveFlags) -> None:
-    for flag, given, objectives in (
-        ("--max-makespan", flags.max_makespan, ("memory", "utilization")),
-        ("--max-period", flags.max_period, ("utilization",)),
-    ):
-        if given is not None and flags.objective not in objectives:
-            raise UsageFault(f"{flag} goes with --objective {' or '.join(objectives)}")
+    """Refuse a limit that does not go with the objective."""
+    for limit, given in (("max_makespan", flags.max_makespan), ("max_period", flags.max_period)):
+        if given is not None and flags.objective not in objectives_with(limit):
+            raise UsageFault(f"{flag_of(limit)} goes with --objective {_with(limit)}")
 
 
 def _baseline_names(text: str, beat: str | None) -> tuple[str, ...]:

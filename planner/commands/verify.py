@@ -53,7 +53,7 @@ def run(flags: VerifyFlags) -> int:
             "schema": VERIFICATION,
             "plan": str(path),
             "valid": not violations,
-            "violations": [{"rule": v.rule, "message": v.message} for v in violations],
+            "violations": [{"rule": int(v.rule), "name": v.rule.title, "message": v.message} for v in violations],
         }
         emit(json.dumps(document, indent=1, allow_nan=False) + "\n")
     elif violations:

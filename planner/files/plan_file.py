@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # pydantic wants its own TypedDict below Python 3.12
+from typing_extensions import TypedDict, get_type_hints  # pydantic wants its own TypedDict below Python 3.12
 
 from planner.files.errors import InputError
 from planner.plan.plan import (
+    FIGURES,
     SCHEMA,
     BaselineFigures,
     DeviceFigures,
+    Figure,
     PlacedOperator,
     Plan,
     PlannedTask,
     PlannedTransfer,
     PlanWindow,
     Source,
+    Unit,
 )
 
 Seconds = Annotated[float, Field(description="seconds")]
@@ -110,8 +114,6 @@ class WindowRow(TypedDict):
 class PlanRow(TypedDict):
     """A schedule of one training or inference step, with its figures and proven bounds."""
 
-    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False, title="plan.json")  # type: ignore[misc]
-
     schema: Literal["planner/plan@1"]
     planner_version: str
     origin: Annotated[str, Field(description="solve, or baseline:NAME")]
@@ -125,17 +127,6 @@ class PlanRow(TypedDict):
     lower_bound: Annotated[float | None, Field(description="proven for the problem as posed, seconds")]
     placement_lower_bound: Annotated[float | None, Field(description="proven for the chosen placement, seconds")]
     gap: Annotated[float | None, Field(description="(makespan - lower_bound) / makespan")]
-    memory_lower_bound: NotRequired[
-        Annotated[float | None, Field(description="proven for the fullest device, bytes; null: not the objective")]
-    ]
-    period: NotRequired[
-        Annotated[float | None, Field(description="seconds a microbatch of the busiest stream; null: not asked for")]
-    ]
-    period_lower_bound: NotRequired[Annotated[float | None, Field(description="proven for every placement, seconds")]]
-    period_gap: NotRequired[Annotated[float | None, Field(description="(period - period_lower_bound) / period")]]
-    devices_lower_bound: NotRequired[
-        Annotated[int | None, Field(description="proven to be needed for the limit given; null: not the objective")]
-    ]
     bubble_ratio: float
     bubble_ratio_all: float
     window: NotRequired[Annotated[WindowRow | None, Field(description="null: none is known")]]
@@ -150,7 +141,28 @@ class PlanRow(TypedDict):
 
 @cache
 def _format() -> TypeAdapter[Any]:
-    return TypeAdapter(PlanRow)
+    """``PlanRow`` with the keys of all kinds of figures, which stand after ``gap``."""
+    shapes: dict[str, Any] = {}
+    for key, shape in get_type_hints(PlanRow, include_extras=True).items():
+        shapes[key] = shape
+        if key == "gap":
+            shapes |= {name: NotRequired[figure] for name, figure in _figure_shapes()}
+    make: Any = TypedDict  # a type checker wants to see its keys
+    row = make("PlanRow", shapes)
+    row.__doc__ = PlanRow.__doc__
+    row.__pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False, title="plan.json")
+    return TypeAdapter(row)
+
+
+def _figure_shapes() -> Iterator[tuple[str, Any]]:
+    for kind in FIGURES.values():
+        amount: Any = int | None if kind.unit is Unit.DEVICES else float | None
+        if kind.value is not None:
+            yield kind.value, Annotated[amount, Field(description=kind.value_meaning)]
+        yield kind.bound, Annotated[amount, Field(description=kind.bound_meaning)]
+        if kind.gap is not None:
+            words = f"({kind.value} - {kind.bound}) / {kind.value}"
+            yield kind.gap, Annotated[float | None, Field(description=words)]
 
 
 def plan_schema() -> dict[str, Any]:
@@ -244,7 +256,7 @@ def _short(value: Any, limit: int = 60) -> str:
 
 def _plan(rows: Mapping[str, Any]) -> Plan:
     """The plan of a checked file."""
-    return Plan(
+    plan = Plan(
         planner_version=rows["planner_version"],
         origin=rows["origin"],
         graph=Source(**_only(rows["graph"], "name", "sha256")),
@@ -293,11 +305,17 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
         ),
         notes=tuple(rows.get("notes", ())),
         window=_window(rows.get("window")),
-        memory_lower_bound=rows.get("memory_lower_bound"),
-        period=rows.get("period"),
-        period_lower_bound=rows.get("period_lower_bound"),
-        devices_lower_bound=rows.get("devices_lower_bound"),
     )
+    return replace(plan, figures=tuple(figure.of(plan) for figure in _figures(rows)))
+
+
+def _figures(rows: Mapping[str, Any]) -> Iterator[Figure]:
+    """Of each kind of which the file has the value or the bound."""
+    for key, kind in FIGURES.items():
+        value = None if kind.value is None else rows.get(kind.value)
+        bound = rows.get(kind.bound)
+        if value is not None or bound is not None:
+            yield Figure(key, value, bound)
 
 
 def _window(row: Mapping[str, Any] | None) -> PlanWindow | None:

@@ -12,7 +12,16 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from planner.plan.plan import SCHEMA, BaselineFigures, DeviceFigures, Plan, PlannedTask, PlannedTransfer, PlanWindow
+from planner.plan.plan import (
+    SCHEMA,
+    BaselineFigures,
+    DeviceFigures,
+    Plan,
+    PlannedTask,
+    PlannedTransfer,
+    PlanWindow,
+    Unit,
+)
 
 
 def plan_to_json(plan: Plan) -> str:
@@ -31,11 +40,7 @@ def plan_to_json(plan: Plan) -> str:
         "lower_bound": _compact(_seconds(plan.lower_bound)),
         "placement_lower_bound": _compact(_seconds(plan.placement_lower_bound)),
         "gap": _compact(_seconds(plan.gap)),
-        "memory_lower_bound": _compact(_bytes(plan.memory_lower_bound)),
-        "period": _compact(_seconds(plan.period)),
-        "period_lower_bound": _compact(_seconds(plan.period_lower_bound)),
-        "period_gap": _compact(_seconds(plan.period_gap)),
-        "devices_lower_bound": _compact(plan.devices_lower_bound),
+        **{key: _compact(_amount(value, unit)) for key, value, unit in plan.figure_fields()},
         "bubble_ratio": _compact(float(plan.bubble_ratio)),
         "bubble_ratio_all": _compact(float(plan.bubble_ratio_all)),
         "window": _compact(_window_row(plan.window)),
@@ -144,6 +149,12 @@ def _baseline_row(baseline: BaselineFigures) -> dict[str, Any]:
         row["devices"] = baseline.devices
     row["fits"] = baseline.fits
     return row
+
+
+def _amount(value: float | None, unit: Unit) -> float | int | None:
+    if value is None:
+        return None
+    return _bytes(value) if unit is Unit.BYTES else int(value) if unit is Unit.DEVICES else float(value)
 
 
 def _seconds(value: float | None) -> float | None:

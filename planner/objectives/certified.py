@@ -5,6 +5,7 @@ from __future__ import annotations
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.verify.check import verify_plan
+from planner.verify.rules import Rule
 
 
 class InvalidPlan(Exception):
@@ -21,7 +22,7 @@ def verified(plan: Plan, problem: Problem, cap: bool = True) -> Plan:
         memory_cap=problem.memory_cap,
         microbatches=problem.microbatches,
     )
-    violations = [v for v in violations if cap or v.rule != 5]
+    violations = [v for v in violations if cap or v.rule is not Rule.MEMORY]
     if violations:
         raise InvalidPlan(f"{len(violations)} violations, the first: {violations[0]}")
     return plan

@@ -1,105 +1,71 @@
-"""The fewest devices for a given makespan or period.
-
-Sets of devices are taken by their size: of like devices it does not matter which, so that a set is how many of each
-class. What the bounds say is too slow is not tried; what is tried without success proves nothing, and the next
-larger size is looked at.
-"""
+"""The fewest devices for a makespan or a period."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import product
+from typing import TYPE_CHECKING
 
-import numpy as np
+from planner.objectives.options import FIRST_SHARE, SAME, NoPlan
 
-from planner.common.budget import Control
-from planner.problem import Impossible, Placement, Problem
-from planner.problem.subset import subset
-from planner.search.incumbent import Candidate
-from planner.timetable.timetable import Timetable
-
-COUNTS_AT_MOST = 1e5
-SETS_AT_MOST = 200
-"""Sets of one size; where there are more, the fastest are looked at and nothing is proven."""
+if TYPE_CHECKING:
+    from planner.common.budget import Control
+    from planner.objectives.solving import Solving
+    from planner.plan.plan import Plan
+    from planner.problem import Problem
+    from planner.search import Candidate
 
 
-@dataclass(frozen=True)
-class Fewest:
-    """A schedule on few devices, how many, and a number that is proven to be the least."""
+class Utilization:
+    """The devices used, for ``max_makespan``, ``max_period``, or the best makespan that is found."""
 
-    best: Candidate
-    devices: int
-    bound: int
+    name = "utilization"
+    help = "the devices used, for a makespan or a period"
+    options: tuple[str, ...] = ("max_makespan", "max_period")
 
+    def solve(self, solving: Solving) -> Plan:
+        """The first schedule, on ever more devices, that is short enough."""
+        from planner.bounds import problem_bound
+        from planner.objectives.fewest_devices import Fewest, fewest_devices
+        from planner.objectives.least_period import PeriodSearch, period_bound
+        from planner.plan.plan import Figure
+        from planner.problem import Impossible
+        from planner.search import Incumbent
+        from planner.timetable.period import period
 
-def fewest_devices(
-    problem: Problem,
-    slow: Callable[[Problem], bool],
-    search: Callable[[Problem, Control], Candidate | None],
-    control: Control,
-) -> Fewest | None:
-    """Look for a schedule on the fewest devices; None if none was found on any number before the time was over.
+        problem, control, options = solving.problem, solving.control, solving.options
+        longest, limit = (options.max_period or 0.0) * SAME, solving.limit
+        whole, known = solving.incumbent(control), None
+        if not limit and not longest:
+            known, whole, _ = solving.shortest(control.part(FIRST_SHARE))
+            limit = known.makespan * SAME
+        whole.raise_bound(problem_bound(problem, control), "bounds")
 
-    ``slow``: whether a problem is proven to take too long; ``search``: a schedule that does not. Either may raise
-    ``Impossible``.
-    """
-    proven = 1
-    for size in range(1, problem.n_devices + 1):
-        sets, all_of_them = _sets(problem, size)
-        excluded = all_of_them
-        for k, devices in enumerate(sets):
-            if control.over:
-                return None
-            control.report(f"whether {size} of {problem.n_devices} devices are enough")
-            try:
-                smaller = subset(problem, devices)
-                if slow(smaller):
-                    continue
-                found = search(smaller, control.rest(0.5 if k == 0 else 0.25))
-            except Impossible:
-                continue
-            if found is not None:
-                best = Candidate(_lifted(found.timetable, devices), found.makespan, found.how)
-                return Fewest(best, size, min(proven, size))
-            excluded = False
-        if excluded and proven == size:
-            proven = size + 1
-    return None
+        def slow(smaller: Problem) -> bool:
+            short = limit and problem_bound(smaller, control) > limit * SAME
+            return bool(short or (longest and period_bound(smaller, control) > longest * SAME))
 
+        def search(smaller: Problem, limited: Control) -> Candidate | None:
+            incumbent = Incumbent(smaller, limited, options.gap, lambda _: None, 0.0 if longest else limit)
+            portfolio = solving.portfolio(incumbent)
+            if longest:
+                found = PeriodSearch(smaller, limited, options.gap, options.seed, options.threads, longest).run()
+                if found is None or found.seconds > longest:
+                    return None
+                best = portfolio.run_on(found.placement)
+            else:
+                best = portfolio.run()
+            return best if best is not None and (not limit or best.makespan <= limit) else None
 
-def _sets(problem: Problem, size: int) -> tuple[list[tuple[int, ...]], bool]:
-    """Sets of so many devices, those that work fastest first, and whether these are all."""
-    most = [len(members) for members in problem.device_classes]
-    few = float(np.prod([m + 1.0 for m in most])) <= COUNTS_AT_MOST
-    every = list(_counts(most, size)) if few else [_of_the_first(most, size)]
-    kept = np.where(problem.runs_on[:, None, :], problem.duration, np.nan).sum(axis=1)
-    speed = [
-        float(np.nansum(np.nanmin(kept, axis=1)) / max(np.nansum(kept[:, members[0]]), 1e-300))
-        for members in problem.device_classes
-    ]
-    every.sort(key=lambda counts: -sum(n * s for n, s in zip(counts, speed, strict=True)))
-    sets = [
-        tuple(sorted(d for n, members in zip(counts, problem.device_classes, strict=True) for d in members[:n]))
-        for counts in every[:SETS_AT_MOST]
-    ]
-    return sets, few and len(every) <= SETS_AT_MOST
-
-
-def _counts(most: list[int], size: int) -> Iterator[tuple[int, ...]]:
-    """How many of each class make so many devices."""
-    return (counts for counts in product(*(range(m + 1) for m in most)) if sum(counts) == size)
-
-
-def _of_the_first(most: list[int], size: int) -> tuple[int, ...]:
-    """So many devices of the first classes."""
-    before = [sum(most[:k]) for k in range(len(most))]
-    return tuple(max(0, min(m, size - b)) for m, b in zip(most, before, strict=True))
-
-
-def _lifted(timetable: Timetable, devices: tuple[int, ...]) -> Timetable:
-    """A timetable on some devices as one of the whole cluster."""
-    placed = tuple(tuple(devices[d] for d in copy) for copy in timetable.placement.device_of)
-    origin = f"{timetable.placement.origin} on {len(devices)} devices"
-    transfers = tuple(t._replace(source=devices[t.source], target=devices[t.target]) for t in timetable.transfers)
-    return Timetable(Placement(placed, origin), timetable.copy_of, timetable.start, transfers)
+        if slow(problem):
+            raise Impossible(
+                "all devices together are proven to be too slow for what --max-makespan or --max-period asks"
+            )
+        fewest = fewest_devices(problem, slow, search, control)
+        if fewest is None and known is not None:  # it needs all the devices that it uses, as far as was found
+            used = {d for copy in known.timetable.placement.device_of for d in copy}
+            fewest = Fewest(known, len(used), 1)
+        if fewest is None:
+            raise NoPlan("no number of devices was found that is enough, and none is proven not to be")
+        figures = [Figure("devices", fewest.devices, fewest.bound)]
+        if longest:
+            figures.insert(0, Figure("period", period(problem, fewest.best.timetable), None))
+        return solving.plan(fewest.best, whole, fewest.devices == fewest.bound, sought=figures)

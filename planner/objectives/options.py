@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 SAME = 1 + 1e-9
-"""Makespans and periods closer than this are the same."""
+"""Makespans, periods and peaks whose quotient is no larger are the same: what a plan prints can be asked for."""
+
+FIRST_SHARE = 0.5
+"""Of the time limit, what the search for the best makespan may take where something else is asked for it."""
 
 
 class NoPlan(Exception):
@@ -18,10 +21,9 @@ class NoPlan(Exception):
 class SolveOptions:
     """What for and how hard to search.
 
-    ``objective`` memory: the least peak over the devices for a makespan of at most ``max_makespan`` seconds, or for
-    the best that is found. period: the least work of the busiest stream for a microbatch. utilization: the fewest
-    devices for ``max_makespan`` or ``max_period`` (seconds). ``baselines`` are the names to compare with; ``flags``
-    go into the plan's options.
+    ``objective`` is a name of ``planner.objectives.registry``, which also says with which of them the limits
+    ``max_makespan`` and ``max_period`` (seconds) go. ``baselines`` are the names to compare with; ``flags`` go into
+    the plan's options.
     """
 
     flags: Mapping[str, Any]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from planner.baselines.replayed import Published, baseline_figures, published_of, replayed
 from planner.common.budget import Control
 from planner.objectives.certified import verified
 from planner.objectives.options import SAME, NoPlan, SolveOptions
 from planner.plan.build import build_plan
-from planner.plan.plan import BaselineFigures, Plan
+from planner.plan.plan import BaselineFigures, Figure, Plan
 from planner.problem import Impossible, Problem
 from planner.scheduling.steady_state import window_of
 from planner.search import Candidate, Incumbent, Portfolio
@@ -65,7 +63,12 @@ class Solving:
         return Portfolio(incumbent, published, replay, self.options.seed, self.options.threads, brief)
 
     def plan(
-        self, best: Candidate, incumbent: Incumbent, proven: bool = True, notes: Sequence[str] = (), **sought: Any
+        self,
+        best: Candidate,
+        incumbent: Incumbent,
+        proven: bool = True,
+        notes: Sequence[str] = (),
+        sought: Sequence[Figure] = (),
     ) -> Plan:
         """The verified plan; ``proven``: the objective, apart from the makespan; ``sought``: its figures."""
         problem, options = self.problem, self.options
@@ -84,8 +87,9 @@ class Solving:
             notes=(f"found by {best.how}", *notes),
             window=window_of(problem, best.timetable),
             objective=options.objective,
+            sought=sought,
         )
-        return verified(replace(plan, **sought), problem)
+        return verified(plan, problem)
 
     def shortest(self, control: Control, limit: float = 0.0) -> tuple[Candidate, Incumbent, Portfolio]:
         """The shortest schedule, or one within a limit. Raises ``Impossible`` or ``NoPlan``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from planner import __version__
 from planner.plan.plan import (
     BaselineFigures,
+    Figure,
     PlacedOperator,
     Plan,
     PlannedTask,
@@ -42,9 +44,9 @@ def build_plan(
     notes: Sequence[str] = (),
     objective: str = "makespan",
     window: PlanWindow | None = None,
-    memory_lower_bound: float | None = None,
+    sought: Sequence[Figure] = (),
 ) -> Plan:
-    """The plan of a timetable, with its figures and gap.
+    """The plan of a timetable, with its figures and gap. ``sought``: the figures of its objective.
 
     A bound that exceeds the makespan by rounding alone is the makespan; one that exceeds it by more is left
     as it is, so that ``verify`` names it. The bound of the problem holds for every placement, so that the
@@ -55,7 +57,7 @@ def build_plan(
     placement_lower_bound = _without_rounding(placement_lower_bound, found.makespan)
     if lower_bound is not None and placement_lower_bound is not None:
         placement_lower_bound = max(lower_bound, placement_lower_bound)
-    return Plan(
+    plan = Plan(
         planner_version=__version__,
         origin=origin,
         graph=Source(problem.graph.name, problem.graph.sha256),
@@ -78,8 +80,8 @@ def build_plan(
         baselines=tuple(baselines),
         notes=tuple(notes),
         window=window,
-        memory_lower_bound=memory_lower_bound,
     )
+    return replace(plan, figures=tuple(figure.of(plan) for figure in sought))
 
 
 def _gap(makespan: float, lower_bound: float | None) -> float | None:

@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from planner.plan.plan import Plan
+from planner.plan.plan import FIGURES, Figure, Plan
 from planner.report.facts import PlanFacts
 from planner.report.tables import rendered, table
-from planner.report.words import NONE, gap, number, percent, plain, quotient, seconds, size
+from planner.report.words import NONE, amount, gap, number, percent, plain, quotient, seconds, size
 
 SCHEMA = "planner/comparison@1"
 
@@ -40,13 +40,20 @@ _ROWS: tuple[_Row, ...] = (
 )
 
 
-_OF_OTHER_OBJECTIVES: tuple[_Row, ...] = (
-    ("period", lambda f, _: seconds(f.plan.period)),
-    ("  bound", lambda f, _: seconds(f.plan.period_lower_bound)),
-    ("  gap", lambda f, _: gap(f.plan.period_gap)),
-    ("memory bound", lambda f, _: size(f.plan.memory_lower_bound)),
-    ("devices needed", lambda f, _: NONE if f.plan.devices_lower_bound is None else str(f.plan.devices_lower_bound)),
-)
+def _figure_rows(key: str) -> tuple[_Row, ...]:
+    """Value, bound and gap of a figure of some objectives."""
+
+    def cell(words: Callable[[Figure], str]) -> Callable[[PlanFacts, PlanFacts], str]:
+        return lambda f, _: NONE if (figure := f.plan.figure(key)) is None else words(figure)
+
+    return (
+        (FIGURES[key].title, cell(lambda figure: amount(figure.value, figure.unit))),
+        ("  bound", cell(lambda figure: amount(figure.bound, figure.unit))),
+        ("  gap", cell(lambda figure: gap(figure.gap))),
+    )
+
+
+_OF_OTHER_OBJECTIVES: tuple[_Row, ...] = tuple(row for key in FIGURES for row in _figure_rows(key))
 """Left out where no plan has such a figure."""
 
 
@@ -123,11 +130,7 @@ def _row(name: str, facts: PlanFacts) -> dict[str, Any]:
         "lower_bound": plan.lower_bound,
         "placement_lower_bound": plan.placement_lower_bound,
         "gap": plan.gap,
-        "period": plan.period,
-        "period_lower_bound": plan.period_lower_bound,
-        "period_gap": plan.period_gap,
-        "memory_lower_bound": plan.memory_lower_bound,
-        "devices_lower_bound": plan.devices_lower_bound,
+        **{key: value for key, value, _ in plan.figure_fields()},
         "bubble_ratio": plan.bubble_ratio,
         "bubble_ratio_all": plan.bubble_ratio_all,
         "span_bubble_ratio": facts.span_bubble_ratio,

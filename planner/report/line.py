@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from planner.plan.plan import Plan
-from planner.report.words import gap, percent, plain, seconds
+from planner.report.words import amount, gap, percent, plain, seconds
 
 
 def report_line(plan: Plan) -> str:
-    """Origin, makespan, status, bound, gap and bubble."""
-    period = "" if plan.period is None else f", period {seconds(plan.period)}"
-    if plan.period is not None and plan.period_lower_bound is not None:
-        period += f" (bound {seconds(plan.period_lower_bound)}, gap {gap(plan.period_gap)})"
+    """Origin, makespan, status, bound, gap, bubble, and the figures of the objective."""
+    figures = ""
+    for figure in plan.figures:
+        if figure.value is not None:
+            figures += f", {figure.kind.title} {amount(figure.value, figure.unit)}"
+        if figure.value is not None and figure.bound is not None:
+            figures += f" (bound {amount(figure.bound, figure.unit)}, gap {gap(figure.gap)})"
     return (
         f"{plain(plan.origin)}: makespan {seconds(plan.makespan)}, {plan.status}, "
-        f"bound {seconds(plan.lower_bound)}, gap {gap(plan.gap)}, bubble {percent(plan.bubble_ratio)}{period}\n"
+        f"bound {seconds(plan.lower_bound)}, gap {gap(plan.gap)}, bubble {percent(plan.bubble_ratio)}{figures}\n"
     )

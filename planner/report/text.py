@@ -6,12 +6,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from planner.plan.plan import BaselineFigures, Plan, PlanWindow
+from planner.plan.plan import BaselineFigures, Figure, Plan, PlanWindow
 from planner.report.chart import chart
 from planner.report.facts import PlanFacts
 from planner.report.tables import pairs, rendered, table
 from planner.report.words import (
     NONE,
+    amount,
     cut,
     gap,
     names_in_brief,
@@ -63,19 +64,18 @@ def _summary(plan: Plan, facts: PlanFacts) -> list[tuple[str, str]]:
         ("copies", _copies(plan, facts)),
         ("peak memory", _peak(facts)),
     ]
-    if plan.memory_lower_bound is not None:
-        rows.append(("memory bound", f"{size(plan.memory_lower_bound)}, least peak memory proven"))
-    if plan.period is not None:
-        bound = f", no placement below {seconds(plan.period_lower_bound)}, gap {gap(plan.period_gap)}"
-        known = plan.period_lower_bound is not None
-        rows.append(("period", f"{seconds(plan.period)} a microbatch of the busiest stream{bound if known else ''}"))
-    if plan.devices_lower_bound is not None:
-        rows.append(("devices", f"{working} of {everywhere} used, {plan.devices_lower_bound} proven to be needed"))
+    rows += [(figure.kind.title, _sought(figure)) for figure in plan.figures if figure.value is not None]
     if plan.window is not None:
         rows.append(("window", _window(plan.window)))
     rows += [("how" if i == 0 else "", plain(note)) for i, note in enumerate(plan.notes)]
     rows.append(("took", f"{seconds(plan.solve_seconds, 3)}, planner {plain(plan.planner_version)}"))
     return rows
+
+
+def _sought(figure: Figure) -> str:
+    bounded = f", lower bound {amount(figure.bound, figure.unit)}, gap {gap(figure.gap)}"
+    words = f"{amount(figure.value, figure.unit)} {figure.kind.meaning}"
+    return words if figure.bound is None else words + bounded
 
 
 def _status(plan: Plan) -> str:

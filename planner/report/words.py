@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from planner.plan.plan import Unit
+
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 _SIZES = tuple((1024.0**power, f"{prefix}iB") for power, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "K")))
 NONE = "-"
@@ -66,6 +68,13 @@ def gap(value: float | None) -> str:
     if 0 < abs(value) < 1e-4:
         return f"{value * 100:.0e} %"
     return f"{value * 100:.4g} %"
+
+
+def amount(value: float | None, unit: Unit) -> str:
+    """The value of a figure, in its unit."""
+    if unit is Unit.DEVICES:
+        return NONE if value is None else str(int(value))
+    return size(value) if unit is Unit.BYTES else seconds(value)
 
 
 def quotient(a: float | None, b: float | None) -> str:

@@ -6,5 +6,6 @@ and computes durations, transfers, memory and figures anew. Each module checks a
 
 from planner.verify.check import verify_plan
 from planner.verify.facts import Violation
+from planner.verify.rules import Rule
 
-__all__ = ["Violation", "verify_plan"]
+__all__ = ["Rule", "Violation", "verify_plan"]

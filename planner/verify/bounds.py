@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from planner.plan.plan import Plan, Source
 from planner.verify.facts import INSTANT, Facts, Violation, number
+from planner.verify.rules import Rule
 
 DEFAULT_GAP = 1e-6
 OBJECTIVES = ("makespan", "memory", "period", "utilization")
@@ -18,9 +19,8 @@ def check_bounds(facts: Facts) -> Iterator[Violation]:
     yield from _source("graph", plan.graph, Source(facts.graph.name, facts.graph.sha256))
     yield from _source("cluster", plan.cluster, Source(facts.cluster.name, facts.cluster.sha256))
     if plan.objective not in OBJECTIVES:
-        yield Violation(7, f"objective is {plan.objective!r}, not one of {', '.join(OBJECTIVES)}")
+        yield Violation(Rule.BOUNDS, f"objective is {plan.objective!r}, not one of {', '.join(OBJECTIVES)}")
     yield from _bounds(plan)
-    yield from _other_bounds(plan)
     yield from _gap(plan)
     yield from _status(plan)
 
@@ -28,10 +28,10 @@ def check_bounds(facts: Facts) -> Iterator[Violation]:
 def _source(kind: str, found: Source, given: Source) -> Iterator[Violation]:
     """Bounds and plan hold for the files they were made from."""
     if found.name != given.name:
-        yield Violation(7, f"the plan is for {kind} {found.name!r}, not {given.name!r}")
+        yield Violation(Rule.BOUNDS, f"the plan is for {kind} {found.name!r}, not {given.name!r}")
     if found.sha256 != given.sha256:
         yield Violation(
-            7,
+            Rule.BOUNDS,
             f"the {kind} file has changed since: its SHA-256 is {given.sha256 or 'unknown'}, "
             f"the plan's {found.sha256 or 'unknown'}",
         )
@@ -46,32 +46,17 @@ def _bounds(plan: Plan) -> Iterator[Violation]:
     ):
         if bound is None:
             if plan.origin == "solve":
-                yield Violation(7, f"{field} is null; only a baseline may lack a bound")
+                yield Violation(Rule.BOUNDS, f"{field} is null; only a baseline may lack a bound")
         elif not math.isfinite(bound) or bound < 0:
-            yield Violation(7, f"{field} is {number(bound)}, which bounds nothing")
+            yield Violation(Rule.BOUNDS, f"{field} is {number(bound)}, which bounds nothing")
         elif bound > plan.makespan + slack:
-            yield Violation(7, f"{field} {number(bound)} exceeds the makespan {number(plan.makespan)}")
+            yield Violation(Rule.BOUNDS, f"{field} {number(bound)} exceeds the makespan {number(plan.makespan)}")
     low, placed = plan.lower_bound, plan.placement_lower_bound
     if low is not None and placed is not None and placed < low - slack:
         yield Violation(
-            7,
+            Rule.BOUNDS,
             f"placement_lower_bound {number(placed)} is below lower_bound {number(low)}, which holds too",
         )
-
-
-def _other_bounds(plan: Plan) -> Iterator[Violation]:
-    """Bounds of a period and of a number of devices are numbers no higher than what the plan has."""
-    used = len({task.device for task in plan.tasks})
-    for field, bound, reached in (
-        ("period_lower_bound", plan.period_lower_bound, plan.period),
-        ("devices_lower_bound", plan.devices_lower_bound, used),
-    ):
-        if bound is None:
-            continue
-        if reached is None:
-            yield Violation(7, f"{field} is {number(bound)}, but the plan has no period")
-        elif not 0 <= bound <= reached * (1 + INSTANT):
-            yield Violation(7, f"{field} is {number(bound)}, but the plan has {number(reached)}")
 
 
 def _gap(plan: Plan) -> Iterator[Violation]:
@@ -85,18 +70,18 @@ def _gap(plan: Plan) -> Iterator[Violation]:
     agree = plan.gap is None if expected is None else plan.gap is not None and abs(plan.gap - expected) <= INSTANT
     if not agree:
         words = ["null" if value is None else number(value) for value in (plan.gap, expected)]
-        yield Violation(7, f"gap is {words[0]}, but it follows as {words[1]} from makespan and lower_bound")
+        yield Violation(Rule.BOUNDS, f"gap is {words[0]}, but it follows as {words[1]} from makespan and lower_bound")
 
 
 def _status(plan: Plan) -> Iterator[Violation]:
     """``optimal`` only where the gap is at most the asked one."""
     if plan.status not in ("optimal", "feasible", "interrupted"):
-        yield Violation(7, f"status is {plan.status!r}, not optimal, feasible or interrupted")
+        yield Violation(Rule.BOUNDS, f"status is {plan.status!r}, not optimal, feasible or interrupted")
     if plan.status != "optimal":
         return
     asked = plan.options.get("gap")
     allowed = float(asked) if isinstance(asked, int | float) and not isinstance(asked, bool) else DEFAULT_GAP
     if plan.gap is None:
-        yield Violation(7, "status is optimal without a gap")
+        yield Violation(Rule.BOUNDS, "status is optimal without a gap")
     elif not plan.gap <= allowed + INSTANT:
-        yield Violation(7, f"status is optimal, but the gap {number(plan.gap)} exceeds {number(allowed)}")
+        yield Violation(Rule.BOUNDS, f"status is optimal, but the gap {number(plan.gap)} exceeds {number(allowed)}")

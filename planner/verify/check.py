@@ -11,6 +11,7 @@ from planner.verify.figures import check_figures
 from planner.verify.memory import check_memory, device_memory
 from planner.verify.order import check_order
 from planner.verify.placement import check_placement
+from planner.verify.sought import check_sought
 from planner.verify.tasks import check_streams, check_tasks
 from planner.verify.transfers import check_channels, check_transfers
 
@@ -40,5 +41,6 @@ def verify_plan(
         *check_channels(facts),
         *check_memory(facts, memory),
         *check_figures(facts, memory),
+        *check_sought(facts, memory),
         *check_bounds(facts),
     ]

@@ -14,6 +14,7 @@ import numpy as np
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
 from planner.problem.cluster import Cluster, Device, NetworkLevel
 from planner.problem.graph import ByDevice, Graph, Mode, Operator, Pass
+from planner.verify.rules import Rule
 from planner.verify.table import Flags, Floats, TaskIndex, TaskTable
 
 INSTANT = 1e-9  # of the makespan: instants closer than this are one instant
@@ -28,13 +29,14 @@ Item = PlannedTask | PlannedTransfer
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One way in which a plan breaks a rule (1 to 7)."""
+    """One way in which a plan breaks a rule; as text ``rule 5 (memory): ...``, on one line."""
 
-    rule: int
+    rule: Rule
     message: str
 
     def __str__(self) -> str:
-        text = f"rule {self.rule}: {self.message}"  # names come from a file: nothing of them breaks the line
+        text = f"rule {self.rule} ({self.rule.title}): {self.message}"
+        # Names come from a file: nothing of them breaks the line.
         return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from planner.plan.plan import DeviceFigures
 from planner.verify.facts import DURATION, Facts, Violation, number
 from planner.verify.memory import SLACK, DeviceMemory
+from planner.verify.rules import Rule
 from planner.verify.table import Ints
 
 
@@ -18,9 +19,9 @@ def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Vio
     """Yield the figures that do not follow from the tasks."""
     plan = facts.plan
     if plan.microbatches != facts.microbatches:
-        yield Violation(6, f"microbatches is {plan.microbatches}, but the step has {facts.microbatches}")
-    if not _close(plan.makespan, facts.makespan, facts.tolerance):
-        yield _wrong("makespan", plan.makespan, facts.makespan)
+        yield Violation(Rule.FIGURES, f"microbatches is {plan.microbatches}, but the step has {facts.microbatches}")
+    if not close(plan.makespan, facts.makespan, facts.tolerance):
+        yield wrong("makespan", plan.makespan, facts.makespan)
 
     table, devices = facts.table, list(facts.devices)
     work = {
@@ -34,15 +35,14 @@ def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Vio
     listed = Counter(figures.name for figures in plan.devices)
     for name in facts.devices:
         if listed[name] != 1:
-            yield Violation(6, f"devices lists {name!r} {listed[name]} times instead of once")
+            yield Violation(Rule.FIGURES, f"devices lists {name!r} {listed[name]} times instead of once")
     for figures in plan.devices:
         if figures.name not in facts.devices:
-            yield Violation(6, f"devices lists {figures.name!r}, which the cluster does not have")
+            yield Violation(Rule.FIGURES, f"devices lists {figures.name!r}, which the cluster does not have")
             continue
         yield from _times(facts, figures, work[figures.name], busy[figures.name])
         yield from _memory(facts, figures, memory[figures.name])
 
-    yield from _period(facts)
     yield from _ratio(facts, "bubble_ratio", plan.bubble_ratio, [bubble[name] for name in sorted(running)])
     yield from _ratio(facts, "bubble_ratio_all", plan.bubble_ratio_all, list(bubble.values()))
 
@@ -56,63 +56,46 @@ def _times(facts: Facts, figures: DeviceFigures, work: Ints, busy: float) -> Ite
         ("bubble", figures.bubble, facts.makespan - busy),
         ("span_bubble", figures.span_bubble, span - busy),
     ):
-        if not _close(found, expected, slack):
-            yield _wrong(f"{field} of {figures.name}", found, expected)
+        if not close(found, expected, slack):
+            yield wrong(f"{field} of {figures.name}", found, expected)
 
 
 def _memory(facts: Facts, figures: DeviceFigures, memory: DeviceMemory) -> Iterator[Violation]:
     """Peak memory, when, and the cap of a device."""
     cap = facts.cap(figures.name)
-    agree = figures.memory is None if cap is None else _close(figures.memory, cap, SLACK * cap)
+    agree = figures.memory is None if cap is None else close(figures.memory, cap, SLACK * cap)
     if not agree:
-        yield _wrong(f"memory (the cap) of {figures.name}", figures.memory, cap)
+        yield wrong(f"memory (the cap) of {figures.name}", figures.memory, cap)
     slack = SLACK * memory.peak + 1e-6
-    if not _close(figures.peak_memory, memory.peak, slack):
-        yield _wrong(f"peak_memory of {figures.name}", figures.peak_memory, memory.peak)
+    if not close(figures.peak_memory, memory.peak, slack):
+        yield wrong(f"peak_memory of {figures.name}", figures.peak_memory, memory.peak)
     at = figures.peak_memory_at
     if not (math.isfinite(at) and -facts.tolerance <= at <= facts.makespan + facts.tolerance):
-        yield Violation(6, f"peak_memory_at of {figures.name} is {number(at)}, not an instant of the step")
+        yield Violation(Rule.FIGURES, f"peak_memory_at of {figures.name} is {number(at)}, not an instant of the step")
         return
     there = memory.highest_near(at, facts.tolerance)
-    if not _close(there, memory.peak, slack):
+    if not close(there, memory.peak, slack):
         yield Violation(
-            6,
+            Rule.FIGURES,
             f"peak_memory_at of {figures.name} is {number(at)} s, but it holds {number(there)} bytes then; "
             f"the peak of {number(memory.peak)} bytes is at {number(memory.peak_at)} s",
         )
-
-
-def _period(facts: Facts) -> Iterator[Violation]:
-    """The period is what the busiest stream or channel works for a microbatch; exclusive transfers work on streams."""
-    plan = facts.plan
-    if plan.period is None:
-        return
-    streams: dict[tuple[str, str], list[float]] = {}
-    for task in facts.usable:
-        streams.setdefault((task.device, task.stream), []).append(task.end - task.start)
-    for transfer in filter(facts.timed, plan.transfers):
-        streams.setdefault((transfer.source, f"to {transfer.target}"), []).append(transfer.end - transfer.start)
-        for end in (transfer.source, transfer.target):
-            device = facts.devices.get(end)
-            if device is not None and device.type.exclusive_transfers:
-                streams.setdefault((end, "compute"), []).append(transfer.end - transfer.start)
-    expected = max(map(math.fsum, streams.values()), default=0.0) / max(1, facts.microbatches)
-    if not _close(plan.period, expected, DURATION * expected + facts.tolerance):
-        yield _wrong("period", plan.period, expected)
 
 
 def _ratio(facts: Facts, field: str, found: float, bubbles: list[float]) -> Iterator[Violation]:
     """A ratio of bubbles to the time of their devices."""
     time = len(bubbles) * facts.makespan
     expected = math.fsum(bubbles) / time if time > 0 else 0.0
-    if not _close(found, expected, DURATION):
-        yield _wrong(field, found, expected)
+    if not close(found, expected, DURATION):
+        yield wrong(field, found, expected)
 
 
-def _close(found: float | None, expected: float, slack: float) -> bool:
+def close(found: float | None, expected: float, slack: float) -> bool:
+    """Whether a figure is what it should be."""
     return found is not None and math.isfinite(found) and abs(found - expected) <= slack
 
 
-def _wrong(field: str, found: float | None, expected: float | None) -> Violation:
+def wrong(field: str, found: float | None, expected: float | None) -> Violation:
+    """A figure that does not follow from the tasks."""
     words = ["null" if value is None else number(value) for value in (found, expected)]
-    return Violation(6, f"{field} is {words[0]}, but it follows as {words[1]}")
+    return Violation(Rule.FIGURES, f"{field} is {words[0]}, but it follows as {words[1]}")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from planner.verify.facts import Facts, Violation, number
+from planner.verify.rules import Rule
 from planner.verify.table import Floats
 
 SLACK = 4e-12  # relative: less than a byte at 80 GiB; and a millionth of a byte, for sizes that are fractions
@@ -124,7 +125,7 @@ def check_memory(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Viol
         cap = facts.cap(name)
         if cap is not None and held.peak > cap * (1.0 + SLACK) + 1e-6:
             yield Violation(
-                5,
+                Rule.MEMORY,
                 f"{name} holds {number(held.peak)} bytes at {number(held.peak_at)} s, "
                 f"{number(held.peak - cap)} more than its cap of {number(cap)} bytes",
             )

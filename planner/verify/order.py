@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.verify.facts import Facts, Violation, name_task
+from planner.verify.rules import Rule
 
 
 def check_order(facts: Facts) -> Iterator[Violation]:
@@ -14,7 +15,7 @@ def check_order(facts: Facts) -> Iterator[Violation]:
         for other, pass_ in _before(facts, task.operator, task.pass_):
             earlier = facts.tasks.get((other, pass_, task.microbatch))
             if earlier is not None and task.start < earlier.end - facts.tolerance:
-                yield Violation(3, f"{name_task(task)} must start after {name_task(earlier)}")
+                yield Violation(Rule.ORDER, f"{name_task(task)} must start after {name_task(earlier)}")
 
 
 def _before(facts: Facts, name: str, pass_: str) -> list[tuple[str, str]]:

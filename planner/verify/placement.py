@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from planner.verify.facts import Facts, Violation, listing
+from planner.verify.rules import Rule
 
 
 def check_placement(facts: Facts) -> Iterator[Violation]:
@@ -24,15 +25,15 @@ def _entries(facts: Facts) -> Iterator[Violation]:
     """Each entry names what exists, once."""
     for placed in facts.plan.placement:
         if placed.operator not in facts.operators:
-            yield Violation(1, f"placement of {placed.operator!r}: the graph has no such operator")
+            yield Violation(Rule.PLACEMENT, f"placement of {placed.operator!r}: the graph has no such operator")
         if placed.device not in facts.devices:
             yield Violation(
-                1,
+                Rule.PLACEMENT,
                 f"placement of {placed.operator!r}, copy {placed.copy}: the cluster has no device {placed.device!r}",
             )
     for (operator, copy), count in Counter((p.operator, p.copy) for p in facts.plan.placement).items():
         if count > 1:
-            yield Violation(1, f"placement of {operator!r}, copy {copy}, is listed {count} times")
+            yield Violation(Rule.PLACEMENT, f"placement of {operator!r}, copy {copy}, is listed {count} times")
 
 
 def _copies(facts: Facts) -> Iterator[Violation]:
@@ -40,14 +41,16 @@ def _copies(facts: Facts) -> Iterator[Violation]:
     numbers = {p.copy for p in facts.plan.placement}
     expected = set(range(len(numbers)))
     if numbers != expected:
-        yield Violation(1, f"copies must be numbered 0 to {len(numbers) - 1}, found {sorted(numbers)}")
+        yield Violation(Rule.PLACEMENT, f"copies must be numbered 0 to {len(numbers) - 1}, found {sorted(numbers)}")
     if len(numbers) > facts.copies:
-        yield Violation(1, f"the plan has {len(numbers)} copies of its operators, allowed are {facts.copies}")
+        yield Violation(
+            Rule.PLACEMENT, f"the plan has {len(numbers)} copies of its operators, allowed are {facts.copies}"
+        )
     found = {(p.operator, p.copy) for p in facts.plan.placement}
     for copy in sorted(numbers) or [0]:
         missing = [name for name in facts.operators if (name, copy) not in found]
         if missing:
-            yield Violation(1, f"copy {copy} lacks a placement of {listing(missing)}")
+            yield Violation(Rule.PLACEMENT, f"copy {copy} lacks a placement of {listing(missing)}")
 
 
 def _allowed(facts: Facts) -> Iterator[Violation]:
@@ -61,7 +64,7 @@ def _allowed(facts: Facts) -> Iterator[Violation]:
             if timeless
             else f"its devices are {listing(facts.operators[name].devices or ())}"
         )
-        yield Violation(1, f"{name!r}, copy {copy}, may not run on {device}: {why}")
+        yield Violation(Rule.PLACEMENT, f"{name!r}, copy {copy}, may not run on {device}: {why}")
 
 
 def _colocate(facts: Facts) -> Iterator[Violation]:
@@ -74,7 +77,7 @@ def _colocate(facts: Facts) -> Iterator[Violation]:
         leader, where = first.setdefault((label, copy), (name, device))
         if where != device:
             yield Violation(
-                1,
+                Rule.PLACEMENT,
                 f"{name!r}, copy {copy}, on {device} must share the device of {leader!r} on {where} "
                 f"(colocate label {label!r})",
             )
@@ -90,10 +93,10 @@ def _one_copy_a_microbatch(facts: Facts) -> Iterator[Violation]:
     for row in np.flatnonzero((of_row >= 0) & (of_row != table.copy)).tolist():
         task = facts.plan.tasks[row]
         yield Violation(
-            1,
+            Rule.PLACEMENT,
             f"{task.pass_} of {task.operator!r}, microbatch {task.microbatch}, on {task.device} "
             f"uses copy {task.copy}, but the microbatch uses copy {facts.copy_of[task.microbatch]}",
         )
     for microbatch, copy in sorted(facts.copy_of.items()):
         if copy not in numbers:
-            yield Violation(1, f"microbatch {microbatch} uses copy {copy}, which has no placement")
+            yield Violation(Rule.PLACEMENT, f"microbatch {microbatch} uses copy {copy}, which has no placement")

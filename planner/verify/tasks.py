@@ -11,6 +11,7 @@ import numpy as np
 from planner.plan.plan import PlannedTask
 from planner.problem.graph import Stream
 from planner.verify.facts import Facts, Violation, name_task, number, overlaps
+from planner.verify.rules import Rule
 from planner.verify.table import PASSES, Flags, TaskIndex
 
 
@@ -23,19 +24,19 @@ def check_tasks(facts: Facts) -> Iterator[Violation]:
     for row in np.flatnonzero(~table.known | doubled | _suspicious(facts)).tolist():
         task = facts.plan.tasks[row]
         if task.operator not in facts.operators:
-            yield Violation(2, f"{name_task(task)}: the graph has no such operator")
+            yield Violation(Rule.TASKS, f"{name_task(task)}: the graph has no such operator")
             continue
         if task.pass_ not in facts.passes[task.operator]:
-            yield Violation(2, f"{name_task(task)}: the operator has no such pass")
+            yield Violation(Rule.TASKS, f"{name_task(task)}: the operator has no such pass")
             continue
         if not 0 <= task.microbatch < facts.microbatches:
-            yield Violation(2, f"{name_task(task)}: microbatches are 0 to {facts.microbatches - 1}")
+            yield Violation(Rule.TASKS, f"{name_task(task)}: microbatches are 0 to {facts.microbatches - 1}")
             continue
         if doubled[row]:
             at = index.at(int(table.operator[row]), task.pass_, table.microbatch[row : row + 1])
             first = facts.plan.tasks[int(at[0])]
             yield Violation(
-                2, f"{name_task(task)} runs a second time; first on {first.device} at {number(first.start)} s"
+                Rule.TASKS, f"{name_task(task)} runs a second time; first on {first.device} at {number(first.start)} s"
             )
         yield from _task(facts, task)
     yield from _missing(facts, index)
@@ -74,35 +75,35 @@ def _missing(facts: Facts, index: TaskIndex) -> Iterator[Violation]:
     for before, after in pairwise([-1, *named, facts.microbatches]):
         if after - before > 1:
             which = f"{before + 1}" if after - before == 2 else f"{before + 1} to {after - 1}"
-            yield Violation(2, f"microbatch {which} has no task on any device")
+            yield Violation(Rule.TASKS, f"microbatch {which} has no task on any device")
     for i, (name, passes) in enumerate(facts.passes.items()):
         for pass_ in passes:
             for k in np.flatnonzero(index.at(i, pass_, present) < 0).tolist():
                 microbatch = named[k]
                 where = facts.device(name, microbatch) or "any device"
-                yield Violation(2, f"{pass_} of {name!r}, microbatch {microbatch}, does not run on {where}")
+                yield Violation(Rule.TASKS, f"{pass_} of {name!r}, microbatch {microbatch}, does not run on {where}")
 
 
 def _task(facts: Facts, task: PlannedTask) -> Iterator[Violation]:
     """Device, stream and duration of one task."""
     if task.stream != facts.operators[task.operator].stream.value:
         yield Violation(
-            2,
+            Rule.TASKS,
             f"{name_task(task)} is on stream {task.stream}, but the operator occupies stream "
             f"{facts.operators[task.operator].stream.value}",
         )
     placed = facts.place.get((task.operator, task.copy))
     if placed is None:
-        yield Violation(2, f"{name_task(task)}: copy {task.copy} of the operator has no placement")
+        yield Violation(Rule.TASKS, f"{name_task(task)}: copy {task.copy} of the operator has no placement")
     elif placed != task.device:
-        yield Violation(2, f"{name_task(task)}: copy {task.copy} of the operator is placed on {placed}")
+        yield Violation(Rule.TASKS, f"{name_task(task)}: copy {task.copy} of the operator is placed on {placed}")
     if not facts.timed(task):
-        yield Violation(2, f"{name_task(task)}: start and end must be finite, from 0 on and in this order")
+        yield Violation(Rule.TASKS, f"{name_task(task)}: start and end must be finite, from 0 on and in this order")
     elif task.device in facts.devices:
         expected = facts.seconds(task.operator, task.pass_, task.device)
         if math.isfinite(expected) and not facts.same_duration(task.end - task.start, expected):
             yield Violation(
-                2,
+                Rule.TASKS,
                 f"{name_task(task)} lasts {number(task.end - task.start)} s, but the pass takes "
                 f"{number(expected)} s there",
             )
@@ -117,7 +118,7 @@ def check_streams(facts: Facts) -> Iterator[Violation]:
         streams.setdefault((task.device, task.stream), []).append(task)
     for (_, stream), tasks in sorted(streams.items()):
         for before, task in overlaps(tasks, facts.tolerance):
-            yield Violation(2, f"{name_task(task)} overlaps {name_task(before)} on stream {stream}")
+            yield Violation(Rule.TASKS, f"{name_task(task)} overlaps {name_task(before)} on stream {stream}")
 
 
 def _crowded(facts: Facts) -> bool:

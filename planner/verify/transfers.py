@@ -15,6 +15,7 @@ from planner.verify.facts import (
     number,
     overlaps,
 )
+from planner.verify.rules import Rule
 
 
 def check_transfers(facts: Facts) -> Iterator[Violation]:
@@ -23,27 +24,31 @@ def check_transfers(facts: Facts) -> Iterator[Violation]:
     for transfer in facts.plan.transfers:
         reason = _unknown(facts, transfer)
         if reason:
-            yield Violation(4, f"{name_transfer(transfer)}: {reason}")
+            yield Violation(Rule.TRANSFERS, f"{name_transfer(transfer)}: {reason}")
             continue
         forward = transfer.pass_ == "F"
         home, away = (transfer.source, transfer.target) if forward else (transfer.target, transfer.source)
         copy = facts.copy_of.get(transfer.microbatch, transfer.copy)
         if transfer.copy != copy:
             yield Violation(
-                4,
+                Rule.TRANSFERS,
                 f"{name_transfer(transfer)} names copy {transfer.copy}, but the microbatch uses copy {copy}",
             )
         placed = facts.place.get((transfer.operator, copy))
         if placed is not None and placed != home:
-            yield Violation(4, f"{name_transfer(transfer)}: the producer runs on {placed}")
+            yield Violation(Rule.TRANSFERS, f"{name_transfer(transfer)}: the producer runs on {placed}")
             continue
         route = facts.routes.get(copy, {}).get((transfer.operator, away))
         if route is None:
-            yield Violation(4, f"{name_transfer(transfer)} is not needed: nobody on {away} reads the operator")
+            yield Violation(
+                Rule.TRANSFERS, f"{name_transfer(transfer)} is not needed: nobody on {away} reads the operator"
+            )
             continue
         first = seen.setdefault((transfer.operator, transfer.pass_, transfer.microbatch, away), transfer)
         if first is not transfer:
-            yield Violation(4, f"{name_transfer(transfer)} is sent a second time; first at {number(first.start)} s")
+            yield Violation(
+                Rule.TRANSFERS, f"{name_transfer(transfer)} is sent a second time; first at {number(first.start)} s"
+            )
         yield from _times(facts, transfer, route)
     yield from _missing(facts, seen)
 
@@ -67,22 +72,26 @@ def _unknown(facts: Facts, transfer: PlannedTransfer) -> str | None:
 def _times(facts: Facts, transfer: PlannedTransfer, route: Route) -> Iterator[Violation]:
     """Duration, start after the producing tasks, end before the consuming ones."""
     if not facts.timed(transfer):
-        yield Violation(4, f"{name_transfer(transfer)}: start and end must be finite, from 0 on and in this order")
+        yield Violation(
+            Rule.TRANSFERS, f"{name_transfer(transfer)}: start and end must be finite, from 0 on and in this order"
+        )
         return
     forward = transfer.pass_ == "F"
     expected = route.seconds if forward else route.seconds_back
     found = transfer.end - transfer.start
     if not facts.same_duration(found, expected):
-        yield Violation(4, f"{name_transfer(transfer)} lasts {number(found)} s, but it takes {number(expected)} s")
+        yield Violation(
+            Rule.TRANSFERS, f"{name_transfer(transfer)} lasts {number(found)} s, but it takes {number(expected)} s"
+        )
     producers, consumers = ((route.operator,), route.readers) if forward else (route.readers, (route.operator,))
     for name in producers:
         task = facts.tasks.get((name, transfer.pass_, transfer.microbatch))
         if task is not None and transfer.start < task.end - facts.tolerance:
-            yield Violation(4, f"{name_transfer(transfer)} starts before {name_task(task)} ends")
+            yield Violation(Rule.TRANSFERS, f"{name_transfer(transfer)} starts before {name_task(task)} ends")
     for name in consumers:
         task = facts.tasks.get((name, transfer.pass_, transfer.microbatch))
         if task is not None and transfer.end > task.start + facts.tolerance:
-            yield Violation(4, f"{name_transfer(transfer)} ends after {name_task(task)} starts")
+            yield Violation(Rule.TRANSFERS, f"{name_transfer(transfer)} ends after {name_task(task)} starts")
 
 
 def _missing(facts: Facts, seen: dict[tuple[str, str, int, str], PlannedTransfer]) -> Iterator[Violation]:
@@ -102,7 +111,7 @@ def _missing(facts: Facts, seen: dict[tuple[str, str, int, str], PlannedTransfer
 
 def _absent(route: Route, pass_: str, microbatch: int, source: str, target: str) -> Violation:
     return Violation(
-        4,
+        Rule.TRANSFERS,
         f"transfer {pass_} of {route.operator!r}, microbatch {microbatch}, from {source} to {target} "
         f"is missing (for {', '.join(repr(r) for r in route.readers)})",
     )
@@ -119,7 +128,7 @@ def check_channels(facts: Facts) -> Iterator[Violation]:
         channels.setdefault((transfer.source, transfer.target), []).append(transfer)
     for channel in sorted(channels):
         for before, transfer in overlaps(channels[channel], facts.tolerance):
-            yield Violation(4, f"{_name(transfer)} overlaps {_name(before)} on their channel")
+            yield Violation(Rule.TRANSFERS, f"{_name(transfer)} overlaps {_name(before)} on their channel")
 
     exclusive = {name for name, device in facts.devices.items() if device.type.exclusive_transfers}
     occupied: dict[str, list[Item]] = {name: [] for name in sorted(exclusive)}
@@ -134,7 +143,7 @@ def check_channels(facts: Facts) -> Iterator[Violation]:
             if _channel(first) == _channel(second):
                 continue  # two tasks, or two transfers of one channel: reported above
             yield Violation(
-                4,
+                Rule.TRANSFERS,
                 f"{_name(second)} overlaps {_name(first)}, but both occupy compute on {device}",
             )
 

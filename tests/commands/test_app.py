@@ -377,7 +377,7 @@ def test_baseline_that_does_not_fit_or_apply(files: list[str], capsys: pytest.Ca
     assert main(["baseline", "gpipe", *files, "--memory-cap", "3 GiB", "-o", "plan.json"]) == 0
     assert "does not fit in memory" in capsys.readouterr().err
     assert main(["verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml"]) == 6
-    assert "rule 5" in capsys.readouterr().out
+    assert "rule 5 (memory)" in capsys.readouterr().out
     assert main(["baseline", "dualpipe", *files, "--microbatches", "3"]) == 3
     captured = capsys.readouterr()
     assert captured.out == "" and "does not apply" in captured.err
@@ -397,7 +397,8 @@ def test_verify_lists_violations(files: list[str], capsys: pytest.CaptureFixture
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 2 and all(line.startswith("rule ") for line in lines[:-1])
     assert main(["verify", "plan.json", *inputs, "--format", "json"]) == 6
-    assert len(json.loads(capsys.readouterr().out)["violations"]) == len(lines) - 1
+    found = json.loads(capsys.readouterr().out)["violations"]
+    assert [f"rule {v['rule']} ({v['name']}): {v['message']}" for v in found] == lines[:-1]
 
 
 @pytest.mark.parametrize("options", [{"copies": "two"}, {"copies": 0}, {"memory_cap": "much"}, {"microbatches": 1.5}])

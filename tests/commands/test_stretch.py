@@ -13,7 +13,7 @@ from solver_problems import CONFIGS
 from planner.commands.app import main
 from planner.files.plan_file import read_plan
 from planner.files.plan_text import plan_to_json
-from planner.plan.plan import Plan, PlanWindow
+from planner.plan.plan import Figure, Plan, PlanWindow
 
 DUALPIPE = CONFIGS / "dualpipe-4x8"
 
@@ -112,11 +112,12 @@ def test_least_memory_stays(solved: Plan, tmp_path: Path) -> None:
     """Where memory is the objective every start stays, and the bound of memory, proven for another number, goes."""
     source, target = tmp_path / "plan.json", tmp_path / "longer.json"
     options = {**solved.options, "objective": "memory", "max_makespan": 50.0}
-    changes = {"objective": "memory", "options": options, "memory_lower_bound": 1.0, "status": "feasible"}
+    figures = (Figure("memory", None, 1.0),)
+    changes = {"objective": "memory", "options": options, "figures": figures, "status": "feasible"}
     assert stretch(written(source, solved, **changes), 20, "-o", str(target), "--quiet") == 0
     plan = read_plan(target)
     assert main(["verify", str(target), *inputs()]) == 0
-    assert (plan.objective, plan.status, plan.memory_lower_bound) == ("memory", "feasible", None)
+    assert (plan.objective, plan.status, plan.figures) == ("memory", "feasible", ())
     assert plan.options["max_makespan"] is None
     assert [d.peak_memory for d in plan.devices] == [d.peak_memory for d in solved.devices]
 

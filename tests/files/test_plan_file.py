@@ -16,6 +16,7 @@ from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import (
     BaselineFigures,
     DeviceFigures,
+    Figure,
     PlacedOperator,
     Plan,
     PlannedTask,
@@ -56,10 +57,7 @@ PLAN = Plan(
     ),
     notes=("merged nothing",),
     window=PlanWindow(0.1, 0.2, 2),
-    memory_lower_bound=2**40 + 0.5,
-    period=0.1,
-    period_lower_bound=0.09,
-    devices_lower_bound=1,
+    figures=(Figure("memory", 1932735283.2, 2**30 + 0.5), Figure("period", 0.1, 0.09), Figure("devices", 2, 1)),
 )
 
 
@@ -158,7 +156,7 @@ def test_unknown_keys_and_missing_extras_are_fine(tmp_path):
     del raw["notes"], raw["memory_lower_bound"]
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(raw))
-    assert read_plan(path) == replace(PLAN, notes=(), memory_lower_bound=None)
+    assert read_plan(path) == replace(PLAN, notes=(), figures=PLAN.figures[1:])
     for none in (None, ...):
         raw["window"] = none
         path.write_text(json.dumps({key: value for key, value in raw.items() if value is not ...}))

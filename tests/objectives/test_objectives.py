@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from solver_problems import chain, checked, posed, random_problem, solved, unit_cluster
 
-from planner.objectives import period as least_period
+from planner.objectives import least_period
+from planner.plan.plan import Plan
 from planner.problem import Impossible
 from planner.scheduling.orders import anneal as orders
 from planner.search import neighbourhoods, polish
@@ -18,6 +19,13 @@ def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbourhoods, "SESSION", 1_000)
     monkeypatch.setattr(orders, "ITERATIONS_AT_MOST", 500)
     monkeypatch.setattr(least_period, "MOVES", 20_000)
+
+
+def needed(plan: Plan) -> float:
+    """The bound of the number of devices."""
+    devices = plan.figure("devices")
+    assert devices is not None and devices.bound is not None
+    return devices.bound
 
 
 @pytest.mark.parametrize("objective", ["period", "utilization"])
@@ -35,12 +43,11 @@ def test_plans_are_valid(objective: str) -> None:
         assert checked(problem, plan) == [], seed
         assert plan.objective == objective
         if objective == "period":
-            assert plan.period is not None
-            assert plan.period_lower_bound is not None
-            assert plan.makespan >= plan.period * (1 - 1e-9)
-            assert plan.period_gap is not None
+            period = plan.figure("period")
+            assert period is not None and period.value is not None and period.gap is not None
+            assert plan.makespan >= period.value * (1 - 1e-9)
         else:
-            assert plan.devices_lower_bound is not None
+            needed(plan)
         planned += 1
     assert planned >= 3
 
@@ -49,8 +56,8 @@ def test_as_few_devices_as_a_period_needs() -> None:
     """Six operators of 3 s a microbatch: 6 s take three devices, 5.9 s six."""
     problem = posed(*chain(6), devices=unit_cluster(6), microbatches=6)
     plan = solved(problem, 10.0, objective="utilization", max_period=6.0)
-    assert (len({t.device for t in plan.tasks}), plan.devices_lower_bound) == (3, 3)
-    assert plan.period == pytest.approx(6.0)
+    assert (len({t.device for t in plan.tasks}), needed(plan)) == (3, 3)
+    assert [figure.value for figure in plan.figures] == [pytest.approx(6.0), 3]
     plan = solved(problem, 10.0, objective="utilization", max_period=5.9)
     assert len({t.device for t in plan.tasks}) == 6
 
@@ -61,7 +68,7 @@ def test_as_few_devices_as_a_makespan_needs() -> None:
     plan = solved(problem, 10.0, objective="utilization", max_makespan=72.0)
     assert (len({t.device for t in plan.tasks}), plan.status) == (1, "feasible")  # on one device, but not the shortest
     plan = solved(problem, 10.0, objective="utilization", max_makespan=45.0)
-    assert (len({t.device for t in plan.tasks}), plan.devices_lower_bound) == (2, 2)
+    assert (len({t.device for t in plan.tasks}), needed(plan)) == (2, 2)
 
 
 def test_what_no_number_of_devices_can_do() -> None:

@@ -11,8 +11,8 @@ from solver_problems import config, operator, posed, random_problem, unit_cluste
 
 from planner.bounds.packing import packing_bound
 from planner.common.budget import Control
-from planner.objectives import period as least_period
-from planner.objectives.period import PeriodSearch, period_bound
+from planner.objectives import least_period
+from planner.objectives.least_period import PeriodSearch, period_bound
 from planner.placement.fit import fits
 from planner.placement.loads import Loads
 from planner.placement.period_model import PeriodModel

@@ -22,7 +22,7 @@ from solver_problems import CONFIGS, chain, config, posed
 from planner.baselines import baseline_timetable
 from planner.commands.app import main
 from planner.files.plan_text import plan_to_json
-from planner.plan.plan import Plan
+from planner.plan.plan import Figure, Plan
 from planner.report.html import Shown, report_html
 from planner.report.html.data import PlanDrawing
 
@@ -162,18 +162,19 @@ def test_figures_of_other_objectives() -> None:
     """Bound and gap of what was asked for, not of the makespan alone; nothing of it where it was not asked for."""
     plan = replace(
         pipeline(objective="period"),
-        period=2.0,
-        period_lower_bound=1.5,
-        devices_lower_bound=1,
-        memory_lower_bound=1024.0,
+        figures=(Figure("memory", 2048.0, 1024.0), Figure("period", 2.0, 1.5), Figure("devices", 2, 1)),
         options={"max_period": None, "baselines": ["gpipe", "1f1b"], "layout": "auto", "copies": 2},
     )
     words = " | ".join(Page(report_html(Shown(plan, "x"))).texts)
-    for figure in ("period | 2 s | lower bound 1.5 s, gap 25 %", "1 proven to be needed", "1 KiB proven to be needed"):
+    for figure in (
+        "least memory | 2 KiB | on the fullest device; lower bound 1 KiB, gap 50 %",
+        "period | 2 s | a microbatch of the busiest stream; lower bound 1.5 s, gap 25 %",
+        "fewest devices | 2 | that run a task; lower bound 1, gap 50 %",
+    ):
         assert figure in words, figure
     for flag in ("--max-period | not given", "--baselines | gpipe,1f1b", "--layout | auto", "--copies | 2"):
         assert flag in words, flag
-    assert "proven to be needed" not in " ".join(Page(report_html(Shown(pipeline(), "x"))).texts)
+    assert "that run a task;" not in " ".join(Page(report_html(Shown(pipeline(), "x"))).texts)
 
 
 def test_what_makes_up_the_peaks() -> None:

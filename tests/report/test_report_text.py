@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from samples import GIB, long_plan, pipeline, task
 
-from planner.plan.plan import BaselineFigures, PlacedOperator, PlanWindow
+from planner.plan.plan import BaselineFigures, Figure, PlacedOperator, PlanWindow
 from planner.report.compare import compare_document, compare_text, different_problems
 from planner.report.line import report_line
 from planner.report.text import report_text
@@ -52,11 +52,11 @@ def test_summary_and_tables() -> None:
 
 def test_window_and_memory_bound() -> None:
     """A line each where the plan has them."""
-    plan = replace(pipeline(), window=PlanWindow(0.5, 0.25, 1), memory_lower_bound=2.5 * GIB)
+    plan = replace(pipeline(), window=PlanWindow(0.5, 0.25, 1), figures=(Figure("memory", 4 * GIB, 3 * GIB),))
     lines = report_text(plan, 100).splitlines()
     assert "window           repeats from 500 ms every 250 ms, 1 microbatch (for more: planner stretch)" in lines
-    assert "memory bound     2.5 GiB, least peak memory proven" in lines
-    assert not any(line.startswith(("window", "memory bound")) for line in report_text(pipeline(), 100).splitlines())
+    assert "least memory     4 GiB on the fullest device, lower bound 3 GiB, gap 25 %" in lines
+    assert not any(line.startswith(("window", "least memory")) for line in report_text(pipeline(), 100).splitlines())
 
 
 def test_chart_in_whole_steps() -> None:
@@ -164,10 +164,10 @@ def test_compare() -> None:
 
 def test_compare_of_other_objectives() -> None:
     """Period, memory and devices with their bounds, where a plan has them; no rows of dashes where none has."""
-    plan = replace(pipeline(), period=2.0, period_lower_bound=1.5, devices_lower_bound=1)
+    plan = replace(pipeline(), figures=(Figure("period", 2.0, 1.5), Figure("devices", 2, 1)))
     rows = {line[:21].strip(): line[21:].split() for line in compare_text([plan, pipeline()], ["a", "b"]).splitlines()}
-    assert rows["period"] == ["2", "s", "-"] and rows["devices needed"] == ["1", "-"]
-    assert "memory bound" not in rows
+    assert rows["period"] == ["2", "s", "-"] and rows["fewest devices"] == ["2", "-"]
+    assert "least memory" not in rows
     assert "period" not in compare_text([pipeline()] * 2, ["a", "b"])
     document = compare_document([plan, pipeline()], ["a", "b"])
     assert [p["period_gap"] for p in document["plans"]] == [0.25, None]

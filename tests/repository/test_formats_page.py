@@ -10,7 +10,7 @@ import pytest
 
 from planner.files import read_cluster, read_graph
 from planner.files.plan_file import read_plan
-from planner.verify import verify_plan
+from planner.verify import Rule, verify_plan
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 GRAPHS = [text for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if "planner/graph@1" in text]
@@ -40,3 +40,9 @@ def test_the_plan_is_valid(tmp_path: Path) -> None:
     read = read_plan(tmp_path / "plan.json")
     violations = verify_plan(read, graph, cluster, copies=1, memory_cap=None, microbatches=1)
     assert [str(violation) for violation in violations] == []
+
+
+def test_the_page_lists_the_rules() -> None:
+    """One row a rule, in the words of the enum."""
+    rows = "".join(f"| {rule} | {rule.title} | {rule.meaning} |\n" for rule in Rule)
+    assert f"|---|---|---|\n{rows}\n" in PAGE

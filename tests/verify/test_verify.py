@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from plan_cases import CASES, Case, bidirectional, check, free_transfers, planned, task, training, twice, without
 
 from planner import verify
-from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
+from planner.plan.plan import FIGURES, Plan, PlannedTask, PlannedTransfer
 from planner.problem import Graph, Mode, Problem, Stream
 from planner.verify import verify_plan
+from planner.verify.sought import REACHED
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -178,6 +179,10 @@ def test_verify_shares_no_code() -> None:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("planner"):
                 assert node.level == 0
                 assert node.module in allowed or str(node.module).startswith("planner.verify"), path
+
+
+def test_every_kind_of_figure_is_computed_anew() -> None:
+    assert set(REACHED) == set(FIGURES)
 
 
 # -- random plans -------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from plan_cases import CASES, check, device, fields, index, place, task, transfer, twice, without
 
-from planner.plan.plan import Plan
+from planner.plan.plan import Figure, Plan
 
 
 def scaled(plan: Plan) -> Plan:
@@ -134,6 +134,12 @@ MUTATIONS: list[tuple[str, int, str, Callable[[Plan], Plan]]] = [
     ("training", 6, "unknown device", device(name="gpu9")),
     ("training", 6, "ratio", fields(bubble_ratio=0.5)),
     ("training", 6, "ratio over all", fields(bubble_ratio_all=0.5)),
+    ("training", 6, "period", fields(figures=(Figure("period", 1.0, None),))),
+    ("training", 6, "least memory", fields(figures=(Figure("memory", 1.0, 1.0),))),
+    ("training", 6, "devices used", fields(figures=(Figure("devices", 7, 1),))),
+    ("training", 7, "bound above the figure", fields(figures=(Figure("memory", 110.0, 111.0),))),
+    ("training", 7, "bound without a figure", fields(figures=(Figure("period", None, 1.0),))),
+    ("training", 7, "bound that is no number", fields(figures=(Figure("devices", 2, math.nan),))),
     ("training", 7, "graph's name", lambda p: replace(p, graph=replace(p.graph, name="other"))),
     ("training", 7, "graph's hash", lambda p: replace(p, graph=replace(p.graph, sha256="0" * 64))),
     ("training", 7, "cluster's name", lambda p: replace(p, cluster=replace(p.cluster, name="other"))),
@@ -159,4 +165,4 @@ def test_mutation_is_found(case: str, rule: int, what: str, mutate: Callable[[Pl
         posed = replace(posed, memory_cap=110.0 - 1e-5)
     found = check(posed, mutate(plan))
     assert rule in {v.rule for v in found}, [str(v) for v in found]
-    assert all("\n" not in str(v) and str(v).startswith(f"rule {v.rule}: ") for v in found)
+    assert all("\n" not in str(v) and str(v).startswith(f"rule {v.rule} ({v.rule.title}): ") for v in found)

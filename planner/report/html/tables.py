@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from planner.plan.plan import BaselineFigures, Plan
+from planner.plan.plan import BaselineFigures, Figure, Plan
 from planner.report.facts import PlanFacts
 from planner.report.html.data import CAUSES, PlanDrawing
 from planner.report.memory import DeviceMemory
-from planner.report.words import NONE, cut, gap, names_in_brief, number, percent, plain, quotient, seconds, size
+from planner.report.words import NONE, amount, cut, gap, names_in_brief, number, percent, plain, quotient, seconds, size
 
 IDLE_CLASSES = ("input", "comm", "transfer", "memory", "held", "nothing")
 """Style classes of the causes, in the order of ``CAUSES``."""
@@ -31,9 +31,9 @@ def tiles(plan: Plan, facts: PlanFacts) -> str:
         ("status", plan.status, f"objective: {plan.objective}"),
         ("lower bound", seconds(plan.lower_bound), bound),
         ("bubble", percent(plan.bubble_ratio), f"span bubble {percent(facts.span_bubble_ratio)}"),
-        ("peak memory", size(facts.peak_memory), _peak_remark(plan, facts)),
+        ("peak memory", size(facts.peak_memory), "over the cap" if facts.over_cap else "on the fullest device"),
         ("throughput", _throughput(facts), "microbatches a second"),
-        *_of_other_objectives(plan, facts),
+        *map(_sought, plan.figures),
     ]
     return "".join(
         f"<div class='tile'><span>{text(name)}</span><b>{text(value)}</b><small>{text(more)}</small></div>"
@@ -41,20 +41,11 @@ def tiles(plan: Plan, facts: PlanFacts) -> str:
     )
 
 
-def _peak_remark(plan: Plan, facts: PlanFacts) -> str:
-    remark = "over the cap" if facts.over_cap else "on the fullest device"
-    least = plan.memory_lower_bound
-    return remark if least is None else f"{remark}; {size(least)} proven to be needed"
-
-
-def _of_other_objectives(plan: Plan, facts: PlanFacts) -> Iterator[tuple[str, str, str]]:
-    """Tiles that only plans of some objectives have: the period and its bound, devices used and needed."""
-    if plan.period is not None:
-        bound = f"lower bound {seconds(plan.period_lower_bound)}, gap {gap(plan.period_gap)}"
-        yield ("period", seconds(plan.period), "no bound computed" if plan.period_lower_bound is None else bound)
-    if plan.devices_lower_bound is not None:
-        used = f"{len(facts.working)} of {len(plan.devices)}"
-        yield ("devices used", used, f"{plan.devices_lower_bound} proven to be needed")
+def _sought(figure: Figure) -> tuple[str, str, str]:
+    """A tile that only plans of some objectives have."""
+    bound = f"lower bound {amount(figure.bound, figure.unit)}, gap {gap(figure.gap)}"
+    shown = "no bound computed" if figure.bound is None else bound
+    return (figure.kind.title, amount(figure.value, figure.unit), f"{figure.kind.meaning}; {shown}")
 
 
 def _throughput(facts: PlanFacts) -> str:

@@ -1,0 +1,94 @@
+"""The least memory: the smallest peak over the devices for which a plan is short enough.
+
+First the bounds: under which caps do they say that no plan is short enough? Then, by bisection between what is proven
+impossible and what is known to do, a brief search under each cap: what it finds takes the peak down; where it finds
+nothing, the answer is looked for above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from planner.common.budget import Control
+from planner.objectives.options import SAME
+from planner.problem import Impossible, Problem, Step, common_step
+from planner.search.incumbent import Candidate
+from planner.timetable.figures import figures
+
+FINE = 2e-3
+"""Peaks closer than this (relatively) are not told apart where sizes have no common step."""
+
+
+@dataclass(frozen=True)
+class LeastMemory:
+    """The plan of the smallest peak found (bytes), and a peak that none goes below."""
+
+    best: Candidate
+    peak: float
+    bound: float
+
+
+def least_memory(
+    problem: Problem,
+    first: Candidate,
+    limit: float,
+    search: Callable[[Problem, float], Candidate | None],
+    control: Control,
+) -> LeastMemory:
+    """Lower the peak of ``first``, keeping the makespan within ``limit`` seconds.
+
+    ``search(problem, limit)`` looks for a schedule within the limit; it may raise ``Impossible``.
+    """
+    best, peak = first, _peak(problem, first)
+    step = _step_of_sizes(problem)
+    proven, open_ = 0.0, peak  # no plan fits the one; the bounds say nothing against the other
+    while not control.over and (cap := _between(proven, open_, step)) is not None:
+        control.report(f"whether a peak of {cap:g} B is possible")
+        if _too_long(replace(problem, memory_at_most=cap), limit, control):
+            proven = cap
+        else:
+            open_ = cap
+    given_up = proven  # nothing was found there
+    while not control.over and (cap := _between(given_up, peak, step)) is not None:
+        control.report(f"plans with a peak of at most {cap:g} B")
+        try:
+            found = search(replace(problem, memory_at_most=cap), limit)
+        except Impossible:
+            found = None
+            proven = proven if control.over else max(proven, cap)
+        if found is None:
+            given_up = cap
+        else:
+            best, peak = found, min(peak, _peak(problem, found))
+    return LeastMemory(best, peak, min(peak, proven + (step or 0.0)) if proven > 0 else 0.0)
+
+
+def _peak(problem: Problem, candidate: Candidate) -> float:
+    return figures(problem, candidate.timetable).peak_memory
+
+
+def _too_long(problem: Problem, limit: float, control: Control) -> bool:
+    """Whether every plan is proven to take longer."""
+    from planner.bounds import problem_bound
+
+    return Step.of(problem).round_up(problem_bound(problem, control)) > limit * SAME
+
+
+def _step_of_sizes(problem: Problem) -> float | None:
+    """The common step of everything that takes memory, where it is coarse; all peaks are multiples of it."""
+    kept = problem.held
+    step = common_step(np.concatenate([problem.parameters, problem.activation, kept, problem.activation - kept]))
+    largest = float(max(problem.parameters.max(), problem.activation.max()))
+    return step if step is not None and step > FINE * largest else None
+
+
+def _between(low: float, high: float, step: float | None) -> float | None:
+    """A cap to try between what is too little and what is known to do; None where there is none left."""
+    if step is None:
+        return (low + high) / 2 if high - low > FINE * high else None
+    cap = step * round((low + high) / 2 / step - 0.25)
+    cap = max(cap, low + step)
+    return cap if cap < high / SAME else None

@@ -1,0 +1,124 @@
+"""The least period: a placement whose busiest stream or channel works least for a microbatch.
+
+The families first, then annealing over moves of operators, then the integer program from what that has found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from planner.bounds.packing import compute_period_bound
+from planner.bounds.problem import load_bound
+from planner.common.budget import Control
+from planner.common.threads import side_by_side
+from planner.placement.earliest import earliest_finish_placement
+from planner.placement.fit import find_fit, fits
+from planner.placement.layouts import family_placements
+from planner.placement.loads import Loads
+from planner.placement.period_model import PeriodModel
+from planner.problem import Placement, Problem
+
+MOVES = 400_000
+"""Moves of one annealing; about a second for a hundred operators."""
+
+STRANDS = 4
+MODEL_SHARE = 0.5
+"""Of the time that is left, what the integer program may take."""
+
+
+@dataclass(frozen=True)
+class LeastPeriod:
+    """The placement found, its period, and seconds a microbatch that no placement goes below."""
+
+    placement: Placement
+    seconds: float
+    bound: float
+
+
+@dataclass
+class PeriodSearch:
+    """The search on one problem."""
+
+    problem: Problem
+    control: Control
+    gap: float
+    seed: int
+    threads: int
+    enough: float = 0.0  # seconds: what is no longer need not be improved
+
+    def run(self) -> LeastPeriod | None:
+        """The best placement that holds a microbatch, None if none was found in time. Raises ``Impossible``."""
+        loads = Loads(self.problem)
+        bound = period_bound(self.problem, self.control)
+        found = sorted(self._families(loads), key=lambda each: each[0])
+        if self.problem.layout == "auto" and not self._done(found, bound):
+            found = sorted([*found, *self._annealed(loads, found, bound)], key=lambda each: each[0])
+            if not self._done(found, bound):
+                more, proven = self._modelled(loads, found)
+                if self.problem.copies == 1:
+                    bound = max(bound, proven)
+                found = sorted([*found, *more], key=lambda each: each[0])
+        for seconds, placement in found:
+            if fits(self.problem, placement):
+                return LeastPeriod(placement, seconds, min(bound, seconds))
+        if self.problem.layout != "auto":
+            return None
+        free = find_fit(self.problem, self.control, self.threads)
+        return None if free is None else LeastPeriod(free, loads.of(free.device_of[0])[0], bound)
+
+    def _done(self, found: list[tuple[float, Placement]], bound: float) -> bool:
+        return self.control.over or (bool(found) and found[0][0] <= self._goal(bound))
+
+    def _goal(self, bound: float) -> float:
+        return max(self.enough, bound * (1 + self.gap / 2))
+
+    def _families(self, loads: Loads) -> Iterator[tuple[float, Placement]]:
+        self.control.report("periods of the families")
+        for placement in family_placements(self.problem):
+            yield loads.of_copies(placement), placement
+
+    def _annealed(
+        self, loads: Loads, found: list[tuple[float, Placement]], bound: float
+    ) -> Iterator[tuple[float, Placement]]:
+        self.control.report("annealing over placements")
+        single = [placement.device_of[0] for _, placement in found if placement.copies == 1]
+        starts = [*single[:2], earliest_finish_placement(self.problem).device_of[0]]
+        rngs = np.random.default_rng(self.seed).spawn(STRANDS)
+        goal = self._goal(bound)
+        work = [
+            partial(loads.anneal, starts[k % len(starts)], MOVES, goal, self.control, rng) for k, rng in enumerate(rngs)
+        ]
+        for device_of in dict.fromkeys(side_by_side(lambda job: job(), work, self.threads)):
+            yield loads.of(device_of)[0], Placement.single(device_of, "annealing over placements")
+
+    def _modelled(
+        self, loads: Loads, found: list[tuple[float, Placement]]
+    ) -> tuple[list[tuple[float, Placement]], float]:
+        """What the integer program finds, and its bound."""
+        model = PeriodModel.of(loads)
+        if model is None:
+            return [], 0.0
+        self.control.report("integer program of the least period")
+        start = next((p.device_of[0] for _, p in found if p.copies == 1), None)
+        limited = self.control.rest(MODEL_SHARE)
+        device_of, proven = model.solve(start, limited, self.threads, self.gap / 2, None)
+        if device_of is None:
+            return [], proven
+        return [(loads.of(device_of)[0], Placement.single(device_of, "integer program of the least period"))], proven
+
+
+def period_bound(problem: Problem, control: Control) -> float:
+    """Seconds a microbatch that the busiest stream takes at least, on any placement, transfers aside."""
+    low = load_bound(problem, control) / problem.microbatches
+    if problem.copies > 1:
+        return low
+    for comm in (False, True):
+        for g, members in enumerate(problem.groups):
+            here = [i for i in members if bool(problem.on_comm[i]) == comm]
+            if here:
+                low = max(low, float(problem.duration[here].sum(axis=(0, 1))[problem.group_runs_on[g]].min()))
+    return compute_period_bound(problem, low, 2.0 * low, control)

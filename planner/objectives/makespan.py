@@ -1,0 +1,22 @@
+"""The shortest step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from planner.objectives.solving import Solving
+    from planner.plan.plan import Plan
+
+
+class Makespan:
+    """The end of the last task, as early as can be."""
+
+    name = "makespan"
+    help = "the end of the step"
+    options: tuple[str, ...] = ()
+
+    def solve(self, solving: Solving) -> Plan:
+        """The shortest schedule that is found."""
+        best, incumbent, search = solving.shortest(solving.control)
+        return solving.plan(best, incumbent, notes=search.notes)
