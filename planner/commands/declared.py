@@ -10,8 +10,8 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import MISSING, Field, dataclass, fields
-from enum import Enum, StrEnum
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 from typer.core import TyperCommand
@@ -53,17 +53,21 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def marked(options: type, kind: type[T]) -> dict[str, T]:
+    """The marks of a kind, by field."""
+    marks = {field.name: _mark(annotation, kind) for field, annotation in _declared(options)}
+    return {name: mark for name, mark in marks.items() if mark is not None}
+
+
 def recorded(options: Any) -> dict[str, Any]:
     """What plan.json records of the options, by field, in the order in which they are declared.
 
     Raises ``UsageFault`` for a value that cannot be read.
     """
     found: dict[str, Any] = {}
-    for field, annotation in _declared(type(options)):
-        mark = _mark(annotation, Recorded)
-        if mark is not None:
-            value = getattr(options, field.name)
-            found[field.name] = value if mark.read is None or value is None else mark.read(flag_of(field.name), value)
+    for name, mark in marked(type(options), Recorded).items():
+        value = getattr(options, name)
+        found[name] = value if mark.read is None or value is None else mark.read(flag_of(name), value)
     return found
 
 
@@ -91,7 +95,8 @@ def command(name: str, help: str, run: Callable[..., int], *declared: type) -> T
 
 def _declared(options: type) -> Iterator[tuple[Field[Any], Any]]:
     """Fields with their annotations, marks included."""
-    hints = get_type_hints(options, include_extras=True)
+    each = (inspect.get_annotations(base, eval_str=True) for base in reversed(options.__mro__))
+    hints = {name: hint for base in each for name, hint in base.items()}
     return ((field, hints[field.name]) for field in fields(options))
 
 
@@ -143,4 +148,4 @@ def _as_enum(annotation: Any, field: Field[Any], values: list[str]) -> tuple[Any
 
 def _plain(value: Any) -> Any:
     """The text of a choice; everything else as it is."""
-    return str(value.value) if isinstance(value, Enum) and isinstance(value, _Chosen) else value
+    return value.value if isinstance(value, _Chosen) else value

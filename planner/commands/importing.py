@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, not_an_input, note
-from planner.commands.declared import command, flag_of
+from planner.commands.declared import command, flag_of, marked
 from planner.commands.lazy import Command, LazyCommand
 from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
@@ -76,8 +76,7 @@ def import_with(importer: Importer, flags: ImportFlags, own: Any) -> int:
 
 def _also_written(own: Any) -> dict[str, tuple[str, str]]:
     """Second files that are asked for, by field: path, and what they hold."""
-    hints = get_type_hints(type(own), include_extras=True)
-    marks = {name: mark for name, hint in hints.items() for mark in get_args(hint) if isinstance(mark, AlsoWritten)}
+    marks = marked(type(own), AlsoWritten)
     return {name: (getattr(own, name), mark.what) for name, mark in marks.items() if getattr(own, name) is not None}
 
 
