@@ -1,3 +1,81 @@
-"""planner: operator-level plans for distributed deep learning, with a proven bound."""
+"""planner: operator-level plans for distributed deep learning, with a proven bound.
 
-__version__ = "0.1.0"
+    import planner
+
+    problem = planner.read_problem("graph.yaml", "cluster.yaml", copies=2)
+    plan = planner.solve(problem, time_limit=30)
+    print(plan.makespan, plan.lower_bound, planner.baseline("1f1b", problem).makespan)
+    assert not planner.verify(plan, problem)
+    plan.write("plan.json")
+
+``planner.api`` documents the functions; they load at their first use. Next come ``planner/problem/`` (what is
+planned), ``planner/search/`` (how), ``planner/plan/`` (what comes out) and ``planner/verify/`` (what checks it).
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from planner.common.version import __version__
+
+if TYPE_CHECKING:
+    from planner.api import (
+        Impossible,
+        InputError,
+        NoPlan,
+        NotApplicable,
+        Plan,
+        Problem,
+        ProblemError,
+        Rule,
+        Violation,
+        baseline,
+        read_plan,
+        read_problem,
+        solve,
+        verify,
+    )
+
+__all__ = [
+    "Impossible",
+    "InputError",
+    "NoPlan",
+    "NotApplicable",
+    "Plan",
+    "Problem",
+    "ProblemError",
+    "Rule",
+    "Violation",
+    "__version__",
+    "baseline",
+    "read_plan",
+    "read_problem",
+    "solve",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Functions and classes of ``planner.api``, at their first use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'planner' has no attribute {name!r}")
+    from planner import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
+class _Package(ModuleType):
+    """``planner.verify`` is the function, even after an import of the package ``planner/verify/`` of that name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -118,7 +118,7 @@ def pipeline(n: int, devices: int, microbatches: int, times: tuple[tuple[float, 
 def published(name: str, n: int, devices: int, microbatches: int, times: Any = ()) -> tuple[Problem, Plan]:
     """A published schedule on a chain."""
     problem = pipeline(n, devices, microbatches, times)
-    return problem, baseline_plan(name, problem, {})
+    return problem, baseline_plan(name, problem)
 
 
 def renumbered(plan: Plan, number: list[int]) -> Plan:

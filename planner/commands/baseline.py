@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -10,7 +10,6 @@ import typer
 from planner.baselines import BASELINES, SCHEDULES, NotApplicable
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, note
-from planner.commands.declared import recorded
 from planner.commands.deliver import deliver
 from planner.commands.inputs import check_output, posed
 from planner.commands.names import known_baseline
@@ -45,14 +44,11 @@ def run(flags: BaselineFlags) -> int:
         raise UsageFault(f"{name} puts one chunk on a device: leave out --chunks (schedules that take it: {chunked})")
     check_output(flags.output, flags.graph, flags.cluster)
     problem = posed(flags)
-    made_with = {**recorded(flags), "microbatches": problem.microbatches}
     try:
-        plan = baseline_plan(name, problem, made_with)
+        plan = baseline_plan(name, problem)
     except NotApplicable as reason:
         note(f"{name} does not apply: {reason}")
         return ExitCode.INFEASIBLE
-    # A bidirectional schedule brings its copies along: they are allowed in its own plan.
-    plan = replace(plan, options={**plan.options, "copies": plan.copies})
     code = deliver(plan, flags)
     over = PlanFacts(plan).over_cap
     if over:

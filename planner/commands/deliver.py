@@ -7,9 +7,8 @@ from typing import Protocol
 from planner.commands.common import ExitCode, emit, note, report_style
 from planner.commands.flags import Format
 from planner.files.errors import InputError
-from planner.files.plan_text import plan_to_json
 from planner.files.whole import write_whole
-from planner.plan.plan import Plan
+from planner.plan.plan import Plan, plan_to_json
 from planner.report.line import report_line
 
 

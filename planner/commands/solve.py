@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Annotated, Any
 
 import typer
 
 from planner.baselines import BASELINES
-from planner.commands import flags as options
+from planner.commands import flags as shared
 from planner.commands.common import ExitCode, leave_now, note
 from planner.commands.declared import Help, OneOf, Recorded, flag_of, recorded
 from planner.commands.deliver import deliver
@@ -23,8 +24,9 @@ from planner.common.budget import Control
 from planner.files.flag_values import UsageFault, duration, ratio
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.objectives.registry import OBJECTIVES, objectives_with
-from planner.placement.layouts import LAYOUTS
+from planner.placement.layouts import LAYOUTS, check_layout
 from planner.plan.plan import Plan
+from planner.problem import Problem
 from planner.report.facts import PlanFacts
 from planner.report.words import percent, seconds
 
@@ -63,9 +65,9 @@ class SolveFlags:
     Those marked ``Recorded`` are the ``options`` of plan.json, in this order.
     """
 
-    graph: options.GraphFile
-    cluster: options.ClusterFile
-    output: options.Output = None
+    graph: shared.GraphFile
+    cluster: shared.ClusterFile
+    output: shared.Output = None
     objective: Annotated[
         str,
         typer.Option(),
@@ -85,7 +87,7 @@ class SolveFlags:
         Help(_max_period_help),
         Recorded(duration),
     ] = None
-    microbatches: options.Microbatches = None
+    microbatches: shared.Microbatches = None
     copies: Annotated[
         int,
         typer.Option(min=1, metavar="K", help="Most copies of the operators; 2 allows bidirectional plans."),
@@ -97,8 +99,8 @@ class SolveFlags:
         OneOf(_layouts),
         Recorded(),
     ] = "auto"
-    chunks: options.Chunks = None
-    memory_cap: options.MemoryCap = None
+    chunks: shared.Chunks = None
+    memory_cap: shared.MemoryCap = None
     time_limit: Annotated[
         str | None,
         typer.Option(metavar="SECONDS", help="Such as 60 or '2 min'.  [default: 60; none with --effort]"),
@@ -125,8 +127,8 @@ class SolveFlags:
     beat: Annotated[
         str | None, typer.Option(metavar="NAME", help="Exit with 5 where the plan is not faster than this schedule.")
     ] = None
-    format: options.OutputFormat = options.Format.text
-    quiet: options.Quiet = False
+    format: shared.OutputFormat = shared.Format.text
+    quiet: shared.Quiet = False
 
 
 def run(flags: SolveFlags) -> int:
@@ -142,27 +144,13 @@ def run(flags: SolveFlags) -> int:
         time_limit = _time_limit(read)
         check_output(flags.output, flags.graph, flags.cluster)
         problem = posed(flags, copies=flags.copies, layout=flags.layout)
-        read |= {
-            "microbatches": problem.microbatches,
-            "time_limit": None if math.isinf(time_limit) else time_limit,
-            "baselines": list(baselines),
-        }
-        search = SolveOptions(
-            read,
-            gap=read["gap"],
-            seed=flags.seed,
-            threads=flags.threads,
-            baselines=baselines,
-            objective=flags.objective,
-            max_makespan=read["max_makespan"],
-            max_period=read["max_period"],
-        )
+        options = search_options(problem, read | {"time_limit": time_limit, "baselines": baselines})
         started = min(time.monotonic(), begun + START)
         effort = math.inf if flags.effort is None else float(flags.effort)
         control = Control(time_limit, stop_requested=stop, started=started, effort=effort)
         latest = min(begun + time_limit + RESERVE, started + time_limit + GRACE)
         try:
-            outcome = run_solve(problem, control, search, signals, latest, ProgressLine.wanted(flags.quiet))
+            outcome = run_solve(problem, control, options, signals, latest, ProgressLine.wanted(flags.quiet))
         except NoPlan as error:
             why = ""
             if signals.received:
@@ -181,6 +169,13 @@ def run(flags: SolveFlags) -> int:
         if outcome.abandoned:
             leave_now(code)
         return code
+
+
+def search_options(problem: Problem, read: dict[str, Any]) -> SolveOptions:
+    """What the search takes of the options that were read; plan.json records all of them, in their order."""
+    taken = signature(SolveOptions.of).parameters
+    options = SolveOptions.of(problem, **{name: value for name, value in read.items() if name in taken})
+    return replace(options, flags={name: options.flags.get(name, value) for name, value in read.items()})
 
 
 def _time_limit(read: dict[str, Any]) -> float:
@@ -206,16 +201,10 @@ def _baseline_names(text: str, beat: str | None) -> tuple[str, ...]:
 
 
 def _check_layout(layout: str, copies: int, chunks: int | None) -> None:
-    if layout == "bidirectional" and copies < 2:
-        raise UsageFault("--layout bidirectional runs two copies of every operator: add --copies 2")
-    if chunks is None or layout in ("auto", "interleaved", "wave"):
-        return
-    takes = 2 if layout == "vshape" else 1
-    if chunks != takes:
-        raise UsageFault(
-            f"--layout {layout} has {takes} chunk{'s' if takes > 1 else ''} a device, not {chunks}: leave out "
-            "--chunks, or choose the layout interleaved or wave"
-        )
+    try:
+        check_layout(layout, copies, chunks)
+    except ValueError as error:
+        raise UsageFault(f"--{error}") from error
 
 
 def _missed(plan: Plan, max_bubble: float | None, beat: str | None, quiet: bool) -> bool:

@@ -1,4 +1,4 @@
-"""``plan.json``: reading and the JSON Schema, both from one description of the format; ``plan_text`` writes it."""
+"""``plan.json``: reading and the JSON Schema, both from one description of the format; ``planner/plan/`` writes it."""
 
 from __future__ import annotations
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from planner.baselines import baseline_timetable
 from planner.common.budget import Control
 from planner.objectives.certified import verified
@@ -15,11 +12,12 @@ from planner.scheduling.steady_state import window_of
 from planner.timetable.figures import figures
 
 
-def baseline_plan(name: str, problem: Problem, flags: Mapping[str, Any]) -> Plan:
+def baseline_plan(name: str, problem: Problem) -> Plan:
     """The plan of a published schedule; raises ``planner.baselines.NotApplicable`` with the reason.
 
     It ignores the memory cap: whether it fits stands in its figures. Its bounds are those of the problem, as
-    far as they need no search, where it respects the copies and the cap; else they say nothing about it.
+    far as they need no search, where it respects the copies and the cap; else they say nothing about it. A
+    bidirectional schedule brings its copies along: its options allow them.
     """
     from planner.bounds import placement_bound, problem_bound
 
@@ -34,7 +32,12 @@ def baseline_plan(name: str, problem: Problem, flags: Mapping[str, Any]) -> Plan
         status="feasible",
         lower_bound=problem_bound(problem, control) if comparable else None,
         placement_lower_bound=placement_bound(problem, timetable.placement) if comparable else None,
-        options=flags,
+        options={
+            "microbatches": problem.microbatches,
+            "copies": timetable.placement.copies,
+            "chunks": problem.chunks,
+            "memory_cap": problem.memory_cap,
+        },
         solve_seconds=round(control.elapsed, 3),
         notes=(
             "contiguous stages, balanced by time; the published order, replayed with the same costs, transfers "

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from planner.plan.plan import Plan
 from planner.problem import Problem
-from planner.verify.check import verify_plan
-from planner.verify.rules import Rule
+from planner.verify import Rule, Violation, verify_plan
 
 
 class InvalidPlan(Exception):
     """A plan failed verification: a fault of the program, never of its user."""
 
 
-def verified(plan: Plan, problem: Problem, cap: bool = True) -> Plan:
-    """The plan itself, checked against every rule (``cap``: memory too); raises ``InvalidPlan``."""
-    violations = verify_plan(
+def violations_of(plan: Plan, problem: Problem) -> list[Violation]:
+    """What the checker finds; a published schedule brings its copies along, however many the problem allows."""
+    return verify_plan(
         plan,
         problem.graph,
         problem.cluster,
-        copies=max(problem.copies, 1 if cap else plan.copies, plan.copies if plan.origin != "solve" else 1),
+        copies=problem.copies if plan.origin == "solve" else max(problem.copies, plan.copies),
         memory_cap=problem.memory_cap,
         microbatches=problem.microbatches,
     )
-    violations = [v for v in violations if cap or v.rule is not Rule.MEMORY]
+
+
+def verified(plan: Plan, problem: Problem, cap: bool = True) -> Plan:
+    """The plan itself, checked against every rule (``cap``: memory too); raises ``InvalidPlan``."""
+    violations = [v for v in violations_of(plan, problem) if cap or v.rule is not Rule.MEMORY]
     if violations:
         raise InvalidPlan(f"{len(violations)} violations, the first: {violations[0]}")
     return plan

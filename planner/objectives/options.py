@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from planner.problem import Problem
 
 SAME = 1 + 1e-9
 """Makespans, periods and peaks whose quotient is no larger are the same: what a plan prints can be asked for."""
@@ -34,3 +38,36 @@ class SolveOptions:
     objective: str = "makespan"
     max_makespan: float | None = None
     max_period: float | None = None
+
+    @staticmethod
+    def of(
+        problem: Problem,
+        *,
+        time_limit: float,
+        effort: int | None,
+        gap: float,
+        seed: int,
+        threads: int,
+        baselines: tuple[str, ...],
+        objective: str,
+        max_makespan: float | None = None,
+        max_period: float | None = None,
+    ) -> SolveOptions:
+        """With every flag that shapes the result; a ``time_limit`` of inf is none."""
+        flags = {
+            "objective": objective,
+            "max_makespan": max_makespan,
+            "max_period": max_period,
+            "microbatches": problem.microbatches,
+            "copies": problem.copies,
+            "layout": problem.layout,
+            "chunks": problem.chunks,
+            "memory_cap": problem.memory_cap,
+            "time_limit": None if math.isinf(time_limit) else time_limit,
+            "effort": effort,
+            "gap": gap,
+            "seed": seed,
+            "threads": threads,
+            "baselines": list(baselines),
+        }
+        return SolveOptions(flags, gap, seed, threads, baselines, objective, max_makespan, max_period)

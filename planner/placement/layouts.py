@@ -16,11 +16,32 @@ from planner.problem.pieces import Piece
 LAYOUTS: tuple[str, ...] = ("linear", "interleaved", "vshape", "wave", "bidirectional")
 """The families by name; ``auto`` tries them all and free placements besides."""
 
+CHUNKED: tuple[str, ...] = ("interleaved", "wave")
+"""Those that take any number of chunks a device."""
+
 CUTS_AT_MOST = 20_000
 """Placements of a layout that are looked at one by one where nothing else fits."""
 
 CHUNK_COUNTS = (2, 3, 4, 6, 8)
 """What ``auto`` tries: more chunks a device mean more transfers for little less latency."""
+
+
+def check_layout(layout: str, copies: int, chunks: int | None) -> None:
+    """Raise ``ValueError`` where a layout is unknown, or does not go with the copies or the chunks a device."""
+    if layout not in ("auto", *LAYOUTS):
+        raise ValueError(f"layout must be one of auto, {', '.join(LAYOUTS)}; got {layout!r}")
+    if layout == "bidirectional" and copies < 2:
+        raise ValueError("layout bidirectional runs two copies of every operator: allow 2 copies")
+    if chunks is not None and chunks < 1:
+        raise ValueError("chunks must be at least 1")
+    if chunks is None or layout in ("auto", *CHUNKED):
+        return
+    takes = 2 if layout == "vshape" else 1
+    if chunks != takes:
+        raise ValueError(
+            f"layout {layout} has {takes} chunk{'s' if takes > 1 else ''} a device, not {chunks}: leave them out, or "
+            f"choose the layout {' or '.join(CHUNKED)}"
+        )
 
 
 def stage_hosts(layout: str, devices: Sequence[int], chunks: int) -> list[tuple[int, ...]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from planner import __version__
+from planner.common.version import __version__
 from planner.plan.plan import (
     BaselineFigures,
     Figure,

@@ -1,95 +1,43 @@
-"""A plan: what leaves the program. Plain data, seconds and bytes, names instead of indices.
-
-Of tasks and transfers a plan may have 100,000: they are tuples, which are made in a third of the time that
-frozen dataclasses take.
-"""
+"""A plan: what leaves the program. ``rows`` has its parts, ``text`` how it is written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
-from planner.timetable.figures import DeviceFigures as DeviceFigures  # a part of the plan
+from planner.common.whole import write_whole
+from planner.plan import text
+from planner.plan.rows import (
+    BaselineFigures,
+    PlacedOperator,
+    PlannedTask,
+    PlannedTransfer,
+    PlanWindow,
+    Source,
+    Unit,
+)
+from planner.timetable.figures import DeviceFigures
+
+__all__ = [
+    "FIGURES",
+    "SCHEMA",
+    "BaselineFigures",
+    "DeviceFigures",
+    "Figure",
+    "FigureKind",
+    "PlacedOperator",
+    "Plan",
+    "PlanWindow",
+    "PlannedTask",
+    "PlannedTransfer",
+    "Source",
+    "Unit",
+    "plan_to_json",
+]
 
 SCHEMA = "planner/plan@1"
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedOperator:
-    """Copy ``copy`` of ``operator`` runs on ``device``."""
-
-    operator: str
-    copy: int
-    device: str
-
-
-class PlannedTask(NamedTuple):
-    """One pass (``F``, ``I`` or ``W``) of one operator over one microbatch."""
-
-    operator: str
-    pass_: str
-    microbatch: int
-    copy: int
-    device: str
-    stream: str
-    start: float
-    end: float
-
-
-class PlannedTransfer(NamedTuple):
-    """The output of ``operator`` (pass ``F``) or its gradient on the way back (pass ``I``)."""
-
-    operator: str
-    pass_: str
-    microbatch: int
-    copy: int
-    source: str  # "from" in the file
-    target: str  # "to" in the file
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class BaselineFigures:
-    """One row of the table of baselines; ``reason`` alone where the baseline does not apply."""
-
-    name: str
-    makespan: float | None = None
-    bubble_ratio: float | None = None
-    span_bubble_ratio: float | None = None
-    peak_memory: float | None = None
-    copies: int | None = None
-    fits: bool | None = None
-    reason: str | None = None
-    devices: int | None = None  # that run a task
-
-
-@dataclass(frozen=True, slots=True)
-class PlanWindow:
-    """A stretch of the schedule that may be run any number of times in a row, for as many more microbatches."""
-
-    start: float  # seconds
-    length: float  # seconds
-    microbatches: int  # that pass in one window, all copies together
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Which file the plan was made from: the name in it and the SHA-256 of its bytes."""
-
-    name: str
-    sha256: str
-
-
-class Unit(StrEnum):
-    """What a figure counts."""
-
-    RATIO = "ratio"
-    SECONDS = "seconds"
-    BYTES = "bytes"
-    DEVICES = "devices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +128,48 @@ class Plan:
             if kind.gap is not None:
                 yield kind.gap, figure.gap, Unit.RATIO
 
+    def write(self, path: Path | str) -> None:
+        """Write ``plan.json``, whole or not at all. Raises ``OSError`` where the file cannot be written."""
+        write_whole(path, plan_to_json(self))
+
     @property
     def copies(self) -> int:
         """Copies of every operator in this plan."""
         return 1 + max((p.copy for p in self.placement), default=0)
+
+
+def plan_to_json(plan: Plan) -> str:
+    """The content of ``plan.json``: the same text for the same plan, one row a line."""
+    return text.document(
+        {
+            "schema": text.compact(SCHEMA),
+            "planner_version": text.compact(plan.planner_version),
+            "origin": text.compact(plan.origin),
+            "graph": text.compact({"name": plan.graph.name, "sha256": plan.graph.sha256}),
+            "cluster": text.compact({"name": plan.cluster.name, "sha256": plan.cluster.sha256}),
+            "options": text.compact(dict(plan.options)),
+            "microbatches": text.compact(plan.microbatches),
+            "objective": text.compact(plan.objective),
+            "status": text.compact(plan.status),
+            "makespan": text.compact(float(plan.makespan)),
+            "lower_bound": text.compact(text.seconds(plan.lower_bound)),
+            "placement_lower_bound": text.compact(text.seconds(plan.placement_lower_bound)),
+            "gap": text.compact(text.seconds(plan.gap)),
+            **{key: text.compact(text.amount(value, unit)) for key, value, unit in plan.figure_fields()},
+            "bubble_ratio": text.compact(float(plan.bubble_ratio)),
+            "bubble_ratio_all": text.compact(float(plan.bubble_ratio_all)),
+            "window": text.compact(text.window_row(plan.window)),
+            "solve_seconds": text.compact(float(plan.solve_seconds)),
+            "placement": text.rows(
+                {"operator": p.operator, "copy": p.copy, "device": p.device} for p in plan.placement
+            ),
+            "tasks": text.task_rows(plan.tasks),
+            "transfers": text.transfer_rows(plan.transfers),
+            "devices": text.rows(text.device_row(device) for device in plan.devices),
+            "baselines": text.rows(text.baseline_row(baseline) for baseline in plan.baselines),
+            "notes": text.rows(plan.notes),
+        }
+    )
 
 
 def _peak_memory(plan: Plan) -> float:

@@ -21,10 +21,9 @@ from planner.commands import running
 from planner.commands.app import COMMANDS, main
 from planner.common.budget import Control
 from planner.files.plan_file import read_plan
-from planner.files.plan_text import plan_to_json
 from planner.objectives.baseline import baseline_plan
 from planner.objectives.options import NoPlan, SolveOptions
-from planner.plan.plan import BaselineFigures, Plan
+from planner.plan.plan import BaselineFigures, Plan, plan_to_json
 from planner.problem import Impossible, Problem
 
 GRAPH = """
@@ -56,14 +55,15 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def found(problem: Problem, control: Control, options: SolveOptions) -> Plan:
     """A search that gives the plan of 1F1B, and one baseline of each kind."""
-    plan = baseline_plan("1f1b", problem, options.flags)
+    plan = baseline_plan("1f1b", problem)
     rows = (
         BaselineFigures("gpipe", plan.makespan, 0.5, 0.5, 2.0**34, 1, False),
         BaselineFigures("1f1b", plan.makespan, 0.5, 0.5, 1.0, 1, True),
         BaselineFigures("zb1p", plan.makespan * 2, 0.5, 0.5, 1.0, 1, True),
         BaselineFigures("dualpipe", reason="DualPipe needs more"),
     )
-    return replace(plan, origin="solve", baselines=tuple(r for r in rows if r.name in options.baselines))
+    compared = tuple(row for row in rows if row.name in options.baselines)
+    return replace(plan, origin="solve", options=options.flags, baselines=compared)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from export_samples import cells, renumbered, run_csv
 
 from planner.commands.app import main
 from planner.files.plan_file import read_plan
-from planner.files.plan_text import plan_to_json
+from planner.plan.plan import plan_to_json
 
 PAGE = Path(__file__).parents[2] / "docs" / "export-torch.md"
 GRAPH = """

@@ -13,8 +13,7 @@ from solver_problems import CONFIGS, config
 
 from planner.baselines import baseline_timetable
 from planner.commands.app import main
-from planner.files.plan_text import plan_to_json
-from planner.plan.plan import BaselineFigures
+from planner.plan.plan import BaselineFigures, plan_to_json
 
 GRAPH, CLUSTER = (str(CONFIGS / "dualpipe-4x8" / f"{name}.yaml") for name in ("graph", "cluster"))
 INPUTS = ["--graph", GRAPH, "--cluster", CLUSTER]

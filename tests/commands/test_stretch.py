@@ -12,8 +12,7 @@ from solver_problems import CONFIGS
 
 from planner.commands.app import main
 from planner.files.plan_file import read_plan
-from planner.files.plan_text import plan_to_json
-from planner.plan.plan import Figure, Plan, PlanWindow
+from planner.plan.plan import Figure, Plan, PlanWindow, plan_to_json
 
 DUALPIPE = CONFIGS / "dualpipe-4x8"
 

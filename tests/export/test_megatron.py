@@ -71,7 +71,7 @@ def chained(names: tuple[str, ...], devices: int, microbatches: int = 8) -> Prob
 
 def published(name: str, names: tuple[str, ...], devices: int, microbatches: int = 8) -> tuple[Problem, Plan]:
     problem = chained(names, devices, microbatches)
-    return problem, baseline_plan(name, problem, {})
+    return problem, baseline_plan(name, problem)
 
 
 def placed(names: tuple[str, ...], device_of: list[int], microbatches: int = 4) -> tuple[Problem, Plan]:
@@ -207,7 +207,7 @@ def test_refusals(names: tuple[str, ...], device_of: list[int], microbatches: in
 def test_copies_are_refused() -> None:
     problem = replace(chained(model(2), 4), copies=2)
     with pytest.raises(CannotExport, match=r"'embed' has copies on g\d and g\d.*--copies 1"):
-        megatron(baseline_plan("dualpipe", problem, {}), problem, None)
+        megatron(baseline_plan("dualpipe", problem), problem, None)
 
 
 def test_a_layer_that_reads_a_later_one_is_refused() -> None:

@@ -275,7 +275,7 @@ def test_branches_are_handed_through_at_a_stated_cost() -> None:
 def test_copies_on_several_devices_and_inference_are_refused() -> None:
     problem = replace(pipeline(4, 4, 8), copies=2)
     with pytest.raises(CannotExport, match=r"operator 's0' has copies on several devices \(g0, g3\).*--copies 1"):
-        source_of(baseline_plan("dualpipe", problem, {}), None)
+        source_of(baseline_plan("dualpipe", problem), None)
     forward = posed(operator("a", times=(1.0,)), devices=1, microbatches=2, training=False)
     _, plan = listed(forward, 0) or pytest.fail("no plan")
     with pytest.raises(CannotExport, match="inference"):

@@ -16,8 +16,7 @@ from solver_problems import CONFIGS, chain, config, posed, unit_cluster
 from planner.baselines import baseline_timetable
 from planner.commands.app import main
 from planner.export.trace import trace_json
-from planner.files.plan_text import plan_to_json
-from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
+from planner.plan.plan import Plan, PlannedTask, PlannedTransfer, plan_to_json
 from planner.problem import NetworkLevel, Problem
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from planner.files.errors import InputError
 from planner.files.plan_file import plan_schema, read_plan
-from planner.files.plan_text import plan_to_json
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import (
     BaselineFigures,
@@ -23,6 +22,7 @@ from planner.plan.plan import (
     PlannedTransfer,
     PlanWindow,
     Source,
+    plan_to_json,
 )
 
 PLAN = Plan(

@@ -16,10 +16,9 @@ from solver_problems import chain, checked, config, operator, posed, random_prob
 
 from planner.baselines import BASELINES
 from planner.common.budget import Control, Progress
-from planner.files.plan_text import plan_to_json
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.objectives.registry import solve
-from planner.plan.plan import Plan
+from planner.plan.plan import Plan, plan_to_json
 from planner.problem import Impossible, NetworkLevel, Problem
 from planner.scheduling.orders import anneal as orders
 from planner.search import exact, moves, neighbourhoods, polish

@@ -26,8 +26,7 @@ from solver_problems import chain, config, posed, unit_cluster
 
 from planner.baselines import baseline_timetable
 from planner.commands.app import main
-from planner.files.plan_text import plan_to_json
-from planner.plan.plan import Plan
+from planner.plan.plan import Plan, plan_to_json
 from planner.problem import NetworkLevel, Problem
 from planner.report.html import Shown, report_html
 from planner.report.svg import gantt_svg

@@ -21,8 +21,7 @@ from solver_problems import CONFIGS, chain, config, posed
 
 from planner.baselines import baseline_timetable
 from planner.commands.app import main
-from planner.files.plan_text import plan_to_json
-from planner.plan.plan import Figure, Plan
+from planner.plan.plan import Figure, Plan, plan_to_json
 from planner.report.html import Shown, report_html
 from planner.report.html.data import PlanDrawing
 

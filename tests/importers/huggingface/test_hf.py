@@ -45,7 +45,7 @@ def test_every_model_makes_a_graph_that_schedules(name: str, training: bool, tmp
     read = {source for operator in graph.operators for source in operator.inputs}
     assert [o.name for o in graph.operators if o.name not in read and not o.name.endswith("head")] == []
     problem = Problem(graph, read_cluster(CLUSTERS / "h200-8.yaml"), 8, memory_cap=1e15)
-    plan = baseline_plan("1f1b", problem, {})
+    plan = baseline_plan("1f1b", problem)
     assert plan.makespan > 0
 
 

@@ -287,7 +287,7 @@ def test_modules_are_operators_and_schedule(tmp_path: Path, capsys: pytest.Captu
     assert [operator.name for operator in graph.operators] == [f"layers.{i}" for i in range(8)]
     assert all(flops(operator) == 2 * 64 * 512 * 512 for operator in graph.operators)
     problem = Problem(graph, read_cluster(CLUSTER), 8)
-    assert baseline_plan("1f1b", problem, {}).makespan > 0
+    assert baseline_plan("1f1b", problem).makespan > 0
 
 
 def test_inference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,7 +151,7 @@ def test_levels_are_modules_and_schedule(tmp_path: Path, capsys: pytest.CaptureF
     ]
     assert graph.operators[1].output == 2 * TOKENS * WIDTH * 4
     problem = Problem(graph, read_cluster(CLUSTER), 8)
-    assert baseline_plan("1f1b", problem, {}).makespan > 0
+    assert baseline_plan("1f1b", problem).makespan > 0
 
 
 def test_inference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,187 @@
+"""planner from Python: what ``import planner`` offers, and what the commands are made of.
+
+No call prints, ends the process or installs a signal handler. What goes wrong is an exception: ``InputError`` (a file
+is missing or wrong), ``ValueError`` (an argument is; ``ProblemError`` where graph and cluster do not fit together),
+``Impossible`` (it is proven that there is no plan), ``NoPlan`` (none was found within the limits), ``NotApplicable``
+(a published schedule does not fit the problem).
+
+Amounts are numbers in base units (seconds, bytes) or strings with a unit, such as ``"20 GB"``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from planner.baselines import BASELINES, SCHEDULES, NotApplicable
+from planner.common.budget import Control
+from planner.files.cluster_file import read_cluster
+from planner.files.errors import InputError
+from planner.files.graph_file import MAX_MICROBATCHES, read_graph
+from planner.objectives import registry
+from planner.objectives.baseline import baseline_plan
+from planner.objectives.certified import violations_of
+from planner.objectives.options import NoPlan, SolveOptions
+from planner.placement.layouts import check_layout
+from planner.plan.plan import Plan
+from planner.problem import Impossible, Problem, ProblemError
+from planner.problem.quantities import BYTES, FRACTION, SECONDS, Dimension, QuantityError, parse_quantity
+from planner.verify import Rule, Violation
+
+__all__ = [
+    "Impossible",
+    "InputError",
+    "NoPlan",
+    "NotApplicable",
+    "Plan",
+    "Problem",
+    "ProblemError",
+    "Rule",
+    "Violation",
+    "baseline",
+    "read_plan",
+    "read_problem",
+    "solve",
+    "verify",
+]
+
+
+def read_problem(
+    graph: Path | str,
+    cluster: Path | str,
+    *,
+    microbatches: int | None = None,
+    copies: int = 1,
+    memory_cap: float | str | None = None,
+    layout: str = "auto",
+    chunks: int | None = None,
+) -> Problem:
+    """What is to be planned: graph.yaml, cluster.yaml and what decides which plans are allowed.
+
+    - ``microbatches`` in one step; default: the graph's
+    - ``copies``: most copies of the operators; 2 allows bidirectional plans
+    - ``memory_cap`` of every device; default: the cluster's
+    - ``layout``: the placements allowed: auto (all), linear, interleaved, vshape, wave, bidirectional
+    - ``chunks`` a device, of layouts that take them
+
+    Raises ``InputError``, ``ValueError``, and ``Impossible`` where an operator has no device that may run it.
+    """
+    check_layout(layout, copies, chunks)
+    cap = None if memory_cap is None else _amount("memory_cap", memory_cap, BYTES)
+    read, devices = read_graph(Path(graph)), read_cluster(Path(cluster))
+    many = read.microbatches if microbatches is None else microbatches
+    if many > MAX_MICROBATCHES:
+        raise ValueError(f"microbatches must be at most {MAX_MICROBATCHES}")
+    return Problem(read, devices, many, copies, cap, layout, chunks)
+
+
+def solve(
+    problem: Problem,
+    *,
+    time_limit: float | str | None = 60.0,
+    effort: int | None = None,
+    gap: float | str = 1e-6,
+    seed: int = 0,
+    threads: int = 2,
+    objective: str = "makespan",
+    max_makespan: float | str | None = None,
+    max_period: float | str | None = None,
+    baselines: Sequence[str] = (),
+) -> Plan:
+    """The best plan that is found within the limits, verified, with a proven lower bound.
+
+    - ``time_limit``: seconds; None: no limit. A solver that is at work at the end may take some seconds longer
+    - ``effort``: schedules evaluated and branch-and-bound nodes; with ``time_limit=None``, the same plan on any machine
+    - ``gap``: a plan is optimal where it is within this fraction of the bound
+    - ``seed`` of the search, ``threads`` of the solvers
+    - ``objective``: makespan, memory, period or utilization, as ``planner solve --help`` says; ``max_makespan`` goes
+      with memory and utilization, ``max_period`` with utilization
+    - ``baselines``: names of published schedules to compare with, in ``Plan.baselines``
+
+    Raises ``Impossible``, ``NoPlan`` and ``ValueError``.
+    """
+    limit = math.inf if time_limit is None else _positive("time_limit", time_limit)
+    _at_least("effort", effort, 1)
+    _at_least("seed", seed, 0)
+    _at_least("threads", threads, 1)
+    if objective not in registry.OBJECTIVES:
+        raise ValueError(f"objective must be one of {', '.join(registry.OBJECTIVES)}; got {objective!r}")
+    limits = {"max_makespan": max_makespan, "max_period": max_period}
+    given = {name: _positive(name, value) for name, value in limits.items() if value is not None}
+    for name in given:
+        if name not in registry.OBJECTIVES[objective].options:
+            raise ValueError(f"{name} goes with objective {' or '.join(registry.objectives_with(name))}")
+    for name in baselines:
+        _known(name)
+    options = SolveOptions.of(
+        problem,
+        time_limit=limit,
+        effort=effort,
+        gap=_fraction("gap", gap),
+        seed=seed,
+        threads=threads,
+        baselines=tuple(name for name in BASELINES if name in baselines),
+        objective=objective,
+        **given,
+    )
+    control = Control(limit, effort=math.inf if effort is None else float(effort))
+    return registry.solve(problem, control, options)
+
+
+def baseline(name: str, problem: Problem) -> Plan:
+    """The plan of a published schedule, such as ``"1f1b"`` or ``"dualpipe"``, one stage a device.
+
+    It ignores the memory cap and brings along the copies that it needs. Raises ``NotApplicable`` with the reason,
+    and ``ValueError`` for an unknown name.
+    """
+    _known(name)
+    if (problem.chunks or 1) > 1 and SCHEDULES[name].chunks == 1:
+        raise ValueError(f"{name} puts one chunk on a device, not {problem.chunks}")
+    return baseline_plan(name, problem)
+
+
+def verify(plan: Plan, problem: Problem) -> list[Violation]:
+    """Every violation of a rule, none where the plan is valid for the problem.
+
+    The check shares no code with what makes plans. A baseline may have more copies than the problem allows.
+    """
+    return violations_of(plan, problem)
+
+
+def read_plan(path: Path | str) -> Plan:
+    """The plan in a file. Raises ``InputError``; what its numbers mean is for ``verify`` to judge."""
+    from planner.files.plan_file import read_plan as read  # it loads what checks a schema
+
+    return read(path)
+
+
+def _known(name: str) -> None:
+    if name not in BASELINES:
+        raise ValueError(f"unknown schedule {name!r}; known are {', '.join(BASELINES)}")
+
+
+def _amount(name: str, value: float | str, dimension: Dimension) -> float:
+    try:
+        return parse_quantity(value, dimension)
+    except QuantityError as error:
+        raise ValueError(f"{name} {error}") from error
+
+
+def _positive(name: str, value: float | str) -> float:
+    seconds = _amount(name, value, SECONDS)
+    if seconds <= 0:
+        raise ValueError(f"{name} must be above 0")
+    return seconds
+
+
+def _fraction(name: str, value: float | str) -> float:
+    ratio = _amount(name, value, FRACTION)
+    if ratio > 1:
+        raise ValueError(f"{name} must be a fraction from 0 to 1")
+    return ratio
+
+
+def _at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise ValueError(f"{name} must be at least {least}")

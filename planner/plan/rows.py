@@ -1,0 +1,87 @@
+"""What a plan is made of: rows of plain data, seconds and bytes, names instead of indices.
+
+Of tasks and transfers a plan may have 100,000: they are tuples, which are made in a third of the time that
+frozen dataclasses take.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedOperator:
+    """Copy ``copy`` of ``operator`` runs on ``device``."""
+
+    operator: str
+    copy: int
+    device: str
+
+
+class PlannedTask(NamedTuple):
+    """One pass (``F``, ``I`` or ``W``) of one operator over one microbatch."""
+
+    operator: str
+    pass_: str
+    microbatch: int
+    copy: int
+    device: str
+    stream: str
+    start: float
+    end: float
+
+
+class PlannedTransfer(NamedTuple):
+    """The output of ``operator`` (pass ``F``) or its gradient on the way back (pass ``I``)."""
+
+    operator: str
+    pass_: str
+    microbatch: int
+    copy: int
+    source: str  # "from" in the file
+    target: str  # "to" in the file
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineFigures:
+    """One row of the table of baselines; ``reason`` alone where the baseline does not apply."""
+
+    name: str
+    makespan: float | None = None
+    bubble_ratio: float | None = None
+    span_bubble_ratio: float | None = None
+    peak_memory: float | None = None
+    copies: int | None = None
+    fits: bool | None = None
+    reason: str | None = None
+    devices: int | None = None  # that run a task
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWindow:
+    """A stretch of the schedule that may be run any number of times in a row, for as many more microbatches."""
+
+    start: float  # seconds
+    length: float  # seconds
+    microbatches: int  # that pass in one window, all copies together
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which file the plan was made from: the name in it and the SHA-256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+class Unit(StrEnum):
+    """What a figure counts."""
+
+    RATIO = "ratio"
+    SECONDS = "seconds"
+    BYTES = "bytes"
+    DEVICES = "devices"
