@@ -1,8 +1,13 @@
-"""The published schedules by name. A new one is a file with its order and an entry here."""
+"""The published schedules by name.
+
+A new one is a file with ``rows(ranks, microbatches)``, or with ``chunks`` as a third argument, and an entry of
+``SCHEDULES`` that says where its stages go. That is all: the commands, the report and the search take the names from
+here. docs/extending.md shows it; docs/baselines.md lists the orders and their sources.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from planner.baselines import (
@@ -105,7 +110,7 @@ SCHEDULES: dict[str, Schedule] = {
     "dualpipev": v_shaped("DualPipe-V", dualpipev.rows, fused=True),
 }
 
-BASELINES: tuple[str, ...] = tuple(SCHEDULES)
+BASELINES: Collection[str] = SCHEDULES.keys()
 """The names of all baselines, in the order in which they are reported."""
 
 

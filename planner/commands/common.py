@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, where output goes, and values of flags."""
+"""What all commands share: exit codes, where output goes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import NoReturn
 
-from planner.problem.quantities import Dimension, QuantityError, parse_quantity
+from planner.files.flag_values import UsageFault
 
 
 class ExitCode(IntEnum):
@@ -22,10 +22,6 @@ class ExitCode(IntEnum):
     NO_PLAN = 4
     THRESHOLD = 5
     VIOLATIONS = 6
-
-
-class UsageFault(Exception):
-    """Flags or inputs that do not go together; the message says what to do instead."""
 
 
 def emit(text: str) -> None:
@@ -71,24 +67,6 @@ def report_style() -> tuple[int, bool]:
         return 100, False
     width = min(180, max(60, shutil.get_terminal_size((100, 24)).columns))
     return width, not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def quantity(flag: str, text: str, dimension: Dimension) -> float:
-    """The value of a flag that takes a number or a number with a unit."""
-    try:
-        return parse_quantity(text, dimension)
-    except QuantityError as error:
-        raise UsageFault(f"{flag} {error}") from error
-
-
-def ratio(flag: str, text: str) -> float:
-    """The value of a flag that takes a fraction from 0 to 1, or a percentage."""
-    from planner.problem.quantities import FRACTION
-
-    value = quantity(flag, text, FRACTION)
-    if value > 1:
-        raise UsageFault(f"{flag} must be a fraction from 0 to 1 such as 0.05, or 5%; got {text}")
-    return value
 
 
 def not_an_input(output: str | None, inputs: Mapping[str, object], flag: str = "-o") -> None:

@@ -1,81 +1,91 @@
-"""``planner export``: a plan as a file that another program reads."""
+"""``planner export``: a plan as a file that another program reads. The formats are those of the registry."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
-from planner.commands.common import ExitCode, UsageFault, emit, not_an_input, note
-from planner.export import CannotExport, Exported, ExportOptions
+import typer
+
+from planner.commands import declared
+from planner.commands import flags as options
+from planner.commands.common import ExitCode, emit, not_an_input, note
+from planner.commands.lazy import Command
+from planner.commands.problem_of_plan import posed_problem, sound_times
+from planner.export import CannotExport
+from planner.export.registry import EXPORTERS
 from planner.files.errors import listed
+from planner.files.flag_values import UsageFault
 from planner.files.plan_file import read_plan
 from planner.files.whole import ensure_writable, write_whole
-from planner.plan.plan import Plan
-
-Export = Callable[[Plan, ExportOptions], Exported]
 
 
-def _trace(plan: Plan, options: ExportOptions) -> Exported:
-    from planner.commands.problem_of_plan import posed_problem, sound_times
-    from planner.export.trace import trace_json
-
-    sound_times(options.path, plan)
-    problem = posed_problem(options.path, plan, options.graph, options.cluster)
-    without = "without counters of memory: --graph and --cluster give them"
-    return Exported(trace_json(plan, problem), notes=() if problem is not None else (without,))
+def _formats() -> str:
+    return f"{', '.join(EXPORTERS)}."
 
 
-def _torch_csv(plan: Plan, options: ExportOptions) -> Exported:
-    from planner.commands.problem_of_plan import posed_problem, sound_times
-    from planner.export.torch_csv import torch_csv
+@dataclass(frozen=True)
+class ExportFlags:
+    """Options of ``planner export``; those of a single format stand with the format."""
 
-    sound_times(options.path, plan)
-    return torch_csv(plan, posed_problem(options.path, plan, options.graph, options.cluster), options.repair)
-
-
-def _megatron(plan: Plan, options: ExportOptions) -> Exported:
-    from planner.commands.problem_of_plan import posed_problem, sound_times
-    from planner.export.megatron import megatron
-
-    sound_times(options.path, plan)
-    return megatron(plan, posed_problem(options.path, plan, options.graph, options.cluster), options.layers)
+    plan: options.PlanFile
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT"), declared.Help(_formats)]
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.  [default: stdout]")
+    ] = None
+    graph: options.MaybePlanGraph = None
+    cluster: options.MaybePlanCluster = None
+    quiet: options.NoNotes = False
 
 
-EXPORTS: dict[str, Export] = {
-    "trace": _trace,
-    "torch-csv": _torch_csv,
-    "megatron": _megatron,
-}
-"""By the name that ``--to`` takes. A new format is a module of ``planner.export`` and a line here."""
+def command(name: str, help: str) -> Command:
+    """The command, with the options of all formats."""
+    return declared.command(name, help, run, ExportFlags, *(exporter.options for exporter in EXPORTERS.values()))
 
 
-def export_command(to: str, options: ExportOptions, output: str | None, quiet: bool) -> int:
-    """``planner export``: to the file ``output``, to stdout where that is None or ``-``."""
-    if to not in EXPORTS:
-        raise UsageFault(f"--to {to}: unknown format; known are {listed(EXPORTS)}")
-    for flag, given, format in (
-        ("--repair", options.repair, "torch-csv"),
-        ("--layers", options.layers is not None, "megatron"),
-    ):
-        if given and to != format:
-            raise UsageFault(f"{flag} goes with --to {format}, not with {to}")
-    inputs = {"plan": options.path, "graph": options.graph, "cluster": options.cluster}
-    not_an_input(output, {what: path for what, path in inputs.items() if path is not None})
+def run(flags: ExportFlags, *of_formats: Any) -> int:
+    """Export to the file that ``-o`` names, to stdout where there is none. ``of_formats``: options, by format."""
+    if flags.to not in EXPORTERS:
+        raise UsageFault(f"--to {flags.to}: unknown format; known are {listed(EXPORTERS)}")
+    exporter, path, output = EXPORTERS[flags.to], flags.plan, flags.output
+    chosen = next(each for each in of_formats if isinstance(each, exporter.options))
+    _check_options(flags.to, chosen, of_formats)
+    inputs = {"plan": path, "graph": flags.graph, "cluster": flags.cluster}
+    not_an_input(output, {what: file for what, file in inputs.items() if file is not None})
     to_file = output not in (None, "-")
     if to_file:
         ensure_writable(str(output))
-    plan = read_plan(options.path)
+    plan = read_plan(path)
+    sound_times(path, plan)
+    problem = posed_problem(path, plan, flags.graph, flags.cluster)
     try:
-        exported = EXPORTS[to](plan, options)
+        exported = exporter.export(plan, problem, chosen)
     except CannotExport as reason:
-        raise UsageFault(f"{options.path} cannot be exported to {to}: {reason}") from reason
+        raise UsageFault(f"{path} cannot be exported to {flags.to}: {reason}") from reason
     for remark in exported.notes:
-        note(remark, quiet)
+        note(remark, flags.quiet)
     if not to_file:
         emit(exported.text)
         if exported.beside:
-            note(f"with -o FILE there are also {listed('FILE' + end for end in exported.beside)}", quiet)
+            note(f"with -o FILE there are also {listed('FILE' + end for end in exported.beside)}", flags.quiet)
         return ExitCode.DONE
     for end, text in {"": exported.text, **exported.beside}.items():
         write_whole(f"{output}{end}", text)
-        note(f"written to {output}{end}", quiet)
+        note(f"written to {output}{end}", flags.quiet)
     return ExitCode.DONE
+
+
+def _check_options(to: str, chosen: Any, of_formats: Iterable[Any]) -> None:
+    """Refuse an option that was given and that the format does not take."""
+    taken = {field.name for field in fields(chosen)}
+    for each in of_formats:
+        for field in fields(each):
+            if field.name not in taken and getattr(each, field.name) != field.default:
+                formats = [name for name, exporter in EXPORTERS.items() if _takes(exporter.options, field.name)]
+                flag = declared.flag_of(field.name)
+                raise UsageFault(f"{flag} goes with --to {' or '.join(formats)}, not with {to}")
+
+
+def _takes(options: type, name: str) -> bool:
+    return any(field.name == name for field in fields(options))

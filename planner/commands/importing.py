@@ -1,152 +1,87 @@
-"""``planner import``: the names and flags of the importers. What they do stands in ``planner.importers``.
-
-Loaded with the command line itself, so nothing heavy is imported here before a command runs.
-"""
+"""``planner import``: a graph.yaml from a model or a graph of another format. The formats are those of the registry."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from math import isnan
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from planner.importers.document import Document
-
-Output = Annotated[
-    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the graph there.  [default: stdout]")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")]
-Name = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the graph.  [default: the file's]")]
-Microbatches = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Microbatches in one step.")]
-
-
-class TimeUnit(StrEnum):
-    """Values of ``--unit``."""
-
-    s = "s"
-    ms = "ms"
-    us = "us"
+from planner.commands import flags as options
+from planner.commands.common import ExitCode, emit, not_an_input, note
+from planner.commands.declared import command, flag_of, marked
+from planner.commands.lazy import Command, LazyCommand
+from planner.files.flag_values import UsageFault
+from planner.files.whole import ensure_writable, write_whole
+from planner.importers.document import checked
+from planner.importers.importer import AlsoWritten, Importer
+from planner.importers.registry import IMPORTERS
 
 
-import_app = typer.Typer(
-    name="import",
-    help="A graph.yaml from a model or a graph of another format.",
-    rich_markup_mode=None,
-)
+@dataclass(frozen=True)
+class ImportFlags:
+    """Options of every importer beside its own."""
+
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the graph there.  [default: stdout]")
+    ] = None
+    quiet: options.NoNotes = False
 
 
-@import_app.callback()
-def _import() -> None:
-    """A graph.yaml from a model or a graph of another format."""
+def group(name: str, help: str) -> Command:
+    """The command with one sub-command an importer."""
+    commands = TyperGroup(name=name, help=help, rich_markup_mode=None)
+    for importer in IMPORTERS.values():
+        commands.add_command(LazyCommand(importer.name, importer.help, partial(_command, importer)))
+    return commands
 
 
-def ready_to_write(output: str | None, source: Path) -> None:
-    """Refuse, before any work, an output that cannot be written or is the input itself."""
-    from planner.commands.common import not_an_input
-    from planner.files.whole import ensure_writable
+def _command(importer: Importer) -> Command:
+    def run(flags: ImportFlags, own: Any) -> int:
+        return import_with(importer, flags, own)
 
-    not_an_input(output, {"input": source})
-    if output not in (None, "-"):
-        ensure_writable(str(output))
+    return command(importer.name, importer.help, run, ImportFlags, importer.flags)
 
 
-def deliver(document: Document, output: str | None, quiet: bool) -> int:
-    """Write the graph whole, to the file or to stdout, and say on stderr what there is to say about it."""
-    from planner.importers.document import to_yaml
+def import_with(importer: Importer, flags: ImportFlags, own: Any) -> int:
+    """Read the source, and write the graph whole: to the file or to stdout, the second files after it.
 
-    return deliver_text(to_yaml(document), document.notes, output, quiet)
-
-
-def ready_beside(output: str | None, others: dict[str, object]) -> None:
-    """Refuse, before any work, a second file that cannot be written or is one of the others."""
-    from planner.commands.common import UsageFault, not_an_input
-    from planner.files.whole import ensure_writable
-
-    if output == "-":
-        raise UsageFault("--cluster takes the name of a file: the graph goes to stdout")
-    not_an_input(output, {what: path for what, path in others.items() if path not in (None, "-")}, "--cluster")
-    if output is not None:
-        ensure_writable(output)
-
-
-def deliver_text(text: str, remarks: Sequence[str], output: str | None, quiet: bool) -> int:
-    """Write the text of a graph, which planner's own reader has taken, and the remarks."""
-    from planner.commands.common import ExitCode, emit, note
-    from planner.files.whole import write_whole
-    from planner.importers.document import checked
-
-    text = checked(text)
-    for remark in remarks:
-        note(remark, quiet)
-    if output in (None, "-"):
+    Outputs that cannot be written, or are an input, are refused before any work.
+    """
+    source: Path = getattr(own, fields(own)[0].name)
+    also = _also_written(own)
+    not_an_input(flags.output, {"input": source})
+    if flags.output not in (None, "-"):
+        ensure_writable(str(flags.output))
+    for flag, (path, _) in also.items():
+        _check_beside(flag_of(flag), path, {"input": source, "graph": flags.output})
+    imported = importer.read(own)
+    text = checked(imported.text)  # planner's own reader takes it
+    for remark in imported.notes:
+        note(remark, flags.quiet)
+    if flags.output in (None, "-"):
         emit(text)
     else:
-        write_whole(str(output), text)
-        note(f"written to {output}", quiet)
+        write_whole(str(flags.output), text)
+        note(f"written to {flags.output}", flags.quiet)
+    for flag, (path, what) in also.items():
+        write_whole(path, imported.beside[flag])
+        note(f"{what} written to {path}", flags.quiet)
     return ExitCode.DONE
 
 
-@import_app.command("pipedream")
-def _pipedream(
-    source: Annotated[Path, typer.Argument(metavar="GRAPH.TXT", help="A profile of PipeDream's profiler.")],
-    output: Output = None,
-    name: Name = None,
-    microbatches: Microbatches = 1,
-    state: Annotated[
-        float, typer.Option(min=0, max=1000, metavar="N", help="Bytes held for each byte of weights.")
-    ] = 3.0,
-    quiet: Quiet = False,
-) -> int:
-    """A profile of PipeDream (graph.txt)."""
-    from planner.commands.common import UsageFault
-    from planner.importers.measured.pipedream import pipedream
-
-    if isnan(state):  # which is below no limit and above none
-        raise UsageFault("--state must be a number from 0 to 1000; got nan")
-    ready_to_write(output, source)
-    return deliver(pipedream(source, name=name, microbatches=microbatches, state=state), output, quiet)
+def _also_written(own: Any) -> dict[str, tuple[str, str]]:
+    """Second files that are asked for, by field: path, and what they hold."""
+    marks = marked(type(own), AlsoWritten)
+    return {name: (getattr(own, name), mark.what) for name, mark in marks.items() if getattr(own, name) is not None}
 
 
-@import_app.command("msr")
-def _msr(
-    source: Annotated[Path, typer.Argument(metavar="FILE.json", help="An input of msr-fiddle/dnn-partitioning.")],
-    output: Output = None,
-    cluster: Annotated[str | None, typer.Option(metavar="FILE", help="Write the file's devices there.")] = None,
-    name: Name = None,
-    microbatches: Microbatches = 1,
-    unit: Annotated[TimeUnit, typer.Option(help="Of the file's latencies and costs.")] = TimeUnit.ms,
-    quiet: Quiet = False,
-) -> int:
-    """A placement problem of msr-fiddle/dnn-partitioning: graph and devices."""
-    from planner.commands.common import note
-    from planner.files.whole import write_whole
-    from planner.importers.measured.msr import msr
-
-    ready_to_write(output, source)
-    ready_beside(cluster, {"input": source, "graph": output})
-    document, devices = msr(source, name=name, microbatches=microbatches, unit=unit.value)
-    code = deliver(document, output, quiet)
-    if cluster is not None:
-        write_whole(cluster, devices)
-        note(f"devices written to {cluster}", quiet)
-    return code
-
-
-@import_app.command("profile")
-def _profile(
-    source: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Rows of operator,pass,device type,seconds.")],
-    into: Annotated[Path, typer.Option(metavar="GRAPH", help="The graph.yaml that is to have these times.")],
-    output: Output = None,
-    quiet: Quiet = False,
-) -> int:
-    """Measured times into a graph.yaml."""
-    from planner.importers.measured.profile import profile
-
-    ready_to_write(output, source)
-    text, remarks = profile(source, into)
-    return deliver_text(text, remarks, output, quiet)
+def _check_beside(flag: str, path: str, others: Mapping[str, object]) -> None:
+    if path == "-":
+        raise UsageFault(f"{flag} takes the name of a file: the graph goes to stdout")
+    not_an_input(path, {what: other for what, other in others.items() if other not in (None, "-")}, flag)
+    ensure_writable(path)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from planner.commands.common import ExitCode, UsageFault, emit, note
+import typer
+
+from planner.commands import flags as options
+from planner.commands.common import ExitCode, emit, note
 from planner.files.errors import InputError
+from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
 
 GRAPH = """\
@@ -76,14 +82,24 @@ network:                        # left out: transfers are free
 FILES = {"graph.yaml": GRAPH, "cluster.yaml": CLUSTER}
 
 
-def init_command(folder: Path, force: bool, quiet: bool) -> int:
-    """Write both files into ``folder``, which is made where it is missing; print the command that plans them.
+@dataclass(frozen=True)
+class InitFlags:
+    """Options of ``planner init``."""
 
-    Raises ``UsageFault`` where one of them is there already and ``force`` is not given: then neither is written.
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to write them.")] = Path()
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False
+    quiet: options.NoNotes = False
+
+
+def run(flags: InitFlags) -> int:
+    """Write both files into the folder, which is made where it is missing; print the command that plans them.
+
+    Raises ``UsageFault`` where one of them is there already and ``--force`` is not given: then neither is written.
     """
+    folder = flags.folder
     targets = {folder / name: text for name, text in FILES.items()}
     there = [str(path) for path in targets if path.exists() or path.is_symlink()]
-    if there and not force:
+    if there and not flags.force:
         verb = "exists" if len(there) == 1 else "exist"
         raise UsageFault(f"{' and '.join(there)} {verb} already: name another folder, or --force to replace them")
     try:
@@ -95,6 +111,6 @@ def init_command(folder: Path, force: bool, quiet: bool) -> int:
         ensure_writable(path)
     for path, text in targets.items():
         write_whole(path, text)
-        note(f"written to {path}", quiet)
+        note(f"written to {path}", flags.quiet)
     emit("planner solve " + " ".join(shlex.quote(str(path)) for path in targets) + "\n")
     return ExitCode.DONE

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from planner.commands.common import UsageFault
 from planner.files.errors import InputError
+from planner.files.flag_values import UsageFault
 from planner.files.plan_file import read_plan
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
 from planner.problem import Problem

@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from planner.baselines import BASELINES, NotApplicable, baseline_timetable
-from planner.commands.common import UsageFault, note
-from planner.files.errors import listed
+from planner.commands.common import note
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
 from planner.problem import Problem
-
-
-def wanted_baselines(text: str) -> set[str] | None:
-    """The schedules that a value of ``--baselines`` asks for; None for all that the plan names."""
-    if text == "all":
-        return None
-    names = set() if text in ("none", "") else {name.strip() for name in text.split(",")}
-    for name in sorted(names - set(BASELINES)):
-        raise UsageFault(f"--baselines: unknown schedule {name!r}; known are {listed(BASELINES, most=40)}")
-    return names
 
 
 def chosen_baselines(plan: Plan, wanted: set[str] | None, given: Sequence[str]) -> list[str]:

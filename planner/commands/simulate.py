@@ -7,13 +7,19 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from planner.baselines import BASELINES, NotApplicable
-from planner.commands.common import ExitCode, UsageFault, emit, note, ratio, report_style
+from planner.commands import flags as options
+from planner.commands.common import ExitCode, emit, note, report_style
+from planner.commands.names import baselines_named
 from planner.commands.problem_of_plan import posed_problem, presentable, sound_times
-from planner.commands.replayed import chosen_baselines, replayed, wanted_baselines
+from planner.commands.replayed import chosen_baselines, replayed
 from planner.events import Events, events_of
 from planner.files.errors import InputError, did_you_mean
+from planner.files.flag_values import UsageFault, ratio
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.compare import different_problems
@@ -27,21 +33,31 @@ SLOWEST = 1000.0
 
 @dataclass(frozen=True)
 class SimulateFlags:
-    """Flags of ``planner simulate``, as they were given."""
+    """Options of ``planner simulate``."""
 
-    graph: Path | None
-    cluster: Path | None
-    jitter: str
-    slow_devices: Sequence[str]
-    slow_links: Sequence[str]
-    runs: int
-    seed: int
-    baselines: str
-    json: bool
+    plans: Annotated[list[Path], typer.Argument(metavar="PLAN [PLAN...]", help="The plan; more to compare it with.")]
+    jitter: Annotated[
+        str, typer.Option(metavar="R", help="Deviation of each pass and transfer, as a part of its length.")
+    ] = "0.1"
+    slow_device: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=X", help="Passes there take X times as long; repeatable.")
+    ] = None
+    slow_link: Annotated[
+        list[str] | None, typer.Option(metavar="FROM:TO=X", help="Transfers take X times as long; * is any device.")
+    ] = None
+    runs: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many replays.")] = 1000
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Of the disturbance.")] = 0
+    graph: options.MaybePlanGraph = None
+    cluster: options.MaybePlanCluster = None
+    baselines: Annotated[
+        str, typer.Option(metavar="A,B|all|none", help="Published schedules beside it; all: those in the plan.")
+    ] = "all"
+    format: options.OutputFormat = options.Format.text
 
 
-def simulate_command(paths: Sequence[Path], flags: SimulateFlags) -> int:
-    """``planner simulate``: the first plan, beside the others and the baselines."""
+def run(flags: SimulateFlags) -> int:
+    """Replay the first plan, beside the others and the baselines."""
+    paths = flags.plans
     jitter = ratio("--jitter", flags.jitter)
     plans = [presentable(path) for path in paths]
     for path, plan in zip(paths, plans, strict=True):
@@ -50,7 +66,9 @@ def simulate_command(paths: Sequence[Path], flags: SimulateFlags) -> int:
     if different:
         raise UsageFault(f"the plans are of different problems: {'; '.join(different)}")
     names = [device.name for device in plans[0].devices]
-    disturbance = Disturbance(jitter, _slow_devices(flags.slow_devices, names), _slow_links(flags.slow_links, names))
+    disturbance = Disturbance(
+        jitter, _slow_devices(flags.slow_device or (), names), _slow_links(flags.slow_link or (), names)
+    )
     problems = [posed_problem(path, plan, flags.graph, flags.cluster) for path, plan in zip(paths, plans, strict=True)]
 
     def replay(path: Path, plan: Plan, problem: Problem | None) -> Outcome:
@@ -64,7 +82,7 @@ def simulate_command(paths: Sequence[Path], flags: SimulateFlags) -> int:
         Row(label, plan.makespan, replay(path, plan, problem), _fits(plan))
         for label, path, plan, problem in zip(labels, paths, plans, problems, strict=True)
     ]
-    wanted = wanted_baselines(flags.baselines)
+    wanted = baselines_named(flags.baselines)
     for name, baseline in _baselines(plans[0], problems[0], wanted, labels):
         if isinstance(baseline, Plan):
             outcome = replay(paths[0], baseline, problems[0])
@@ -74,7 +92,7 @@ def simulate_command(paths: Sequence[Path], flags: SimulateFlags) -> int:
     count = plans[0].microbatches
     title = f"{plans[0].graph.name} on {plans[0].cluster.name}, {count} microbatch{'' if count == 1 else 'es'}"
     made = Simulation(title, rows, disturbance, flags.runs, flags.seed, problems[0] is not None)
-    if flags.json:
+    if flags.format is options.Format.json:
         emit(json.dumps(simulation_document(made), indent=1, allow_nan=False) + "\n")
     else:
         emit(simulation_text(made, *report_style()))

@@ -1,34 +1,34 @@
-"""``planner solve`` and ``planner baseline``: from two files to a plan."""
+"""``planner solve``: from two files to the best plan that is found in the time given."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from inspect import signature
+from typing import Annotated, Any
 
-from planner.baselines import BASELINES, NotApplicable
-from planner.baselines.registry import SCHEDULES
-from planner.commands.common import ExitCode, UsageFault, emit, leave_now, not_an_input, note, quantity, ratio
-from planner.commands.common import report_style as style
+import typer
+
+from planner.baselines import BASELINES
+from planner.commands import flags as shared
+from planner.commands.common import ExitCode, leave_now, note
+from planner.commands.declared import Help, OneOf, Recorded, flag_of, recorded
+from planner.commands.deliver import deliver
+from planner.commands.inputs import check_output, posed
+from planner.commands.lazy import BEGUN
+from planner.commands.names import baselines_named, known_baseline
 from planner.commands.running import GRACE, START, Abandoned, ProgressLine, run_solve, signals_caught
 from planner.common.budget import Control
-from planner.files import InputError, read_cluster, read_graph
-from planner.files.errors import listed
-from planner.files.graph_file import MAX_MICROBATCHES
-from planner.files.whole import ensure_writable, write_whole
-from planner.objectives.baseline import baseline_plan
+from planner.files.flag_values import UsageFault, duration, ratio
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.objectives.registry import OBJECTIVES, objectives_with
-from planner.placement.layouts import check_layout
-from planner.plan.plan import Plan, plan_to_json
-from planner.problem import ByDevice, Cluster, Graph, Problem
-from planner.problem.quantities import BYTES, SECONDS
+from planner.placement.layouts import LAYOUTS, check_layout
+from planner.plan.plan import Plan
+from planner.problem import Problem
 from planner.report.facts import PlanFacts
-from planner.report.line import report_line
-from planner.report.words import percent, seconds, size
+from planner.report.words import percent, seconds
 
 DEFAULT_TIME_LIMIT = 60.0
 """Seconds."""
@@ -37,96 +37,120 @@ RESERVE = 4.0
 """The command ends this many seconds after the time limit, whatever happens; the contract says 5."""
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Flags that ``solve`` and ``baseline`` share, as they were given."""
-
-    graph: Path
-    cluster: Path
-    output: str | None
-    microbatches: int | None
-    chunks: int | None
-    memory_cap: str | None
-    json: bool
-    quiet: bool
-
-    def check_output(self) -> None:
-        """Raise now where the plan could not be written later."""
-        if self.output is not None and self.output != "-":
-            not_an_input(self.output, {"graph": self.graph, "cluster": self.cluster})
-            ensure_writable(self.output)
-
-    def problem(self, **more: Any) -> Problem:
-        """Read both files and pose the problem."""
-        cap = None if self.memory_cap is None else quantity("--memory-cap", self.memory_cap, BYTES)
-        graph, cluster = read_graph(self.graph), read_cluster(self.cluster)
-        note_unknown_devices(graph, cluster, self.quiet)
-        microbatches = graph.microbatches if self.microbatches is None else self.microbatches
-        if microbatches > MAX_MICROBATCHES:
-            raise UsageFault(f"--microbatches must be at most {MAX_MICROBATCHES}")
-        return Problem(graph, cluster, microbatches, memory_cap=cap, chunks=self.chunks, **more)
+def _with(limit: str) -> str:
+    """The objectives with which a limit goes, in words."""
+    return " or ".join(objectives_with(limit))
 
 
-def note_unknown_devices(graph: Graph, cluster: Cluster, quiet: bool) -> None:
-    """Say which names in pass times the cluster does not have: measured elsewhere, or misspelt."""
-    costs = (cost for operator in graph.operators for cost in operator.times.values())
-    named = {name for cost in costs if isinstance(cost, ByDevice) for name in cost.seconds}
-    unknown = sorted(named - cluster.names())
-    if unknown:
-        shown = ", ".join(unknown[:5]) + (", ..." if unknown[5:] else "")
-        note(f"pass times name {shown}: cluster {cluster.name!r} has no such device, group or type", quiet)
+def _objective_help() -> str:
+    return f"What to minimise; {'; '.join(f'{each.name}: {each.help}' for each in OBJECTIVES.values())}."
+
+
+def _max_makespan_help() -> str:
+    return f"With --objective {_with('max_makespan')}.  [default: the best makespan found]"
+
+
+def _max_period_help() -> str:
+    return f"With --objective {_with('max_period')}: a microbatch, at most."
+
+
+def _layouts() -> tuple[str, ...]:
+    return ("auto", *LAYOUTS)
 
 
 @dataclass(frozen=True)
-class Search:
-    """Flags of ``solve`` alone, as they were given."""
+class SolveFlags:
+    """Options of ``planner solve``, as they are given. A new one is a field here, and what it does.
 
-    objective: str
-    max_makespan: str | None
-    max_period: str | None
-    copies: int
-    layout: str
-    time_limit: str | None
-    effort: int | None
-    gap: str
-    seed: int
-    threads: int
-    baselines: str
-    max_bubble: str | None
-    beat: str | None
+    Those marked ``Recorded`` are the ``options`` of plan.json, in this order.
+    """
+
+    graph: shared.GraphFile
+    cluster: shared.ClusterFile
+    output: shared.Output = None
+    objective: Annotated[
+        str,
+        typer.Option(),
+        Help(_objective_help),
+        OneOf(OBJECTIVES.keys),
+        Recorded(),
+    ] = "makespan"
+    max_makespan: Annotated[
+        str | None,
+        typer.Option(metavar="SECONDS"),
+        Help(_max_makespan_help),
+        Recorded(duration),
+    ] = None
+    max_period: Annotated[
+        str | None,
+        typer.Option(metavar="SECONDS"),
+        Help(_max_period_help),
+        Recorded(duration),
+    ] = None
+    microbatches: shared.Microbatches = None
+    copies: Annotated[
+        int,
+        typer.Option(min=1, metavar="K", help="Most copies of the operators; 2 allows bidirectional plans."),
+        Recorded(),
+    ] = 1
+    layout: Annotated[
+        str,
+        typer.Option(help="Which placements are allowed; auto: all."),
+        OneOf(_layouts),
+        Recorded(),
+    ] = "auto"
+    chunks: shared.Chunks = None
+    memory_cap: shared.MemoryCap = None
+    time_limit: Annotated[
+        str | None,
+        typer.Option(metavar="SECONDS", help="Such as 60 or '2 min'.  [default: 60; none with --effort]"),
+        Recorded(duration),
+    ] = None
+    effort: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Schedules evaluated and branch-and-bound nodes: the same plan on any machine."
+        ),
+        Recorded(),
+    ] = None
+    gap: Annotated[
+        str, typer.Option(metavar="G", help="Optimal is what is within this fraction of the bound."), Recorded(ratio)
+    ] = "1e-6"
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Of the search."), Recorded()] = 0
+    threads: Annotated[int, typer.Option(min=1, metavar="T", help="Threads of the solvers."), Recorded()] = 2
+    baselines: Annotated[
+        str, typer.Option(metavar="A,B|all|none", help="Published schedules to compare with."), Recorded()
+    ] = "all"
+    max_bubble: Annotated[
+        str | None, typer.Option(metavar="R", help="Exit with 5 where the bubble ratio is above this.")
+    ] = None
+    beat: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Exit with 5 where the plan is not faster than this schedule.")
+    ] = None
+    format: shared.OutputFormat = shared.Format.text
+    quiet: shared.Quiet = False
 
 
-def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
-    """``planner solve``. ``begun``: when the command started."""
+def run(flags: SolveFlags) -> int:
+    """Solve within the limits, deliver the plan, and hold it against the thresholds."""
+    begun = BEGUN.get()
     stop = threading.Event()
     with signals_caught(stop) as signals:
-        time_limit = _time_limit(search)
-        gap = ratio("--gap", search.gap)
-        longest = _limit("--max-makespan", search.max_makespan, search.objective)
-        period = _limit("--max-period", search.max_period, search.objective)
-        max_bubble = None if search.max_bubble is None else ratio("--max-bubble", search.max_bubble)
-        baselines = _baseline_names(search.baselines, search.beat)
-        _check_layout(search.layout, search.copies, inputs.chunks)
-        inputs.check_output()
-        problem = inputs.problem(copies=search.copies, layout=search.layout)
-        options = SolveOptions.of(
-            problem,
-            time_limit=time_limit,
-            effort=search.effort,
-            gap=gap,
-            seed=search.seed,
-            threads=search.threads,
-            baselines=baselines,
-            objective=search.objective,
-            max_makespan=longest,
-            max_period=period,
-        )
+        read = recorded(flags)
+        _check_objective(flags)
+        _check_layout(flags.layout, flags.copies, flags.chunks)
+        max_bubble = None if flags.max_bubble is None else ratio("--max-bubble", flags.max_bubble)
+        baselines = _baseline_names(flags.baselines, flags.beat)
+        time_limit = _time_limit(read)
+        check_output(flags.output, flags.graph, flags.cluster)
+        problem = posed(flags, copies=flags.copies, layout=flags.layout)
+        options = search_options(problem, read | {"time_limit": time_limit, "baselines": baselines})
         started = min(time.monotonic(), begun + START)
-        effort = math.inf if search.effort is None else float(search.effort)
+        effort = math.inf if flags.effort is None else float(flags.effort)
         control = Control(time_limit, stop_requested=stop, started=started, effort=effort)
         latest = min(begun + time_limit + RESERVE, started + time_limit + GRACE)
         try:
-            outcome = run_solve(problem, control, options, signals, latest, ProgressLine.wanted(inputs.quiet))
+            outcome = run_solve(problem, control, options, signals, latest, ProgressLine.wanted(flags.quiet))
         except NoPlan as error:
             why = ""
             if signals.received:
@@ -139,106 +163,41 @@ def solve_command(inputs: Inputs, search: Search, begun: float) -> int:
             if isinstance(error, Abandoned):
                 leave_now(ExitCode.NO_PLAN)
             return ExitCode.NO_PLAN
-        code = deliver(outcome.plan, inputs)
-        if _missed(outcome.plan, max_bubble, search.beat, inputs.quiet) and code == ExitCode.DONE:
+        code = deliver(outcome.plan, flags)
+        if _missed(outcome.plan, max_bubble, flags.beat, flags.quiet) and code == ExitCode.DONE:
             code = ExitCode.THRESHOLD
         if outcome.abandoned:
             leave_now(code)
         return code
 
 
-def baseline_command(name: str, inputs: Inputs) -> int:
-    """``planner baseline``."""
-    _known(name, "baseline")
-    if inputs.chunks is not None and inputs.chunks > 1 and SCHEDULES[name].chunks == 1:
-        chunked = listed(n for n in BASELINES if SCHEDULES[n].chunks > 1) or "none"
-        raise UsageFault(f"{name} puts one chunk on a device: leave out --chunks (schedules that take it: {chunked})")
-    inputs.check_output()
-    problem = inputs.problem()
-    try:
-        plan = baseline_plan(name, problem)
-    except NotApplicable as reason:
-        note(f"{name} does not apply: {reason}")
-        return ExitCode.INFEASIBLE
-    code = deliver(plan, inputs)
-    over = PlanFacts(plan).over_cap
-    if over:
-        worst = max(over, key=lambda device: device.peak_memory - (device.memory or 0.0))
-        needs = f"{worst.name} needs {size(worst.peak_memory)}, its cap is {size(worst.memory)}"
-        count = f" (over the cap on {len(over)} devices)" if len(over) > 1 else ""
-        note(f"{name} does not fit in memory: {needs}{count}", inputs.quiet)
-    return code
+def search_options(problem: Problem, read: dict[str, Any]) -> SolveOptions:
+    """What the search takes of the options that were read; plan.json records all of them, in their order."""
+    taken = signature(SolveOptions.of).parameters
+    options = SolveOptions.of(problem, **{name: value for name, value in read.items() if name in taken})
+    return replace(options, flags={name: options.flags.get(name, value) for name, value in read.items()})
 
 
-def deliver(plan: Plan, inputs: Inputs) -> ExitCode:
-    """Write the plan where it was asked for, then print it or its report."""
-    if inputs.output == "-":
-        emit(plan_to_json(plan))
-        return ExitCode.DONE
-    code = ExitCode.DONE
-    if inputs.output is not None:
-        try:
-            write_whole(inputs.output, plan_to_json(plan))
-        except InputError as error:  # it was writable when the search began; the report is not lost with the file
-            note(str(error))
-            code = ExitCode.INTERNAL
-        else:
-            note(f"plan written to {inputs.output}", inputs.quiet)
-    if inputs.json:
-        emit(plan_to_json(plan))
-    elif inputs.quiet:
-        emit(report_line(plan))
-    else:
-        from planner.report.text import report_text  # what draws tables is not loaded before the plan is written
-
-        emit(report_text(plan, *style()))
-    return code
-
-
-def _time_limit(search: Search) -> float:
+def _time_limit(read: dict[str, Any]) -> float:
     """Seconds; without a limit of time or effort a minute, with one of effort alone none."""
-    if search.time_limit is None:
-        return DEFAULT_TIME_LIMIT if search.effort is None else math.inf
-    time_limit = quantity("--time-limit", search.time_limit, SECONDS)
-    if time_limit <= 0:
-        raise UsageFault("--time-limit must be above 0")
-    return time_limit
+    if read["time_limit"] is not None:
+        return float(read["time_limit"])
+    return DEFAULT_TIME_LIMIT if read["effort"] is None else math.inf
 
 
-def _limit(flag: str, given: str | None, objective: str) -> float | None:
-    """Seconds that a flag of some objectives gives; None where it was not given."""
-    if objective not in OBJECTIVES:
-        raise UsageFault(f"--objective: unknown objective {objective!r}; known are {listed(OBJECTIVES)}")
-    if given is None:
-        return None
-    objectives = objectives_with(flag.removeprefix("--").replace("-", "_"))
-    if objective not in objectives:
-        raise UsageFault(f"{flag} goes with --objective {' or '.join(objectives)}")
-    limit = quantity(flag, given, SECONDS)
-    if limit <= 0:
-        raise UsageFault(f"{flag} must be above 0")
-    return limit
-
-
-def _known(name: str, what: str) -> None:
-    if name not in BASELINES:
-        raise UsageFault(f"{what}: unknown schedule {name!r}; known are {listed(BASELINES, most=40)}")
+def _check_objective(flags: SolveFlags) -> None:
+    """Refuse a limit that does not go with the objective."""
+    for limit, given in (("max_makespan", flags.max_makespan), ("max_period", flags.max_period)):
+        if given is not None and flags.objective not in objectives_with(limit):
+            raise UsageFault(f"{flag_of(limit)} goes with --objective {_with(limit)}")
 
 
 def _baseline_names(text: str, beat: str | None) -> tuple[str, ...]:
     """The baselines to compare with, in the order in which they are reported; the one to beat is among them."""
-    if text == "all":
-        wanted = set(BASELINES)
-    elif text in ("none", ""):
-        wanted = set()
-    else:
-        wanted = {name.strip() for name in text.split(",")}
-        for name in sorted(wanted):
-            _known(name, "--baselines")
+    wanted = baselines_named(text)
     if beat is not None:
-        _known(beat, "--beat")
-        wanted.add(beat)
-    return tuple(name for name in BASELINES if name in wanted)
+        known_baseline(beat, "--beat")
+    return tuple(name for name in BASELINES if wanted is None or name in wanted or name == beat)
 
 
 def _check_layout(layout: str, copies: int, chunks: int | None) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from planner.bounds import placement_bound, problem_bound
-from planner.commands.common import ExitCode, UsageFault, not_an_input, note
+from planner.commands import flags as options
+from planner.commands.common import ExitCode, not_an_input, note
+from planner.commands.deliver import deliver
+from planner.commands.inputs import check_output
 from planner.commands.problem_of_plan import cap_option, whole_option
-from planner.commands.solve import Inputs, deliver
 from planner.common.budget import Control
 from planner.files import InputError, read_cluster, read_graph
+from planner.files.flag_values import UsageFault
 from planner.files.graph_file import MAX_MICROBATCHES
 from planner.files.plan_file import read_plan
 from planner.objectives.certified import InvalidPlan, verified
@@ -31,13 +36,27 @@ GAP = 1e-6
 """Of plans whose options name none."""
 
 
-def stretch_command(path: Path, microbatches: int, inputs: Inputs) -> int:
-    """``planner stretch``: the plan in the file ``path``, for so many microbatches."""
-    not_an_input(inputs.output, {"plan": path})
-    inputs.check_output()
+@dataclass(frozen=True)
+class StretchFlags:
+    """Options of ``planner stretch``."""
+
+    plan: options.PlanFile
+    graph: options.PlanGraph
+    cluster: options.PlanCluster
+    microbatches: Annotated[int, typer.Option(min=1, metavar="N", help="Microbatches that it is to have.")]
+    output: options.Output = None
+    format: options.OutputFormat = options.Format.text
+    quiet: options.Quiet = False
+
+
+def run(flags: StretchFlags) -> int:
+    """Run the window of the plan more often, and deliver the plan that results."""
+    path, microbatches = flags.plan, flags.microbatches
+    not_an_input(flags.output, {"plan": path})
+    check_output(flags.output, flags.graph, flags.cluster)
     control = Control()
     plan = read_plan(path)
-    problem = _problem(path, plan, inputs)
+    problem = _problem(path, plan, flags)
     timetable = timetable_of(plan, problem)
     window = window_of(problem, timetable) if plan.window is None else plan.window
     if window is None:
@@ -46,12 +65,12 @@ def stretch_command(path: Path, microbatches: int, inputs: Inputs) -> int:
     times = _times(path, plan, window, microbatches)
     longer = replace(problem, microbatches=microbatches)
     found = _stretched(path, plan, problem, timetable, window, longer, times)
-    return deliver(_plan(path, plan, longer, found, control), inputs)
+    return deliver(_plan(path, plan, longer, found, control), flags)
 
 
-def _problem(path: Path, plan: Plan, inputs: Inputs) -> Problem:
+def _problem(path: Path, plan: Plan, flags: StretchFlags) -> Problem:
     """The problem that the plan solves, under the plan's own options; the plan is a valid one of it."""
-    graph, cluster = read_graph(inputs.graph), read_cluster(inputs.cluster)
+    graph, cluster = read_graph(flags.graph), read_cluster(flags.cluster)
     copies, cap = whole_option(path, plan, "copies") or 1, cap_option(path, plan)
     layout: Any = plan.options.get("layout") or "auto"
     if layout not in ("auto", *LAYOUTS):

@@ -1,25 +1,17 @@
-"""Plans as files that other programs read. One module a format; ``planner.commands.export`` lists them by name."""
+"""Plans as files that other programs read: one module a format, listed in ``planner.export.registry``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any, Protocol
+
+from planner.plan.plan import Plan
+from planner.problem import Problem
 
 
 class CannotExport(Exception):
     """The format cannot express the plan; the message says what of it and what to do instead."""
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Flags of ``planner export``, as they were given."""
-
-    path: Path  # of the plan, for messages
-    graph: Path | None = None
-    cluster: Path | None = None
-    repair: bool = False  # change the plan where the format cannot express it, and say what that costs
-    layers: str | None = None  # which operators are which layers, for formats that know layers
 
 
 @dataclass(frozen=True)
@@ -33,3 +25,34 @@ class Exported:
     text: str
     beside: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a format that has none of its own."""
+
+
+class Exporter(Protocol):
+    """A format of ``planner export --to NAME``."""
+
+    @property
+    def name(self) -> str:
+        """What ``--to`` takes."""
+
+    @property
+    def help(self) -> str:
+        """What the format is, in a line."""
+
+    @property
+    def options(self) -> type[Any]:
+        """A dataclass of the options of ``planner export`` that this format takes, each with a default.
+
+        A field is ``Annotated[type, typer.Option(...)]``. Formats may share an option: then each has the field.
+        """
+
+    def export(self, plan: Plan, problem: Problem | None, options: Any) -> Exported:
+        """The plan in this format; raises ``CannotExport`` where the format cannot express it.
+
+        ``problem``: that of the plan's graph and cluster, of which the plan is a valid one; None where they are not
+        given. ``options``: an instance of the dataclass.
+        """

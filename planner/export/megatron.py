@@ -13,7 +13,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from planner.export import CannotExport, Exported
 from planner.export.layers import Layer, layers_of, parse_rules
@@ -35,6 +37,28 @@ class Chunk:
     def letters(self) -> str:
         """The layers as Megatron writes them, nothing shortened."""
         return "".join(layer.kind for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class MegatronOptions:
+    """The options of the format."""
+
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="RULES", help="For megatron, such as 'E=embed,t=layer.*,L=head'.  [default: by names]"),
+    ] = None
+
+
+class Megatron:
+    """The exporter."""
+
+    name = "megatron"
+    help = "Megatron-Core's --pipeline-model-parallel-layout."
+    options = MegatronOptions
+
+    def export(self, plan: Plan, problem: Problem | None, options: MegatronOptions) -> Exported:
+        """The flags and the layers beside them."""
+        return megatron(plan, problem, options.layers)
 
 
 def megatron(plan: Plan, problem: Problem | None, layers: str | None) -> Exported:

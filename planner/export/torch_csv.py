@@ -15,7 +15,9 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from planner.baselines.call import Call
 from planner.common.tolerance import SAME
@@ -51,6 +53,27 @@ class _Candidate:
             return True
         longer = self.makespan is None or self.makespan > plan.makespan * (1.0 + SAME)
         return not (longer or self.detours or self.over_cap)
+
+
+@dataclass(frozen=True)
+class TorchOptions:
+    """The options of the format."""
+
+    repair: Annotated[bool, typer.Option("--repair", help="Change what the format cannot express; says the cost.")] = (
+        False
+    )
+
+
+class TorchCsv:
+    """The exporter."""
+
+    name = "torch-csv"
+    help = "The schedule CSV of torch.distributed.pipelining."
+    options = TorchOptions
+
+    def export(self, plan: Plan, problem: Problem | None, options: TorchOptions) -> Exported:
+        """The CSV and the partition beside it."""
+        return torch_csv(plan, problem, options.repair)
 
 
 def torch_csv(plan: Plan, problem: Problem | None, repair: bool = False) -> Exported:

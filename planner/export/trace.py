@@ -12,6 +12,7 @@ from typing import Any
 
 from planner.events import Events, events_of
 from planner.events.links import links_of
+from planner.export import Exported, NoOptions
 from planner.plan.build import timetable_of
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
 from planner.problem import Problem
@@ -21,6 +22,19 @@ COMPUTE, COMM, CHANNEL = 1, 2, 10
 """Thread numbers; channels to the devices of the plan follow from ``CHANNEL`` on."""
 NANOSECONDS = 1e9
 Event = dict[str, Any]
+
+
+class Trace:
+    """The exporter."""
+
+    name = "trace"
+    help = "Chrome trace JSON, for Perfetto and chrome://tracing."
+    options = NoOptions
+
+    def export(self, plan: Plan, problem: Problem | None, options: NoOptions) -> Exported:
+        """The trace; a note where there are no counters of memory."""
+        without = "without counters of memory: --graph and --cluster give them"
+        return Exported(trace_json(plan, problem), notes=() if problem is not None else (without,))
 
 
 def trace_json(plan: Plan, problem: Problem | None) -> str:

@@ -18,7 +18,7 @@ import pytest
 
 from planner import __version__
 from planner.commands import running
-from planner.commands.app import main
+from planner.commands.app import COMMANDS, main
 from planner.common.budget import Control
 from planner.files.plan_file import read_plan
 from planner.objectives.baseline import baseline_plan
@@ -84,6 +84,24 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert flag in out
 
 
+def test_help_is_there_in_short_and_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {name} " in text for name in COMMANDS)
+    for arguments in ([], ["-h"]):
+        assert main(arguments) == 0
+        assert capsys.readouterr().out == text
+    assert main(["import", "hf", "-h"]) == 0
+    assert "--tensor-parallel" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_the_list_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "-h"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"Usage: planner {name} ") and COMMANDS[name] in " ".join(out.split())
+
+
 @pytest.mark.parametrize("name", ["graph", "cluster", "plan"])
 def test_schema(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", name]) == 0
@@ -140,9 +158,7 @@ def test_bad_flags_of_solve(
     assert Path("graph.yaml").read_text(encoding="utf-8") == GRAPH
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["solve"], ["frob"], ["schema", "x"], ["compare", "a"], ["show", "nope.json"]]
-)
+@pytest.mark.parametrize("arguments", [["solve"], ["frob"], ["schema", "x"], ["compare", "a"], ["show", "nope.json"]])
 def test_bad_usage(arguments: list[str], files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     captured = capsys.readouterr()
@@ -408,14 +424,14 @@ def test_compare_refuses_different_problems(files: list[str], capsys: pytest.Cap
 
 def planner(*arguments: str, **more: Any) -> subprocess.Popen[str]:
     """The command as a process of its own."""
-    command = [sys.executable, "-m", "planner.commands.app", *arguments]
+    command = [sys.executable, "-m", "planner", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
 
 
 def test_help_does_not_wait_for_solvers() -> None:
     code = (
         "import sys, planner.commands.app as c; c.main(['--help']); "
-        "assert not {'numpy', 'numba', 'highspy', 'pulp'} & set(sys.modules)"
+        "assert not {'numpy', 'numba', 'highspy', 'pulp', 'pydantic'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from planner.files.errors import InputError, shown
+from planner.files.flag_values import UsageFault
 from planner.importers.source import read_json, read_text
 
 LARGEST = 10**9  # of any dimension; the largest vocabularies have some 10^6 entries
 MOST_LAYERS = 10_000
 
 
-class Unfit(Exception):
+class Unfit(UsageFault):
     """Flags that do not go with each other or with the model; the message says what to give instead."""
 
 

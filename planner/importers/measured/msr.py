@@ -17,11 +17,16 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from planner.files.errors import InputError, shown
+from planner.importers import flags as options
 from planner.importers.document import Document, OperatorDraft, comment_lines, quoted
+from planner.importers.importer import AlsoWritten, Imported
 from planner.importers.measured.ordering import Circle, ancestry
 from planner.importers.source import read_json
 from planner.problem.graph import ByDevice, Mode, Pass
@@ -56,6 +61,40 @@ NOTES = "\n".join(
         "transfer of one hop's length that occupies both: the same load, half of the latency.",
     )
 )
+
+
+class TimeUnit(StrEnum):
+    """Values of ``--unit``."""
+
+    s = "s"
+    ms = "ms"
+    us = "us"
+
+
+@dataclass(frozen=True)
+class MsrFlags:
+    """Options of ``planner import msr``."""
+
+    source: Annotated[Path, typer.Argument(metavar="FILE.json", help="An input of msr-fiddle/dnn-partitioning.")]
+    cluster: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the file's devices there."), AlsoWritten("devices")
+    ] = None
+    name: options.Name = None
+    microbatches: options.Microbatches = 1
+    unit: Annotated[TimeUnit, typer.Option(help="Of the file's latencies and costs.")] = TimeUnit.ms
+
+
+class Msr:
+    """The importer."""
+
+    name = "msr"
+    help = "A placement problem of msr-fiddle/dnn-partitioning: graph and devices."
+    flags = MsrFlags
+
+    def read(self, flags: MsrFlags) -> Imported:
+        """The graph, and its devices beside it."""
+        document, devices = msr(flags.source, name=flags.name, microbatches=flags.microbatches, unit=flags.unit.value)
+        return Imported.of(document, cluster=devices)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from math import isnan
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from planner.files.errors import InputError, did_you_mean, shown
+from planner.files.flag_values import UsageFault
+from planner.importers import flags as options
 from planner.importers.document import Document, OperatorDraft
+from planner.importers.importer import Imported
 from planner.importers.measured.ordering import Circle, ancestry
 from planner.importers.source import read_text
 from planner.problem.graph import Pass
@@ -26,6 +33,32 @@ SMALLEST = 1e-20  # less is nothing
 LARGEST = 1e24  # of any amount: what is larger would be absurd in bytes or seconds
 STATE = 3.0
 """Bytes held for each byte of weights: 32-bit weights, gradients and momentum."""
+
+
+@dataclass(frozen=True)
+class PipeDreamFlags:
+    """Options of ``planner import pipedream``."""
+
+    source: Annotated[Path, typer.Argument(metavar="GRAPH.TXT", help="A profile of PipeDream's profiler.")]
+    name: options.Name = None
+    microbatches: options.Microbatches = 1
+    state: Annotated[float, typer.Option(min=0, max=1000, metavar="N", help="Bytes held for each byte of weights.")] = (
+        STATE
+    )
+
+
+class PipeDream:
+    """The importer."""
+
+    name = "pipedream"
+    help = "A profile of PipeDream (graph.txt)."
+    flags = PipeDreamFlags
+
+    def read(self, flags: PipeDreamFlags) -> Imported:
+        """The graph of the profile."""
+        if isnan(flags.state):  # which is below no limit and above none
+            raise UsageFault("--state must be a number from 0 to 1000; got nan")
+        return Imported.of(pipedream(flags.source, name=flags.name, microbatches=flags.microbatches, state=flags.state))
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from planner.files.errors import InputError, did_you_mean, shown
 from planner.files.graph_file import read_graph
 from planner.files.yaml_source import Map, read_source
 from planner.importers.document import Document, OperatorDraft, to_yaml
+from planner.importers.importer import Imported
 from planner.importers.measured.tree import dump_tree
 from planner.importers.source import read_text
 from planner.problem.graph import ByDevice, Graph, Operator, Pass, PassTime, Work
@@ -27,6 +30,27 @@ KEYS = {Pass.F: "forward", Pass.I: "input_grad", Pass.W: "weight_grad"}
 
 Times = dict[Pass, dict[str, float]]
 """Seconds by pass and device type; the type ``""`` is every device."""
+
+
+@dataclass(frozen=True)
+class ProfileFlags:
+    """Options of ``planner import profile``."""
+
+    source: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Rows of operator,pass,device type,seconds.")]
+    into: Annotated[Path, typer.Option(metavar="GRAPH", help="The graph.yaml that is to have these times.")]
+
+
+class MeasuredProfile:
+    """The importer."""
+
+    name = "profile"
+    help = "Measured times into a graph.yaml."
+    flags = ProfileFlags
+
+    def read(self, flags: ProfileFlags) -> Imported:
+        """The graph with the measured times."""
+        text, remarks = profile(flags.source, flags.into)
+        return Imported(text, tuple(remarks))
 
 
 @dataclass

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from planner.commands import extras
 from planner.commands.app import main
-from planner.commands.common import UsageFault
+from planner.files.flag_values import UsageFault
+from planner.importers import extras
 from planner.importers.document import Document, OperatorDraft, checked, to_yaml
 from planner.importers.tensors import costs
+from planner.importers.tensors.command import sizes
 from planner.importers.tensors.graph import Grouping, TensorNode, Weight, drafts_of, groups_of, moved_bytes
 from planner.importers.transformer.setting import Optimizer
 from planner.problem import Pass, Work
@@ -191,15 +192,11 @@ def test_the_line_is_that_of_the_extras() -> None:
 
 @pytest.mark.parametrize("given", ["batch", "batch=", "batch=0", "batch=x", "=3", "batch=-1"])
 def test_dimensions_have_a_name_and_a_size(given: str) -> None:
-    from planner.commands.importing_models import _dims
-
     with pytest.raises(UsageFault, match="--dim takes NAME=N"):
-        _dims([given])
+        sizes([given])
 
 
 def test_dimensions_are_given_once() -> None:
-    from planner.commands.importing_models import _dims
-
-    assert _dims(["a=3", "b=c=4"]) == {"a": 3, "b=c": 4}
+    assert sizes(["a=3", "b=c=4"]) == {"a": 3, "b=c": 4}
     with pytest.raises(UsageFault, match="twice"):
-        _dims(["a=3", "a=3"])
+        sizes(["a=3", "a=3"])

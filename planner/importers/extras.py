@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from planner.commands.common import UsageFault
+from planner.files.flag_values import UsageFault
 
 PIP = {"onnx": "onnx>=1.18,<2", "torch": "torch>=2.9,<3"}
 """As in the extras of the same names in pyproject.toml."""

@@ -1,4 +1,4 @@
-"""The pictures of ``planner show``: SVG, PNG, and the page."""
+"""``planner show``: the report of a plan, from its file alone; pictures and a page where asked for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
-from planner.commands.common import UsageFault, not_an_input, note
+import typer
+
+from planner.commands import flags as options
+from planner.commands.common import ExitCode, emit, not_an_input, note, report_style
+from planner.commands.names import baselines_named
+from planner.commands.problem_of_plan import label, posed_problem, presentable, sound_times
+from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import Plan
 from planner.problem import Problem
@@ -24,31 +31,42 @@ class _Drawn:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Flags of ``planner show`` that say what to draw, as they were given."""
+class ShowFlags:
+    """Options of ``planner show``; most of them say what to draw."""
 
-    svg: str | None = None
-    png: str | None = None
-    html: str | None = None
-    graph: Path | None = None
-    cluster: Path | None = None
-    baseline_plans: Sequence[Path] = ()
-    baselines: str = "none"
+    plan: options.PlanFile
+    svg: options.Picture = None
+    png: Annotated[str | None, typer.Option(metavar="FILE", help="The same as PNG (pip install 'planner[png]').")] = (
+        None
+    )
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="An interactive page of the plan there; it works offline.")
+    ] = None
+    baseline_plan: Annotated[
+        list[Path] | None, typer.Option(metavar="PLAN", help="Another plan to draw under it; repeatable.")
+    ] = None
+    baselines: Annotated[
+        str,
+        typer.Option(metavar="A,B|all|none", help="Published schedules to replay under it; all: those in the plan."),
+    ] = "none"
+    graph: Annotated[
+        Path | None, typer.Option(metavar="GRAPH", help="For the page: memory over time, exact causes of idle time.")
+    ] = None
+    cluster: Annotated[Path | None, typer.Option(metavar="CLUSTER", help="The same; both or neither.")] = None
+    format: options.OutputFormat = options.Format.text
 
-    def check(self, plan: Path) -> None:
+    def check(self) -> None:
         """Refuse before any work what cannot be written, and flags that do nothing."""
         asked = {flag: path for flag, path in self._outputs().items() if path is not None}
-        if not asked and (self.baseline_plans or self.graph or self.cluster or self.baselines != "none"):
+        if not asked and (self._others or self.graph or self.cluster or self.baselines != "none"):
             flags = "--baselines, --baseline-plan, --graph and --cluster"
             raise UsageFault(f"{flags} are for pictures: add --html FILE, --svg or --png")
         if self.baselines != "none" and not (self.graph and self.cluster):
             raise UsageFault("--baselines replays published schedules: that takes --graph and --cluster")
         if self.baselines != "none":
-            from planner.commands.replayed import wanted_baselines
-
-            wanted_baselines(self.baselines)
-        inputs = {"plan": plan, "graph": self.graph, "cluster": self.cluster}
-        inputs |= {f"plan {path}": path for path in self.baseline_plans}
+            baselines_named(self.baselines)
+        inputs = {"plan": self.plan, "graph": self.graph, "cluster": self.cluster}
+        inputs |= {f"plan {path}": path for path in self._others}
         for flag, path in asked.items():
             if path == "-":
                 raise UsageFault(f"{flag} takes a file: stdout is for the report")
@@ -57,17 +75,19 @@ class Pictures:
         if len({os.path.realpath(path) for path in asked.values()}) < len(asked):
             raise UsageFault(f"{' and '.join(asked)} name the same file")
 
+    @property
+    def _others(self) -> Sequence[Path]:
+        return self.baseline_plan or ()
+
     def _outputs(self) -> Mapping[str, str | None]:
         return {"--svg": self.svg, "--png": self.png, "--html": self.html}
 
-    def draw(self, path: Path, plan: Plan) -> None:
+    def draw(self, plan: Plan) -> None:
         """Write what was asked for."""
-        from planner.commands.problem_of_plan import label, posed_problem, presentable, sound_times
-
-        given = [(other, presentable(other)) for other in self.baseline_plans]
+        given = [(other, presentable(other)) for other in self._others]
         _same_problem([plan, *(other for _, other in given)])
         shown = []
-        for k, (file, each) in enumerate([(path, plan), *given]):
+        for k, (file, each) in enumerate([(self.plan, plan), *given]):
             problem = None
             if self._exact:
                 sound_times(file, each)
@@ -91,9 +111,9 @@ class Pictures:
         problem = shown[0].problem
         if self.baselines == "none" or problem is None:
             return []
-        from planner.commands.replayed import chosen_baselines, replayed, wanted_baselines
+        from planner.commands.replayed import chosen_baselines, replayed
 
-        names = chosen_baselines(shown[0].plan, wanted_baselines(self.baselines), [each.title for each in shown])
+        names = chosen_baselines(shown[0].plan, baselines_named(self.baselines), [each.title for each in shown])
         return [
             _Drawn(each, name, None, replace(problem, copies=max(problem.copies, each.copies)))
             for name, each in replayed(names, problem)
@@ -131,3 +151,17 @@ def _same_problem(plans: Sequence[Plan]) -> None:
         different = different_problems(plans)
         if different:
             raise UsageFault(f"--baseline-plan is of another problem: {'; '.join(different)}")
+
+
+def run(flags: ShowFlags) -> int:
+    """Draw what is asked for, then print the report."""
+    from planner.report.text import report_text
+
+    flags.check()
+    plan = presentable(flags.plan)
+    flags.draw(plan)
+    if flags.format is options.Format.json:
+        emit(flags.plan.read_text(encoding="utf-8"))  # the file itself, with keys that this version does not know
+    else:
+        emit(report_text(plan, *report_style()))
+    return ExitCode.DONE

@@ -1,0 +1,59 @@
+"""``planner baseline``: the plan of a published schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from planner.baselines import BASELINES, SCHEDULES, NotApplicable
+from planner.commands import flags as options
+from planner.commands.common import ExitCode, note
+from planner.commands.deliver import deliver
+from planner.commands.inputs import check_output, posed
+from planner.commands.names import known_baseline
+from planner.files.errors import listed
+from planner.files.flag_values import UsageFault
+from planner.objectives.baseline import baseline_plan
+from planner.report.facts import PlanFacts
+from planner.report.words import size
+
+
+@dataclass(frozen=True)
+class BaselineFlags:
+    """Options of ``planner baseline``."""
+
+    name: Annotated[str, typer.Argument(metavar="NAME", help="gpipe, 1f1b, zb1p, dualpipe, ...")]
+    graph: options.GraphFile
+    cluster: options.ClusterFile
+    output: options.Output = None
+    microbatches: options.Microbatches = None
+    chunks: options.Chunks = None
+    memory_cap: options.MemoryCap = None
+    format: options.OutputFormat = options.Format.text
+    quiet: options.Quiet = False
+
+
+def run(flags: BaselineFlags) -> int:
+    """Replay the schedule on the inputs, and deliver its plan."""
+    name = flags.name
+    known_baseline(name, "baseline")
+    if flags.chunks is not None and flags.chunks > 1 and SCHEDULES[name].chunks == 1:
+        chunked = listed(n for n in BASELINES if SCHEDULES[n].chunks > 1) or "none"
+        raise UsageFault(f"{name} puts one chunk on a device: leave out --chunks (schedules that take it: {chunked})")
+    check_output(flags.output, flags.graph, flags.cluster)
+    problem = posed(flags)
+    try:
+        plan = baseline_plan(name, problem)
+    except NotApplicable as reason:
+        note(f"{name} does not apply: {reason}")
+        return ExitCode.INFEASIBLE
+    code = deliver(plan, flags)
+    over = PlanFacts(plan).over_cap
+    if over:
+        worst = max(over, key=lambda device: device.peak_memory - (device.memory or 0.0))
+        needs = f"{worst.name} needs {size(worst.peak_memory)}, its cap is {size(worst.memory)}"
+        count = f" (over the cap on {len(over)} devices)" if len(over) > 1 else ""
+        note(f"{name} does not fit in memory: {needs}{count}", flags.quiet)
+    return code

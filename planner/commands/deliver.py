@@ -1,0 +1,53 @@
+"""A plan on its way out: to its file, and as a report or JSON to stdout."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from planner.commands.common import ExitCode, emit, note, report_style
+from planner.commands.flags import Format
+from planner.files.errors import InputError
+from planner.files.whole import write_whole
+from planner.plan.plan import Plan, plan_to_json
+from planner.report.line import report_line
+
+
+class Delivery(Protocol):
+    """The options that say where a plan goes."""
+
+    @property
+    def output(self) -> str | None:
+        """The file to write, ``-`` for stdout."""
+
+    @property
+    def format(self) -> Format:
+        """Text or JSON on stdout."""
+
+    @property
+    def quiet(self) -> bool:
+        """No notes; the report is one line."""
+
+
+def deliver(plan: Plan, flags: Delivery) -> ExitCode:
+    """Write the plan where it was asked for, then print it or its report."""
+    if flags.output == "-":
+        emit(plan_to_json(plan))
+        return ExitCode.DONE
+    code = ExitCode.DONE
+    if flags.output is not None:
+        try:
+            write_whole(flags.output, plan_to_json(plan))
+        except InputError as error:  # it was writable when the search began; the report is not lost with the file
+            note(str(error))
+            code = ExitCode.INTERNAL
+        else:
+            note(f"plan written to {flags.output}", flags.quiet)
+    if flags.format is Format.json:
+        emit(plan_to_json(plan))
+    elif flags.quiet:
+        emit(report_line(plan))
+    else:
+        from planner.report.text import report_text  # what draws tables is not loaded before the plan is written
+
+        emit(report_text(plan, *report_style()))
+    return code

@@ -1,0 +1,59 @@
+"""The options that several commands have, each declared once. What only one command has stands in its own file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planner.commands.declared import Recorded
+from planner.files.flag_values import quantity
+from planner.problem.quantities import BYTES
+
+
+class Format(StrEnum):
+    """Values of ``--format``."""
+
+    text = "text"
+    json = "json"
+
+
+def memory_size(flag: str, text: str) -> float:
+    """The value of an option that takes a size, in bytes."""
+    return quantity(flag, text, BYTES)
+
+
+GraphFile = Annotated[Path, typer.Argument(metavar="GRAPH", help="graph.yaml: what one microbatch computes.")]
+ClusterFile = Annotated[Path, typer.Argument(metavar="CLUSTER", help="cluster.yaml: devices and network.")]
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="plan.json.")]
+
+_PLAN_GRAPH = typer.Option(metavar="GRAPH", help="The graph that the plan is for.")
+_PLAN_CLUSTER = typer.Option(metavar="CLUSTER", help="The cluster that the plan is for.")
+PlanGraph = Annotated[Path, _PLAN_GRAPH]
+PlanCluster = Annotated[Path, _PLAN_CLUSTER]
+MaybePlanGraph = Annotated[Path | None, _PLAN_GRAPH]
+MaybePlanCluster = Annotated[Path | None, _PLAN_CLUSTER]
+
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan there; - prints it to stdout.")
+]
+OutputFormat = Annotated[Format, typer.Option("--format", help="json prints one JSON document and nothing else.")]
+Picture = Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Draw the plan as an SVG picture there.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", help="No progress and no notes on stderr; the report shrinks to one line.")
+]
+NoNotes = Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")]
+
+Microbatches = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Microbatches in one step.  [default: the graph's]"), Recorded()
+]
+Chunks = Annotated[
+    int | None, typer.Option(min=1, metavar="V", help="Chunks a device of layouts that take them."), Recorded()
+]
+MemoryCap = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Cap of every device, such as 80GiB.  [default: the cluster's]"),
+    Recorded(memory_size),
+]

@@ -1,0 +1,70 @@
+"""From the options of a command to the problem: the two files, and what overrides them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from planner.commands.common import not_an_input, note
+from planner.commands.flags import memory_size
+from planner.files import read_cluster, read_graph
+from planner.files.flag_values import UsageFault
+from planner.files.graph_file import MAX_MICROBATCHES
+from planner.files.whole import ensure_writable
+from planner.problem import ByDevice, Cluster, Graph, Problem
+
+
+class Inputs(Protocol):
+    """The options of a command that plans for a graph on a cluster."""
+
+    @property
+    def graph(self) -> Path:
+        """The graph.yaml."""
+
+    @property
+    def cluster(self) -> Path:
+        """The cluster.yaml."""
+
+    @property
+    def microbatches(self) -> int | None:
+        """None: the graph's."""
+
+    @property
+    def chunks(self) -> int | None:
+        """Chunks a device; None: as the layout has them."""
+
+    @property
+    def memory_cap(self) -> str | None:
+        """As text; None: the cluster's."""
+
+    @property
+    def quiet(self) -> bool:
+        """No notes; the report is one line."""
+
+
+def check_output(output: str | None, graph: Path, cluster: Path) -> None:
+    """Raise now where the plan could not be written later."""
+    if output is not None and output != "-":
+        not_an_input(output, {"graph": graph, "cluster": cluster})
+        ensure_writable(output)
+
+
+def posed(flags: Inputs, **more: Any) -> Problem:
+    """Read both files and pose the problem."""
+    cap = None if flags.memory_cap is None else memory_size("--memory-cap", flags.memory_cap)
+    graph, cluster = read_graph(flags.graph), read_cluster(flags.cluster)
+    note_unknown_devices(graph, cluster, flags.quiet)
+    microbatches = graph.microbatches if flags.microbatches is None else flags.microbatches
+    if microbatches > MAX_MICROBATCHES:
+        raise UsageFault(f"--microbatches must be at most {MAX_MICROBATCHES}")
+    return Problem(graph, cluster, microbatches, memory_cap=cap, chunks=flags.chunks, **more)
+
+
+def note_unknown_devices(graph: Graph, cluster: Cluster, quiet: bool) -> None:
+    """Say which names in pass times the cluster does not have: measured elsewhere, or misspelt."""
+    costs = (cost for operator in graph.operators for cost in operator.times.values())
+    named = {name for cost in costs if isinstance(cost, ByDevice) for name in cost.seconds}
+    unknown = sorted(named - cluster.names())
+    if unknown:
+        shown = ", ".join(unknown[:5]) + (", ..." if unknown[5:] else "")
+        note(f"pass times name {shown}: cluster {cluster.name!r} has no such device, group or type", quiet)

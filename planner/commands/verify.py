@@ -1,0 +1,67 @@
+"""``planner verify``: a plan checked against every rule, independently of the solver."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from planner.commands import flags as options
+from planner.commands.common import ExitCode, emit
+from planner.commands.problem_of_plan import cap_option, whole_option
+from planner.files.plan_file import read_plan
+
+VERIFICATION = "planner/verification@1"
+
+
+@dataclass(frozen=True)
+class VerifyFlags:
+    """Options of ``planner verify``."""
+
+    plan: options.PlanFile
+    graph: options.PlanGraph
+    cluster: options.PlanCluster
+    copies: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Copies allowed.  [default: the plan's option]")
+    ] = None
+    memory_cap: options.MemoryCap = None
+    microbatches: options.Microbatches = None
+    format: options.OutputFormat = options.Format.text
+
+
+def run(flags: VerifyFlags) -> int:
+    """List the violations; none is exit code 0."""
+    from planner.files import read_cluster, read_graph
+    from planner.verify import verify_plan
+
+    cap = None if flags.memory_cap is None else options.memory_size("--memory-cap", flags.memory_cap)
+    path = flags.plan
+    plan = read_plan(path)
+    graph, cluster = read_graph(flags.graph), read_cluster(flags.cluster)
+    violations = verify_plan(
+        plan,
+        graph,
+        cluster,
+        copies=flags.copies or whole_option(path, plan, "copies") or 1,
+        memory_cap=cap_option(path, plan) if cap is None else cap,
+        microbatches=flags.microbatches or whole_option(path, plan, "microbatches") or graph.microbatches,
+    )
+    if flags.format is options.Format.json:
+        document = {
+            "schema": VERIFICATION,
+            "plan": str(path),
+            "valid": not violations,
+            "violations": [{"rule": int(v.rule), "name": v.rule.title, "message": v.message} for v in violations],
+        }
+        emit(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    elif violations:
+        count = f"{len(violations)} violation{'' if len(violations) == 1 else 's'}"
+        emit("".join(f"{violation}\n" for violation in violations) + f"{path}: {count}\n")
+    else:
+        emit(
+            f"OK: {path} is valid: {len(plan.tasks)} tasks, {len(plan.transfers)} transfers, "
+            f"{len(plan.devices)} devices, makespan {plan.makespan:.12g} s\n"
+        )
+    return ExitCode.VIOLATIONS if violations else ExitCode.DONE

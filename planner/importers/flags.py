@@ -1,0 +1,15 @@
+"""Options that several importers have, each declared once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from planner.importers.transformer.setting import Optimizer
+from planner.problem.graph import Mode
+
+Name = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the graph.  [default: the file's]")]
+Microbatches = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Microbatches in one step.")]
+ModeOption = Annotated[Mode, typer.Option(help="inference: forward passes only.")]
+OptimizerOption = Annotated[Optimizer, typer.Option(help="What is kept for a weight; none: weights are not trained.")]

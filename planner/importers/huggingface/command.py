@@ -1,0 +1,125 @@
+"""``planner import hf``: its options, and the setting that they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planner.files.flag_values import UsageFault, quantity
+from planner.importers import flags as options
+from planner.importers.huggingface.flags import HfFlags
+from planner.importers.huggingface.importer import hf_document
+from planner.importers.importer import Imported
+from planner.importers.transformer.setting import Optimizer, Precision, Recompute, Setting, TiedEmbeddings
+from planner.problem.graph import Mode
+from planner.problem.quantities import BYTES_PER_SECOND
+
+
+@dataclass(frozen=True)
+class HuggingFaceFlags:
+    """Options of ``planner import hf``."""
+
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="config.json of a Hugging Face model.")]
+    name: options.Name = None
+    family: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Read it as this model_type, where its own is not known.")
+    ] = None
+    mode: options.ModeOption = Mode.TRAINING
+    micro_batch: Annotated[int, typer.Option(min=1, max=10**6, metavar="N", help="Sequences in a microbatch.")] = 1
+    sequence: Annotated[
+        int | None,
+        typer.Option(min=1, max=10**8, metavar="N", help="Tokens in a sequence.  [default: 4096, or the model's most]"),
+    ] = None
+    decoder_sequence: Annotated[
+        int | None,
+        typer.Option(min=1, max=10**8, metavar="N", help="Of an encoder-decoder model.  [default: as --sequence]"),
+    ] = None
+    images: Annotated[
+        int | None, typer.Option(min=0, max=10**6, metavar="N", help="Images in a sequence.  [default: 1]")
+    ] = None
+    image_size: Annotated[
+        int | None, typer.Option(min=1, max=10**6, metavar="PIXELS", help="Edge of an image.  [default: the model's]")
+    ] = None
+    freeze_vision: Annotated[bool, typer.Option("--freeze-vision", help="Do not train the vision tower.")] = False
+    microbatches: options.Microbatches = 16
+    tensor_parallel: Annotated[
+        int, typer.Option("--tensor-parallel", "--tp", min=1, metavar="T", help="Ranks that share each layer.")
+    ] = 1
+    sequence_parallel: Annotated[
+        int, typer.Option("--sequence-parallel", "--cp", min=1, metavar="C", help="Ranks that share each sequence.")
+    ] = 1
+    expert_parallel: Annotated[
+        int, typer.Option("--expert-parallel", "--ep", min=1, metavar="E", help="Ranks that share the experts.")
+    ] = 1
+    data_parallel: Annotated[
+        int | None,
+        typer.Option(
+            "--data-parallel", "--dp", min=1, metavar="D", help="Replicas of the pipeline.  [default: what E needs]"
+        ),
+    ] = None
+    interconnect: Annotated[
+        str | None, typer.Option(metavar="BANDWIDTH", help="Of a rank between those ranks, such as 50GB/s.")
+    ] = None
+    tensor_interconnect: Annotated[
+        str | None,
+        typer.Option(metavar="BANDWIDTH", help="Between tensor and sequence ranks.  [default: --interconnect]"),
+    ] = None
+    sends_per_token: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Most times that dispatch sends a token.  [default: once an expert]"),
+    ] = None
+    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.BF16
+    optimizer: options.OptimizerOption = Optimizer.ADAM_FP32_MASTER
+    zero: Annotated[
+        int, typer.Option(min=0, max=3, metavar="STAGE", help="ZeRO stage over data and sequence ranks.")
+    ] = 1
+    recompute: Annotated[Recompute, typer.Option(help="What backward computes again.")] = Recompute.NONE
+    mtp: Annotated[bool, typer.Option("--mtp/--no-mtp", help="Multi-token prediction, where the model has it.")] = True
+    tied: Annotated[TiedEmbeddings, typer.Option(help="A matrix that embedding and head share.")] = TiedEmbeddings.COPY
+
+    def checked(self) -> HfFlags:
+        """The options in the reader's words; what depends on the model is left open."""
+        setting = Setting(
+            micro_batch=self.micro_batch,
+            image_pixels=self.image_size,
+            microbatches=self.microbatches,
+            tensor=self.tensor_parallel,
+            context=self.sequence_parallel,
+            expert=self.expert_parallel,
+            sends_per_token=self.sends_per_token,
+            precision=self.precision,
+            optimizer=self.optimizer,
+            zero=self.zero,
+            recompute=self.recompute,
+            training=self.mode is Mode.TRAINING,
+            mtp=self.mtp,
+            freeze_vision=self.freeze_vision,
+            tied=self.tied,
+            interconnect=_bandwidth("--interconnect", self.interconnect),
+            tensor_interconnect=_bandwidth("--tensor-interconnect", self.tensor_interconnect),
+        )
+        return HfFlags(
+            setting, self.sequence, self.decoder_sequence, self.data_parallel, self.images, self.family, self.name
+        )
+
+
+class HuggingFace:
+    """The importer."""
+
+    name = "hf"
+    help = "The operator graph of a transformer, from its Hugging Face config.json."
+    flags = HuggingFaceFlags
+
+    def read(self, flags: HuggingFaceFlags) -> Imported:
+        """The graph of the model."""
+        return Imported.of(hf_document(flags.config, flags.checked()))
+
+
+def _bandwidth(flag: str, text: str | None) -> float | None:
+    value = None if text is None else quantity(flag, text, BYTES_PER_SECOND)
+    if value == 0:
+        raise UsageFault(f"{flag} must be above 0")
+    return value
