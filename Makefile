@@ -99,7 +99,7 @@ $(BROWSER): $(COMPILED) requirements-browser.lock
 
 torch: $(TORCH)
 
-# What runs exported schedules (tests/export/torch_runs.py), and planner import torch and onnx. Not in a lock: the CPU build
+# What runs exported schedules (tests/exporters/torch_runs.py), and planner import torch and onnx. Not in a lock: the CPU build
 # that this takes where pip finds one (PIP_FIND_LINKS, or PyTorch's own index) has other hashes than the one on PyPI.
 $(TORCH): $(COMPILED) pyproject.toml
 	$(PIP) install --no-build-isolation -e '.[onnx,pipelining]'

@@ -9,19 +9,19 @@
     plan.write("plan.json")
 
 ``planner.api`` documents the functions; they load at their first use. Next come ``planner/problem/`` (what is
-planned), ``planner/search/`` (how), ``planner/plan/`` (what comes out) and ``planner/verify/`` (what checks it).
+planned), ``planner/search/`` (how), ``planner/plan/`` (what comes out) and ``planner/verification/`` (what checks it).
 """
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from planner.common.version import __version__
 
 if TYPE_CHECKING:
     from planner.api import (
+        CannotExport,
+        Exported,
         Impossible,
         InputError,
         NoPlan,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Rule,
         Violation,
         baseline,
+        export,
         read_plan,
         read_problem,
         solve,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "CannotExport",
+    "Exported",
     "Impossible",
     "InputError",
     "NoPlan",
@@ -50,6 +53,7 @@ __all__ = [
     "Violation",
     "__version__",
     "baseline",
+    "export",
     "read_plan",
     "read_problem",
     "solve",
@@ -68,14 +72,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*globals(), *__all__]
-
-
-class _Package(ModuleType):
-    """``planner.verify`` is the function, even after an import of the package ``planner/verify/`` of that name."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in __all__ and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -3,7 +3,7 @@
 No call prints, ends the process or installs a signal handler. What goes wrong is an exception: ``InputError`` (a file
 is missing or wrong), ``ValueError`` (an argument is; ``ProblemError`` where graph and cluster do not fit together),
 ``Impossible`` (it is proven that there is no plan), ``NoPlan`` (none was found within the limits), ``NotApplicable``
-(a published schedule does not fit the problem).
+(a baseline does not fit the problem).
 
 Amounts are numbers in base units (seconds, bytes) or strings with a unit, such as ``"20 GB"``.
 """
@@ -12,10 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from planner.baselines import BASELINES, SCHEDULES, NotApplicable
 from planner.common.budget import Control
+from planner.exporters import CannotExport, Exported
+from planner.exporters.registry import EXPORTERS
 from planner.files.cluster_file import read_cluster
 from planner.files.errors import InputError
 from planner.files.graph_file import MAX_MICROBATCHES, read_graph
@@ -27,9 +31,11 @@ from planner.placement.layouts import check_layout
 from planner.plan.plan import Plan
 from planner.problem import Impossible, Problem, ProblemError
 from planner.problem.quantities import BYTES, FRACTION, SECONDS, Dimension, QuantityError, parse_quantity
-from planner.verify import Rule, Violation
+from planner.verification import Rule, Violation
 
 __all__ = [
+    "CannotExport",
+    "Exported",
     "Impossible",
     "InputError",
     "NoPlan",
@@ -40,6 +46,7 @@ __all__ = [
     "Rule",
     "Violation",
     "baseline",
+    "export",
     "read_plan",
     "read_problem",
     "solve",
@@ -97,7 +104,7 @@ def solve(
     - ``seed`` of the search, ``threads`` of the solvers
     - ``objective``: makespan, memory, period or utilization, as ``planner solve --help`` says; ``max_makespan`` goes
       with memory and utilization, ``max_period`` with utilization
-    - ``baselines``: names of published schedules to compare with, in ``Plan.baselines``
+    - ``baselines``: names of baselines to compare with, in ``Plan.baselines``
 
     Raises ``Impossible``, ``NoPlan`` and ``ValueError``.
     """
@@ -130,7 +137,7 @@ def solve(
 
 
 def baseline(name: str, problem: Problem) -> Plan:
-    """The plan of a published schedule, such as ``"1f1b"`` or ``"dualpipe"``, one stage a device.
+    """The plan of a baseline, such as ``"1f1b"`` or ``"dualpipe"``, one stage a device.
 
     It ignores the memory cap and brings along the copies that it needs. Raises ``NotApplicable`` with the reason,
     and ``ValueError`` for an unknown name.
@@ -147,6 +154,28 @@ def verify(plan: Plan, problem: Problem) -> list[Violation]:
     The check shares no code with what makes plans. A baseline may have more copies than the problem allows.
     """
     return violations_of(plan, problem)
+
+
+def export(plan: Plan, to: str, problem: Problem | None = None, **options: Any) -> Exported:
+    """The plan as a file of another program: a text, further files beside it, and remarks.
+
+    - ``to``: a name of ``planner export --to``: trace, torch-csv, megatron
+    - ``problem``: what the plan was made from; some formats need it, others say more with it
+    - ``options`` of the format, as ``planner export --help`` lists them: ``repair=True`` for torch-csv
+
+    Raises ``CannotExport`` where the format cannot express the plan, and ``ValueError`` for an unknown format or
+    option, or a plan that is not valid for the problem.
+    """
+    if to not in EXPORTERS:
+        raise ValueError(f"unknown format {to!r}; known are {', '.join(EXPORTERS)}")
+    exporter = EXPORTERS[to]
+    unknown = set(options) - {field.name for field in fields(exporter.options)}
+    if unknown:
+        raise ValueError(f"{to} has no option {', '.join(sorted(unknown))}")
+    violations = [] if problem is None else [v for v in violations_of(plan, problem) if v.rule != Rule.MEMORY]
+    if violations:
+        raise ValueError(f"the plan is not valid for the problem: {violations[0]}")
+    return exporter.export(plan, problem, exporter.options(**options))
 
 
 def read_plan(path: Path | str) -> Plan:

@@ -17,8 +17,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from casework.listed import Case, cases
-from casework.page import page, text
+from case_studies.listed import Case, cases
+from case_studies.page import page, text
 from planner.files.whole import write_whole
 from race import commit, machine
 
@@ -69,7 +69,7 @@ def main() -> int:
 
 def run_all(found: list[Case], given: argparse.Namespace, results: dict[str, Any]) -> None:
     """Run case after case, and keep each."""
-    from casework.runs import run
+    from case_studies.runs import run
 
     for case in found:
         print(f"{case.name} ...", file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from solver_problems import chain, posed
 
-from planner.export import Exported
+from planner.exporters import Exported
 from planner.objectives.baseline import baseline_plan
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
@@ -116,7 +116,7 @@ def pipeline(n: int, devices: int, microbatches: int, times: tuple[tuple[float, 
 
 
 def published(name: str, n: int, devices: int, microbatches: int, times: Any = ()) -> tuple[Problem, Plan]:
-    """A published schedule on a chain."""
+    """A baseline on a chain."""
     problem = pipeline(n, devices, microbatches, times)
     return problem, baseline_plan(name, problem)
 

@@ -36,7 +36,7 @@ from planner.problem import (
 from planner.scheduling.placement_search import DoesNotFit, ListSearch
 from planner.search import Incumbent, SearchParams, SearchState
 from planner.timetable.timetable import Timetable
-from planner.verify import Violation, verify_plan
+from planner.verification import Violation, verify_plan
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 GIGA = 1e9
@@ -251,5 +251,5 @@ def solved(problem: Problem, seconds: float = 60.0, params: SearchParams = BRIEF
 
 
 def state_of(problem: Problem, params: SearchParams = BRIEF) -> SearchState:
-    """The state of a search that has not begun, without published schedules."""
+    """The state of a search that has not begun, without baselines."""
     return SearchState(Incumbent(problem, Control(), 1e-6, lambda _: None), {}, lambda _: {}, 0, 2, params)

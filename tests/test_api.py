@@ -129,13 +129,13 @@ def test_an_import_loads_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("first", ["planner.verify.check", "planner.files"])
+@pytest.mark.parametrize("first", ["planner.verification.check", "planner.files"])
 def test_functions_win_over_rooms_of_their_name(first: str) -> None:
     """``planner.verify`` is the function, whatever was imported before or comes after."""
     code = f"""
 import {first}, planner
-from planner.verify import verify_plan
-import planner.verify.facts
+from planner.verification import verify_plan
+import planner.verification.facts
 from planner import verify
 assert verify is planner.verify is planner.api.verify and callable(verify_plan)
 """

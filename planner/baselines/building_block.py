@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from planner.baselines.call import call
+from planner.baselines.action import action
 from planner.baselines.row import Row, Rows, numbered
 
 PERIOD = 6
@@ -213,5 +213,5 @@ class _Pull:
 
 def _row(passes: Sequence[int], rank: int, ranks: int) -> Row:
     back = 2 * ranks - 1 - rank
-    calls = (("F", rank), ("F", back), ("I", back), ("I", rank), ("W", back), ("W", rank))
-    return numbered([call(*each, 0) for each in calls], passes)
+    actions = (("F", rank), ("F", back), ("I", back), ("I", rank), ("W", back), ("W", rank))
+    return numbered([action(*each, 0) for each in actions], passes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from planner.baselines.call import Call, NotApplicable, Part
+from planner.baselines.action import Action, NotApplicable, StagePass
 from planner.baselines.row import Row, Rows, lettered
 
 
@@ -44,15 +44,15 @@ def row(near: Flow, far: Flow, middle: int, microbatches: int) -> Row:
 
     ``near`` is the one that enters the pipeline at this rank's end; the far one leaves it there.
     """
-    calls = {kind: Call((_part(kind, near),)) for kind in "FBIW"}
-    calls |= {kind.lower(): Call((_part(kind, far),)) for kind in "FBIW"}
-    calls["X"] = Call((_part("F", near), _part("B", far)))
-    calls["x"] = Call((_part("F", far), _part("B", near)))
-    return lettered(calls, _order(near.stage, middle, microbatches))
+    actions = {kind: Action((_part(kind, near),)) for kind in "FBIW"}
+    actions |= {kind.lower(): Action((_part(kind, far),)) for kind in "FBIW"}
+    actions["X"] = Action((_part("F", near), _part("B", far)))
+    actions["x"] = Action((_part("F", far), _part("B", near)))
+    return lettered(actions, _order(near.stage, middle, microbatches))
 
 
-def _part(kind: str, flow: Flow) -> Part:
-    return Part(kind, flow.stage, flow.copy, flow.first)
+def _part(kind: str, flow: Flow) -> StagePass:
+    return StagePass(kind, flow.stage, flow.copy, flow.first)
 
 
 def _order(depth: int, middle: int, microbatches: int) -> str:
@@ -71,6 +71,6 @@ def _order(depth: int, middle: int, microbatches: int) -> str:
     # Backwards only: whole ones in the first half, then split ones, whose gradient travels sooner.
     order += ("bB" * (depth + 1))[: depth + 1]
     split = ("iI" * (depth + 1))[depth + 1 :]
-    put_off = (split + "I" * to_middle).replace("I", "W").replace("i", "w")  # first in first out
-    order += split + "".join(f"{weight}I" for weight in put_off[:to_middle]) + put_off[to_middle:]
+    may_defer = (split + "I" * to_middle).replace("I", "W").replace("i", "w")  # first in first out
+    order += split + "".join(f"{weight}I" for weight in may_defer[:to_middle]) + may_defer[to_middle:]
     return order

@@ -1,4 +1,4 @@
-"""DualPipe-V: DualPipe's order with one copy of the parameters, folded at the middle into a V.
+"""DualPipe-V: DualPipe's order with one copy of the parameters, mirrored at the middle into a V.
 
 DeepSeek-AI, ``dualpipev.py`` of https://github.com/deepseek-ai/DualPipe ("cut in half" by Sea AI Lab). Rank r
 runs stages r and 2P-1-r of one pipeline, in the order of rank r of DualPipe on 2P ranks: there the second stage
@@ -7,7 +7,7 @@ belongs to the other copy, whose microbatches come the other way; here it is the
 
 from __future__ import annotations
 
-from planner.baselines.call import NotApplicable
+from planner.baselines.action import NotApplicable
 from planner.baselines.dualpipe import Flow, row
 from planner.baselines.row import Rows
 

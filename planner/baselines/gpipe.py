@@ -6,10 +6,10 @@ backwards run in the order of the forwards, as in torch's ``ScheduleGPipe``.
 
 from __future__ import annotations
 
-from planner.baselines.call import calls
+from planner.baselines.action import actions
 from planner.baselines.row import Rows, lettered
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
     """The order of every rank; stage r on rank r."""
-    return [lettered(calls("FB", r), "F" * microbatches + "B" * microbatches) for r in range(ranks)]
+    return [lettered(actions("FB", r), "F" * microbatches + "B" * microbatches) for r in range(ranks)]

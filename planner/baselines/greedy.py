@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from planner.baselines.call import call
+from planner.baselines.action import action
 from planner.baselines.row import Rows, numbered
 
 PASSES = "FIW"
@@ -36,7 +36,7 @@ class Greedy:
         self.orders: list[list[int]] = [[] for _ in range(ranks)]  # 3 x stage + pass
         self.clock = [0] * ranks
         self.held = [0] * ranks
-        self.put_off: list[deque[int]] = [deque() for _ in range(ranks)]  # stages that have a W to run
+        self.may_defer: list[deque[int]] = [deque() for _ in range(ranks)]  # stages that have a W to run
         self._counts = {kind: [0] * len(host) for kind in "FI"}
         # When the inputs of the next F or I of a stage were made, as far as they were; of none that has no input.
         self._inputs: dict[str, list[deque[int]]] = {kind: [deque() for _ in host] for kind in "FI"}
@@ -60,7 +60,7 @@ class Greedy:
             self.weight(rank)
         ready = self.input_end(kind, stage)
         assert ready is not None, "an input that nobody makes in time"
-        while self.put_off[rank] and self.clock[rank] < ready:
+        while self.may_defer[rank] and self.clock[rank] < ready:
             self.weight(rank)
         self.orders[rank].append(3 * stage + PASSES.index(kind))
         self.clock[rank] = max(self.clock[rank], ready) + 1
@@ -72,11 +72,11 @@ class Greedy:
             self._inputs[kind][reader].append(self.clock[rank])
         self.held[rank] += 2 if kind == "F" else -1
         if kind == "I":
-            self.put_off[rank].append(stage)
+            self.may_defer[rank].append(stage)
 
     def weight(self, rank: int) -> None:
         """The oldest weight gradient that the rank has put off."""
-        self.orders[rank].append(3 * self.put_off[rank].popleft() + PASSES.index("W"))
+        self.orders[rank].append(3 * self.may_defer[rank].popleft() + PASSES.index("W"))
         self.clock[rank] += 1
         self.held[rank] -= 1
 
@@ -113,14 +113,14 @@ class Greedy:
             tuple(count - microbatch for counts in self._counts.values() for count in counts),
             tuple(clock - time for clock in self.clock),
             tuple(self.held),
-            tuple(map(tuple, self.put_off)),
+            tuple(map(tuple, self.may_defer)),
             tuple(tuple(end - time for end in made) for those in self._inputs.values() for made in those),
         )
 
     def finish(self) -> Rows:
         """All that was put off, and the rows."""
-        for rank, waiting in enumerate(self.put_off):
+        for rank, waiting in enumerate(self.may_defer):
             while waiting:
                 self.weight(rank)
-        calls = [call(kind, stage, 0) for stage in range(len(self.host)) for kind in PASSES]
-        return [numbered(calls, order) for order in self.orders]
+        actions = [action(kind, stage, 0) for stage in range(len(self.host)) for kind in PASSES]
+        return [numbered(actions, order) for order in self.orders]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.baselines.call import NotApplicable, call
+from planner.baselines.action import NotApplicable, action
 from planner.baselines.row import Row, Rows, numbered
 
 
@@ -33,5 +33,5 @@ def _row(rank: int, ranks: int, rounds: int, in_round: int, chunks: int) -> Row:
     steady = len(forwards) - ahead
     one_forward_one_backward = np.stack([forwards[ahead:], backwards[:steady]], axis=1).ravel()
     order = np.concatenate([forwards[:ahead], one_forward_one_backward, backwards[steady:]])
-    calls = [call(kind, chunk * ranks + rank, 0) for kind in "FB" for chunk in range(chunks)]
-    return numbered(calls, order)
+    actions = [action(kind, chunk * ranks + rank, 0) for kind in "FB" for chunk in range(chunks)]
+    return numbered(actions, order)

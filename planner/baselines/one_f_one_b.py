@@ -6,7 +6,7 @@ Language Model Training on GPU Clusters Using Megatron-LM" (2021) and torch's ``
 
 from __future__ import annotations
 
-from planner.baselines.call import calls
+from planner.baselines.action import actions
 from planner.baselines.row import Row, Rows, lettered
 
 
@@ -17,4 +17,4 @@ def rows(ranks: int, microbatches: int) -> Rows:
 
 def _row(stage: int, in_flight: int, microbatches: int) -> Row:
     order = "F" * in_flight + "BF" * (microbatches - in_flight) + "B" * in_flight
-    return lettered(calls("FB", stage), order)
+    return lettered(actions("FB", stage), order)

@@ -1,4 +1,4 @@
-"""From calls on stages to tasks of operators, and their replay with overlapping calls or block by block."""
+"""From actions on stages to tasks of operators, and their replay with overlapping actions or block by block."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from planner.baselines.call import Call, Part
+from planner.baselines.action import Action, StagePass
 from planner.baselines.packing import Item, pack
-from planner.baselines.row import CallKind, Rows
+from planner.baselines.row import ActionKind, Rows
 from planner.problem import Placement, Problem
 from planner.timetable.network import Floats, Ints, Network
 from planner.timetable.replay import Task, replay
@@ -25,7 +25,7 @@ PASSES = {"F": (0,), "I": (1,), "W": (2,), "B": (1, 2)}
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Rows of calls, the operators of the stages, and the device behind every rank."""
+    """Rows of actions, the operators of the stages, and the device behind every rank."""
 
     problem: Problem
     stages: Sequence[Sequence[int]]
@@ -33,17 +33,17 @@ class Pipeline:
     placement: Placement
     rows: Rows
 
-    def tasks(self, part: Part) -> list[Task]:
-        """The tasks of one part, in the order in which a framework issues them.
+    def tasks(self, stage_pass: StagePass) -> list[Task]:
+        """The tasks of one stage pass, in the order in which a framework issues them.
 
         Forwards in topological order, gradients in reverse; a full backward computes the weight gradient of
         an operator right after its input gradient, as autograd does.
         """
-        m, passes = part.microbatch, PASSES[part.kind]
-        operators = self.stages[part.stage]
+        m, passes = stage_pass.microbatch, PASSES[stage_pass.kind]
+        operators = self.stages[stage_pass.stage]
         return [
             (i, p, m)
-            for i in (operators if part.kind == "F" else reversed(operators))
+            for i in (operators if stage_pass.kind == "F" else reversed(operators))
             for p in passes
             if self.problem.has_pass[i, p]
         ]
@@ -53,15 +53,15 @@ class Pipeline:
         """The copy that each microbatch uses."""
         copies = np.zeros(self.problem.microbatches, dtype=np.int64)
         for kind in (kind for row in self.rows for kind in row.kinds):
-            for part, microbatches in zip(kind.call.parts, kind.microbatches, strict=True):
-                copies[microbatches] = part.copy
+            for stage_pass, microbatches in zip(kind.action.passes, kind.microbatches, strict=True):
+                copies[microbatches] = stage_pass.copy
         return tuple(copies.tolist())
 
 
 def replay_streams(pipeline: Pipeline) -> Timetable:
     """Calls one after another on each stream by itself; outputs leave as soon as they are there.
 
-    A communication operator of one call thus overlaps computation of the next: the strongest reading of a
+    A communication operator of one action thus overlaps computation of the next: the strongest reading of a
     published order at operator level. Only a full backward hands its gradient on when all of it has ended.
     A fused pair runs its forward, then its backward; where it uses both streams, that would keep them from
     overlapping within the pair, so there its operators go in the order of their best packing.
@@ -70,7 +70,7 @@ def replay_streams(pipeline: Pipeline) -> Timetable:
     orders: list[list[Ints]] = [[np.zeros((0, 3), dtype=np.int64)] * 2 for _ in range(problem.n_devices)]
     leaves_after = np.full((problem.n_operators, 2, problem.microbatches), -1)
     for device, row in zip(pipeline.devices, pipeline.rows, strict=True):
-        issued = [(kind, _issued(pipeline, kind.call, device)) for kind in row.kinds]
+        issued = [(kind, _issued(pipeline, kind.action, device)) for kind in row.kinds]
         for stream in (0, 1):
             there = ((kind, [t for t in tasks if problem.on_comm[t[0]] == stream]) for kind, tasks in issued)
             orders[device][stream] = _in_row(len(row), list(there))
@@ -81,52 +81,52 @@ def replay_streams(pipeline: Pipeline) -> Timetable:
     return timetable
 
 
-def _in_row(calls: int, issued: Iterable[tuple[CallKind, list[Task]]]) -> Ints:
-    """The tasks of all calls of a row, a row each, in the order of the calls."""
+def _in_row(actions: int, issued: Iterable[tuple[ActionKind, list[Task]]]) -> Ints:
+    """The tasks of all actions of a row, a row each, in the order of the actions."""
     issued = list(issued)
-    length = np.zeros(calls, dtype=np.int64)
+    length = np.zeros(actions, dtype=np.int64)
     for kind, tasks in issued:
         length[kind.places] = len(tasks)
     first = np.cumsum(length) - length
     found = np.empty((int(length.sum()), 3), dtype=np.int64)
     for kind, tasks in issued:
-        for k, (i, p, part) in enumerate(tasks):
+        for k, (i, p, stage_pass) in enumerate(tasks):
             at = first[kind.places] + k
-            found[at, 0], found[at, 1], found[at, 2] = i, p, kind.microbatches[part]
+            found[at, 0], found[at, 1], found[at, 2] = i, p, kind.microbatches[stage_pass]
     return found
 
 
-def _note_full_backwards(pipeline: Pipeline, kind: CallKind, tasks: Sequence[Task], leaves_after: Ints) -> None:
+def _note_full_backwards(pipeline: Pipeline, kind: ActionKind, tasks: Sequence[Task], leaves_after: Ints) -> None:
     """The gradients of full backward passes leave after the last task on each stream: those before it end earlier."""
-    for part, (what, microbatches) in enumerate(zip(kind.call.parts, kind.microbatches, strict=True)):
+    for stage_pass, (what, microbatches) in enumerate(zip(kind.action.passes, kind.microbatches, strict=True)):
         if what.kind == "B":
-            last = {int(pipeline.problem.on_comm[i]): 3 * i + p for i, p, of in tasks if p > 0 and of == part}
+            last = {int(pipeline.problem.on_comm[i]): 3 * i + p for i, p, of in tasks if p > 0 and of == stage_pass}
             for stream, task in last.items():
                 leaves_after[np.ix_(pipeline.stages[what.stage], [stream], microbatches)] = task
 
 
-def _issued(pipeline: Pipeline, call: Call, device: int) -> list[Task]:
-    """The tasks of a call in the order in which its streams run them."""
-    tasks = [task for part in call.parts for task in pipeline.tasks(part)]
-    if len(call.parts) > 1 and len({bool(pipeline.problem.on_comm[i]) for i, _, _ in tasks}) > 1:
+def _issued(pipeline: Pipeline, action: Action, device: int) -> list[Task]:
+    """The tasks of a action in the order in which its streams run them."""
+    tasks = [task for stage_pass in action.passes for task in pipeline.tasks(stage_pass)]
+    if len(action.passes) > 1 and len({bool(pipeline.problem.on_comm[i]) for i, _, _ in tasks}) > 1:
         number = {task: k for k, task in enumerate(tasks)}
-        packed = _block(pipeline, call, device).starts
+        packed = _block(pipeline, action, device).starts
         tasks = [task for task, _ in sorted(packed, key=lambda entry: (entry[1], number[entry[0]]))]
     return tasks
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A call as one block: its tasks with their starts inside it, and its length."""
+    """A action as one block: its tasks with their starts inside it, and its length."""
 
     starts: tuple[tuple[Task, float], ...]
     seconds: float
 
 
 def replay_blocks(pipeline: Pipeline) -> Timetable:
-    """Calls strictly one after another on each device; all that a call makes leaves when the call ends.
+    """Calls strictly one after another on each device; all that a action makes leaves when the action ends.
 
-    Inside, the operators of a call (of both parts, where it is fused) take the best packing on the two
+    Inside, the operators of a action (of both stage passes, where it is fused) take the best packing on the two
     streams that the search finds.
     """
     problem = pipeline.problem
@@ -138,11 +138,11 @@ def replay_blocks(pipeline: Pipeline) -> Timetable:
     for device, row in zip(pipeline.devices, pipeline.rows, strict=True):
         lanes[2 * device] = np.arange(first, first + len(row))
         for kind in row.kinds:
-            block = _block(pipeline, kind.call, device)
+            block = _block(pipeline, kind.action, device)
             seconds[first + kind.places] = block.seconds
-            for (i, p, part), offset in block.starts:
-                node_of[i, p, kind.microbatches[part]] = first + kind.places
-                inside[i, p, kind.microbatches[part]] = offset
+            for (i, p, stage_pass), offset in block.starts:
+                node_of[i, p, kind.microbatches[stage_pass]] = first + kind.places
+                inside[i, p, kind.microbatches[stage_pass]] = offset
         first += len(row)
     network = Network(seconds, lanes)
     sent = connect(network, problem, pipeline.placement, pipeline.copy_of, node_of)
@@ -152,9 +152,9 @@ def replay_blocks(pipeline: Pipeline) -> Timetable:
     return Timetable(pipeline.placement, pipeline.copy_of, start, timed_transfers(times, sent))
 
 
-def _block(pipeline: Pipeline, call: Call, device: int) -> _Block:
+def _block(pipeline: Pipeline, action: Action, device: int) -> _Block:
     problem = pipeline.problem
-    tasks = [task for part in call.parts for task in pipeline.tasks(part)]
+    tasks = [task for stage_pass in action.passes for task in pipeline.tasks(stage_pass)]
     number = {task: k for k, task in enumerate(tasks)}
     items = []
     for i, p, m in tasks:

@@ -1,4 +1,4 @@
-"""The published schedules by name.
+"""The baselines by name.
 
 A new one is a file with ``rows(ranks, microbatches)``, or with ``chunks`` as a third argument, and an entry of
 ``SCHEDULES`` that says where its stages go. That is all: the commands, the report and the search take the names from
@@ -22,7 +22,7 @@ from planner.baselines import (
     zb2p,
     zbv,
 )
-from planner.baselines.call import NotApplicable
+from planner.baselines.action import NotApplicable
 from planner.baselines.operators import Pipeline, replay_blocks, replay_streams
 from planner.baselines.row import Rows
 from planner.problem import Placement, Problem
@@ -68,12 +68,12 @@ def two_chunks(title: str, rows: Callable[[int, int], Rows]) -> Callable[[int, i
 
 @dataclass(frozen=True)
 class Schedule:
-    """A published schedule: its order, where its stages go, and how its calls run.
+    """A baseline: its order, where its stages go, and how its actions run.
 
     ``rows(ranks, microbatches, chunks)`` raises ``NotApplicable`` for numbers that the schedule does not take.
     ``layout(ranks, chunks)`` places ``ranks`` times ``chunks`` stages. A schedule with ``chunks`` above 1 is a
     chunked one: then ``Problem.chunks``, where given, says how many stages a rank has.
-    ``fused``: calls are blocks whose outputs leave at their end; else streams overlap across calls.
+    ``fused``: actions are blocks whose outputs leave at their end; else streams overlap across actions.
     ``forwards``: the order makes sense without its backwards, so it serves for inference, too.
     """
 
@@ -115,7 +115,7 @@ BASELINES: Collection[str] = SCHEDULES.keys()
 
 
 def baseline_timetable(name: str, problem: Problem) -> Timetable:
-    """The timetable of a published schedule on the problem's graph and cluster, whatever memory it takes.
+    """The timetable of a baseline on the problem's graph and cluster, whatever memory it takes.
 
     Raises ``NotApplicable`` with the reason where the schedule does not fit the problem.
     """
@@ -124,7 +124,7 @@ def baseline_timetable(name: str, problem: Problem) -> Timetable:
 
 
 def baseline_pipeline(name: str, problem: Problem) -> Pipeline:
-    """Stages, placement and rows of a published schedule; raises as ``baseline_timetable`` does."""
+    """Stages, placement and rows of a baseline; raises as ``baseline_timetable`` does."""
     schedule = SCHEDULES[name]
     if not problem.training and not schedule.forwards:
         raise NotApplicable(f"{schedule.title} orders backward passes; the graph is in inference mode")
@@ -148,14 +148,14 @@ def baseline_pipeline(name: str, problem: Problem) -> Pipeline:
 
 def _ranks(problem: Problem, schedule: Schedule, chunks: int) -> int:
     """All devices, the first ones where there is too little to cut."""
-    pieces = len(atoms(problem, shared=chunks > 1))
-    ranks = min(problem.n_devices, pieces // chunks)
+    segments = len(atoms(problem, shared=chunks > 1))
+    ranks = min(problem.n_devices, segments // chunks)
     if schedule.even_ranks:
         ranks -= ranks % 2
     if ranks == 0:
         raise NotApplicable(
             f"{schedule.title} needs at least {chunks * (2 if schedule.even_ranks else 1)} stages; "
-            f"the graph can be cut into {pieces}"
+            f"the graph can be cut into {segments}"
         )
     return ranks
 

@@ -1,4 +1,4 @@
-"""The published schedules on a problem, replayed once: to compare with and to begin with."""
+"""The baselines on a problem, replayed once: to compare with and to begin with."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from planner.problem import Problem
 from planner.timetable.figures import figures
 from planner.timetable.timetable import Timetable
 
-Published = Mapping[str, list[tuple[str, Timetable]]]
+BaselineTimetables = Mapping[str, list[tuple[str, Timetable]]]
 """Timetables of baselines by layout, each with its name."""
 
 
-def published_of(problem: Problem, control: Control) -> Published:
+def baseline_timetables(problem: Problem, control: Control) -> BaselineTimetables:
     """The timetables of the baselines by layout."""
     return replayed(problem, control)[0]
 
 
-def replayed(problem: Problem, control: Control) -> tuple[Published, dict[str, str]]:
+def replayed(problem: Problem, control: Control) -> tuple[BaselineTimetables, dict[str, str]]:
     """The timetables of the baselines by layout, and the reasons why others are not there."""
-    published: dict[str, list[tuple[str, Timetable]]] = {}
+    baselines: dict[str, list[tuple[str, Timetable]]] = {}
     reasons: dict[str, str] = {}
     for name in BASELINES:
         control.report(f"baseline {name}")
-        if published and control.remaining < control.time_limit / 2:
+        if baselines and control.remaining < control.time_limit / 2:
             reasons[name] = "not replayed: half of the time limit was over"
             continue
         try:
-            published.setdefault(SCHEDULES[name].family, []).append((name, baseline_timetable(name, problem)))
+            baselines.setdefault(SCHEDULES[name].family, []).append((name, baseline_timetable(name, problem)))
         except NotApplicable as reason:
             reasons[name] = str(reason)
-    return published, reasons
+    return baselines, reasons
 
 
 def baseline_figures(name: str, problem: Problem, timetable: Timetable) -> BaselineFigures:

@@ -6,7 +6,7 @@ one that the authors' heuristic and ILP find, and torch's ``ScheduleInterleavedZ
 
 from __future__ import annotations
 
-from planner.baselines.call import calls
+from planner.baselines.action import actions
 from planner.baselines.row import Row, Rows, lettered
 
 
@@ -24,4 +24,4 @@ def _row(rank: int, ranks: int, microbatches: int) -> Row:
     order = "F" * in_flight + "IF" * min(without_w, with_f)
     order += "IWF" * (with_f - without_w) if with_f > without_w else "I" * (without_w - with_f)
     order += "IW" * (microbatches - max(without_w, with_f)) + "W" * back
-    return lettered(calls("FIW", rank), order)
+    return lettered(actions("FIW", rank), order)

@@ -27,7 +27,7 @@ def rows(ranks: int, microbatches: int) -> Rows:
                 play.run("F", r)
         for r in reversed(range(ranks)):
             if r == 0 and play.count("F", 0) == microbatches:  # nothing is left to wait for but gradients
-                while play.put_off[0]:
+                while play.may_defer[0]:
                     play.weight(0)
             play.run("I", r)
         backward += 1

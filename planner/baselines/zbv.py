@@ -4,7 +4,7 @@ Qi et al., "Zero Bubble Pipeline Parallelism" and "Pipeline Parallelism with Con
 order is that of the authors' heuristic (``zbv.py``: ``try_v_schedule``) with F = I = W and memory for 2P
 chunks, where its variants all find the same. torch's ``ScheduleZBVZeroBubble`` has the same forwards and
 input gradients, but places some weight gradients of the end differently, and with fewer than 2P - 1
-microbatches it leaves out calls of the order for 2P - 1.
+microbatches it leaves out actions of the order for 2P - 1.
 """
 
 from __future__ import annotations

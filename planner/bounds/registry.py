@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from planner.bounds.packing import indivisible_bound
 from planner.bounds.patterns import pattern_bound
 from planner.bounds.problem import group_bound, latency_bound, load_bound, longest_chain
-from planner.bounds.turns import turn_bound
+from planner.bounds.warm_up_drain import warm_up_drain_bound
 from planner.common.budget import Control
 from planner.problem import Problem
 
@@ -35,7 +35,7 @@ BOUNDS: tuple[Bound, ...] = (
         pattern_bound,
     ),
     Bound("packing", "one copy; few kinds of large operators", True, indivisible_bound),
-    Bound("warm-up/drain", "training, devices all alike, a memory cap, at most two copies", True, turn_bound),
+    Bound("warm-up/drain", "training, devices all alike, a memory cap, at most two copies", True, warm_up_drain_bound),
 )
 """Every one holds for all placements and orders that the problem allows."""
 

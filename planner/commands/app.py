@@ -24,7 +24,7 @@ ABOUT = "Plans distributed deep learning at operator level: placement and schedu
 
 COMMANDS = {
     "solve": "Plan: the best placement and schedule that can be found, with a proven lower bound.",
-    "baseline": "The plan of a published schedule on the same inputs.",
+    "baseline": "The plan of a baseline on the same inputs.",
     "compare": "Plans of one problem side by side.",
     "verify": "Check a plan against every rule, independently of the solver.",
     "stretch": "A plan for more microbatches: its repeatable window, run more often, without a search.",

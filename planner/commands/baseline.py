@@ -1,4 +1,4 @@
-"""``planner baseline``: the plan of a published schedule."""
+"""``planner baseline``: the plan of a baseline."""
 
 from __future__ import annotations
 

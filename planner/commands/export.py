@@ -12,9 +12,9 @@ from planner.commands import declared
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, not_an_input, note
 from planner.commands.lazy import Command
-from planner.commands.problem_of_plan import posed_problem, sound_times
-from planner.export import CannotExport
-from planner.export.registry import EXPORTERS
+from planner.commands.problem_of_plan import problem_of_plan, sound_times
+from planner.exporters import CannotExport
+from planner.exporters.registry import EXPORTERS
 from planner.files.errors import listed
 from planner.files.flag_values import UsageFault
 from planner.files.plan_file import read_plan
@@ -58,7 +58,7 @@ def run(flags: ExportFlags, *of_formats: Any) -> int:
         ensure_writable(str(output))
     plan = read_plan(path)
     sound_times(path, plan)
-    problem = posed_problem(path, plan, flags.graph, flags.cluster)
+    problem = problem_of_plan(path, plan, flags.graph, flags.cluster)
     try:
         exported = exporter.export(plan, problem, chosen)
     except CannotExport as reason:

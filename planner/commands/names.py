@@ -1,4 +1,4 @@
-"""Names of published schedules on the command line."""
+"""Names of baselines on the command line."""
 
 from __future__ import annotations
 

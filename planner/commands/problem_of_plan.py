@@ -13,7 +13,7 @@ from planner.problem import Problem
 from planner.problem.quantities import BYTES, QuantityError, parse_quantity
 
 
-def posed_problem(path: Path, plan: Plan, graph: Path | None, cluster: Path | None) -> Problem | None:
+def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | None) -> Problem | None:
     """The problem of the plan in the file ``path``; None where neither graph nor cluster is given.
 
     Raises ``InputError`` where the plan is no valid plan of them. Memory above the cap is let pass: a published
@@ -24,7 +24,7 @@ def posed_problem(path: Path, plan: Plan, graph: Path | None, cluster: Path | No
     if graph is None or cluster is None:
         raise UsageFault("--graph and --cluster go together: give both, or neither")
     from planner.files import read_cluster, read_graph
-    from planner.verify import Rule, verify_plan
+    from planner.verification import Rule, verify_plan
 
     cap, allowed = cap_option(path, plan), max(plan.copies, whole_option(path, plan, "copies") or 1)
     problem = Problem(

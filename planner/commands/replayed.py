@@ -1,4 +1,4 @@
-"""Published schedules replayed on the problem of a plan, for commands that show them beside it."""
+"""Baselines replayed on the problem of a plan, for commands that show them beside it."""
 
 from __future__ import annotations
 

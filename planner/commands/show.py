@@ -13,7 +13,7 @@ import typer
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, not_an_input, note, report_style
 from planner.commands.names import baselines_named
-from planner.commands.problem_of_plan import label, posed_problem, presentable, sound_times
+from planner.commands.problem_of_plan import label, presentable, problem_of_plan, sound_times
 from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import Plan
@@ -47,7 +47,7 @@ class ShowFlags:
     ] = None
     baselines: Annotated[
         str,
-        typer.Option(metavar="A,B|all|none", help="Published schedules to replay under it; all: those in the plan."),
+        typer.Option(metavar="A,B|all|none", help="Baselines to replay under it; all: those in the plan."),
     ] = "none"
     graph: Annotated[
         Path | None, typer.Option(metavar="GRAPH", help="For the page: memory over time, exact causes of idle time.")
@@ -62,7 +62,7 @@ class ShowFlags:
             flags = "--baselines, --baseline-plan, --graph and --cluster"
             raise UsageFault(f"{flags} are for pictures: add --html FILE, --svg or --png")
         if self.baselines != "none" and not (self.graph and self.cluster):
-            raise UsageFault("--baselines replays published schedules: that takes --graph and --cluster")
+            raise UsageFault("--baselines replays baselines: that takes --graph and --cluster")
         if self.baselines != "none":
             baselines_named(self.baselines)
         inputs = {"plan": self.plan, "graph": self.graph, "cluster": self.cluster}
@@ -91,7 +91,7 @@ class ShowFlags:
             problem = None
             if self._exact:
                 sound_times(file, each)
-                problem = posed_problem(file, each, self.graph, self.cluster)
+                problem = problem_of_plan(file, each, self.graph, self.cluster)
             on_page = "this plan" if k == 0 and each.origin == "solve" else None
             shown.append(_Drawn(each, label(file, each), on_page, problem))
         shown += self._replayed(shown)
@@ -107,7 +107,7 @@ class ShowFlags:
         return self.html is not None or self.baselines != "none"
 
     def _replayed(self, shown: Sequence[_Drawn]) -> list[_Drawn]:
-        """The published schedules that ``--baselines`` asks for, but for those whose plans are there."""
+        """The baselines that ``--baselines`` asks for, but for those whose plans are there."""
         problem = shown[0].problem
         if self.baselines == "none" or problem is None:
             return []

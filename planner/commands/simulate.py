@@ -15,7 +15,7 @@ from planner.baselines import BASELINES, NotApplicable
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, note, report_style
 from planner.commands.names import baselines_named
-from planner.commands.problem_of_plan import posed_problem, presentable, sound_times
+from planner.commands.problem_of_plan import presentable, problem_of_plan, sound_times
 from planner.commands.replayed import chosen_baselines, replayed
 from planner.events import Events, events_of
 from planner.files.errors import InputError, did_you_mean
@@ -23,7 +23,7 @@ from planner.files.flag_values import UsageFault, ratio
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.compare import different_problems
-from planner.simulate import Disturbance, Outcome, published_events, simulate
+from planner.simulate import Disturbance, Outcome, baseline_events, simulate
 from planner.simulate.disturb import ANY
 from planner.simulate.replays import NotReplayed
 from planner.simulate.summary import Row, Simulation, simulation_document, simulation_text
@@ -50,7 +50,8 @@ class SimulateFlags:
     graph: options.MaybePlanGraph = None
     cluster: options.MaybePlanCluster = None
     baselines: Annotated[
-        str, typer.Option(metavar="A,B|all|none", help="Published schedules beside it; all: those in the plan.")
+        str,
+        typer.Option(metavar="A,B|all|none", help="Baselines beside it; all: those in the plan."),
     ] = "all"
     format: options.OutputFormat = options.Format.text
 
@@ -69,7 +70,9 @@ def run(flags: SimulateFlags) -> int:
     disturbance = Disturbance(
         jitter, _slow_devices(flags.slow_device or (), names), _slow_links(flags.slow_link or (), names)
     )
-    problems = [posed_problem(path, plan, flags.graph, flags.cluster) for path, plan in zip(paths, plans, strict=True)]
+    problems = [
+        problem_of_plan(path, plan, flags.graph, flags.cluster) for path, plan in zip(paths, plans, strict=True)
+    ]
 
     def replay(path: Path, plan: Plan, problem: Problem | None) -> Outcome:
         try:
@@ -100,12 +103,12 @@ def run(flags: SimulateFlags) -> int:
 
 
 def _events(plan: Plan, problem: Problem | None) -> Events:
-    """The events of a plan, those of a published schedule with its own rules."""
+    """The events of a plan, those of a baseline with its own rules."""
     name = plan.origin.removeprefix("baseline:")
     if problem is None or name == plan.origin or name not in BASELINES:
         return events_of(plan, problem)
     try:
-        return published_events(name, plan, problem)
+        return baseline_events(name, plan, problem)
     except NotApplicable:  # with other flags than those that the plan was made with
         return events_of(plan, problem)
 

@@ -118,9 +118,9 @@ class SolveFlags:
     ] = "1e-6"
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Of the search."), Recorded()] = 0
     threads: Annotated[int, typer.Option(min=1, metavar="T", help="Threads of the solvers."), Recorded()] = 2
-    baselines: Annotated[
-        str, typer.Option(metavar="A,B|all|none", help="Published schedules to compare with."), Recorded()
-    ] = "all"
+    baselines: Annotated[str, typer.Option(metavar="A,B|all|none", help="Baselines to compare with."), Recorded()] = (
+        "all"
+    )
     max_bubble: Annotated[
         str | None, typer.Option(metavar="R", help="Exit with 5 where the bubble ratio is above this.")
     ] = None

@@ -30,7 +30,7 @@ from planner.scheduling.steady_state import Window, classes_and_starts, copies_a
 from planner.scheduling.steady_state import tolerance as tolerance_of
 from planner.search import Incumbent
 from planner.timetable.timetable import Timetable
-from planner.verify import verify_plan
+from planner.verification import verify_plan
 
 GAP = 1e-6
 """Of plans whose options name none."""
@@ -118,7 +118,7 @@ def _stretched(
     counts = tuple(count and count + times * again.each for count in classes.counts)
     many = build_classes(longer, timetable.placement, counts)
     starts = stretched(start, again, times, tolerance_of(start))
-    # As early as the order allows, but where waiting has a reason that the order does not show: a published schedule
+    # As early as the order allows, but where waiting has a reason that the order does not show: a baseline
     # has rules of its own, and earlier starts may take more memory.
     as_it_is = plan.origin != "solve" or plan.objective != "makespan"
     earlier = None if as_it_is else retime(many, starts)

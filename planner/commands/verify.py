@@ -34,7 +34,7 @@ class VerifyFlags:
 def run(flags: VerifyFlags) -> int:
     """List the violations; none is exit code 0."""
     from planner.files import read_cluster, read_graph
-    from planner.verify import verify_plan
+    from planner.verification import verify_plan
 
     cap = None if flags.memory_cap is None else options.memory_size("--memory-cap", flags.memory_cap)
     path = flags.plan

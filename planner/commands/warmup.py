@@ -9,7 +9,7 @@ from planner.common.budget import Control
 from planner.placement.loads import Loads
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
 from planner.scheduling.classes import build_classes
-from planner.scheduling.orders.precedence import Waiting
+from planner.scheduling.orders.precedence import PrecedenceGraph
 from planner.scheduling.placement_search import ListSearch
 from planner.scheduling.retime import retime
 
@@ -28,7 +28,7 @@ def main() -> None:
     search.try_known_rules(Control())
     search.anneal(1, Control(), 0.0)
     assert search.best is not None
-    assert max(Waiting.of(search.ordered, search.best).tail) > 0
+    assert max(PrecedenceGraph.of(search.ordered, search.best).tail) > 0
     _warm_up_placements(kind)
     timetable = baseline_timetable("1f1b", problem)  # compiles the replay: numba is loaded by now
     classes = build_classes(problem, timetable.placement)

@@ -50,7 +50,7 @@ class Events:
 def events_of(plan: Plan, problem: Problem | None = None, gates: Callable[[Nodes], Gates] | None = None) -> Events:
     """The events of a plan; with the problem that it is valid for exactly, else as far as the file tells.
 
-    ``gates``: what its tasks wait for besides, where it is a published schedule with rules of its own.
+    ``gates``: what its tasks wait for besides, where it is a baseline with rules of its own.
 
     Every edge holds in the plan (instants closer than 1e-9 of the makespan are one), and a replay of all edges and
     holds with the plan's own lengths gives the plan's instants.
@@ -139,7 +139,7 @@ def _turns(nodes: Nodes, edges: Edges, rank: Ints, exclusive: Flags) -> None:
 def _held(nodes: Nodes, edges: Edges, rank: Ints) -> Floats:
     """Tie what starts later than it could to what ends just then where its inputs are made, or on its own device.
 
-    A published schedule runs several operators as one block, or a full backward pass: what they send leaves at the
+    A baseline runs several operators as one block, or a full backward pass: what they send leaves at the
     end. Where nothing ends just then, the node keeps its distance, in seconds, from what it waits for.
     """
     before, after, _, from_start = edges.arrays()

@@ -1,4 +1,4 @@
-"""Rules of published schedules beyond those of a plan: calls that run as one block, gradients handed on late."""
+"""Rules of baselines beyond those of a plan: calls that run as one block, gradients handed on late."""
 
 from __future__ import annotations
 

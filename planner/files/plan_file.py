@@ -90,7 +90,7 @@ class DeviceRow(TypedDict):
 
 
 class BaselineRow(TypedDict):
-    """A published schedule on the same input, or the reason why it does not apply."""
+    """A baseline on the same input, or the reason why it does not apply."""
 
     name: str
     makespan: NotRequired[float | None]

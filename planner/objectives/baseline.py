@@ -1,4 +1,4 @@
-"""A published schedule as a plan of its own."""
+"""A baseline as a plan of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from planner.timetable.figures import figures
 
 
 def baseline_plan(name: str, problem: Problem) -> Plan:
-    """The plan of a published schedule; raises ``planner.baselines.NotApplicable`` with the reason.
+    """The plan of a baseline; raises ``planner.baselines.NotApplicable`` with the reason.
 
     It ignores the memory cap: whether it fits stands in its figures. Its bounds are those of the problem, as
     far as they need no search, where it respects the copies and the cap; else they say nothing about it. A

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.plan.plan import Plan
 from planner.problem import Problem
-from planner.verify import Rule, Violation, verify_plan
+from planner.verification import Rule, Violation, verify_plan
 
 
 class InvalidPlan(Exception):
@@ -12,7 +12,7 @@ class InvalidPlan(Exception):
 
 
 def violations_of(plan: Plan, problem: Problem) -> list[Violation]:
-    """What the checker finds; a published schedule brings its copies along, however many the problem allows."""
+    """What the checker finds; a baseline brings its copies along, however many the problem allows."""
     return verify_plan(
         plan,
         problem.graph,

@@ -1,11 +1,11 @@
-"""What all objectives of a solve share: published schedules, searches, and verified plans of what they find."""
+"""What all objectives of a solve share: baselines, searches, and verified plans of what they find."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
 
-from planner.baselines.replayed import Published, baseline_figures, published_of, replayed
+from planner.baselines.replayed import BaselineTimetables, baseline_figures, baseline_timetables, replayed
 from planner.common.budget import Control
 from planner.common.tolerance import WITHIN
 from planner.objectives.certified import verified
@@ -25,29 +25,29 @@ class Solving:
         problem: Problem,
         control: Control,
         options: SolveOptions,
-        published: Published,
+        baselines: BaselineTimetables,
         compared: tuple[BaselineFigures, ...],
     ) -> None:
         self.problem, self.control, self.options = problem, control, options
         self.params = options.params or SearchParams()
-        self.published, self.compared = published, compared
+        self.baselines, self.compared = baselines, compared
         self.limit = (options.max_makespan or 0.0) * WITHIN  # a makespan that a plan prints can be asked for
 
     @staticmethod
     def of(problem: Problem, control: Control, options: SolveOptions) -> Solving:
-        """Replay the published schedules, to compare with and to begin with."""
-        published, reasons = replayed(problem, control)
-        timetables = dict(entry for entries in published.values() for entry in entries)
+        """Replay the baselines, to compare with and to begin with."""
+        baselines, reasons = replayed(problem, control)
+        timetables = dict(entry for entries in baselines.values() for entry in entries)
         compared = tuple(
             baseline_figures(name, problem, timetables[name])
             if name in timetables
             else BaselineFigures(name, reason=reasons[name])
             for name in options.baselines
         )
-        return Solving(problem, control, options, published, compared)
+        return Solving(problem, control, options, baselines, compared)
 
     def incumbent(self, control: Control, enough: float = 0.0) -> Incumbent:
-        """A search's memory; plans are published as they are found, for a stop while a solver does not return."""
+        """A search's memory; plans are made ready as they are found, for a stop while a solver does not return."""
         incumbent = Incumbent(self.problem, control, self.options.gap, lambda _: None, enough)
 
         def publish(best: Candidate) -> None:
@@ -58,12 +58,12 @@ class Solving:
 
     def state(self, incumbent: Incumbent) -> SearchState:
         """The state of a search on the incumbent's problem, which may be a part of the whole."""
-        replay = partial(published_of, control=incumbent.control)
-        published = self.published
+        replay = partial(baseline_timetables, control=incumbent.control)
+        baselines = self.baselines
         if incumbent.problem.n_devices < self.problem.n_devices:
-            published = published_of(incumbent.problem, incumbent.control)
+            baselines = baseline_timetables(incumbent.problem, incumbent.control)
         options = self.options
-        return SearchState(incumbent, published, replay, options.seed, options.threads, self.params)
+        return SearchState(incumbent, baselines, replay, options.seed, options.threads, self.params)
 
     def plan(
         self,

@@ -32,7 +32,7 @@ def fits(problem: Problem, placement: Placement) -> bool | None:
 
 
 def find_fit(problem: Problem, control: Control, threads: int) -> Placement | None:
-    """Look for a placement of one copy that fits; None if time or patience ran out.
+    """Look for a placement of one copy that fits; None if time or look-ahead ran out.
 
     One copy is enough: a plan of several copies leaves one of one copy, which holds no more. What the model proposes
     is tried; where it fails, the sets of operators that one device cannot hold are excluded, and the model is asked

@@ -5,27 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 from planner.problem import Problem
-from planner.problem.pieces import Piece, gathered
+from planner.problem.segments import Segment, gathered
 
 
-def gathered_pieces(problem: Problem) -> list[tuple[Piece, ...]]:
-    """Sequences of pieces, every label in one of them, that are no topological order.
+def gathered_segments(problem: Problem) -> list[tuple[Segment, ...]]:
+    """Sequences of segments, every label in one of them, that are no topological order.
 
     Where a label's operators stand far apart, they all go where one of them is, and those between need not go there
-    (see ``pieces.gathered``). Where labels are entangled, so that a long piece is left even so: the labels by depth.
-    Stages cut from these belong to no layout. Empty where every label is a piece of its own.
+    (see ``segments.gathered``). Where labels are entangled, so that a long segment is left: the labels by depth.
+    Stages cut from these belong to no layout. Empty where every label is a segment of its own.
     """
     work = np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2).sum(axis=1)
     whole = set(map(frozenset, problem.groups))
-    if all(frozenset(piece) in whole for piece in problem.pieces.joined):
+    if all(frozenset(segment) in whole for segment in problem.segments.joined):
         return []
-    found = gathered(problem.pieces, work.tolist())
-    if not all(len(piece) == 1 or frozenset(piece) in whole for piece in problem.pieces.loose):
+    found = gathered(problem.segments, work.tolist())
+    if not all(len(segment) == 1 or frozenset(segment) in whole for segment in problem.segments.loose):
         found.insert(0, _by_depth(problem, work))
     return found
 
 
-def _by_depth(problem: Problem, work: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[Piece, ...]:
+def _by_depth(problem: Problem, work: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[Segment, ...]:
     """The labels by their mean depth, weighted by work: 0 at the sources of the graph, 1 at its sinks."""
     above, below = np.zeros(problem.n_operators), np.zeros(problem.n_operators)
     for i in problem.topological:

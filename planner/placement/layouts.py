@@ -8,10 +8,10 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from planner.placement.gathering import gathered_pieces
+from planner.placement.gathering import gathered_segments
 from planner.problem import Impossible, Placement, Problem
 from planner.problem.partition import atoms, partition, partition_of, shares_devices
-from planner.problem.pieces import Piece
+from planner.problem.segments import Segment
 
 LAYOUTS: tuple[str, ...] = ("linear", "interleaved", "vshape", "wave", "bidirectional")
 """The families by name; ``auto`` tries them all and free placements besides."""
@@ -59,8 +59,8 @@ def stage_hosts(layout: str, devices: Sequence[int], chunks: int) -> list[tuple[
         "vshape": lambda c: back if c % 2 else forth,
         "wave": lambda c: back if c % 2 else forth,
     }
-    laps = {"linear": 1, "vshape": 2}.get(layout, chunks)
-    return [(d,) for c in range(laps) for d in directions[layout](c)]
+    stage_rounds = {"linear": 1, "vshape": 2}.get(layout, chunks)
+    return [(d,) for c in range(stage_rounds) for d in directions[layout](c)]
 
 
 def family_placement(
@@ -69,15 +69,17 @@ def family_placement(
     devices: Sequence[int],
     chunks: int,
     in_flight: Sequence[int] | None = None,
-    pieces: Sequence[Piece] | None = None,
+    segments: Sequence[Segment] | None = None,
 ) -> Placement | None:
     """The balanced contiguous placement of a family; None where the graph, ``devices`` or memory do not allow it.
 
     ``in_flight[s]``: microbatches whose activations stage s must have room for; None leaves memory aside.
-    ``pieces``: what is cut, where it is not the topological order (see ``gathered_pieces``).
+    ``segments``: what is cut, where it is not the topological order (see ``gathered_segments``).
     """
     hosts = stage_hosts(layout, devices, chunks)
-    stages = partition(problem, hosts, in_flight) if pieces is None else partition_of(problem, pieces, hosts, in_flight)
+    stages = (
+        partition(problem, hosts, in_flight) if segments is None else partition_of(problem, segments, hosts, in_flight)
+    )
     if stages is None:
         return None
     device_of = [[0] * problem.n_operators for _ in hosts[0]]
@@ -90,7 +92,7 @@ def family_placement(
         name += f" on {len(devices)} devices"
     if in_flight is not None:
         name += ", cut by memory"
-    if pieces is not None:
+    if segments is not None:
         name += ", labels gathered"
     return Placement(tuple(map(tuple, device_of)), name)
 
@@ -105,9 +107,9 @@ def family_placements(problem: Problem) -> Iterator[Placement]:
     for layout in LAYOUTS if problem.layout == "auto" else (problem.layout,):
         if layout == "bidirectional" and problem.copies < 2:
             continue
-        kinds = [None, *(gathered_pieces(problem) if problem.layout == "auto" else [])]
-        for pieces in kinds:
-            for placement in _of_family(problem, layout, pieces):
+        kinds = [None, *(gathered_segments(problem) if problem.layout == "auto" else [])]
+        for segments in kinds:
+            for placement in _of_family(problem, layout, segments):
                 if placement.device_of not in seen:
                     seen.add(placement.device_of)
                     yield placement
@@ -116,10 +118,10 @@ def family_placements(problem: Problem) -> Iterator[Placement]:
         hosts = stage_hosts(problem.layout, range(problem.n_devices), problem.chunks or fewest)
         if _label_may_be_apart(problem, hosts):
             return  # not every way was looked at
-        pieces_left = len(atoms(problem, shares_devices(hosts)))
+        segments_left = len(atoms(problem, shares_devices(hosts)))
         raise Impossible(
             f"no placement of layout {problem.layout}: the topological order nearest to the file's falls into "
-            f"{pieces_left} contiguous pieces (operators, or the span of a colocate label), and {len(hosts)} stages on "
+            f"{segments_left} atomic segments (operators, or the span of a colocate label), and {len(hosts)} stages on "
             f"{problem.n_devices} devices are asked for, or devices, labels and pass times allow no such cut"
         )
 
@@ -128,17 +130,17 @@ def _label_may_be_apart(problem: Problem, hosts: Sequence[Sequence[int]]) -> boo
     """Whether a label's operators might be in several stages of one device, in a cut that ``partition`` overlooks."""
     if len(problem.groups) == problem.n_operators or problem.n_operators < len(hosts) or not shares_devices(hosts):
         return False
-    ends = {problem.pieces.operators[0][0], problem.pieces.operators[-1][0]}
+    ends = {problem.segments.operators[0][0], problem.segments.operators[-1][0]}
     return hosts[0] == hosts[-1] or not any(ends <= set(members) for members in problem.groups)
 
 
-def _of_family(problem: Problem, layout: str, pieces: Sequence[Piece] | None) -> Iterator[Placement]:
+def _of_family(problem: Problem, layout: str, segments: Sequence[Segment] | None) -> Iterator[Placement]:
     """The placements of one layout, with several numbers of devices and chunks, by time and by memory."""
-    most = len(atoms(problem, layout not in ("linear", "bidirectional")) if pieces is None else pieces)
+    most = len(atoms(problem, layout not in ("linear", "bidirectional")) if segments is None else segments)
     for devices in _device_sets(problem, most):
         for chunks in _chunk_counts(problem, layout, len(devices), most):
             for in_flight in _rooms(problem, layout, devices, chunks):
-                placement = family_placement(problem, layout, devices, chunks, in_flight, pieces)
+                placement = family_placement(problem, layout, devices, chunks, in_flight, segments)
                 if placement is not None:
                     yield placement
 
@@ -159,8 +161,10 @@ def all_cuts(problem: Problem) -> Iterator[Placement] | None:
         chunks = (problem.chunks,)
     patterns = {tuple(stage_hosts(problem.layout, devices, c)) for c in chunks}
     # a label's operators may be in any stages of one device
-    cut = {hosts: problem.pieces.operators if shares_devices(hosts) else problem.pieces.joined for hosts in patterns}
-    if sum(math.comb(len(pieces) - 1, len(hosts) - 1) for hosts, pieces in cut.items()) > CUTS_AT_MOST:
+    cut = {
+        hosts: problem.segments.operators if shares_devices(hosts) else problem.segments.joined for hosts in patterns
+    }
+    if sum(math.comb(len(segments) - 1, len(hosts) - 1) for hosts, segments in cut.items()) > CUTS_AT_MOST:
         return None
     return (
         _cut(problem, cut[hosts], hosts, cuts)
@@ -169,19 +173,19 @@ def all_cuts(problem: Problem) -> Iterator[Placement] | None:
     )
 
 
-def _cuts(pieces: int, stages: int) -> Iterator[tuple[int, ...]]:
-    for inner in combinations(range(1, pieces), stages - 1):
-        yield (0, *inner, pieces)
+def _cuts(segments: int, stages: int) -> Iterator[tuple[int, ...]]:
+    for inner in combinations(range(1, segments), stages - 1):
+        yield (0, *inner, segments)
 
 
 def _cut(
-    problem: Problem, pieces: Sequence[Sequence[int]], hosts: Sequence[Sequence[int]], cuts: Sequence[int]
+    problem: Problem, segments: Sequence[Sequence[int]], hosts: Sequence[Sequence[int]], cuts: Sequence[int]
 ) -> Placement:
     device_of = [[0] * problem.n_operators for _ in hosts[0]]
     for (low, high), those in zip(pairwise(cuts), hosts, strict=True):
         for copy, d in enumerate(those):
-            for piece in pieces[low:high]:
-                for i in piece:
+            for segment in segments[low:high]:
+                for i in segment:
                     device_of[copy][i] = d
     return Placement(tuple(map(tuple, device_of)), f"{problem.layout}, all cuts looked at")
 
@@ -204,7 +208,7 @@ def only_placement(problem: Problem) -> Placement | None:
     """The placement that the flags leave, exchanges of like devices aside; None where they leave a choice.
 
     So it is for a layout that was asked for by name, with as many copies as it has, on like devices, where the graph
-    has one topological order and every stage holds exactly one piece of it: then there is nothing to cut otherwise.
+    has one topological order and every stage holds exactly one segment of it: then there is nothing to cut otherwise.
     """
     if problem.layout == "auto" or len(problem.device_classes) != 1 or not problem.is_chain:
         return None
@@ -218,24 +222,24 @@ def only_placement(problem: Problem) -> Placement | None:
     return family_placement(problem, problem.layout, devices, chunks)
 
 
-def _device_sets(problem: Problem, pieces: int) -> list[range]:
+def _device_sets(problem: Problem, segments: int) -> list[range]:
     """All devices; for ``auto`` also the nodes of about half of them, where a slow network makes fewer better."""
     if problem.layout != "auto":
         return [range(problem.n_devices)]
-    sizes = {min(problem.n_devices, pieces)}
+    sizes = {min(problem.n_devices, segments)}
     nodes = [d.node for d in problem.cluster.devices]
-    ends = [k for k, (a, b) in enumerate(pairwise(nodes), start=1) if a != b and k <= pieces]
+    ends = [k for k, (a, b) in enumerate(pairwise(nodes), start=1) if a != b and k <= segments]
     if ends:  # whole nodes, about half of the devices
         sizes.add(min(ends, key=lambda k: (abs(k - problem.n_devices / 2), k)))
     return [range(n) for n in sorted(sizes, reverse=True)]
 
 
-def _chunk_counts(problem: Problem, layout: str, n_devices: int, pieces: int) -> list[int]:
+def _chunk_counts(problem: Problem, layout: str, n_devices: int, segments: int) -> list[int]:
     if layout in ("linear", "bidirectional"):
-        return [1] if n_devices <= pieces else []
+        return [1] if n_devices <= segments else []
     if layout == "vshape":
-        return [2] if problem.chunks in (None, 2) and 2 * n_devices <= pieces else []
+        return [2] if problem.chunks in (None, 2) and 2 * n_devices <= segments else []
     if problem.chunks is not None:
-        return [problem.chunks] if problem.chunks * n_devices <= pieces else []
-    counts = [c for c in CHUNK_COUNTS if c <= pieces // n_devices]
+        return [problem.chunks] if problem.chunks * n_devices <= segments else []
+    counts = [c for c in CHUNK_COUNTS if c <= segments // n_devices]
     return counts if layout == "interleaved" else [c for c in counts if c > 2]

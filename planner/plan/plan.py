@@ -208,4 +208,4 @@ FIGURES: Mapping[str, FigureKind] = {
         follows=_devices_used,
     ),
 }
-"""By key, in the order of ``plan.json``. Another one needs an entry here and one in ``planner/verify/sought.py``."""
+"""By key, in the order of ``plan.json``. Another needs an entry here and in ``planner/verification/sought.py``."""

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.common.tolerance import SAME
-from planner.problem.pieces import Piece, merged
 from planner.problem.problem import Problem
+from planner.problem.segments import Segment, merged
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -34,13 +34,13 @@ def shares_devices(hosts: Sequence[Sequence[int]]) -> bool:
     return len({tuple(those) for those in hosts}) < len(hosts)
 
 
-def atoms(problem: Problem, shared: bool = False) -> tuple[Piece, ...]:
-    """The pieces of the topological order that cuts into stages may separate.
+def atoms(problem: Problem, shared: bool = False) -> tuple[Segment, ...]:
+    """The segments of the topological order that cuts into stages may separate.
 
-    A label's operators stay in one piece, but where stages share devices (``shared``) and operators of others lie
+    A label's operators stay in one segment, but where stages share devices (``shared``) and operators of others lie
     between them.
     """
-    return problem.pieces.loose if shared else problem.pieces.joined
+    return problem.segments.loose if shared else problem.segments.joined
 
 
 def partition(
@@ -65,67 +65,67 @@ def partition(
 
 def partition_of(
     problem: Problem,
-    pieces: Sequence[Piece],
+    segments: Sequence[Segment],
     hosts: Sequence[Sequence[int]],
     in_flight: Sequence[int] | None = None,
 ) -> tuple[tuple[int, ...], ...] | None:
-    """As ``partition``, of given pieces, each whole in one stage; what labels ask for besides is left aside."""
-    cuts = _Cuts.of(problem, pieces, hosts, in_flight)
+    """As ``partition``, of given segments, each whole in one stage; what labels ask for besides is left aside."""
+    cuts = _Cuts.of(problem, segments, hosts, in_flight)
     limit = None if cuts is None else cuts.smallest_limit()
-    return None if cuts is None or limit is None else _cut(problem, pieces, hosts, cuts, limit)
+    return None if cuts is None or limit is None else _cut(problem, segments, hosts, cuts, limit)
 
 
 def _cut(
-    problem: Problem, pieces: Sequence[Piece], hosts: Sequence[Sequence[int]], cuts: _Cuts, limit: float
+    problem: Problem, segments: Sequence[Segment], hosts: Sequence[Sequence[int]], cuts: _Cuts, limit: float
 ) -> tuple[tuple[int, ...], ...]:
-    places = cuts.best_under(limit, _cut_times(problem, pieces, hosts))
-    return tuple(tuple(i for piece in pieces[a:b] for i in piece) for a, b in pairwise(places))
+    places = cuts.best_under(limit, _cut_times(problem, segments, hosts))
+    return tuple(tuple(i for segment in segments[a:b] for i in segment) for a, b in pairwise(places))
 
 
 def _best_cut(
     problem: Problem, hosts: Sequence[Sequence[int]], in_flight: Sequence[int] | None
 ) -> tuple[tuple[int, ...], ...] | None:
     """The best over the devices that labels could have."""
-    best: tuple[float, Sequence[Piece], _Cuts] | None = None
-    for pieces, homes in _ways(problem, hosts):
-        cuts = _Cuts.of(problem, pieces, hosts, in_flight, homes)
+    best: tuple[float, Sequence[Segment], _Cuts] | None = None
+    for segments, homes in _ways(problem, hosts):
+        cuts = _Cuts.of(problem, segments, hosts, in_flight, homes)
         limit = None if cuts is None else cuts.smallest_limit()
         if cuts is not None and limit is not None and (best is None or limit < best[0]):
-            best = limit, pieces, cuts
+            best = limit, segments, cuts
     return None if best is None else _cut(problem, best[1], hosts, best[2], best[0])
 
 
-def _ways(problem: Problem, hosts: Sequence[Sequence[int]]) -> Iterator[tuple[Sequence[Piece], Homes]]:
-    """Pieces, and the hosts to which operators are bound: every choice of hosts for the labels that stand apart.
+def _ways(problem: Problem, hosts: Sequence[Sequence[int]]) -> Iterator[tuple[Sequence[Segment], Homes]]:
+    """Segments, and the hosts to which operators are bound: every choice of hosts for the labels that stand apart.
 
-    Where there are too many choices, labels of short spans are kept in one piece each.
+    Where there are too many choices, labels of short spans are kept in one segment each.
     """
-    found = problem.pieces
+    found = problem.segments
     if not (found.spread and shares_devices(hosts)):
         yield found.joined, {}
         return
-    ends = {i: those for piece, those in ((found.loose[0], hosts[0]), (found.loose[-1], hosts[-1])) for i in piece}
+    ends = {i: those for segment, those in ((found.loose[0], hosts[0]), (found.loose[-1], hosts[-1])) for i in segment}
     every = tuple(dict.fromkeys(map(tuple, hosts)))
-    apart: list[tuple[Piece, tuple[tuple[int, ...], ...]]] = []
+    apart: list[tuple[Segment, tuple[tuple[int, ...], ...]]] = []
     for members in found.spread:  # of the longest spans first
         bound = tuple(dict.fromkeys(tuple(ends[i]) for i in members if i in ends))
         choices = bound or every
         if len(bound) <= 1 and len(choices) * math.prod(len(c) for _, c in apart) <= HOMES_AT_MOST:
             apart.append((members, choices))
     whole = [members for members in found.spread if members not in [m for m, _ in apart]]
-    pieces = merged(found.loose, whole)
+    segments = merged(found.loose, whole)
     for chosen in product(*(choices for _, choices in apart)):
-        yield pieces, {i: those for (members, _), those in zip(apart, chosen, strict=True) for i in members}
+        yield segments, {i: those for (members, _), those in zip(apart, chosen, strict=True) for i in members}
 
 
 def _prefix_sums(
     problem: Problem,
-    pieces: Sequence[Sequence[int]],
+    segments: Sequence[Sequence[int]],
     hosts: Sequence[Sequence[int]],
     in_flight: Sequence[int] | None,
     homes: Homes,
 ) -> list[list[Floats]]:
-    """``[s][h]``: on host h of stage s, rows of running sums over the pieces.
+    """``[s][h]``: on host h of stage s, rows of running sums over the segments.
 
     Work on the compute stream, work on the communication stream, operators that the host may not run, and the
     part of its memory that they take (0 where memory is left aside). ``homes``: operators bound to the stages of
@@ -143,26 +143,28 @@ def _prefix_sums(
         room = problem.cap_with_slack[d]
         size = (problem.parameters + held * problem.activation) / room if held and room > 0 else np.zeros(len(work))
         columns = np.stack([np.where(problem.on_comm, 0.0, work), np.where(problem.on_comm, work, 0.0), ~allowed, size])
-        sums[d, held, stage] = np.zeros((4, len(pieces) + 1))
-        sums[d, held, stage][:, 1:] = np.cumsum([columns[:, list(piece)].sum(axis=1) for piece in pieces], axis=0).T
+        sums[d, held, stage] = np.zeros((4, len(segments) + 1))
+        sums[d, held, stage][:, 1:] = np.cumsum(
+            [columns[:, list(segment)].sum(axis=1) for segment in segments], axis=0
+        ).T
     return [[sums[key] for key in those] for those in wanted]
 
 
 class _Cuts:
-    """The dynamic program: stage s holds the pieces from its start i to its end j - 1."""
+    """The dynamic program: stage s holds the segments from its start i to its end j - 1."""
 
     @staticmethod
     def of(
         problem: Problem,
-        pieces: Sequence[Piece],
+        segments: Sequence[Segment],
         hosts: Sequence[Sequence[int]],
         in_flight: Sequence[int] | None = None,
         homes: Homes = MappingProxyType({}),
     ) -> _Cuts | None:
-        """The program of a problem; None where there are more stages than pieces."""
-        if not 0 < len(hosts) <= len(pieces):
+        """The program of a problem; None where there are more stages than segments."""
+        if not 0 < len(hosts) <= len(segments):
             return None
-        return _Cuts(_prefix_sums(problem, pieces, hosts, in_flight, homes), len(pieces))
+        return _Cuts(_prefix_sums(problem, segments, hosts, in_flight, homes), len(segments))
 
     def __init__(self, sums: Sequence[Sequence[Floats]], n: int) -> None:
         self.sums, self.n, self.stages = sums, n, len(sums)
@@ -180,7 +182,7 @@ class _Cuts:
         return [np.minimum.reduce([of_kind[k] for k in kinds]) for kinds in self.kinds_of]
 
     def _starts(self, furthest: Sequence[Ints]) -> list[Bools]:
-        """``[s][i]``: whether the stages before s can hold exactly the pieces before i (s = all: the end)."""
+        """``[s][i]``: whether the stages before s can hold exactly the segments before i (s = all: the end)."""
         reached = np.zeros(self.n + 1, dtype=bool)
         reached[0] = True
         out = [reached]
@@ -236,19 +238,19 @@ def _ends(running: Floats, room: float) -> Ints:
     return running.searchsorted(running + room, side="right") - 1
 
 
-def _cut_times(problem: Problem, pieces: Sequence[Sequence[int]], hosts: Sequence[Sequence[int]]) -> Floats:
-    """``[s, i]``: transfer time a microbatch of the cut before piece i, between stages s - 1 and s.
+def _cut_times(problem: Problem, segments: Sequence[Sequence[int]], hosts: Sequence[Sequence[int]]) -> Floats:
+    """``[s, i]``: transfer time a microbatch of the cut before segment i, between stages s - 1 and s.
 
     An output that several cuts separate from its readers counts at each of them.
     """
-    piece_of = {i: k for k, piece in enumerate(pieces) for i in piece}
-    count, size = np.zeros(len(pieces) + 1), np.zeros(len(pieces) + 1)
+    segment_of = {i: k for k, segment in enumerate(segments) for i in segment}
+    count, size = np.zeros(len(segments) + 1), np.zeros(len(segments) + 1)
     for i, consumers in enumerate(problem.consumers):
         if consumers:
-            crossed = slice(piece_of[i] + 1, max(piece_of[j] for j in consumers) + 1)
+            crossed = slice(segment_of[i] + 1, max(segment_of[j] for j in consumers) + 1)
             count[crossed] += 1
             size[crossed] += problem.output[i]
-    times = np.zeros((len(hosts), len(pieces) + 1))
+    times = np.zeros((len(hosts), len(segments) + 1))
     names = [d.name for d in problem.cluster.devices]
     for s in range(1, len(hosts)):
         for a, b in zip(hosts[s - 1], hosts[s], strict=True):

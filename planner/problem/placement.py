@@ -21,9 +21,9 @@ class Placement:
         """The number of copies that every operator has."""
         return len(self.device_of)
 
-    def laps(self, order: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-        """``laps[k][i]``: how often the device of copy k of operator i has been come to before, going by ``order``."""
-        laps: list[tuple[int, ...]] = []
+    def stage_rounds(self, order: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """``stage_rounds[k][i]``: how often ``order`` has come to the device of operator i, copy k, before."""
+        stage_rounds: list[tuple[int, ...]] = []
         for device_of in self.device_of:
             comes = dict.fromkeys(device_of, -1)
             of, before = [0] * len(device_of), -1
@@ -31,8 +31,8 @@ class Placement:
                 here = device_of[i]
                 comes[here] += here != before
                 of[i], before = comes[here], here
-            laps.append(tuple(of))
-        return tuple(laps)
+            stage_rounds.append(tuple(of))
+        return tuple(stage_rounds)
 
     @staticmethod
     def single(device_of: Sequence[int], origin: str = "") -> Placement:

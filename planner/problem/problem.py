@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from planner.problem.cluster import Cluster, Device
 from planner.problem.graph import PASS_ORDER, ByDevice, Graph, Mode, Operator, Pass, PassTime, Stream
-from planner.problem.pieces import Pieces, pieces_of
+from planner.problem.segments import Segments, segments_of
 
 MEMORY_SLACK = 4e-12
 """Relative slack of a memory comparison: less than a byte at 80 GiB, more than the rounding of a sum."""
@@ -137,12 +137,12 @@ class Problem:
     @cached_property
     def topological(self) -> tuple[int, ...]:
         """A topological order close to the file's in which a label's operators stand together if they can."""
-        return tuple(i for piece in self.pieces.joined for i in piece)
+        return tuple(i for segment in self.segments.joined for i in segment)
 
     @cached_property
-    def pieces(self) -> Pieces:
-        """The topological order in the pieces that cuts may separate."""
-        return pieces_of(self._file_order(), self.inputs, self.groups)
+    def segments(self) -> Segments:
+        """The topological order in the segments that cuts may separate."""
+        return segments_of(self._file_order(), self.inputs, self.groups)
 
     def _file_order(self) -> tuple[int, ...]:
         """A topological order that stays as close to the file's order as it can."""

@@ -110,23 +110,23 @@ class Classes:
         return tail
 
     @cached_property
-    def lap(self) -> Ints:
+    def stage_round(self) -> Ints:
         """How often, on the way through the network, a class's device has been come to before."""
-        laps = self.placement.laps(self.problem.topological)
-        return np.array([laps[c][i] for c, i in zip(self.copy, self.operator, strict=True)], dtype=np.int64)
+        stage_rounds = self.placement.stage_rounds(self.problem.topological)
+        return np.array([stage_rounds[c][i] for c, i in zip(self.copy, self.operator, strict=True)], dtype=np.int64)
 
     @cached_property
-    def lap_begins(self) -> Floats:
-        """The earliest start on each lap of forward passes and of backward passes, in seconds; ``[pass, lap]``."""
-        begins = np.full((2, int(self.lap.max()) + 1), np.inf)
+    def round_begins(self) -> Floats:
+        """The earliest start on each round of forward passes and of backward passes, in seconds; ``[pass, round]``."""
+        begins = np.full((2, int(self.stage_round.max()) + 1), np.inf)
         tasks = np.flatnonzero((self.target < 0) & (self.pass_ <= 1))
-        np.minimum.at(begins, (self.pass_[tasks], self.lap[tasks]), self.head[tasks])
+        np.minimum.at(begins, (self.pass_[tasks], self.stage_round[tasks]), self.head[tasks])
         return begins
 
     @cached_property
-    def into_lap(self) -> Floats:
-        """How long after its lap has begun a class may start at the earliest, in seconds; ``[pass, class]``."""
-        seconds: Floats = self.head - self.lap_begins[:, self.lap]
+    def into_round(self) -> Floats:
+        """How long after its round has begun a class may start at the earliest, in seconds; ``[pass, class]``."""
+        seconds: Floats = self.head - self.round_begins[:, self.stage_round]
         return seconds
 
     @cached_property
@@ -154,7 +154,7 @@ class Classes:
         return np.rint(self.seconds / self.tick)
 
     @cached_property
-    def fillers(self) -> npt.NDArray[np.bool_]:
+    def deferrable(self) -> npt.NDArray[np.bool_]:
         """Weight gradients that give back no memory: nothing waits for them, so they fill whatever is idle."""
         giving = {a for hold in self.holds for a in hold.releases if hold.size > 0}
         return np.array([p == 2 and a not in giving for a, p in enumerate(self.pass_)], dtype=bool)

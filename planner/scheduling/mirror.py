@@ -3,7 +3,7 @@
 Where copy 1 runs every operator on the mirror image of copy 0's device (DualPipe's placement), a schedule in which
 copy 1 does on each device what copy 0 does on its image is decided by copy 0 alone. Device and image become one:
 what copy 0 does on either of them happens on both, by one copy or the other, so the two streams (and two mirrored
-channels) share one stream of the folded problem. Folded DualPipe is the V shape of DualPipe-V. A folded schedule
+channels) share one stream of the mirrored problem. Mirrored DualPipe is the V shape of DualPipe-V. A mirrored schedule
 stands for a schedule of the whole problem; that the whole has better ones is not excluded, so nothing is proven.
 """
 
@@ -17,8 +17,8 @@ from planner.scheduling.classes import Classes, Floats, Hold, Ints
 
 
 @dataclass(frozen=True)
-class Fold:
-    """``classes``: copy 0 on folded resources. ``image[a]``: the class of copy 1 that runs as class a does."""
+class Mirror:
+    """``classes``: copy 0 on mirrored resources. ``image[a]``: the class of copy 1 that runs as class a does."""
 
     full: Classes
     classes: Classes
@@ -37,8 +37,8 @@ class Fold:
         return np.ascontiguousarray(start[: self.classes.n])
 
 
-def fold(classes: Classes) -> Fold | None:
-    """Fold a problem with two mirrored copies; None where the copies do not mirror each other.
+def mirror(classes: Classes) -> Mirror | None:
+    """Mirror a problem with two mirrored copies; None where the copies do not mirror each other.
 
     The exchange of the copies must map devices onto each other, none onto itself, and leave durations, memory and
     counts as they are.
@@ -53,7 +53,7 @@ def fold(classes: Classes) -> Fold | None:
         for r, q in zip(classes.resources[a], classes.resources[image[a]], strict=True):
             representative[r] = representative[q] = min(r, q)
     side = np.minimum(np.arange(len(device_image)), device_image)
-    folded = replace(
+    mirrored = replace(
         classes,
         counts=classes.counts[:1],
         copy=classes.copy[:half],
@@ -67,7 +67,7 @@ def fold(classes: Classes) -> Fold | None:
         preds=classes.preds[:half],
         holds=tuple(Hold(int(side[h.device]), h.size, h.alloc, h.releases) for h in classes.holds if h.alloc < half),
     )
-    return Fold(classes, folded, image, device_image)
+    return Mirror(classes, mirrored, image, device_image)
 
 
 def _device_image(classes: Classes) -> Ints | None:

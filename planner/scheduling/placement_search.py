@@ -21,10 +21,10 @@ from planner.scheduling.classes import Classes, Floats, build_classes, keep_to_o
 from planner.scheduling.list.beam import in_stages
 from planner.scheduling.list.group_sizes import Sizes, best_sizes, compete
 from planner.scheduling.list.kernel import Arrays, Run, flatten, run
-from planner.scheduling.list.microbatch_groups import flows, known_packets
-from planner.scheduling.list.rule_search import Path, Strand, vary
+from planner.scheduling.list.microbatch_groups import flows, known_groups
+from planner.scheduling.list.rule_search import Path, Walker, vary
 from planner.scheduling.list.rules import RULES, Keyed, Scales
-from planner.scheduling.mirror import Fold, fold
+from planner.scheduling.mirror import Mirror, mirror
 from planner.scheduling.orders.anneal import Orders, OrderSearch
 from planner.scheduling.params import SHIPPED, ScheduleParams
 from planner.timetable.timetable import Timetable
@@ -42,19 +42,19 @@ class DoesNotFit(Exception):
 class ListSearch:
     """The schedules of one placement: the best so far, and the state of the search for better ones.
 
-    With ``folded`` it schedules only one of two mirrored copies, for both (see ``fold``).
+    With ``mirrored`` it schedules only one of two mirrored copies, for both (see ``mirror``).
     """
 
     full: Classes  # of all copies
     classes: Classes  # without what only keeps memory in order: what bounds and models speak of
     ordered: Classes  # the classes that the list scheduler runs, the same where memory is not that tight
-    folded: Fold | None
+    mirrored: Mirror | None
     arrays: Arrays
     scales: Scales
     rng: np.random.Generator
     best: Run | None = None  # in ticks
     pool: list[tuple[float, Keyed]] = field(default_factory=list)
-    packets: list[Sizes] = field(default_factory=list)  # sizes of packets of the best rules
+    groups: list[Sizes] = field(default_factory=list)  # sizes of groups of the best rules
     evaluations: int = 0
     params: ScheduleParams = SHIPPED
 
@@ -72,13 +72,13 @@ class ListSearch:
         rng = np.random.default_rng(seed)
         return ListSearch(classes, classes, ordered, None, arrays, scales, rng, params=params)
 
-    def fold(self, seed: int) -> ListSearch | None:
+    def mirror(self, seed: int) -> ListSearch | None:
         """The search for schedules in which mirrored copies run alike; None where there are no such.
 
         Where one device has no room for a microbatch of each of its two copies at once, or memory dictates an
         order, the list scheduler might deadlock on it: None, too.
         """
-        half = fold(self.full) if self.ordered is self.full else None
+        half = mirror(self.full) if self.ordered is self.full else None
         if half is None:
             return None
         needs = self.arrays.need[0] + self.arrays.need[0][half.device_image]
@@ -91,7 +91,7 @@ class ListSearch:
 
     def whole(self, start: Floats) -> Floats:
         """Starts of all copies (``full.n`` rows) from those that this search decides."""
-        return start if self.folded is None else self.folded.expand(start)
+        return start if self.mirrored is None else self.mirrored.expand(start)
 
     @property
     def makespan(self) -> float:
@@ -106,7 +106,7 @@ class ListSearch:
     def try_rule(self, rule: Keyed, limit: float = np.inf) -> float:
         """Schedule by a rule (ticks; inf beyond ``limit``) and keep it if it is the best."""
         self.evaluations += 1
-        found = run(self.arrays, rule.keys(self.classes, self.scales), rule.patience, limit, rule.reserve)
+        found = run(self.arrays, rule.keys(self.classes, self.scales), rule.look_ahead, limit, rule.reserve)
         self.keep(found)
         return found.makespan if found.makespan >= 0 else np.inf
 
@@ -134,10 +134,10 @@ class ListSearch:
         start = self.full.starts_of(timetable)
         if start is None:
             return []
-        start = (start if self.folded is None else self.folded.restrict(start)) / self.classes.tick
+        start = (start if self.mirrored is None else self.mirrored.restrict(start)) / self.classes.tick
         keys = np.nan_to_num(start, nan=np.inf)
         played = self.orders.play(Orders.of(self.ordered, start))
-        return [played, *(run(self.arrays, keys, patience) for patience in (0.0, 0.5))]
+        return [played, *(run(self.arrays, keys, look_ahead) for look_ahead in (0.0, 0.5))]
 
     def keep(self, found: Run | None) -> None:
         """Keep a schedule if it is the best."""
@@ -146,7 +146,7 @@ class ListSearch:
 
     def try_known_rules(self, control: Control, limit: float = np.inf) -> None:
         """The rules that stand for known shapes of schedules; those beyond ``limit`` seconds are given up early."""
-        rules: list[Keyed] = [*RULES, *(known_packets(self.scales) if flows(self.classes, self.scales) else ())]
+        rules: list[Keyed] = [*RULES, *(known_groups(self.scales) if flows(self.classes, self.scales) else ())]
         for rule in rules:
             if self.best is not None and control.over:
                 return
@@ -170,57 +170,57 @@ class ListSearch:
         goal = target / self.classes.tick * (1 + 1e-12)
         if control.over or self.makespan <= goal:
             return
-        strands = self._strands(self.params.rules.walkers, goal)
+        walkers = self._walkers(self.params.rules.walkers, goal)
         evaluations = control.at_most(evaluations)
-        graded = vary(strands, () if afresh else self.pool, evaluations, control, threads)
+        graded = vary(walkers, () if afresh else self.pool, evaluations, control, threads)
         self.pool = graded[: self.params.rules.remembered]
         if self.staged:
-            self.packets = best_sizes(graded, sum(self.classes.counts), self.params.group_sizes.known)
-        self._learn_from(strands, control)
+            self.groups = best_sizes(graded, sum(self.classes.counts), self.params.group_sizes.known)
+        self._learn_from(walkers, control)
 
     def stage(self, control: Control, target: float, threads: int = 1) -> None:
-        """Search stage by stage (see ``stages``), first for good sizes of packets, until ``target`` seconds.
+        """Search stage by stage (see ``stages``), first for good sizes of groups, until ``target`` seconds.
 
-        Several sizes are searched side by side, a strand each; one alone by all strands.
+        Several sizes are searched side by side, a walker each; one alone by all walkers.
         """
-        if not self.packets:
+        if not self.groups:
             return
         goal, best = target / self.classes.tick * (1 + 1e-12), self.makespan
         known: dict[Sizes, list[list[Path]]] = {}  # what a longer search with the same sizes begins with
         makespans: dict[Sizes, float] = {}
 
-        def in_team(team: tuple[Sizes, list[Strand]], played: float, threads: int) -> list[list[Path]]:
-            sizes, strands = team
-            return in_stages(strands, sizes, played, best, control, threads, known.get(sizes, ()), self.params.beam)
+        def in_team(team: tuple[Sizes, list[Walker]], played: float, threads: int) -> list[list[Path]]:
+            sizes, walkers = team
+            return in_stages(walkers, sizes, played, best, control, threads, known.get(sizes, ()), self.params.beam)
 
         def searched(some: Sequence[Sizes], played: float) -> list[float]:
             alone = len(some) == 1
-            teams = [(sizes, self._strands(self.params.rules.walkers if alone else 1, goal)) for sizes in some]
+            teams = [(sizes, self._walkers(self.params.rules.walkers if alone else 1, goal)) for sizes in some]
             if not control.over and self.makespan > goal:
                 played = min(played, control.effort_left * self.classes.n_tasks / len(some))
                 found = side_by_side(lambda team: in_team(team, played, threads if alone else 1), teams, threads)
                 known.update(zip(some, found, strict=True))
-            for sizes, strands in teams:
-                self._learn_from(strands, control)
-                makespans[sizes] = min(makespans.get(sizes, np.inf), *(strand.makespan for strand in strands))
+            for sizes, walkers in teams:
+                self._learn_from(walkers, control)
+                makespans[sizes] = min(makespans.get(sizes, np.inf), *(walker.makespan for walker in walkers))
             return [makespans[sizes] for sizes in some]
 
-        compete(self.packets, self._largest_packet, searched, self.params.group_sizes)
+        compete(self.groups, self._largest_group, searched, self.params.group_sizes)
 
     @property
-    def _largest_packet(self) -> int:
+    def _largest_group(self) -> int:
         """Microbatches that have room in memory together."""
         return math.floor(sum(self.classes.counts) / _fills(self.arrays) + 1e-9)
 
-    def _strands(self, count: int, goal: float) -> list[Strand]:
+    def _walkers(self, count: int, goal: float) -> list[Walker]:
         rngs = self.rng.spawn(count)
-        return [Strand(self.classes, self.arrays, self.scales, rng, goal, self.params.rules) for rng in rngs]
+        return [Walker(self.classes, self.arrays, self.scales, rng, goal, self.params.rules) for rng in rngs]
 
-    def _learn_from(self, strands: Sequence[Strand], control: Control) -> None:
-        for strand in strands:
-            self.evaluations += strand.evaluations
-            control.spend(strand.evaluations)
-            self.keep(strand.best)
+    def _learn_from(self, walkers: Sequence[Walker], control: Control) -> None:
+        for walker in walkers:
+            self.evaluations += walker.evaluations
+            control.spend(walker.evaluations)
+            self.keep(walker.best)
 
 
 def _fills(arrays: Arrays) -> float:

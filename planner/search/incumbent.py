@@ -26,7 +26,7 @@ class Candidate:
     timetable: Timetable
     makespan: float  # seconds
     how: str
-    published: bool = False  # a baseline's: where the search finds one as short, that is kept instead
+    baseline: bool = False  # a baseline's: where the search finds one as short, that is kept instead
 
 
 @dataclass
@@ -76,12 +76,12 @@ class Incumbent:
             return self.best.makespan - self.step.seconds / 2
         return self.best.makespan * (1 - self.gap / 2)
 
-    def offer(self, timetable: Timetable, how: str, published: bool = False) -> None:
+    def offer(self, timetable: Timetable, how: str, baseline: bool = False) -> None:
         """Keep a schedule if it is better than the best."""
         makespan = timetable.makespan(self.problem)
-        equal = 1 + BETTER if self.best is not None and self.best.published and not published else 1 - BETTER
+        equal = 1 + BETTER if self.best is not None and self.best.baseline and not baseline else 1 - BETTER
         if self.best is None or makespan < self.best.makespan * equal:
-            self.best = Candidate(timetable, makespan, how, published)
+            self.best = Candidate(timetable, makespan, how, baseline)
             self.control.report(how, best=makespan)
 
     def offer_search(self, search: ListSearch, how: str) -> None:

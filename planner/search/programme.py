@@ -34,7 +34,7 @@ def expected_of_windows(state: SearchState) -> float:
 
 def expected_of_restart(state: SearchState) -> float:
     """The same of a restart, which takes several times as long where it needs a beam search."""
-    beam = any(search.packets for search in state.ranked[:1])
+    beam = any(search.groups for search in state.ranked[:1])
     return expected(state) * (state.params.adaptive.beam if beam else 1.0)
 
 
@@ -59,7 +59,7 @@ OPENING: tuple[Step, ...] = (
     FamilyPlacements(),
     AnyThatFits(),
 )
-"""After the published schedules: a first plan, whatever the problem."""
+"""After the baselines: a first plan, whatever the problem."""
 
 LARGE: tuple[Step, ...] = (
     DearBounds(),

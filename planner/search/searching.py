@@ -8,7 +8,7 @@ from planner.problem import Placement
 from planner.search.incumbent import Candidate
 from planner.search.state import SearchState
 from planner.search.step import Step
-from planner.search.steps.published import PublishedSchedules
+from planner.search.steps.baselines import Baselines
 
 
 def search(state: SearchState, brief: bool = False) -> Candidate | None:
@@ -16,7 +16,7 @@ def search(state: SearchState, brief: bool = False) -> Candidate | None:
 
     ``brief``: known rules and a little annealing only. Raises ``Impossible`` with the proof that there is no plan.
     """
-    PublishedSchedules().run(state)
+    Baselines().run(state)
     from planner.search.programme import OPENING, programme  # numba and HiGHS: only now, a first plan needs neither
 
     for step in OPENING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from planner.baselines.replayed import Published
+from planner.baselines.replayed import BaselineTimetables
 from planner.common.tolerance import SAME
 from planner.problem import Placement, Problem
 from planner.search.incumbent import Candidate, Incumbent
@@ -17,19 +17,18 @@ from planner.search.params import SearchParams
 
 if TYPE_CHECKING:  # they load numba and HiGHS, and the first plan needs neither
     from planner.scheduling.placement_search import ListSearch
-    from planner.search.steps.lns_windows import Learnt
 
 
 @dataclass
 class SearchState:
     """The state of one search; every step reads and writes it.
 
-    ``published``: the timetables of baselines by layout, to begin with; ``replay``: those of another problem.
+    ``baselines``: the timetables of baselines by layout, to begin with; ``replay``: those of another problem.
     """
 
     incumbent: Incumbent
-    published: Published
-    replay: Callable[[Problem], Published]
+    baselines: BaselineTimetables
+    replay: Callable[[Problem], BaselineTimetables]
     seed: int
     threads: int
     params: SearchParams = field(default_factory=SearchParams)
@@ -38,7 +37,7 @@ class SearchState:
     seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
     pruned: int = 0  # placements whose bound is above the best makespan
     rounds: Counter[str] = field(default_factory=Counter)  # how often a step has run: for seeds and notes
-    learnt: Learnt | None = None  # of LNS windows
+    learnt: dict[str, Any] = field(default_factory=dict)  # what steps keep from run to run, by their names
     kept: Candidate | None = None  # of which a plan was last made while placements are tried
     keep_after: float = 0.0  # seconds from the start until which no plan is made anew
 
@@ -105,7 +104,7 @@ class SearchState:
         """Schedule each placement by the known rules, while there is something to gain."""
         for placement in placements:
             best = self.incumbent.best
-            if best is not None and (self.incumbent.control.over or (self.incumbent.met and not best.published)):
+            if best is not None and (self.incumbent.control.over or (self.incumbent.met and not best.baseline)):
                 return
             self._keep_ready()
             self.try_placement(placement)
@@ -127,12 +126,12 @@ class SearchState:
         except DoesNotFit:
             return
         promising = self.params.placements.promising
-        for each in (search, search.fold(self.seed)):
+        for each in (search, search.mirror(self.seed)):
             best = self.incumbent.best
-            if each is None or (self.incumbent.met and not (best is not None and best.published)):
+            if each is None or (self.incumbent.met and not (best is not None and best.baseline)):
                 continue
             each.try_known_rules(self.incumbent.control, np.inf if best is None else best.makespan * promising)
-            for timetables in self.published.values():
+            for timetables in self.baselines.values():
                 for _, timetable in timetables:
                     each.follow(timetable)
             self.searches.append(each)

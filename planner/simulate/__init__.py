@@ -1,7 +1,7 @@
 """A finished plan replayed with disturbed times: how much longer the step takes when nothing lasts as planned."""
 
+from planner.simulate.baselines import baseline_events
 from planner.simulate.disturb import Disturbance
-from planner.simulate.published import published_events
 from planner.simulate.replays import Outcome, replayed_makespans, simulate
 
-__all__ = ["Disturbance", "Outcome", "published_events", "replayed_makespans", "simulate"]
+__all__ = ["Disturbance", "Outcome", "baseline_events", "replayed_makespans", "simulate"]

@@ -75,8 +75,8 @@ def _against(plan: Outcome, row: Row) -> list[str]:
     return [_share(plan.beyond(row.planned)), faster]
 
 
-def _share(part: float) -> str:
-    return f"{100 * part:.1f} %"
+def _share(stage_pass: float) -> str:
+    return f"{100 * stage_pass:.1f} %"
 
 
 def _disturbed(made: Simulation) -> str:
@@ -107,7 +107,7 @@ def _meaning(made: Simulation) -> list[str]:
     if not made.exact:
         lines.append(
             "Read off the plan alone: a pass waits for all passes of its microbatch that the plan ends before it. That "
-            "is exact for a chain of operators and pessimistic for others. What a published schedule hands on late, at "
+            "is exact for a chain of operators and pessimistic for others. What a baseline hands on late, at "
             "the end of a fused block or a full backward pass, is seen only where it delays the planned step, which is "
             "in its favour. --graph and --cluster make both exact."
         )

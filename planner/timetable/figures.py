@@ -40,7 +40,7 @@ class Figures:
 
 
 _known: WeakKeyDictionary[Timetable, tuple[Problem, Figures]] = WeakKeyDictionary()
-"""Figures of timetables that still exist: those of a published schedule are asked for two or three times."""
+"""Figures of timetables that still exist: those of a baseline are asked for two or three times."""
 
 
 def figures(problem: Problem, timetable: Timetable) -> Figures:

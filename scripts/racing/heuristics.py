@@ -17,7 +17,7 @@ from racing.problem import read
 
 
 def published(problem: Problem, reporter: Reporter) -> None:
-    """The published schedules that layout, copies and memory allow."""
+    """The baselines that layout, copies and memory allow."""
     for name in BASELINES:
         if problem.layout not in ("auto", SCHEDULES[name].family):
             continue

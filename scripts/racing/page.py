@@ -27,7 +27,7 @@ How to read it:
   variant with rows that keep the microbatches of a copy in order, where that was raced too and did better.
 - **big-M** (HiGHS, {bigm} s, 2 threads): a binary for the order of each pair, M from heads, tails and a greedy
   schedule, which is also what the solver begins with. `-`: see the end of the page.
-- **heuristics**: the published schedules that fit, and list scheduling by the known rules on the usual placements. No
+- **heuristics**: the baselines that fit, and list scheduling by the known rules on the usual placements. No
   MIP, no random search.
 - Rivals are spared the search for a placement: with two copies they get DualPipe's, half of the microbatches each
   way, else a stage a device, or the V. Their bounds hold for that placement only. In job shops machines are theirs to

@@ -1,4 +1,4 @@
-"""The orders of published schedules are those of the reference implementations."""
+"""The orders of baselines are those of the reference implementations."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from planner.baselines import SCHEDULES
-from planner.baselines.call import NotApplicable
+from planner.baselines.action import NotApplicable
 from planner.baselines.greedy import Greedy
 from planner.baselines.row import Rows, row_of
 
@@ -34,18 +34,22 @@ def peaks(rows: Rows, until: str) -> list[int]:
     out = []
     for row in rows:
         held = most = 0
-        for part in (part for call in row for part in call.parts):
-            held += part.kind == "F"
+        for stage_pass in (stage_pass for action in row for stage_pass in action.passes):
+            held += stage_pass.kind == "F"
             most = max(most, held)
-            held -= part.kind in ("B", until)
+            held -= stage_pass.kind in ("B", until)
         out.append(most)
     return out
 
 
 def passes(row) -> Counter:
     """How often each F, I and W (of stage, copy and microbatch) stands in a row; B is I and W."""
-    parts = (part for call in row for part in call.parts)
-    return Counter((kind, *part[1:]) for part in parts for kind in ("IW" if part.kind == "B" else part.kind))
+    stage_passes = (stage_pass for action in row for stage_pass in action.passes)
+    return Counter(
+        (kind, *stage_pass[1:])
+        for stage_pass in stage_passes
+        for kind in ("IW" if stage_pass.kind == "B" else stage_pass.kind)
+    )
 
 
 @pytest.mark.parametrize("reference", REFERENCE, ids=label)
@@ -149,10 +153,10 @@ def test_a_row_made_of_the_calls_of_a_row_has_the_same_columns(name):
         assert list(again) == list(row)
         assert len(again) == len(row) == sum(len(kind.places) for kind in row.kinds)
         columns = [
-            {str(kind.call): (kind.places.tolist(), kind.microbatches.tolist()) for kind in each.kinds}
+            {str(kind.action): (kind.places.tolist(), kind.microbatches.tolist()) for kind in each.kinds}
             for each in (row, again)
         ]
         assert columns[0] == columns[1]
-        forwards = [call for call in row if call.parts[0].kind == "F" and len(call.parts) == 1]
+        forwards = [action for action in row if action.passes[0].kind == "F" and len(action.passes) == 1]
         if not name.startswith("dualpipe"):
             assert list(row.forwards()) == forwards

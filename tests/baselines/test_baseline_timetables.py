@@ -1,4 +1,4 @@
-"""What the published schedules achieve: the figures of the papers and of our recordings."""
+"""What the baselines achieve: the figures of the papers and of our recordings."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from baseline_problems import chain, cluster, deepseek, operator, problem, viola
 from test_baseline_orders import REFERENCE, label
 
 from planner.baselines import BASELINES, NotApplicable, baseline_timetable
-from planner.baselines.call import call
+from planner.baselines.action import action
 from planner.baselines.registry import SCHEDULES, Schedule
 from planner.baselines.row import row_of
 from planner.problem import Mode, Stream
@@ -157,8 +157,8 @@ def breadth_first(ranks, microbatches, chunks):
     stages = [[r + ranks * c for c in range(chunks)] for r in range(ranks)]
     return [
         row_of(
-            [call("F", s, m) for s in mine for m in range(microbatches)]
-            + [call("B", s, m) for s in reversed(mine) for m in reversed(range(microbatches))]
+            [action("F", s, m) for s in mine for m in range(microbatches)]
+            + [action("B", s, m) for s in reversed(mine) for m in reversed(range(microbatches))]
         )
         for mine in stages
     ]

@@ -11,7 +11,7 @@ import pytest
 from planner.commands.app import main
 from planner.objectives.options import SolveOptions
 from planner.objectives.registry import OBJECTIVES, objectives_with
-from planner.verify import bounds
+from planner.verification import bounds
 
 
 def test_every_objective_is_whole() -> None:

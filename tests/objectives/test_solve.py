@@ -152,8 +152,8 @@ def test_a_layout_is_respected(layout: str, patterns: set[str]) -> None:
     assert checked(problem, plan) == []
     visits = "".join(row.device[1:] for row in plan.placement)
     runs = "".join(a for a, b in zip(visits, visits[1:] + " ", strict=True) if a != b)
-    folded = {"".join(a for a, b in zip(p, p[1:] + " ", strict=True) if a != b) for p in patterns}
-    assert runs in folded
+    mirrored = {"".join(a for a, b in zip(p, p[1:] + " ", strict=True) if a != b) for p in patterns}
+    assert runs in mirrored
 
 
 def test_bidirectional_is_respected() -> None:

@@ -40,7 +40,7 @@ def test_ends_of_a_chain_share_the_device_of_a_vshape() -> None:
 
 
 def test_ends_of_a_chain_in_layouts_of_different_ends() -> None:
-    """Proven where no cut of the order can serve, and four laps there and back again do."""
+    """Proven where no cut of the order can serve, and four rounds there and back again do."""
     for layout in ("linear", "interleaved"):
         with pytest.raises(Impossible, match="stages"):
             list(family_placements(posed(*tied(14), devices=4, layout=layout)))
@@ -80,7 +80,7 @@ def test_partition_finds_what_enumeration_finds(layout: str) -> None:
         found += 1
         assert problem.allows(_devices(stages, hosts)), seed
         assert best <= _largest(problem, stages, hosts) * (1 + 1e-9), seed
-        if problem.pieces.loose == problem.pieces.operators:
+        if problem.segments.loose == problem.segments.operators:
             exact += 1
             assert _largest(problem, stages, hosts) == pytest.approx(best), seed
     assert found > 5 and exact > 0

@@ -95,7 +95,7 @@ def test_stages_are_cut_by_memory() -> None:
 
 
 def test_only_placement_of_a_layout() -> None:
-    """One stage a device on equal devices leaves no choice; two pieces more, or auto, leave one."""
+    """One stage a device on equal devices leaves no choice; two segments more, or auto, leave one."""
     assert only_placement(config("dualpipe-4x8", layout="linear")) is not None
     both = only_placement(config("dualpipe-4x8", copies=2, layout="bidirectional"))
     assert both is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from exhaustive import Search, tasks_of
 
-from casework.cpsat import cpsat
+from case_studies.cpsat import cpsat
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, NetworkLevel, Operator, Pass, Placement, Problem
 from racing.shop import copies_of
 

@@ -11,11 +11,11 @@ from random import Random
 
 import pytest
 
-from casework.listed import at_most, beats_baselines, beats_rivals, cases, gap_at_most, idle_at_most, within
-from casework.loads import loads, period
-from casework.page import page, text
-from casework.rivals import ORDERS, least_period, rivals
-from casework.splits import Split, busiest_stage, even, layers, proportional
+from case_studies.listed import at_most, beats_baselines, beats_rivals, cases, gap_at_most, idle_at_most, within
+from case_studies.loads import loads, period
+from case_studies.page import page, text
+from case_studies.rivals import ORDERS, least_period, rivals
+from case_studies.splits import Split, busiest_stage, even, layers, proportional
 from planner.baselines import baseline_timetable
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, NetworkLevel, Operator, Pass, Problem, Stream
 from planner.problem.graph import ByDevice
@@ -77,8 +77,8 @@ def by_hand(problem: Problem, devices: list[int], ends: tuple[int, ...]) -> floa
 
 def ends_of(problem: Problem, split: Split) -> tuple[list[int], tuple[int, ...]]:
     """The devices that a split uses and where its stages end, in pieces, the last one left out."""
-    piece_of = {i: a for a, piece in enumerate(atoms(problem)) for i in piece}
-    return list(split.devices), tuple(1 + max(piece_of[i] for i in stage) for stage in split.stages[:-1])
+    segment_of = {i: a for a, piece in enumerate(atoms(problem)) for i in piece}
+    return list(split.devices), tuple(1 + max(segment_of[i] for i in stage) for stage in split.stages[:-1])
 
 
 @pytest.mark.parametrize("mode", [Mode.INFERENCE, Mode.TRAINING])

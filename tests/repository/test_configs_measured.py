@@ -38,7 +38,7 @@ def work(problem: Problem, device: str) -> tuple[float, float, float]:
 
 
 def fitting(problem: Problem, names: Iterable[str] = BASELINES) -> set[str]:
-    """Those of the published schedules that respect the devices' memory."""
+    """Those of the baselines that respect the devices' memory."""
     found = set()
     for name in names:
         try:

@@ -13,7 +13,7 @@ from planner.baselines import registry as baselines
 from planner.commands import solve
 from planner.commands.app import COMMANDS, main
 from planner.commands.declared import recorded
-from planner.export import registry as exporters
+from planner.exporters import registry as exporters
 from planner.files.plan_file import read_plan
 from planner.importers import registry as importers
 

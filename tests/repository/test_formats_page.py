@@ -10,7 +10,7 @@ import pytest
 
 from planner.files import read_cluster, read_graph
 from planner.files.plan_file import read_plan
-from planner.verify import Rule, verify_plan
+from planner.verification import Rule, verify_plan
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 GRAPHS = [text for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if "planner/graph@1" in text]

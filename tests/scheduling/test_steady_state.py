@@ -29,7 +29,7 @@ def stretch_and_check(search: ListSearch, window: Window, times: int) -> float:
     longer = with_microbatches(problem, problem.microbatches + times * window.each * copies)
     classes = build_classes(longer, search.full.placement)
     start = stretched(search.best.start, window, times)
-    seconds = retime(classes, start if search.folded is None else search.folded.expand(start))
+    seconds = retime(classes, start if search.mirrored is None else search.mirrored.expand(start))
     assert seconds is not None
     timetable = classes.timetable(seconds)
     assert violations(longer, timetable) == []
@@ -41,7 +41,7 @@ def test_dualpipe_repeats_every_six_seconds() -> None:
     problem = config("dualpipe-8x20", copies=2, layout="bidirectional", microbatches=32)
     placement = only_placement(problem)
     assert placement is not None
-    search = ListSearch.of(problem, placement, 0).fold(0)
+    search = ListSearch.of(problem, placement, 0).mirror(0)
     assert search is not None
     search.try_known_rules(Control())
     assert search.best is not None and search.seconds == 99.0
@@ -80,7 +80,7 @@ def test_copies_that_run_different_numbers() -> None:
     assert placement is not None
     search = ListSearch.of(problem, placement, 0)
     search.try_known_rules(Control())
-    assert search.best is not None and search.folded is None and search.full.counts == (17, 16)
+    assert search.best is not None and search.mirrored is None and search.full.counts == (17, 16)
     window = find_window(search.classes, search.best.start, search.classes.tick)
     assert window is not None
     assert (window.length * search.classes.tick, window.each) == (6.0, 1)

@@ -24,7 +24,7 @@ IN_TURNS = "in turns: move operators and tune, restart, LNS windows, anneal plac
 
 
 def test_the_opening() -> None:
-    """After the published schedules: bounds, then a first plan whatever the problem."""
+    """After the baselines: bounds, then a first plan whatever the problem."""
     assert names(OPENING) == [
         "cheap bounds",
         "bound of the only placement",

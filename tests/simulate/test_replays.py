@@ -64,7 +64,7 @@ def test_single_pass_is_lognormal() -> None:
 
 
 def test_slow_devices_and_links() -> None:
-    """Two stages, one microbatch: F, transfer, F and I, transfer, I; what is slowed adds just its part."""
+    """Two stages, one microbatch: F, transfer, F and I, transfer, I; what is slowed adds just its stage_pass."""
     problem = posed(*chain(2, times=(1.0, 2.0)), devices=unit_cluster(2, None, NetworkLevel(None, 0.5)), microbatches=1)
     plan = published(problem)
     assert plan.makespan == 7.0

@@ -79,7 +79,7 @@ def _fix_dimensions(path: Path, model: Any, dims: Mapping[str, int]) -> None:
 
 
 def _nodes(path: Path, graph: Any, tensors: Mapping[str, Tensor]) -> list[TensorNode]:
-    """The nodes that compute on a microbatch; what depends on constants alone is folded away, its weights kept."""
+    """The nodes that compute on a microbatch; what depends on constants alone is mirrored away, its weights kept."""
     # By tensor that no microbatch changes: the initializers that it is made of, as far as they are weights.
     weights = _weights(graph, tensors)
     constant: dict[str, tuple[str, ...]] = {

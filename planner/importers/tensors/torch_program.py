@@ -71,7 +71,7 @@ class _Reader:
                 self.constant[node.name] = {}
 
     def nodes(self) -> Iterator[TensorNode]:
-        """The nodes that compute on a microbatch; what depends on weights alone is folded into its readers."""
+        """The nodes that compute on a microbatch; what depends on weights alone is mirrored into its readers."""
         for node in self.graph.nodes:
             if node.op != "call_function":
                 continue

@@ -139,7 +139,7 @@ def _filled(peak: float, cap: float | None) -> str:
 
 
 def baseline_table(plan: Plan, facts: PlanFacts) -> str:
-    """Makespans as bars, with the figures that the plan holds of the published schedules."""
+    """Makespans as bars, with the figures that the plan holds of the baselines."""
     if not plan.baselines:
         return "<p>The plan names no baselines.</p>"
     longest = max([plan.makespan, *(b.makespan or 0.0 for b in plan.baselines)]) or 1.0

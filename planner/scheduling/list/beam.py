@@ -1,13 +1,13 @@
-"""A step of several packets shaped stage by stage: each judged before what comes later hides it.
+"""A step of several groups shaped stage by stage: each judged before what comes later hides it.
 
 What a rule does well at the beginning is lost in the makespan, since a list schedule is chaotic: after the first
-packets the same pattern comes out a little better or worse by chance. So the beginning is searched first, played only
+groups the same pattern comes out a little better or worse by chance. So the beginning is searched first, played only
 up to a horizon, for the least time that devices are idle by then; the best beginnings are gone on with up to the next
-horizon, and then to the end, each time by random packets, walks from the best of these, and by continuing the best
-from random times on (a beam search whose steps are whole packets; for job shops see Sabuncuoglu and Bayiz, "Job shop
+horizon, and then to the end, each time by random groups, walks from the best of these, and by continuing the best
+from random times on (a beam search whose steps are whole groups; for job shops see Sabuncuoglu and Bayiz, "Job shop
 scheduling with beam search", 1999).
 
-Toward the end, weight gradients that give back no memory may be put off whatever the number of packets is: there is
+Toward the end, weight gradients that give back no memory may be put off whatever the number of groups is: there is
 no steady state left to miss them, and the last ramp has room for them.
 """
 
@@ -23,25 +23,25 @@ import numpy as np
 from planner.common.budget import Control
 from planner.common.threads import side_by_side
 from planner.scheduling.list.group_sizes import Sizes
-from planner.scheduling.list.microbatch_groups import Packets, random_packets
-from planner.scheduling.list.rule_search import Path, Strand
-from planner.scheduling.list.rules import Keyed, random_filler_offset
+from planner.scheduling.list.microbatch_groups import MicrobatchGroups, random_groups
+from planner.scheduling.list.rule_search import Path, Walker
+from planner.scheduling.list.rules import Keyed, random_deferrable_offset
 from planner.scheduling.params import SHIPPED, BeamParams
 
 VALUE = attrgetter("value")
 
 
-def horizons(strand: Strand, params: BeamParams = SHIPPED.beam) -> list[float]:
-    """Until when stages are played (ticks): past the first meeting of packets, past the last but one, to the end."""
-    scales, classes = strand.scales, strand.classes
-    packet = scales.step / scales.groups
-    turn = float(classes.lap_begins[1].min())
+def horizons(walker: Walker, params: BeamParams = SHIPPED.beam) -> list[float]:
+    """Until when stages are played (ticks): past the first meeting of groups, past the last but one, to the end."""
+    scales, classes = walker.scales, walker.classes
+    group = scales.step / scales.groups
+    turn = float(classes.round_begins[1].min())
     meetings = sorted({max(0, scales.groups - 2), min(1, max(0, scales.groups - 2))})
-    return [*((turn + (k + params.past_turn) * packet) / classes.tick for k in meetings), np.inf]
+    return [*((turn + (k + params.past_turn) * group) / classes.tick for k in meetings), np.inf]
 
 
 def in_stages(
-    strands: Sequence[Strand],
+    walkers: Sequence[Walker],
     sizes: Sizes,
     played: float,
     best: float,
@@ -50,14 +50,14 @@ def in_stages(
     earlier: Sequence[Sequence[Path]] = (),
     params: BeamParams = SHIPPED.beam,
 ) -> list[list[Path]]:
-    """Search stage by stage with packets of given sizes, for so many tasks ``played``, the strands side by side.
+    """Search stage by stage with groups of given sizes, for so many tasks ``played``, the walkers side by side.
 
-    ``best`` (ticks) is the best makespan known. Each strand keeps the best schedule that it meets. The best of each
+    ``best`` (ticks) is the best makespan known. Each walker keeps the best schedule that it meets. The best of each
     stage, which another search with these sizes may begin with (``earlier``).
     """
-    classes, scales = strands[0].classes, strands[0].scales
+    classes, scales = walkers[0].classes, walkers[0].scales
     back = params.back * scales.step / scales.groups / classes.tick
-    ends = horizons(strands[0], params)
+    ends = horizons(walkers[0], params)
     between = [(1.0 - params.beginning - params.end) / max(1, len(ends) - 2)] * (len(ends) - 2)
     stage = _Stage([], 0.0, 0.0, ends[0], 0.0, sizes, best, control, params)
     found: list[list[Path]] = []
@@ -65,14 +65,14 @@ def in_stages(
     for k, (horizon, share) in enumerate(zip(ends, shares, strict=True)):
         each = share * played / classes.n_tasks * max(1.0, best / horizon)
         stage = replace(stage, horizon=horizon, evaluations=each)
-        paths = stage.run(strands, threads, earlier[k] if k < len(earlier) else ())
+        paths = stage.run(walkers, threads, earlier[k] if k < len(earlier) else ())
         if not paths:
             break
         if horizon < np.inf:
             found.append(paths)
         stage = replace(stage, paths=paths, since=max(0.0, horizon - back), until=horizon)
-    for strand in strands:
-        strand.horizon = np.inf
+    for walker in walkers:
+        walker.horizon = np.inf
     return found
 
 
@@ -90,67 +90,67 @@ class _Stage:
     control: Control
     params: BeamParams
 
-    def run(self, strands: Sequence[Strand], threads: int, earlier: Sequence[Path] = ()) -> list[Path]:
+    def run(self, walkers: Sequence[Walker], threads: int, earlier: Sequence[Path] = ()) -> list[Path]:
         """The best schedules up to the horizon, at least as good as those known from an ``earlier`` search."""
-        count, evaluations, params = len(strands), self.evaluations, self.params
+        count, evaluations, params = len(walkers), self.evaluations, self.params
         each = int(evaluations * params.drawn / count) + 1
-        drawn = chain(*side_by_side(lambda strand: self._draw(strand, each), strands, threads))
+        drawn = chain(*side_by_side(lambda walker: self._draw(walker, each), walkers, threads))
         origins = _best([*drawn, *earlier], max(params.walks, count))
         steps = int(evaluations * params.walked / max(1, len(origins))) + 1
-        walked = self._dealt(lambda strand, path: self._walk(strand, path, steps), strands, origins, threads)
+        walked = self._dealt(lambda walker, path: self._walk(walker, path, steps), walkers, origins, threads)
         going = _best([*walked, *earlier], max(params.width, count))
         rest = int(evaluations * (1.0 - params.drawn - params.walked) / max(1, len(going))) + 1
         gone_on = self._dealt(
-            lambda strand, path: strand.go_on(path, rest, self.control, self.since), strands, going, threads
+            lambda walker, path: walker.go_on(path, rest, self.control, self.since), walkers, going, threads
         )
         return _best(gone_on, params.width)
 
     @staticmethod
     def _dealt(
-        work: Callable[[Strand, Path], Path], strands: Sequence[Strand], paths: Sequence[Path], threads: int
+        work: Callable[[Walker, Path], Path], walkers: Sequence[Walker], paths: Sequence[Path], threads: int
     ) -> list[Path]:
-        """What comes of paths that are dealt to the strands, which have their numbers to themselves."""
-        shares = [(strand, paths[k :: len(strands)]) for k, strand in enumerate(strands)]
+        """What comes of paths that are dealt to the walkers, which have their numbers to themselves."""
+        shares = [(walker, paths[k :: len(walkers)]) for k, walker in enumerate(walkers)]
         found = side_by_side(lambda share: [work(share[0], path) for path in share[1]], shares, threads)
         return list(chain(*found))
 
-    def _draw(self, strand: Strand, evaluations: int) -> list[Path]:
-        """Random packets, or such as are near to those of a path; as many of the best as there are walks."""
-        rng, found, params = strand.rng, list[Path](), self.params
-        strand.horizon = self.horizon
-        hopeless = self.best * strand.params.hopeless if np.isinf(self.horizon) else np.inf
+    def _draw(self, walker: Walker, evaluations: int) -> list[Path]:
+        """Random groups, or such as are near to those of a path; as many of the best as there are walks."""
+        rng, found, params = walker.rng, list[Path](), self.params
+        walker.horizon = self.horizon
+        hopeless = self.best * walker.params.hopeless if np.isinf(self.horizon) else np.inf
         for _ in range(evaluations):
-            if strand.over(self.control):
+            if walker.over(self.control):
                 break
             limit = min(hopeless, found[-1].value) if len(found) == params.walks else hopeless
             path, until = None, 0.0
-            rule: Keyed = random_packets(rng, strand.scales)
+            rule: Keyed = random_groups(rng, walker.scales)
             if self.paths:
                 path = self.paths[int(rng.integers(len(self.paths)))]
                 until = self.since + rng.random() * (self.until - self.since)
                 rule = path.rule_at(until).nearby(rng, params.distance) if rng.random() < params.near else rule
-            refilled = random_filler_offset(rng) if path is not None and strand.scales.fillers else None
-            reached = strand.follow(self._sized(rule, refilled), limit, path, until)
+            refilled = random_deferrable_offset(rng) if path is not None and walker.scales.deferrable else None
+            reached = walker.follow(self._sized(rule, refilled), limit, path, until)
             if reached is not None:
                 found = sorted([*found, reached], key=VALUE)[: params.walks]
         return found
 
-    def _sized(self, rule: Keyed, filler_offset: float | None = None) -> Packets:
-        """The rule with packets of the given sizes, which stay; perhaps with weight gradients put off anew."""
-        assert isinstance(rule, Packets)
+    def _sized(self, rule: Keyed, deferrable_offset: float | None = None) -> MicrobatchGroups:
+        """The rule with groups of the given sizes, which stay; perhaps with weight gradients put off anew."""
+        assert isinstance(rule, MicrobatchGroups)
         sized = replace(rule, given=self.sizes)
-        return sized if filler_offset is None else replace(sized, filler_offset=filler_offset)
+        return sized if deferrable_offset is None else replace(sized, deferrable_offset=deferrable_offset)
 
-    def _walk(self, strand: Strand, path: Path, steps: int) -> Path:
+    def _walk(self, walker: Walker, path: Path, steps: int) -> Path:
         """A walk over rules near to the path's last one, from the same time on; a little worse ones are accepted."""
-        rng, best = strand.rng, path
+        rng, best = walker.rng, path
         until = path.since[-1][0]
         for step in range(steps):
-            if strand.over(self.control):
+            if walker.over(self.control):
                 break
             worse = self.best * self.params.worse * (1.0 - step / steps)
             near = path.since[-1][1].nearby(rng, 0.2 if rng.random() < 0.7 else 0.05)
-            path = strand.follow(near, path.value + worse, path, until) or path
+            path = walker.follow(near, path.value + worse, path, until) or path
             best = min(best, path, key=VALUE)
         return best
 

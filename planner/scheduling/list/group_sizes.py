@@ -1,6 +1,6 @@
-"""How large the packets of a step are: many sizes in short searches, the best of them in ever longer ones.
+"""How large the groups of a step are: many sizes in short searches, the best of them in ever longer ones.
 
-The memory that packets need where they meet says how many microbatches they may have (docs/design.md), but not what is
+The memory that groups need where they meet says how many microbatches they may have (docs/design.md), but not what is
 best where the number of microbatches is no multiple of it. So sizes compete: those of the best rules first, then such
 as differ from the best by one microbatch, and then ever fewer of them in ever longer searches (as in successive
 halving, Karnin, Koren and Somekh 2013).
@@ -13,28 +13,28 @@ from operator import itemgetter
 
 import numpy as np
 
-from planner.scheduling.list.microbatch_groups import Packets
+from planner.scheduling.list.microbatch_groups import MicrobatchGroups
 from planner.scheduling.list.rule_search import Graded
 from planner.scheduling.params import SHIPPED, GroupSizeParams
 
 Sizes = tuple[int, ...]
-"""Microbatches of each packet."""
+"""Microbatches of each group."""
 
 
 def best_sizes(graded: Sequence[Graded], microbatches: int, count: int = SHIPPED.group_sizes.known) -> list[Sizes]:
-    """Sizes of the packets of the best rules: so many different ones, fewer if there are no more."""
+    """Sizes of the groups of the best rules: so many different ones, fewer if there are no more."""
     best: dict[Sizes, None] = {}
     for value, rule in sorted(graded, key=itemgetter(0)):
-        if isinstance(rule, Packets) and value < np.inf and len(best) < count:
+        if isinstance(rule, MicrobatchGroups) and value < np.inf and len(best) < count:
             best.setdefault(tuple(rule.sizes(microbatches)))
     return list(best)
 
 
 def neighbouring(sizes: Sizes, largest: int) -> list[Sizes]:
-    """One microbatch in another packet, none of which has more than the ``largest``; the most promising first.
+    """One microbatch in another group, none of which has more than the ``largest``; the most promising first.
 
-    A packet is in memory together with the others that it meets, two of them or, at either end of the step, one: the
-    fewer microbatches there are where packets meet, the better.
+    A group is in memory together with the others that it meets, two of them or, at either end of the step, one: the
+    fewer microbatches there are where groups meet, the better.
     """
     found: set[Sizes] = set()
     for out in range(len(sizes)):

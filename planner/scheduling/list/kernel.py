@@ -3,7 +3,7 @@
 Serial schedule generation over classes (see ``classes``): at every event each idle stream or channel starts the
 ready class of lowest key that memory admits. Two rules go beyond the textbook:
 
-* *Look-ahead.* A resource stays idle where a class of lower key is known to become ready before ``patience`` times
+* *Look-ahead.* A resource stays idle where a class of lower key is known to become ready before ``look_ahead`` times
   the duration of the best candidate has passed.
 * *Admission* (Dijkstra's banker, with the microbatches in order of age as the safe sequence). An activation is
   admitted only if afterwards, on its device, each copy's oldest microbatch that has not yet taken all its memory
@@ -210,7 +210,7 @@ def _look_at(r, busy, dirty):  # type: ignore[no-untyped-def]
 def simulate(  # type: ignore[no-untyped-def]
     count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
-    computing, key, patience, reserve, limit, begun, begun_turn, until, horizon, most_idle, start, turn,
+    computing, key, look_ahead, reserve, limit, begun, begun_turn, until, horizon, most_idle, start, turn,
 ):  # fmt: skip
     """Schedule everything; fills ``start`` (ticks) and ``turn`` (the how-manieth start it was), shaped as ``key``.
 
@@ -335,8 +335,8 @@ def simulate(  # type: ignore[no-untyped-def]
                     best_key = mine
                 if best < 0:
                     continue
-                if patience > 0.0:
-                    waits = now + patience * ticks[best]
+                if look_ahead > 0.0:
+                    waits = now + look_ahead * ticks[best]
                     wait = False
                     for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
                         a = owner[near[x]]
@@ -473,7 +473,7 @@ class Run(NamedTuple):
 def run(
     arrays: Arrays,
     key: Floats,
-    patience: float = 0.0,
+    look_ahead: float = 0.0,
     limit: float = np.inf,
     reserve: bool = False,
     begun: Run | None = None,
@@ -489,6 +489,6 @@ def run(
     """
     start, turn = np.full(key.shape, np.nan), np.zeros(key.shape, dtype=np.int64)
     first = (start, turn, 0.0) if begun is None else (begun.start, begun.turn, until)
-    rule = (key, patience, reserve, limit, *first, horizon, most_idle)
+    rule = (key, look_ahead, reserve, limit, *first, horizon, most_idle)
     makespan = float(_simulate(*arrays.arguments(), *rule, start, turn))
     return Run(makespan, start, turn)

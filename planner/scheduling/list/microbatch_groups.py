@@ -1,11 +1,11 @@
-"""Rules for a step of many microbatches: packets that flow through the network one behind the other.
+"""Rules for a step of many microbatches: groups that flow through the network one behind the other.
 
-What memory has room for is a packet. Where the depth of the network visits every device several times (``laps``,
-one layer a chunk, say), a packet that takes ``n`` times a microbatch's work from the first operator to the last
-leaves each device as it comes back to it: its microbatches follow each other by a lap's share of that work, and the
-lap takes as long as all of them together. Then the forward passes of one packet and the backward passes of the
-packet before it meet in the same small pattern again and again, on every device at once, which is what the list
-scheduler needs to leave no gap at all. Only the first packet's forward passes and the last one's backward passes have
+What memory has room for is a group. Where the depth of the network visits every device several times (``stage_rounds``,
+one layer a chunk, say), a group that takes ``n`` times a microbatch's work from the first operator to the last
+leaves each device as it comes back to it: its microbatches follow each other by a round's share of that work, and the
+round takes as long as all of them together. Then the forward passes of one group and the backward passes of the
+group before it meet in the same small pattern again and again, on every device at once, which is what the list
+scheduler needs to leave no gap at all. Only the first group's forward passes and the last one's backward passes have
 the devices to themselves; they run as densely as they can.
 
 On DeepSeek-V3's operators (one layer a chunk, 8 devices) this pattern keeps compute busy for at least 98.5 % of the
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from planner.scheduling.classes import Classes, Floats, Ints
-from planner.scheduling.list.rules import Scales, places, random_filler_offset
+from planner.scheduling.list.rules import Scales, places, random_deferrable_offset
 
 EXACT = ("forward_pace", "forward_depth", "backward_pace", "backward_depth", "backward_stride", "spacing")
 """Numbers that make the pattern repeat where they are 1."""
@@ -34,37 +34,37 @@ SIZES = ("groups", "first_more", "last_more")
 SIZED_BY = (*SIZES, "rounding")
 ROUNDED = 0.49
 STEADY = 10.0
-"""A stride that leaves no time to wait between laps."""
+"""A stride that leaves no time to wait between stage_rounds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Packets:
-    """Keys of the list scheduler for packets of microbatches. Lower keys go first.
+class MicrobatchGroups:
+    """Keys of the list scheduler for groups of microbatches. Lower keys go first.
 
-    A *share* is the busiest resource's work for one microbatch over the laps.
+    A *share* is the busiest resource's work for one microbatch over the stage_rounds.
     """
 
     groups: int
-    first_more: int = 0  # microbatches that the first packet has more than the others
+    first_more: int = 0  # microbatches that the first group has more than the others
     last_more: int = 0
-    rounding: float = 0.0  # microbatches: where the sizes between come out even, the later packets are smaller
-    fill_pace: float = 0.6  # x share: a later microbatch's forward in the first packet
+    rounding: float = 0.0  # microbatches: where the sizes between come out even, the later groups are smaller
+    fill_pace: float = 0.6  # x share: a later microbatch's forward in the first group
     fill_depth: float = 1.0  # x earliest start of the forward task, there
-    turn: float = 1.0  # x forward: when the first packet's backward is due
-    forward_pace: float = 1.0  # x share, in the other packets
+    turn: float = 1.0  # x forward: when the first group's backward is due
+    forward_pace: float = 1.0  # x share, in the other groups
     forward_depth: float = 1.0  # x the way that takes n microbatches' work for the whole depth
-    meeting: float = -0.5  # x microbatch: forward of a packet later than the backward of the one before
+    meeting: float = -0.5  # x microbatch: forward of a group later than the backward of the one before
     backward_pace: float = 1.0  # x share
     backward_depth: float = 1.0  # as forward_depth
-    drain_pace: float = 0.7  # x share: a later microbatch's backward in the last packet
+    drain_pace: float = 0.7  # x share: a later microbatch's backward in the last group
     drain_depth: float = 1.0  # x earliest start after the first input gradient, there
     weight_offset: float = 0.5  # x microbatch: how long weight gradients wait for idle time
-    forward_stride: float = STEADY  # x share: the next device is come to later by so much, as far as laps have time
+    forward_stride: float = STEADY  # x share: the next device is come to later by so much, as far as rounds have time
     backward_stride: float = STEADY  # the same
-    spacing: float = 1.0  # x a packet's work: the next packet
-    patience: float = 0.6  # x duration of the task that would start instead
-    filler_offset: float = 0.0  # x microbatch: weight gradients that give back no memory wait longer by so much
-    given: tuple[int, ...] = ()  # microbatches of each packet, where the first four numbers do not say it
+    spacing: float = 1.0  # x a group's work: the next group
+    look_ahead: float = 0.6  # x duration of the task that would start instead
+    deferrable_offset: float = 0.0  # x microbatch: weight gradients that give back no memory wait longer by so much
+    given: tuple[int, ...] = ()  # microbatches of each group, where the first four numbers do not say it
 
     @property
     def reserve(self) -> bool:
@@ -72,7 +72,7 @@ class Packets:
         return True
 
     def sizes(self, microbatches: int) -> list[int]:
-        """Microbatches of each packet: as given, or as even as can be but for the first and the last."""
+        """Microbatches of each group: as given, or as even as can be but for the first and the last."""
         if self.given:
             return list(self.given)
         groups = max(1, min(self.groups, microbatches))
@@ -87,54 +87,58 @@ class Packets:
         """Keys shaped (classes, largest count of microbatches), in seconds."""
         sizes = self.sizes(sum(classes.counts))
         last = len(sizes) - 1
-        work, share = scales.microbatch, scales.microbatch / scales.laps
-        # what the backward passes of a packet and the forward passes of the next take together
+        work, share = scales.microbatch, scales.microbatch / scales.stage_rounds
+        # what the backward passes of a group and the forward passes of the next take together
         some = np.array(sizes, dtype=float)
         together = (1.0 - scales.forward_share) * some + scales.forward_share * np.append(some[1:], some[-1])
         back, forth = together, np.concatenate([some[:1], together[:-1]])
         depth = classes.head[:, None]
-        turn = float(classes.lap_begins[1].min())
+        turn = float(classes.round_begins[1].min())
         after = depth - turn
         due = self.turn * turn + self.spacing * work * np.concatenate([[0.0], np.cumsum(together[:-1])])
         forward_due = np.concatenate([[0.0], due[:-1] + self.meeting * work])
-        # of each packet (columns): when its first microbatch is due, and by how much another comes later
+        # of each group (columns): when its first microbatch is due, and by how much another comes later
         forward = forward_due + self.forward_depth * self._way(classes, scales, 0, turn, forth * work)
         forward[:, :1] = self.fill_depth * depth
         backward = due + self.backward_depth * self._way(classes, scales, 1, float(after.max()), back * work)
         backward[:, last:] = due[last] + self.drain_depth * after
         pass_ = classes.pass_[:, None]
-        waits = (self.weight_offset + self.filler_offset * classes.fillers[:, None]) * work
+        waits = (self.weight_offset + self.deferrable_offset * classes.deferrable[:, None]) * work
         first = np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, backward + waits))
         pace = np.stack([self.forward_pace * forth / some, self.backward_pace * back / some]) * share
         pace[0, 0], pace[1, last] = self.fill_pace * share, self.drain_pace * share
-        packet, within = _dealt(tuple(sizes), tuple(classes.counts))
-        later = within * pace[:, packet]  # of passes, copies and microbatches
+        group, within = _dealt(tuple(sizes), tuple(classes.counts))
+        later = within * pace[:, group]  # of passes, copies and microbatches
         of_class = first.shape[1] * np.arange(classes.n)[:, None]
-        keys: Floats = first.ravel().take(of_class + packet[classes.copy])
+        keys: Floats = first.ravel().take(of_class + group[classes.copy])
         keys += later[classes.pass_.clip(0, 1), classes.copy]
         return keys
 
     def _way(self, classes: Classes, scales: Scales, pass_: int, length: float, whole: Floats) -> Floats:
-        """When, on the way through the network that takes ``whole`` seconds (each packet's), tasks are due.
+        """When, on the way through the network that takes ``whole`` seconds (each group's), tasks are due.
 
-        Shaped (classes, packets), for forward (0) or backward (1) passes, that take ``length`` seconds at least. A lap
-        begins a lap's share of the way after the one before; within it, a device follows the other after the stride.
+        Shaped (classes, groups), for forward (0) or backward (1) passes, that take ``length`` seconds at least. A round
+        begins a round's share of the way after the one before; within it, a device follows the other after the stride.
         """
-        laps = classes.lap[:, None]
-        done = laps if pass_ == 0 else scales.laps - 1 - laps
-        lap_length = length / scales.laps or 1.0
+        stage_rounds = classes.stage_round[:, None]
+        done = stage_rounds if pass_ == 0 else scales.stage_rounds - 1 - stage_rounds
+        round_length = length / scales.stage_rounds or 1.0
         devices = len(set(classes.placement.device_of[0]))
-        stride = (self.forward_stride, self.backward_stride)[pass_] * scales.microbatch / scales.laps
-        each = np.minimum(whole / scales.laps, stride * devices)
-        along = classes.into_lap[pass_][:, None] / lap_length
-        due: Floats = done * whole / scales.laps + along * each
+        stride = (self.forward_stride, self.backward_stride)[pass_] * scales.microbatch / scales.stage_rounds
+        each = np.minimum(whole / scales.stage_rounds, stride * devices)
+        along = classes.into_round[pass_][:, None] / round_length
+        due: Floats = done * whole / scales.stage_rounds + along * each
         return due
 
-    def nearby(self, rng: np.random.Generator, width: float = 0.15) -> Packets:
+    def nearby(self, rng: np.random.Generator, width: float = 0.15) -> MicrobatchGroups:
         """One to three numbers changed a little; those that make the pattern repeat seldom."""
         changed: dict[str, Any] = {}
-        fixed = {"given", *(SIZED_BY if self.given else ()), *(() if self.filler_offset else ("filler_offset",))}
-        names = [f.name for f in fields(Packets) if f.name not in fixed]
+        fixed = {
+            "given",
+            *(SIZED_BY if self.given else ()),
+            *(() if self.deferrable_offset else ("deferrable_offset",)),
+        }
+        names = [f.name for f in fields(MicrobatchGroups) if f.name not in fixed]
         for name in rng.choice(names, size=int(rng.integers(1, 4)), replace=False):
             value = getattr(self, str(name))
             if name in SIZES:
@@ -152,34 +156,36 @@ class Packets:
 
 @lru_cache(maxsize=64)
 def _dealt(sizes: tuple[int, ...], counts: tuple[int, ...]) -> tuple[Ints, Floats]:
-    """Of each copy's microbatches (``[copy, k]``): the packet, and the place in it."""
+    """Of each copy's microbatches (``[copy, k]``): the group, and the place in it."""
     begin, place = np.cumsum([0, *sizes]), places(counts)
-    packet = np.clip(np.searchsorted(begin, place, side="right") - 1, 0, len(sizes) - 1)
-    return packet, np.maximum(0.0, place - begin[packet])
+    group = np.clip(np.searchsorted(begin, place, side="right") - 1, 0, len(sizes) - 1)
+    return group, np.maximum(0.0, place - begin[group])
 
 
 def flows(classes: Classes, scales: Scales) -> bool:
-    """Whether there are packets: gradients, and more microbatches than memory has room for at a time."""
+    """Whether there are groups: gradients, and more microbatches than memory has room for at a time."""
     return classes.problem.training and scales.groups > 1
 
 
-def known_packets(scales: Scales) -> tuple[Packets, ...]:
-    """Packets as large as memory allows, and smaller ones that leave it some air."""
+def known_groups(scales: Scales) -> tuple[MicrobatchGroups, ...]:
+    """MicrobatchGroups as large as memory allows, and smaller ones that leave it some air."""
     sizes = sorted({round(scales.groups / full) for full in (1.0, 0.8, 0.73)})
     return tuple(
         replace(known, groups=groups)
         for groups in sizes
         for known in (
-            Packets(1, patience=0.8),
-            Packets(1, patience=0.6),
-            Packets(1, meeting=0.5, forward_stride=1.0, backward_stride=1.0, weight_offset=0.25, drain_pace=0.8),
+            MicrobatchGroups(1, look_ahead=0.8),
+            MicrobatchGroups(1, look_ahead=0.6),
+            MicrobatchGroups(
+                1, meeting=0.5, forward_stride=1.0, backward_stride=1.0, weight_offset=0.25, drain_pace=0.8
+            ),
         )
     )
 
 
-def random_packets(rng: np.random.Generator, scales: Scales) -> Packets:
-    """Packets drawn at random over the ranges in which good ones have been seen, their pattern kept."""
-    return Packets(
+def random_groups(rng: np.random.Generator, scales: Scales) -> MicrobatchGroups:
+    """MicrobatchGroups drawn at random over the ranges in which good ones have been seen, their pattern kept."""
+    return MicrobatchGroups(
         groups=math.ceil(scales.groups * rng.uniform(0.9, 1.4)),
         first_more=int(rng.choice([0, 0, 1, 2, 3])),
         last_more=int(rng.choice([0, 0, 1, 2, 3])),
@@ -191,6 +197,6 @@ def random_packets(rng: np.random.Generator, scales: Scales) -> Packets:
         backward_stride=float(rng.choice([1.0, 1.0, STEADY])),
         drain_pace=float(rng.uniform(0.4, 1.0)),
         weight_offset=float(rng.choice([0.15, 0.25, 0.5, 0.8])),
-        patience=float(rng.choice([0.4, 0.6, 0.6, 0.8])),
-        filler_offset=random_filler_offset(rng) if scales.put_off else 0.0,
+        look_ahead=float(rng.choice([0.4, 0.6, 0.6, 0.8])),
+        deferrable_offset=random_deferrable_offset(rng) if scales.may_defer else 0.0,
     )

@@ -5,7 +5,7 @@ alone can therefore hardly mend the end of a schedule and keep its beginning. So
 midst: what starts before a random time stays, what comes after follows another rule, and the shorter schedule is the
 next one to be taken up (a rollout from every point on the way, as in nested Monte Carlo search, Cazenave 2009).
 
-Each strand of the search has its own generator and sees nothing of the others, so that the schedule found does not
+Each walker of the search has its own generator and sees nothing of the others, so that the schedule found does not
 depend on the number of threads or on which of them is faster.
 """
 
@@ -21,7 +21,7 @@ from planner.common.budget import Control
 from planner.common.threads import side_by_side
 from planner.scheduling.classes import Classes
 from planner.scheduling.list.kernel import Arrays, Run, run
-from planner.scheduling.list.microbatch_groups import flows, random_packets
+from planner.scheduling.list.microbatch_groups import flows, random_groups
 from planner.scheduling.list.rules import Keyed, Scales, random_rule
 from planner.scheduling.params import SHIPPED, RuleSearchParams
 
@@ -47,8 +47,8 @@ class Path:
 
 
 @dataclass
-class Strand:
-    """One strand of the search on a set of classes: what it has found so far."""
+class Walker:
+    """One walker of the search on a set of classes: what it has found so far."""
 
     classes: Classes
     arrays: Arrays
@@ -63,7 +63,7 @@ class Strand:
 
     @property
     def makespan(self) -> float:
-        """The best makespan of the strand's own, in ticks."""
+        """The best makespan of the walker's own, in ticks."""
         return np.inf if self.best is None else self.best.makespan
 
     def try_rule(self, rule: Keyed, limit: float) -> float:
@@ -82,7 +82,15 @@ class Strand:
         begun = None if path is None else path.run
         longest, most_idle = (limit, np.inf) if whole else (np.inf, limit)
         found = run(
-            self.arrays, keys, rule.patience, longest, rule.reserve, begun, until, self.horizon, most_idle * (1 + TINY)
+            self.arrays,
+            keys,
+            rule.look_ahead,
+            longest,
+            rule.reserve,
+            begun,
+            until,
+            self.horizon,
+            most_idle * (1 + TINY),
         )
         if not 0 <= found.makespan < np.inf:
             return None
@@ -103,7 +111,7 @@ class Strand:
         """Whether there is no time for more, or no need."""
         return control.over or self.makespan <= self.goal
 
-    def draw(self, evaluations: int, best: float, control: Control) -> Strand:
+    def draw(self, evaluations: int, best: float, control: Control) -> Walker:
         """Try random rules; ``best`` (ticks) is what is known."""
         for _ in range(evaluations):
             if self.over(control):
@@ -115,10 +123,10 @@ class Strand:
 
     def _draw(self) -> Keyed:
         if flows(self.classes, self.scales) and self.rng.random() < self.params.grouped:
-            return random_packets(self.rng, self.scales)
-        return random_rule(self.rng, self.classes.problem.microbatches, self.scales.groups, self.scales.put_off)
+            return random_groups(self.rng, self.scales)
+        return random_rule(self.rng, self.classes.problem.microbatches, self.scales.groups, self.scales.may_defer)
 
-    def walk(self, origin: Graded, evaluations: int, control: Control) -> Strand:
+    def walk(self, origin: Graded, evaluations: int, control: Control) -> Walker:
         """A walk over neighbouring rules that accepts a little worse ones, less and less."""
         value, rule = best = origin
         for step in range(evaluations):
@@ -151,37 +159,37 @@ class Strand:
 
 
 def vary(
-    strands: Sequence[Strand], pool: Sequence[Graded], evaluations: int, control: Control, threads: int
+    walkers: Sequence[Walker], pool: Sequence[Graded], evaluations: int, control: Control, threads: int
 ) -> list[Graded]:
-    """In all strands random rules, then a walk from one of the best, then schedules of the best taken up in the midst.
+    """In all walkers random rules, then a walk from one of the best, then schedules of the best taken up in the midst.
 
     All rules graded, ``pool`` among them.
     """
-    params = strands[0].params
+    params = walkers[0].params
     best = min((value for value, _ in pool), default=np.inf)
-    each = max(1, int(evaluations * params.random) // len(strands))
-    side_by_side(lambda strand: strand.draw(each, best, control), strands, threads)
-    known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
-    each = max(1, int(evaluations * (1.0 - params.random - params.from_prefix)) // len(strands))
-    origins = [known[min(k, len(known) - 1)] for k in range(len(strands))]
-    side_by_side(lambda pair: pair[0].walk(pair[1], each, control), zip(strands, origins, strict=True), threads)
-    known = sorted([*pool, *(entry for strand in strands for entry in strand.graded)], key=lambda entry: entry[0])
-    going: list[tuple[Strand, Path]] = []
-    for strand, (_, rule) in zip(strands, [known[min(k, len(known) - 1)] for k in range(len(strands))], strict=True):
-        path = None if strand.over(control) else strand.follow(rule)
-        going += [] if path is None else [(strand, path)]
+    each = max(1, int(evaluations * params.random) // len(walkers))
+    side_by_side(lambda walker: walker.draw(each, best, control), walkers, threads)
+    known = sorted([*pool, *(entry for walker in walkers for entry in walker.graded)], key=lambda entry: entry[0])
+    each = max(1, int(evaluations * (1.0 - params.random - params.from_prefix)) // len(walkers))
+    origins = [known[min(k, len(known) - 1)] for k in range(len(walkers))]
+    side_by_side(lambda pair: pair[0].walk(pair[1], each, control), zip(walkers, origins, strict=True), threads)
+    known = sorted([*pool, *(entry for walker in walkers for entry in walker.graded)], key=lambda entry: entry[0])
+    going: list[tuple[Walker, Path]] = []
+    for walker, (_, rule) in zip(walkers, [known[min(k, len(known) - 1)] for k in range(len(walkers))], strict=True):
+        path = None if walker.over(control) else walker.follow(rule)
+        going += [] if path is None else [(walker, path)]
     for _ in range(params.rounds):
         each = max(1, int(evaluations * params.from_prefix / params.rounds) // max(1, len(going)))
         paths = side_by_side(partial(_gone_on, each, control), going, threads)
-        going = sorted(((strand, path) for (strand, _), path in zip(going, paths, strict=True)), key=_value)
+        going = sorted(((walker, path) for (walker, _), path in zip(going, paths, strict=True)), key=_value)
         going = going[: max(1, len(going) // 2)]
     return known
 
 
-def _gone_on(evaluations: int, control: Control, going: tuple[Strand, Path]) -> Path:
-    strand, path = going
-    return strand.go_on(path, evaluations, control)
+def _gone_on(evaluations: int, control: Control, going: tuple[Walker, Path]) -> Path:
+    walker, path = going
+    return walker.go_on(path, evaluations, control)
 
 
-def _value(going: tuple[Strand, Path]) -> float:
+def _value(going: tuple[Walker, Path]) -> float:
     return going[1].value

@@ -19,7 +19,7 @@ from planner.scheduling.classes import Classes, Floats
 FEW = 4
 """Up to so many microbatches, operators need keys of their own: there is no steady flow for a rule to shape."""
 
-FEW_PACKETS = 3
+FEW_GROUPS = 3
 """Up to so many times what memory holds, weight gradients that give back none are put off."""
 
 
@@ -31,14 +31,14 @@ class Scales:
     step: float  # its work for all of them
     forward: float  # the longest forward path, up to its last task's start
     groups: int = 1  # into which memory makes the microbatches fall, where one after the other fills it
-    laps: int = 1  # how often the way through the network comes to a device
+    stage_rounds: int = 1  # how often the way through the network comes to a device
     forward_share: float = 0.0  # of that work which is of forward passes
-    fillers: bool = False  # whether some weight gradients give back memory, which is short, and others none
+    deferrable: bool = False  # whether some weight gradients give back memory, which is short, and others none
 
     @property
-    def put_off(self) -> bool:
-        """Whether fillers may be put off: in more than a few packets the steady state between the ramps lacks them."""
-        return self.fillers and self.groups <= FEW_PACKETS
+    def may_defer(self) -> bool:
+        """Whether weight gradients may be deferred: with more than a few groups the steady state lacks them."""
+        return self.deferrable and self.groups <= FEW_GROUPS
 
     @staticmethod
     def of(classes: Classes) -> Scales:
@@ -55,10 +55,10 @@ class Scales:
             step / max(1, sum(classes.counts)),
             step,
             forward,
-            laps=int(classes.lap.max()) + 1,
+            stage_rounds=int(classes.stage_round.max()) + 1,
             forward_share=share,
-            fillers=bool(
-                np.isfinite(classes.available).any() and 0 < classes.fillers.sum() < (classes.pass_ == 2).sum()
+            deferrable=bool(
+                np.isfinite(classes.available).any() and 0 < classes.deferrable.sum() < (classes.pass_ == 2).sum()
             ),
         )
 
@@ -67,7 +67,7 @@ class Keyed(Protocol):
     """What the list scheduler is led by."""
 
     @property
-    def patience(self) -> float:
+    def look_ahead(self) -> float:
         """x duration of the task that would start instead (see ``kernel``)."""
 
     @property
@@ -94,7 +94,7 @@ class Rule:
     group_forward: float = 0.4  # x step: the next group's forward
     group_backward: float = 0.5  # x step: the next group's backward
     weight_offset: float = 10.0  # x step: how long weight gradients wait for idle time
-    patience: float = 0.6  # x duration of the task that would start instead
+    look_ahead: float = 0.6  # x duration of the task that would start instead
     critical: float = 0.0  # x the longest way that is left after the task: sooner where that is long
     jitter: float = 0.0  # x microbatch x a normal deviate of each class: what tells few microbatches' tasks apart
     jitter_seed: int = 0
@@ -103,7 +103,7 @@ class Rule:
     later_forward_depth: float = 1.0  # x forward_depth, the same
     later_backward_pace: float = 1.0
     later_backward_depth: float = 1.0
-    filler_offset: float = 0.0  # x microbatch: weight gradients that give back no memory wait longer by so much
+    deferrable_offset: float = 0.0  # x microbatch: weight gradients that give back no memory wait longer by so much
 
     def keys(self, classes: Classes, scales: Scales) -> Floats:
         """Keys shaped (classes, largest count of microbatches)."""
@@ -134,7 +134,9 @@ class Rule:
             + every
         )
         pass_ = classes.pass_[:, None]
-        wait = self.weight_offset * scales.step + self.filler_offset * scales.microbatch * classes.fillers[:, None]
+        wait = (
+            self.weight_offset * scales.step + self.deferrable_offset * scales.microbatch * classes.deferrable[:, None]
+        )
         weight = backward + wait
         return np.ascontiguousarray(np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
 
@@ -142,7 +144,9 @@ class Rule:
         """A rule with one to three numbers changed a little."""
         fixed = ("groups", "reserve", "jitter_seed") if self.jitter else ("groups", "reserve", "jitter", "jitter_seed")
         names = [
-            f.name for f in fields(Rule) if f.name not in fixed and (f.name != "filler_offset" or self.filler_offset)
+            f.name
+            for f in fields(Rule)
+            if f.name not in fixed and (f.name != "deferrable_offset" or self.deferrable_offset)
         ]
         if self.jitter and rng.random() < 0.3:
             return replace(self, jitter_seed=int(rng.integers(1 << 30)))
@@ -150,7 +154,7 @@ class Rule:
         for name in rng.choice(names, size=int(rng.integers(1, 4)), replace=False):
             value = float(getattr(self, name))
             value = value * float(np.exp(rng.normal() * width)) + float(rng.normal()) * width * 0.1
-            changed[str(name)] = min(max(value, 0.0), 1.2) if name == "patience" else value
+            changed[str(name)] = min(max(value, 0.0), 1.2) if name == "look_ahead" else value
         return replace(self, **changed)  # type: ignore[arg-type]
 
 
@@ -180,24 +184,24 @@ RULES: tuple[Rule, ...] = (
     Rule(1, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, critical=1.0),
     # groups of microbatches
     Rule(2),
-    Rule(2, patience=0.3),
+    Rule(2, look_ahead=0.3),
     Rule(3, group_forward=0.3, group_backward=0.35),
     Rule(1, 0.12, 0.8, 1.0, 0.24, 1.4, 0.0, 0.0, 10.0, 0.6),
     Rule(4, group_forward=0.22, group_backward=0.26),
     # the same with memory given in their order
     Rule(2, reserve=True),
-    Rule(2, patience=0.3, reserve=True),
+    Rule(2, look_ahead=0.3, reserve=True),
     Rule(3, group_forward=0.3, group_backward=0.35, reserve=True),
     Rule(1, 0.12, 0.8, 1.0, 0.24, 1.4, 0.0, 0.0, 10.0, 0.6, reserve=True),
 )
 
 
-def random_filler_offset(rng: np.random.Generator) -> float:
+def random_deferrable_offset(rng: np.random.Generator) -> float:
     """Microbatches for which what gives back no memory waits for idle time; every second time none."""
     return float(10.0 ** rng.uniform(0.0, 1.3)) if rng.random() < 0.5 else 0.0
 
 
-def random_rule(rng: np.random.Generator, microbatches: int, natural: int = 1, fillers: bool = False) -> Rule:
+def random_rule(rng: np.random.Generator, microbatches: int, natural: int = 1, deferrable: bool = False) -> Rule:
     """A rule drawn at random over the ranges in which good ones have been seen; ``natural``: groups that suggest
     themselves.
     """
@@ -217,10 +221,10 @@ def random_rule(rng: np.random.Generator, microbatches: int, natural: int = 1, f
         group_forward=float(rng.uniform(0.3, 1.2)) / groups,
         group_backward=float(rng.uniform(0.3, 1.6)) / groups,
         weight_offset=float(rng.choice([0.0, 0.1, 0.3, 10.0])),
-        patience=float(rng.choice([0.0, 0.2, 0.4, 0.6, 0.8])),
+        look_ahead=float(rng.choice([0.0, 0.2, 0.4, 0.6, 0.8])),
         critical=float(rng.choice([0.0, 0.0, 0.5, 1.0])),
         jitter=float(rng.choice([0.0, 0.0, 0.1, 0.5])) if few else 0.0,
         jitter_seed=int(rng.integers(1 << 30)),
         reserve=bool(rng.random() < 0.7),
-        filler_offset=random_filler_offset(rng) if fillers else 0.0,
+        deferrable_offset=random_deferrable_offset(rng) if deferrable else 0.0,
     )

@@ -9,7 +9,7 @@
 
 It asks whether a schedule of at most so many steps exists. The grid is the exact common step of all durations, so
 that an answer "no" is a proof for the placement (with one copy; where microbatches are split between copies, or
-mirrored copies are folded into one, only an answer "yes" means something).
+mirrored copies are mirrored into one, only an answer "yes" means something).
 """
 
 from __future__ import annotations

@@ -319,26 +319,26 @@ class OrderSearch:
             return None
         params, tasks = self.params, self.classes.n_tasks
         owner = np.repeat(np.arange(len(orders.seq_ptr) - 1), np.diff(orders.seq_ptr))
-        strands = [(orders.seq.copy(), orders.seq.copy(), rng) for rng in rngs]
+        walkers = [(orders.seq.copy(), orders.seq.copy(), rng) for rng in rngs]
         total = max(1, min(params.iterations_at_most, params.played_at_most // tasks))
         slice_ = max(1, params.slice // tasks)
         # there is no time to cool many tasks down from a disorder
         hot = (params.hot if hot is None else hot) * min(1.0, params.cooler_from / tasks)
         temperatures = (hot * self.unit, min(hot / 10, params.cold) * self.unit)
 
-        def go_on(step: int, strand: tuple[Ints, Ints, np.random.Generator]) -> float:
-            seq, best, rng = strand
+        def go_on(step: int, walker: tuple[Ints, Ints, np.random.Generator]) -> float:
+            seq, best, rng = walker
             return _anneal(
                 self.parts, orders.seq_ptr, seq, best, owner, orders.lo, orders.length, orders.times,
                 step, min(total, step + slice_), total, *temperatures, goal, rng,
             )  # fmt: skip
 
-        reached = [np.inf] * len(strands)
+        reached = [np.inf] * len(walkers)
         for step in range(0, total, slice_):
             if control.over:
                 break
-            reached = side_by_side(partial(go_on, step), strands, threads)
-            control.spend(min(total - step, slice_) * len(strands))
+            reached = side_by_side(partial(go_on, step), walkers, threads)
+            control.spend(min(total - step, slice_) * len(walkers))
             if min(reached) <= goal:
                 break
-        return replace(orders, seq=strands[int(np.argmin(reached))][1])
+        return replace(orders, seq=walkers[int(np.argmin(reached))][1])

@@ -19,7 +19,7 @@ from itertools import accumulate
 
 from planner.common.budget import Control
 from planner.common.highs import Model
-from planner.scheduling.orders.precedence import Waiting
+from planner.scheduling.orders.precedence import PrecedenceGraph
 
 NEAR = 1e-3
 """Ways at most this much shorter than the makespan (relatively) are worth shortening."""
@@ -48,7 +48,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Reordered:
+class SolvedWindow:
     """``segments``: the window's tasks in their new order, on the resources where it is another; maybe none.
 
     ``exhausted``: there is nothing better, as far as the solver's gap goes. ``pairs``: those that were free.
@@ -62,20 +62,20 @@ class Reordered:
     nodes: int
 
 
-def reorder(waiting: Waiting, window: Window, control: Control, nodes: int) -> Reordered:
+def solve_window(graph: PrecedenceGraph, window: Window, control: Control, nodes: int) -> SolvedWindow:
     """Order a window anew, within so many ``nodes`` of the solver's search, on one thread."""
-    return _Reordering(waiting, window).solve(control, nodes)
+    return _WindowModel(graph, window).solve(control, nodes)
 
 
-class _Reordering:
+class _WindowModel:
     """The model of one window. Its tasks have numbers of their own, from 0, in order of start."""
 
-    def __init__(self, waiting: Waiting, window: Window) -> None:
-        self.waiting, self.window = waiting, window
+    def __init__(self, graph: PrecedenceGraph, window: Window) -> None:
+        self.graph, self.window = graph, window
         self.first, self.n = window.first, window.past - window.first
-        self.begin = waiting.start[window.first]
+        self.begin = graph.start[window.first]
         own = slice(window.first, window.past)
-        self.length, self.start, self.end = waiting.length[own], waiting.start[own], waiting.end[own]
+        self.length, self.start, self.end = graph.length[own], graph.start[own], graph.end[own]
         self.unit = (max(self.end) - self.begin) / SPAN or 1.0
         self.rows = self._rows()
         self.free: list[tuple[int, int]] = []
@@ -93,19 +93,19 @@ class _Reordering:
         """The window's tasks by resource, in turn."""
         rows: dict[int, list[int]] = {}
         for u in range(self.n):
-            for r in self.waiting.resources[self.first + u]:
+            for r in self.graph.resources[self.first + u]:
                 rows.setdefault(r, []).append(u)
         return rows
 
     def _may_change(self, r: int, u: int, v: int, apart: int) -> bool:
-        window, waiting = self.window, self.waiting
+        window, graph = self.window, self.graph
         if apart > window.reach or (window.resources is not None and r not in window.resources):
             return False
         x, y = self.first + u, self.first + v
-        if waiting.class_of[x] == waiting.class_of[y]:
+        if graph.class_of[x] == graph.class_of[y]:
             return False
         some = window.microbatches
-        return some is None or int(waiting.index[x]) in some or int(waiting.index[y]) in some
+        return some is None or int(graph.index[x]) in some or int(graph.index[y]) in some
 
     def _fix(self) -> None:
         """Precedence, the pairs that may change places, and the order of those that may not."""
@@ -121,28 +121,28 @@ class _Reordering:
                 self.before[v].extend(row[i] for i in fixed)
         self.free = sorted(pairs)
         for v in range(self.n):
-            self.before[v].extend(x - self.first for x in self.waiting.inputs(self.first + v) if self._inside(x))
-        for d in range(self.waiting.classes.problem.n_devices):
+            self.before[v].extend(x - self.first for x in self.graph.inputs(self.first + v) if self._inside(x))
+        for d in range(self.graph.classes.problem.n_devices):
             self._keep_memory(d)
 
     def _stays(self, r: int, row: Sequence[int], i: int, m: int) -> bool:
         return not self._may_change(r, row[i], row[m], m - i)
 
-    def _reordered_device(self, d: int) -> bool:
+    def _may_reorder(self, d: int) -> bool:
         """Whether the order in which a device's memory is taken may change."""
         resources = self.window.resources
         return resources is None or bool(resources & {2 * d, 2 * d + 1})
 
     def _keep_memory(self, d: int) -> None:
         """Takers wait for the same givers as now, where orders stay, or where the two share no resource."""
-        waiting = self.waiting
-        again = self._reordered_device(d)
-        for x, _ in waiting.taken[d]:
+        graph = self.graph
+        again = self._may_reorder(d)
+        for x, _ in graph.taken[d]:
             if not self._inside(x):
                 continue
             v = x - self.first
-            for y in waiting.memory[x]:
-                if self._inside(y) and not (again and set(waiting.resources[x]) & set(waiting.resources[y])):
+            for y in graph.memory[x]:
+                if self._inside(y) and not (again and set(graph.resources[x]) & set(graph.resources[y])):
                     self.before[v].append(y - self.first)
 
     def _closure(self) -> list[int]:
@@ -155,55 +155,55 @@ class _Reordering:
 
     def _heads(self) -> list[float]:
         """The earliest start of each task, after what has started before the window."""
-        waiting = self.waiting
+        graph = self.graph
         head = [self.begin] * self.n
         for r, row in self.rows.items():
-            at = bisect_left(waiting.rows[r], self.first)
+            at = bisect_left(graph.rows[r], self.first)
             if at:
-                idle = waiting.end[waiting.rows[r][at - 1]]
+                idle = graph.end[graph.rows[r][at - 1]]
                 for u in row:
                     head[u] = max(head[u], idle)
         for v in range(self.n):
             x = self.first + v
-            outside = [y for y in (*waiting.inputs(x), *waiting.memory[x]) if not self._inside(y)]
-            head[v] = max([head[v], *(waiting.end[y] for y in outside)])
+            outside = [y for y in (*graph.inputs(x), *graph.memory[x]) if not self._inside(y)]
+            head[v] = max([head[v], *(graph.end[y] for y in outside)])
             head[v] = max([head[v], *(head[u] + self.length[u] for u in self.before[v])])
         return head
 
     def _tails(self) -> None:
         """What must follow each task's end: after the window as soon as it leaves it, and at all."""
-        waiting = self.waiting
-        for row in self.waiting.rows:
+        graph = self.graph
+        for row in self.graph.rows:
             at = bisect_left(row, self.window.past)
             if at < len(row):
-                after = waiting.length[row[at]] + waiting.tail[row[at]]
+                after = graph.length[row[at]] + graph.tail[row[at]]
                 for x in row[bisect_left(row, self.first) : at]:
                     self.leave[x - self.first] = max(self.leave[x - self.first], after)
         for u in range(self.n):
-            later = (y for y in waiting.followers(self.first + u) if y >= self.window.past)
-            self.leave[u] = max([self.leave[u], *(waiting.length[y] + waiting.tail[y] for y in later)])
+            later = (y for y in graph.followers(self.first + u) if y >= self.window.past)
+            self.leave[u] = max([self.leave[u], *(graph.length[y] + graph.tail[y] for y in later)])
         self.tail = list(self.leave)
         for v in reversed(range(self.n)):
             for u in self.before[v]:
                 self.tail[u] = max(self.tail[u], self.length[v] + self.tail[v])
 
-    def solve(self, control: Control, nodes: int) -> Reordered:
+    def solve(self, control: Control, nodes: int) -> SolvedWindow:
         """Build the model, solve it, and read the orders off its binaries."""
         if not self.free:
-            return Reordered({}, True, 0, self.n, 0)
+            return SolvedWindow({}, True, 0, self.n, 0)
         self.model = Model()
         self.values: list[float] = []  # of the order as it is
-        makespan = self._units(self.waiting.makespan - self.begin)
+        makespan = self._units(self.graph.makespan - self.begin)
         self.makespan = self._column(0.0, makespan, makespan, float(self.n))
         self.at = []
         for u in range(self.n):
             low, now = self._units(self.head[u] - self.begin), self._units(self.start[u] - self.begin)
-            high = self._units(self.waiting.makespan - self.tail[u] - self.length[u] - self.begin)
+            high = self._units(self.graph.makespan - self.tail[u] - self.length[u] - self.begin)
             self.at.append(self._column(min(low, now), max(high, now), now))
         self._tasks_wait_for_inputs()
         self._pairs_take_turns()
-        for d in range(self.waiting.classes.problem.n_devices):
-            if self._reordered_device(d):
+        for d in range(self.graph.classes.problem.n_devices):
+            if self._may_reorder(d):
                 self._memory_suffices(d)
         self._ways_end()
         outcome = self.model.solve(control, threads=1, nodes=nodes, gap=GAP, start=self.values)
@@ -212,7 +212,7 @@ class _Reordering:
             swapped = [pair for pair, column in self.order.items() if outcome.values[column] < 0.5]
         pairs = len(self.order)
         effort = self.n + pairs + outcome.iterations
-        return Reordered(self._segments(swapped), outcome.optimal, pairs, effort, outcome.nodes)
+        return SolvedWindow(self._segments(swapped), outcome.optimal, pairs, effort, outcome.nodes)
 
     def _segments(self, swapped: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
         """The window's tasks on each resource in their new order, by how many come before each."""
@@ -245,7 +245,7 @@ class _Reordering:
         self.model.row([self.at[v], self.at[u]], [1.0, -1.0], self._units(self.length[u]))
 
     def _latest_end(self, u: int) -> float:
-        return max(self.waiting.makespan - self.tail[u], self.end[u])
+        return max(self.graph.makespan - self.tail[u], self.end[u])
 
     def _pairs_take_turns(self) -> None:
         """A binary for each pair that may change places, 1 where the order stays; where only one is in time, none."""
@@ -266,13 +266,13 @@ class _Reordering:
 
     def _memory_suffices(self, d: int) -> None:
         """What is taken before a task and not given back before it leaves room for what it takes itself."""
-        waiting = self.waiting
-        inside = [(x - self.first, size) for x, size in waiting.taken[d] if self._inside(x)]
+        graph = self.graph
+        inside = [(x - self.first, size) for x, size in graph.taken[d] if self._inside(x)]
         if not inside:
             return
-        takers = [(x, size) for x, size in waiting.taken[d] if not self._inside(x)]
-        givers = [(instant, size) for instant, tasks, size in waiting.given[d] if not any(map(self._inside, tasks))]
-        here = [given for given in waiting.given[d] if any(map(self._inside, given[1]))]
+        takers = [(x, size) for x, size in graph.taken[d] if not self._inside(x)]
+        givers = [(instant, size) for instant, tasks, size in graph.given[d] if not any(map(self._inside, tasks))]
+        here = [given for given in graph.given[d] if any(map(self._inside, given[1]))]
         taken = [0.0, *accumulate(size for _, size in takers)]
         given = [0.0, *accumulate(size for _, size in givers)]
         numbers, instants = [x for x, _ in takers], [instant for instant, _ in givers]
@@ -290,7 +290,7 @@ class _Reordering:
             terms = {column: size for column, size in terms.items() if size}  # who takes as much as another gives
             if terms:
                 largest = max(map(abs, terms.values()))
-                room = (float(waiting.classes.available[d]) - used) / largest
+                room = (float(graph.classes.available[d]) - used) / largest
                 self.model.row(list(terms), [c / largest for c in terms.values()], upper=room + TOLERANCE)
 
     def _counted(self, u: int, v: int, now: bool, size: float, terms: dict[int, float]) -> float:
@@ -307,12 +307,12 @@ class _Reordering:
 
     def _ways_end(self) -> None:
         """The makespan of the ways through the window, and by how much each comes near to the one that there is."""
-        waiting = self.waiting
-        near = self._units(waiting.makespan * (1 - NEAR) - self.begin)
+        graph = self.graph
+        near = self._units(graph.makespan * (1 - NEAR) - self.begin)
         for u in range(self.n):
             rest = self._units(self.length[u] + self.leave[u])
             self.model.row([self.makespan, self.at[u]], [1.0, -1.0], rest)
-            if self.end[u] + self.leave[u] > waiting.makespan * (1 - 2 * NEAR):
+            if self.end[u] + self.leave[u] > graph.makespan * (1 - 2 * NEAR):
                 now = self.values[self.at[u]] + rest - near
                 excess = self._column(0.0, float("inf"), max(0.0, now), 1.0)
                 self.model.row([excess, self.at[u]], [1.0, -1.0], rest - near)

@@ -25,7 +25,7 @@ SLACK = 1e-9
 
 
 @dataclass(frozen=True)
-class Waiting:
+class PrecedenceGraph:
     """The tasks of a schedule, numbered in order of start; times in ticks, memory in bytes."""
 
     classes: Classes
@@ -35,7 +35,7 @@ class Waiting:
     number: Ints  # (classes, largest count): of each task; -1 where there is none
 
     @staticmethod
-    def of(classes: Classes, run: Run) -> Waiting:
+    def of(classes: Classes, run: Run) -> PrecedenceGraph:
         """Number the tasks of a complete schedule."""
         shape = run.start.shape
         there = np.arange(shape[1])[None, :] < classes.count[:, None]
@@ -44,7 +44,7 @@ class Waiting:
         class_of, index = class_of[order], index[order]
         number = np.full(shape, -1, dtype=np.int64)
         number[class_of, index] = np.arange(len(order))
-        return Waiting(classes, run, class_of, index, number)
+        return PrecedenceGraph(classes, run, class_of, index, number)
 
     @property
     def n(self) -> int:

@@ -21,13 +21,13 @@ from planner.common.budget import Control
 from planner.common.threads import side_by_side
 from planner.scheduling.list.kernel import Run
 from planner.scheduling.orders.anneal import Orders
-from planner.scheduling.orders.lns_model import Reordered, Window, reorder
-from planner.scheduling.orders.precedence import Waiting
+from planner.scheduling.orders.lns_model import SolvedWindow, Window, solve_window
+from planner.scheduling.orders.precedence import PrecedenceGraph
 from planner.scheduling.placement_search import ListSearch
 from planner.search.params import LnsParams
 from planner.search.state import SearchState
 
-Choice = Callable[[Waiting, np.random.Generator, int], Window]
+Choice = Callable[[PrecedenceGraph, np.random.Generator, int], Window]
 """How a window of about so many tasks is chosen."""
 
 
@@ -46,11 +46,10 @@ class LnsWindows:
         for search in state.ranked[:1]:
             if state.incumbent.met or state.is_close(search):
                 return
-            if state.learnt is None:
-                state.learnt = Learnt(kinds(state.params.lns))
-            before = str(state.learnt)
-            reorder_windows(state, search, state.learnt)
-            state.notes[:] = [*(line for line in state.notes if line != before), str(state.learnt)]
+            learnt: Learnt = state.learnt.setdefault(self.name, Learnt(kinds(state.params.lns)))
+            before = str(learnt)
+            solve_windows(state, search, learnt)
+            state.notes[:] = [*(line for line in state.notes if line != before), str(learnt)]
 
 
 @dataclass
@@ -126,7 +125,7 @@ class Learnt:
         )
 
 
-def reorder_windows(state: SearchState, search: ListSearch, learnt: Learnt) -> None:
+def solve_windows(state: SearchState, search: ListSearch, learnt: Learnt) -> None:
     """A session of windows of a search's best schedule, each offered where it makes it shorter."""
     incumbent, params = state.incumbent, state.params.lns
     assert search.best is not None
@@ -136,10 +135,10 @@ def reorder_windows(state: SearchState, search: ListSearch, learnt: Learnt) -> N
         return  # memory lets the list scheduler go on where a fixed order would block
     before = search.seconds
     rng = np.random.default_rng((state.seed, learnt.sessions))
-    windows = _Windows(search, Waiting.of(search.ordered, run), learnt, rng, params)
+    windows = _Windows(search, PrecedenceGraph.of(search.ordered, run), learnt, rng, params)
     how = f"LNS windows on placement {search.classes.placement.origin}"
     goal = max(incumbent.goal, incumbent.bound_of(search.full.placement)) / search.classes.tick
-    while windows.effort < params.session and not incumbent.met and windows.waiting.makespan > goal:
+    while windows.effort < params.session and not incumbent.met and windows.graph.makespan > goal:
         incumbent.control.report(f"{how}, {learnt.tried} so far")
         if windows.round(incumbent.control, state.threads):
             incumbent.offer_search(search, how)
@@ -150,21 +149,21 @@ class _Windows:
     """Rounds of windows of one schedule."""
 
     def __init__(
-        self, search: ListSearch, waiting: Waiting, learnt: Learnt, rng: np.random.Generator, params: LnsParams
+        self, search: ListSearch, graph: PrecedenceGraph, learnt: Learnt, rng: np.random.Generator, params: LnsParams
     ) -> None:
-        self.search, self.waiting, self.learnt, self.rng, self.params = search, waiting, learnt, rng, params
+        self.search, self.graph, self.learnt, self.rng, self.params = search, graph, learnt, rng, params
         self.effort = 0
 
     def round(self, control: Control, threads: int) -> bool:
         """A few windows side by side, all from the schedule as it is; whether it gets shorter."""
         drawn = self._draw()
-        waiting, nodes = self.waiting, self.params.nodes
-        waiting.prepare()
-        found = side_by_side(lambda each: reorder(waiting, each[1], control, nodes), drawn, threads)
+        graph, nodes = self.graph, self.params.nodes
+        graph.prepare()
+        found = side_by_side(lambda each: solve_window(graph, each[1], control, nodes), drawn, threads)
         runs: list[Run] = []
         for (kind, _), each in zip(drawn, found, strict=True):
-            run = self._played([each]) if each.segments else waiting.run
-            improved = run.makespan < waiting.makespan
+            run = self._played([each]) if each.segments else graph.run
+            improved = run.makespan < graph.makespan
             kind.learn(improved, each.effort, each.exhausted, each.pairs)
             runs.append(run)
         changed = [each for each in found if each.segments]
@@ -174,9 +173,9 @@ class _Windows:
         self.effort += sum(each.effort for each in found)
         control.spend(len(runs) + sum(each.nodes for each in found))
         best = min(reversed(runs), key=lambda run: run.makespan)  # of equals all together: it leads on
-        shorter = best.makespan < waiting.makespan
-        if best is not waiting.run:
-            self.waiting = Waiting.of(self.search.ordered, best)
+        shorter = best.makespan < graph.makespan
+        if best is not graph.run:
+            self.graph = PrecedenceGraph.of(self.search.ordered, best)
             self.search.keep(best)
         return shorter
 
@@ -185,19 +184,19 @@ class _Windows:
         drawn: list[tuple[Kind, Window]] = []
         for _ in range(self.params.at_once):
             kind = max(self.learnt.kinds, key=lambda kind: kind.drawn(self.rng))
-            window = kind.choose(self.waiting, self.rng, round(kind.size))
+            window = kind.choose(self.graph, self.rng, round(kind.size))
             if all(window.past <= other.first or other.past <= window.first for _, other in drawn):
                 drawn.append((kind, window))
         return drawn
 
-    def _played(self, found: Sequence[Reordered]) -> Run:
+    def _played(self, found: Sequence[SolvedWindow]) -> Run:
         """The schedule of new orders; one that blocks is endless."""
-        run = self.search.orders.play(self.waiting.reordered([each.segments for each in found]))
+        run = self.search.orders.play(self.graph.reordered([each.segments for each in found]))
         return run if run.makespan >= 0 else run._replace(makespan=math.inf)
 
 
 def _slab(
-    waiting: Waiting,
+    graph: PrecedenceGraph,
     rng: np.random.Generator,
     size: int,
     reach: int,
@@ -206,20 +205,20 @@ def _slab(
     microbatches: frozenset[int] | None = None,
 ) -> Window:
     """So many tasks in a row, somewhere or about task ``at``."""
-    size = min(size, waiting.n)
-    last = waiting.n - size
+    size = min(size, graph.n)
+    last = graph.n - size
     first = int(rng.integers(last + 1)) if at is None else min(max(0, at - size // 2), last)
     return Window(first, first + size, reach, resources, microbatches)
 
 
-def _critical(waiting: Waiting, rng: np.random.Generator, size: int, reach: int) -> Window:
-    tasks = waiting.critical
-    return _slab(waiting, rng, size, reach, at=int(tasks[int(rng.integers(len(tasks)))]))
+def _critical(graph: PrecedenceGraph, rng: np.random.Generator, size: int, reach: int) -> Window:
+    tasks = graph.critical
+    return _slab(graph, rng, size, reach, at=int(tasks[int(rng.integers(len(tasks)))]))
 
 
-def _devices(waiting: Waiting, rng: np.random.Generator, size: int, reach: int, count: int) -> Window:
+def _devices(graph: PrecedenceGraph, rng: np.random.Generator, size: int, reach: int, count: int) -> Window:
     """Orders on a device and those that follow it in the cluster, and on the channels between these."""
-    classes = waiting.classes
+    classes = graph.classes
     n = classes.problem.n_devices
     first = int(rng.integers(n))
     devices = {(first + d) % n for d in range(count)}
@@ -227,10 +226,10 @@ def _devices(waiting: Waiting, rng: np.random.Generator, size: int, reach: int, 
     for a in np.flatnonzero(classes.target >= 0).tolist():
         if int(classes.device[a]) in devices and int(classes.target[a]) in devices:
             resources.update(r for r in classes.resources[a] if r >= 2 * n)
-    return _slab(waiting, rng, size, reach, resources=frozenset(resources))
+    return _slab(graph, rng, size, reach, resources=frozenset(resources))
 
 
-def _microbatches(waiting: Waiting, rng: np.random.Generator, size: int, reach: int, count: int) -> Window:
+def _microbatches(graph: PrecedenceGraph, rng: np.random.Generator, size: int, reach: int, count: int) -> Window:
     """A few microbatches against all others."""
-    first = int(rng.integers(waiting.run.start.shape[1]))
-    return _slab(waiting, rng, size, reach, microbatches=frozenset(range(first, first + count)))
+    first = int(rng.integers(graph.run.start.shape[1]))
+    return _slab(graph, rng, size, reach, microbatches=frozenset(range(first, first + count)))

@@ -72,7 +72,7 @@ def _follow(state: SearchState, search: ListSearch, starts: dict[tuple[int, int,
     start /= classes.tick
     incumbent.offer_starts(search, start, "order variables")
     keys = np.nan_to_num(start, nan=np.inf)
-    for patience in state.params.order_variables.look_ahead:
-        found = run(search.arrays, keys, patience)
+    for look_ahead in state.params.order_variables.look_ahead:
+        found = run(search.arrays, keys, look_ahead)
         if found.makespan >= 0:
             incumbent.offer_starts(search, found.start, "list scheduling led by order variables", found.turn)

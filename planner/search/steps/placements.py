@@ -112,7 +112,7 @@ def proposals(state: SearchState) -> Iterator[Placement]:
 def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]:
     """For a placement of one copy: the same with second copies for every other microbatch, half of the devices away.
 
-    Of the operators of the last lap only (where gradients begin, so that they begin on twice as many devices), and of
+    Of the operators of the last round only (where gradients begin, so that they begin on twice as many devices), and of
     all. None where only one copy is allowed, or devices are not alike.
     """
     where = placement.device_of[0]
@@ -126,9 +126,9 @@ def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]
     ):
         return
     away = {d: devices[(n + len(devices) // 2) % len(devices)] for n, d in enumerate(devices)}
-    (lap,) = placement.laps(problem.topological)
-    for first, what in {max(lap): "the last lap", 0: "all"}.items():
-        copy = tuple(away[d] if at >= first else d for d, at in zip(where, lap, strict=True))
+    (stage_round,) = placement.stage_rounds(problem.topological)
+    for first, what in {max(stage_round): "the last stage_round", 0: "all"}.items():
+        copy = tuple(away[d] if at >= first else d for d, at in zip(where, stage_round, strict=True))
         if problem.allows(copy):
             yield Placement((where, copy), f"{placement.origin}, second copies of {what}")
 

@@ -28,7 +28,7 @@ class Restart:
             state.rounds[self.name] += 1
             seed = state.seed + state.rounds[self.name]
             again = ListSearch.of(state.problem, search.full.placement, seed, state.params.schedule)
-            again = again if search.folded is None else again.fold(seed) or again
+            again = again if search.mirrored is None else again.mirror(seed) or again
             shape(state, again)
             anneal(state, again, state.params.restart.rounds)
             state.searches.append(again)

@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from planner.baselines.replayed import Published
+from planner.baselines.replayed import BaselineTimetables
 from planner.bounds import problem_bound
 from planner.placement.layouts import family_placements
 from planner.problem import Problem
@@ -91,7 +91,7 @@ def repeat(state: SearchState) -> None:
     small = replace(problem, microbatches=few)
     searches = list(_searches(state, small))
     found: list[_Found] = []
-    for schedules in (_by_rules, _by_published(lambda: state.replay(small))):
+    for schedules in (_by_rules, _by_baselines(lambda: state.replay(small))):
         for search in searches:
             if not control.over:
                 found += _stretchable(problem, search, schedules(search))
@@ -111,13 +111,13 @@ def _offer_best(state: SearchState, found: list[_Found]) -> None:
 
 
 def _searches(state: SearchState, problem: Problem) -> Iterator[ListSearch]:
-    """The placements of the families, with mirrored copies also folded."""
+    """The placements of the families, with mirrored copies also mirrored."""
     for placement in family_placements(problem):
         try:
             search = ListSearch.of(problem, placement, state.seed, state.params.schedule)
         except DoesNotFit:
             continue
-        half = search.fold(state.seed)
+        half = search.mirror(state.seed)
         yield from (search,) if half is None else (half, search)
 
 
@@ -141,11 +141,11 @@ def _stretchable(problem: Problem, search: ListSearch, schedules: Iterable[Run])
 def _by_rules(search: ListSearch) -> Iterator[Run]:
     """List schedules by the known rules."""
     for rule in RULES:
-        yield run(search.arrays, rule.keys(search.classes, search.scales), rule.patience, reserve=rule.reserve)
+        yield run(search.arrays, rule.keys(search.classes, search.scales), rule.look_ahead, reserve=rule.reserve)
 
 
-def _by_published(replay: Callable[[], Published]) -> Callable[[ListSearch], Iterator[Run]]:
-    """What the published orders of the same placement teach, replayed only if they are asked for."""
+def _by_baselines(replay: Callable[[], BaselineTimetables]) -> Callable[[ListSearch], Iterator[Run]]:
+    """Schedules learnt from the baselines on the same placement, replayed only if they are asked for."""
     teachers = cache(replay)
 
     def schedules(search: ListSearch) -> Iterator[Run]:
@@ -200,8 +200,8 @@ def _anneal(state: SearchState, found: _Found) -> None:
 def _like(search: ListSearch, problem: Problem) -> ListSearch:
     """The search on the same placement of a problem with another number of microbatches."""
     other = ListSearch.of(problem, search.full.placement, 0, search.params)
-    if search.folded is not None:
-        half = other.fold(0)
-        assert half is not None, "whether copies fold does not depend on the number of microbatches"
+    if search.mirrored is not None:
+        half = other.mirror(0)
+        assert half is not None, "whether copies mirror does not depend on the number of microbatches"
         return half
     return other

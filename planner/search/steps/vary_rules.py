@@ -53,7 +53,7 @@ def shape(state: SearchState, search: ListSearch) -> None:
     length = longer(state, search)
     vary(state, search, state.params.vary.suggesting if search.staged else length, afresh=length > 1)
     incumbent = state.incumbent
-    if incumbent.met or state.is_close(search) or not search.packets:
+    if incumbent.met or state.is_close(search) or not search.groups:
         return
     how = f"beam search over horizons on placement {search.classes.placement.origin}"
     incumbent.control.report(how)

@@ -1,4 +1,4 @@
-"""Sizes of packets: which are near to others, and how they compete."""
+"""Sizes of groups: which are near to others, and how they compete."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from planner.scheduling.list.group_sizes import Sizes, best_sizes, compete, neighbouring
-from planner.scheduling.list.microbatch_groups import Packets
+from planner.scheduling.list.microbatch_groups import MicrobatchGroups
 from planner.scheduling.list.rules import RULES
 from planner.scheduling.params import GroupSizeParams
 
@@ -17,13 +17,13 @@ SIZES = GroupSizeParams()
 
 def test_sizes_may_be_rounded_either_way() -> None:
     """What the others have is 9.75: 10, 9 and 10, or 10, 10 and 9."""
-    assert Packets(4, last_more=1).sizes(40) == [10, 10, 9, 11]
-    assert Packets(4, last_more=1, rounding=-0.1).sizes(40) == [10, 9, 10, 11]
+    assert MicrobatchGroups(4, last_more=1).sizes(40) == [10, 10, 9, 11]
+    assert MicrobatchGroups(4, last_more=1, rounding=-0.1).sizes(40) == [10, 9, 10, 11]
 
 
 def test_given_sizes_stay() -> None:
     """Whatever else is varied."""
-    first, rng = Packets(1, given=(3, 1, 2)), np.random.default_rng(0)
+    first, rng = MicrobatchGroups(1, given=(3, 1, 2)), np.random.default_rng(0)
     rule = first
     for _ in range(50):
         rule = rule.nearby(rng)
@@ -33,9 +33,9 @@ def test_given_sizes_stay() -> None:
 
 
 def test_sizes_of_the_best_rules() -> None:
-    """Best first, one of each size, only of packets, and none that did not end."""
-    one, two, other = Packets(4, meeting=0.1), Packets(4, meeting=0.2), Packets(5)
-    graded = [(3.0, one), (2.0, two), (1.0, RULES[0]), (2.5, other), (np.inf, Packets(3))]
+    """Best first, one of each size, only of groups, and none that did not end."""
+    one, two, other = MicrobatchGroups(4, meeting=0.1), MicrobatchGroups(4, meeting=0.2), MicrobatchGroups(5)
+    graded = [(3.0, one), (2.0, two), (1.0, RULES[0]), (2.5, other), (np.inf, MicrobatchGroups(3))]
     assert best_sizes(graded, 40) == [(10, 10, 10, 10), (8, 8, 8, 8, 8)]
     assert best_sizes(graded, 40, 1) == [(10, 10, 10, 10)]
 
@@ -55,7 +55,7 @@ def test_neighbours_differ_by_one_microbatch(sizes: Sizes) -> None:
 
 
 def test_what_meets_others_twice_is_rather_small() -> None:
-    """Packets between have two meetings, those at the ends one: so the ends are larger in the first neighbours."""
+    """Groups between have two meetings, those at the ends one: the ends are larger in the first neighbours."""
     assert neighbouring((10, 10, 10, 10), 11)[:4] == [
         (10, 9, 10, 11),
         (10, 10, 9, 11),
@@ -86,7 +86,7 @@ def test_the_best_sizes_are_searched_longest() -> None:
 
 
 def test_one_size_alone_competes_with_its_neighbours_if_it_has_any() -> None:
-    """A single packet has none."""
+    """A single group has none."""
     asked: list[list[Sizes]] = []
 
     def search(some: Sequence[Sizes], played: float) -> list[float]:

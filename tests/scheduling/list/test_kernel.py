@@ -42,10 +42,10 @@ def orders(classes: Classes, start: Floats) -> list[list[tuple[int, int]]]:
     ]
 
 
-def check_run(search: ListSearch, key: Floats, patience: float) -> None:
+def check_run(search: ListSearch, key: Floats, look_ahead: float) -> None:
     """Complete, valid, and retiming keeps the orders and delays nothing."""
     classes = search.classes
-    makespan, start, turn = run(search.arrays, key, patience)
+    makespan, start, turn = run(search.arrays, key, look_ahead)
     assert makespan >= 0, "deadlock"
     seconds = retime(classes, start, turn)
     assert seconds is not None
@@ -60,7 +60,7 @@ def check_run(search: ListSearch, key: Floats, patience: float) -> None:
 
 @pytest.mark.parametrize("block", range(6))
 def test_random_keys_on_random_problems(block: int) -> None:
-    """Whatever keys and patience: no deadlock, no memory exceeded, all rules kept; also after exact retiming."""
+    """Whatever keys and look_ahead: no deadlock, no memory exceeded, all rules kept; also after exact retiming."""
     ran = 0
     for seed in range(100 * block, 100 * block + 30):
         problem = random_problem(seed)
@@ -73,8 +73,8 @@ def test_random_keys_on_random_problems(block: int) -> None:
         except DoesNotFit:
             search = ListSearch.of(capped(problem, least_cap(problem, placement)), placement, seed)
         shape = (search.classes.n, max(search.classes.counts))
-        for patience in (0.0, 0.5, 1e6):
-            check_run(search, rng.random(shape), patience)
+        for look_ahead in (0.0, 0.5, 1e6):
+            check_run(search, rng.random(shape), look_ahead)
         check_run(search, random_rule(rng, problem.microbatches).keys(search.classes, search.scales), 0.3)
         ran += 1
     assert ran > 20
@@ -89,8 +89,8 @@ def test_at_the_least_memory_that_a_placement_needs(seed: int) -> None:
     placement = random_placement(problem, seed)
     search = ListSearch.of(capped(problem, least_cap(problem, placement)), placement, seed)
     rng = np.random.default_rng(seed)
-    for patience in (0.0, 1.0):
-        check_run(search, rng.random((search.classes.n, max(search.classes.counts))), patience)
+    for look_ahead in (0.0, 1.0):
+        check_run(search, rng.random((search.classes.n, max(search.classes.counts))), look_ahead)
 
 
 def test_an_order_that_memory_forces() -> None:
@@ -171,7 +171,7 @@ def test_rules_reach_the_bound_of_zero_bubble() -> None:
 
 
 def test_rules_nearby_keep_their_groups() -> None:
-    """Variation changes numbers, not groups; patience stays in its range; keys are finite."""
+    """Variation changes numbers, not groups; look-ahead stays in its range; keys are finite."""
     rng = np.random.default_rng(0)
     search = ListSearch.of(posed(*chain(3), devices=3, microbatches=5), Placement(((0, 1, 2),)), 0)
     changed = 0
@@ -180,7 +180,7 @@ def test_rules_nearby_keep_their_groups() -> None:
         near = rule.nearby(rng)
         assert near.groups == rule.groups
         changed += near != rule
-        assert 0 <= near.patience <= 1.2
+        assert 0 <= near.look_ahead <= 1.2
         assert np.isfinite(near.keys(search.classes, search.scales)).all()
     assert changed > 40
 

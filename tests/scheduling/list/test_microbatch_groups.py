@@ -1,4 +1,4 @@
-"""Packets of microbatches: sizes, keys, and the pattern without gaps that they are for."""
+"""MicrobatchGroups of microbatches: sizes, keys, and the pattern without gaps that they are for."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import pytest
 from solver_problems import looped
 
 from planner.scheduling.list.kernel import run
-from planner.scheduling.list.microbatch_groups import Packets, flows, known_packets, random_packets
+from planner.scheduling.list.microbatch_groups import MicrobatchGroups, flows, known_groups, random_groups
 from planner.scheduling.list.rules import RULES, Rule
 
 
 @pytest.mark.parametrize("microbatches", [1, 2, 7, 40, 121])
 def test_sizes_hold_every_microbatch(microbatches: int) -> None:
-    """Whatever is drawn or varied, the packets hold all microbatches, and none is empty."""
+    """Whatever is drawn or varied, the groups hold all microbatches, and none is empty."""
     search, rng = looped(microbatches), np.random.default_rng(microbatches)
-    rule = random_packets(rng, search.scales)
+    rule = random_groups(rng, search.scales)
     for _ in range(100):
         sizes = rule.sizes(microbatches)
         assert sum(sizes) == microbatches
         assert min(sizes) >= 1
-        rule = rule.nearby(rng) if rng.random() < 0.8 else random_packets(rng, search.scales)
+        rule = rule.nearby(rng) if rng.random() < 0.8 else random_groups(rng, search.scales)
 
 
 def test_uneven_packets_are_the_first_and_the_last() -> None:
     """What the ends have more is taken from all others alike."""
-    assert Packets(4).sizes(40) == [10, 10, 10, 10]
-    assert Packets(4, first_more=2, last_more=2).sizes(40) == [11, 9, 9, 11]
-    assert Packets(3).sizes(2) == [1, 1]
+    assert MicrobatchGroups(4).sizes(40) == [10, 10, 10, 10]
+    assert MicrobatchGroups(4, first_more=2, last_more=2).sizes(40) == [11, 9, 9, 11]
+    assert MicrobatchGroups(3).sizes(2) == [1, 1]
 
 
 def test_keys_task_by_task() -> None:
@@ -37,9 +37,9 @@ def test_keys_task_by_task() -> None:
     rng = np.random.default_rng(2)
     turn = min(float(classes.head[a]) for a in range(classes.n) if classes.pass_[a] == 1 and classes.target[a] < 0)
     whole = (turn, max(classes.head) - turn)
-    share = scales.microbatch / scales.laps
+    share = scales.microbatch / scales.stage_rounds
     for _ in range(4):
-        rule = random_packets(rng, scales).nearby(rng, 0.3)
+        rule = random_groups(rng, scales).nearby(rng, 0.3)
         sizes = rule.sizes(23)
         keys = rule.keys(classes, scales)
         part = scales.forward_share
@@ -57,20 +57,20 @@ def test_keys_task_by_task() -> None:
             if ramp:
                 deep = (rule.fill_depth, rule.drain_depth)[pass_] * (classes.head[a] - (turn if pass_ else 0.0))
             else:
-                lap = int(classes.lap[a])
+                stage_round = int(classes.stage_round[a])
                 on_lap = [
                     classes.head[b]
                     for b in range(classes.n)
-                    if classes.lap[b] == lap and classes.pass_[b] == pass_ and classes.target[b] < 0
+                    if classes.stage_round[b] == stage_round and classes.pass_[b] == pass_ and classes.target[b] < 0
                 ]
                 stride = (rule.forward_stride, rule.backward_stride)[pass_] * share * 8
-                each = min(meets * scales.microbatch / scales.laps, stride)
-                done = lap if pass_ == 0 else scales.laps - 1 - lap
-                deep = done * meets * scales.microbatch / scales.laps
-                deep += (classes.head[a] - min(on_lap)) / (whole[pass_] / scales.laps) * each
+                each = min(meets * scales.microbatch / scales.stage_rounds, stride)
+                done = stage_round if pass_ == 0 else scales.stage_rounds - 1 - stage_round
+                deep = done * meets * scales.microbatch / scales.stage_rounds
+                deep += (classes.head[a] - min(on_lap)) / (whole[pass_] / scales.stage_rounds) * each
                 deep *= (rule.forward_depth, rule.backward_depth)[pass_]
                 pace *= meets / sizes[g]
-            waits = (rule.weight_offset + rule.filler_offset * classes.fillers[a]) * scales.microbatch
+            waits = (rule.weight_offset + rule.deferrable_offset * classes.deferrable[a]) * scales.microbatch
             key = due + pace * share * within + deep + (waits if classes.pass_[a] == 2 else 0.0)
             assert keys[a, k] == pytest.approx(key)
 
@@ -80,43 +80,43 @@ def test_what_gives_back_no_memory_may_wait() -> None:
     search = looped(20)
     classes, scales = search.classes, search.scales
     name = [classes.problem.operators[i].name for i in classes.operator]
-    assert scales.fillers
-    assert [a for a in range(classes.n) if classes.fillers[a]] == [
+    assert scales.deferrable
+    assert [a for a in range(classes.n) if classes.deferrable[a]] == [
         a for a in range(classes.n) if classes.pass_[a] == 2 and name[a].endswith("experts")
     ]
     for rule, later in (
-        (Packets(2), Packets(2, filler_offset=5.0)),
-        (Rule(2), Rule(2, filler_offset=5.0)),
+        (MicrobatchGroups(2), MicrobatchGroups(2, deferrable_offset=5.0)),
+        (Rule(2), Rule(2, deferrable_offset=5.0)),
     ):
         wait = later.keys(classes, scales) - rule.keys(classes, scales)
-        assert wait[classes.fillers] == pytest.approx(5.0 * scales.microbatch)
-        assert (wait[~classes.fillers] == 0.0).all()
+        assert wait[classes.deferrable] == pytest.approx(5.0 * scales.microbatch)
+        assert (wait[~classes.deferrable] == 0.0).all()
         assert search.try_rule(later) < np.inf
-    for microbatches, drawn in ((20, True), (40, False)):  # two packets, four
+    for microbatches, drawn in ((20, True), (40, False)):  # two groups, four
         scales = looped(microbatches).scales
-        assert any(random_packets(np.random.default_rng(k), scales).filler_offset for k in range(9)) == drawn
+        assert any(random_groups(np.random.default_rng(k), scales).deferrable_offset for k in range(9)) == drawn
 
 
 def test_no_gap_between_the_ramps() -> None:
-    """Between the ramps compute works nearly all the time; the known rules without packets take a fifth longer.
+    """Between the ramps compute works nearly all the time; the known rules without groups take a fifth longer.
 
     The scales are those of the config: four layers a device, a microbatch's work is that of four layers.
     """
     search = looped(40)
     scales = search.scales
-    assert (scales.laps, scales.groups) == (4, 4)
+    assert (scales.stage_rounds, scales.groups) == (4, 4)
     assert scales.microbatch == pytest.approx(4 * 31.0715e-3)
     assert scales.forward_share == pytest.approx((4.36975 + 4.60375) / 31.0715)
     assert flows(search.classes, scales)
-    best = min(known_packets(scales), key=search.try_rule)
+    best = min(known_groups(scales), key=search.try_rule)
     others = min(
-        run(search.arrays, rule.keys(search.classes, scales), rule.patience, reserve=rule.reserve).makespan
+        run(search.arrays, rule.keys(search.classes, scales), rule.look_ahead, reserve=rule.reserve).makespan
         for rule in RULES
     )
     assert search.best is not None
     assert search.makespan < 0.85 * others
     classes = search.classes
-    played = run(search.arrays, best.keys(classes, scales), best.patience, reserve=True)
+    played = run(search.arrays, best.keys(classes, scales), best.look_ahead, reserve=True)
     assert played.makespan == search.makespan
     begin, end = 2.5, 4.5
     for device in range(8):
@@ -131,9 +131,9 @@ def test_no_gap_between_the_ramps() -> None:
 
 @pytest.mark.parametrize(("size", "least", "most"), [(9, 0.0, 0.001), (10, 0.06, 0.09)])
 def test_how_large_packets_may_be(size: int, least: float, most: float) -> None:
-    """Where two packets meet, nine microbatches leave no gap; ten lack 2.2 slots' memory and lose some 70 ms each time.
+    """Where two groups meet, nine microbatches leave no gap; ten lack 2.2 slots' memory and lose some 70 ms each time.
 
-    Six packets: the second and the third meeting, far from both ramps.
+    Six groups: the second and the third meeting, far from both ramps.
     """
     search = looped(6 * size)
     classes, work = search.classes, search.scales.microbatch * size
@@ -142,8 +142,8 @@ def test_how_large_packets_may_be(size: int, least: float, most: float) -> None:
     begin = 1.1 + 1.5 * work  # the first input gradients are due after 0.8 s
     idle = []
     for offset in (0.25, 0.5):
-        rule = Packets(6, meeting=0.0, weight_offset=offset)
-        played = run(search.arrays, rule.keys(classes, search.scales), rule.patience, reserve=True)
+        rule = MicrobatchGroups(6, meeting=0.0, weight_offset=offset)
+        played = run(search.arrays, rule.keys(classes, search.scales), rule.look_ahead, reserve=True)
         start = played.start[compute] * classes.tick
         busy = np.clip(np.minimum(start + seconds, begin + 2 * work) - np.maximum(start, begin), 0.0, None).sum()
         idle.append(2 * work - busy / 8)

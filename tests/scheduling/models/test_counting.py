@@ -12,13 +12,13 @@ from planner.common.budget import Control
 from planner.placement.layouts import only_placement
 from planner.problem import Placement, Problem, Stream
 from planner.scheduling.classes import Classes, build_classes
-from planner.scheduling.mirror import fold
+from planner.scheduling.mirror import mirror
 from planner.scheduling.models.counting import STEPS_AT_MOST, VARIABLES_AT_MOST, Answer, CountingModel
 from planner.scheduling.retime import retime
 
 
-def ask(classes: Classes, steps: int, folded: bool = False) -> Answer:
-    half = fold(classes) if folded else None
+def ask(classes: Classes, steps: int, mirrored: bool = False) -> Answer:
+    half = mirror(classes) if mirrored else None
     if half is None:
         return CountingModel(classes, steps).solve(Control(), 2)
     answer = CountingModel(half.classes, steps).solve(Control(), 2, certify=False)
@@ -45,16 +45,16 @@ def bidirectional(name: str, **flags: int) -> Classes:
 def test_dualpipe_8x20_takes_63() -> None:
     """The optimum of DualPipe's setting (DualPipe: 66), found with copies that run alike."""
     classes = bidirectional("dualpipe-8x20")
-    assert seconds_of(classes, ask(classes, 63, folded=True)) == 63.0
+    assert seconds_of(classes, ask(classes, 63, mirrored=True)) == 63.0
 
 
 def test_dualpipe_4x8_takes_25() -> None:
     """25 s exist with and without copies that run alike, 24 s do not."""
     classes = bidirectional("dualpipe-4x8")
     assert seconds_of(classes, ask(classes, 25)) == 25.0
-    assert seconds_of(classes, ask(classes, 25, folded=True)) == 25.0
+    assert seconds_of(classes, ask(classes, 25, mirrored=True)) == 25.0
     assert ask(classes, 24).impossible
-    assert ask(classes, 24, folded=True).impossible
+    assert ask(classes, 24, mirrored=True).impossible
 
 
 def test_one_direction_4x8() -> None:

@@ -1,4 +1,4 @@
-"""Folded copies and local search on orders: every schedule is valid, played orders repeat, known optima are met."""
+"""Mirrored copies and local search on orders: every schedule is valid, played orders repeat, known optima are met."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from planner.common.budget import Control
 from planner.placement.layouts import only_placement
 from planner.problem import Cluster, Device, DeviceType, NetworkLevel, Placement, Problem
 from planner.scheduling.classes import build_classes
-from planner.scheduling.mirror import fold
+from planner.scheduling.mirror import mirror
 from planner.scheduling.orders.anneal import Orders
 from planner.scheduling.placement_search import DoesNotFit, ListSearch
 from planner.scheduling.retime import retime
@@ -56,7 +56,7 @@ def test_mirrored_copies_fold() -> None:
     """Copies that mirror each other pair up classes of equal length on mirrored devices, half of them in use."""
     problem = config("dualpipe-4x8", copies=2, layout="bidirectional")
     classes = build_classes(problem, bidirectional(problem))
-    half = fold(classes)
+    half = mirror(classes)
     assert half is not None
     assert (classes.copy[half.image] == 1).all()
     assert np.array_equal(classes.device[half.image], 3 - classes.device[: len(half.image)])
@@ -70,27 +70,27 @@ def test_mirrored_copies_fold() -> None:
     ids=["copies that do not mirror", "one copy", "uneven split"],
 )
 def test_what_does_not_fold(device_of: tuple[tuple[int, ...], ...], microbatches: int) -> None:
-    """Only two mirrored copies with as many microbatches each fold."""
+    """Only two mirrored copies with as many microbatches each mirror."""
     problem = config("dualpipe-4x8", copies=2, microbatches=microbatches)
-    assert fold(build_classes(problem, Placement(device_of))) is None
+    assert mirror(build_classes(problem, Placement(device_of))) is None
 
 
 def test_a_device_of_both_copies_does_not_fold() -> None:
     """The middle device of an odd number would have to run two tasks at once."""
     problem = posed(*chain(3), devices=3, microbatches=4, copies=2)
-    assert fold(build_classes(problem, Placement(((0, 1, 2), (2, 1, 0))))) is None
+    assert mirror(build_classes(problem, Placement(((0, 1, 2), (2, 1, 0))))) is None
 
 
 def test_what_folded_copies_restrict_they_expand() -> None:
     """Starts of copy 0 say all that there is to say about copies that run alike."""
     problem = uneven(4, 8, latency=True)
-    search = ListSearch.of(problem, bidirectional(problem), 0).fold(0)
-    assert search is not None and search.folded is not None
+    search = ListSearch.of(problem, bidirectional(problem), 0).mirror(0)
+    assert search is not None and search.mirrored is not None
     search.try_known_rules(Control())
     assert search.best is not None
     whole = search.whole(search.best.start)
     assert not np.isnan(whole).any()
-    assert np.array_equal(search.folded.restrict(whole), search.best.start)
+    assert np.array_equal(search.mirrored.restrict(whole), search.best.start)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -136,7 +136,7 @@ def test_unequal_passes_reach_the_bound(stages: int, microbatches: int) -> None:
     placement = bidirectional(problem)
     bound = placement_bound(problem, placement)
     assert bound == pytest.approx(3 * microbatches + stages / 2 - 1)
-    search = ListSearch.of(problem, placement, 0).fold(0)
+    search = ListSearch.of(problem, placement, 0).mirror(0)
     assert search is not None
     search.try_known_rules(Control())
     search.anneal(8, Control(), bound)
@@ -146,7 +146,7 @@ def test_unequal_passes_reach_the_bound(stages: int, microbatches: int) -> None:
 def test_published_orders_teach() -> None:
     """An order that needs more memory than there is still leads to a schedule that fits."""
     problem = config("dualpipe-8x20", copies=2, layout="bidirectional", memory_cap=8)
-    search = ListSearch.of(problem, bidirectional(problem), 0).fold(0)
+    search = ListSearch.of(problem, bidirectional(problem), 0).mirror(0)
     assert search is not None
     search.follow(baseline_timetable("dualpipe", problem))
     assert search.best is not None
@@ -161,15 +161,15 @@ def test_devices_that_differ_do_not_fold() -> None:
     types = {"exclusive": exclusive, "overlap": overlap}
     cluster = Cluster("mixed", devices, types, within_node=NetworkLevel(1e9))
     problem = posed(*chain(4, output=1e8), devices=cluster, microbatches=4, copies=2)
-    assert fold(build_classes(problem, Placement(((0, 1, 2, 3), (3, 2, 1, 0))))) is None
+    assert mirror(build_classes(problem, Placement(((0, 1, 2, 3), (3, 2, 1, 0))))) is None
     assert checked(problem, solved(problem, 5.0)) == []
 
 
 def test_a_folded_transfer_occupies_one_stream_once() -> None:
-    """Between the two middle devices, whose streams are one when folded."""
+    """Between the two middle devices, whose streams are one when mirrored."""
     cluster = unit_cluster(4, None, NetworkLevel(1e9), exclusive_transfers=True)
     problem = posed(*chain(4, output=1e8), devices=cluster, microbatches=8, copies=2)
-    half = fold(build_classes(problem, Placement(((0, 1, 2, 3), (3, 2, 1, 0)))))
+    half = mirror(build_classes(problem, Placement(((0, 1, 2, 3), (3, 2, 1, 0)))))
     assert half is not None
     assert all(len(set(resources)) == len(resources) for resources in half.classes.resources)
 

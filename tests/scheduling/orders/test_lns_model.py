@@ -12,15 +12,15 @@ from planner.placement.layouts import family_placements
 from planner.problem import Placement, Problem
 from planner.scheduling.list.kernel import Run
 from planner.scheduling.list.rules import random_rule
-from planner.scheduling.orders.lns_model import Window, reorder
-from planner.scheduling.orders.precedence import Waiting
+from planner.scheduling.orders.lns_model import Window, solve_window
+from planner.scheduling.orders.precedence import PrecedenceGraph
 from planner.scheduling.placement_search import DoesNotFit, ListSearch
 from planner.scheduling.retime import retime
 
 NODES = 1_000
 
 
-def scheduled(problem: Problem, placement: Placement, seed: int) -> tuple[ListSearch, Waiting] | None:
+def scheduled(problem: Problem, placement: Placement, seed: int) -> tuple[ListSearch, PrecedenceGraph] | None:
     """A schedule by a random rule, played as its orders are; None where there is none."""
     try:
         search = ListSearch.of(problem, placement, 0)
@@ -29,12 +29,12 @@ def scheduled(problem: Problem, placement: Placement, seed: int) -> tuple[ListSe
     search.try_rule(random_rule(np.random.default_rng(seed), problem.microbatches))
     if search.best is None:
         return None
-    waiting = Waiting.of(search.ordered, search.best)
-    run = search.orders.play(waiting.reordered([]))
-    return None if run.makespan < 0 else (search, Waiting.of(search.ordered, run))
+    graph = PrecedenceGraph.of(search.ordered, search.best)
+    run = search.orders.play(graph.reordered([]))
+    return None if run.makespan < 0 else (search, PrecedenceGraph.of(search.ordered, run))
 
 
-def random_schedule(seed: int, **more: object) -> tuple[ListSearch, Waiting] | None:
+def random_schedule(seed: int, **more: object) -> tuple[ListSearch, PrecedenceGraph] | None:
     """The same for a random problem on a random placement."""
     problem = random_problem(seed, **more)  # type: ignore[arg-type]
     return None if problem is None else scheduled(problem, random_placement(problem, seed), seed)
@@ -56,14 +56,14 @@ def test_tails_reach_the_end() -> None:
         found = random_schedule(seed)
         if found is None:
             continue
-        _, waiting = found
+        _, graph = found
         seen += 1
-        for x in range(waiting.n):
-            assert all(waiting.start[y] >= waiting.end[x] - 1e-6 for y in waiting.followers(x))
-            assert all(waiting.end[y] <= waiting.start[x] + 1e-6 for y in waiting.inputs(x))
-        ways = np.array(waiting.end) + np.array(waiting.tail)
-        assert ways.max() == pytest.approx(waiting.makespan, rel=1e-9)
-        assert len(waiting.critical) > 0
+        for x in range(graph.n):
+            assert all(graph.start[y] >= graph.end[x] - 1e-6 for y in graph.followers(x))
+            assert all(graph.end[y] <= graph.start[x] + 1e-6 for y in graph.inputs(x))
+        ways = np.array(graph.end) + np.array(graph.tail)
+        assert ways.max() == pytest.approx(graph.makespan, rel=1e-9)
+        assert len(graph.critical) > 0
     assert seen > 30
 
 
@@ -75,19 +75,19 @@ def test_never_longer() -> None:
         found = random_schedule(seed, microbatches=(3, 4, 6))
         if found is None:
             continue
-        search, waiting = found
-        first = int(rng.integers(waiting.n))
+        search, graph = found
+        first = int(rng.integers(graph.n))
         some = frozenset({0, 1}) if rng.random() < 0.3 else None
         resources = frozenset({0, 1}) if rng.random() < 0.3 else None
-        window = Window(first, min(waiting.n, first + 30), int(rng.integers(1, 12)), resources, some)
-        answer = reorder(waiting, window, Control(), NODES)
+        window = Window(first, min(graph.n, first + 30), int(rng.integers(1, 12)), resources, some)
+        answer = solve_window(graph, window, Control(), NODES)
         if not answer.segments:
             continue
         changed += 1
-        run = search.orders.play(waiting.reordered([answer.segments]))
-        assert 0 <= run.makespan <= waiting.makespan * (1 + 1e-9)
-        assert seconds(search, run) <= seconds(search, waiting.run) * (1 + 1e-9)
-        shorter += run.makespan < waiting.makespan * (1 - 1e-9)
+        run = search.orders.play(graph.reordered([answer.segments]))
+        assert 0 <= run.makespan <= graph.makespan * (1 + 1e-9)
+        assert seconds(search, run) <= seconds(search, graph.run) * (1 + 1e-9)
+        shorter += run.makespan < graph.makespan * (1 - 1e-9)
     assert changed > 15
     assert shorter > 2
 
@@ -100,16 +100,16 @@ def test_a_window_of_all_is_optimal() -> None:
         found = None if problem is None else scheduled(problem, random_placement(problem, seed), seed)
         if problem is None or found is None:
             continue
-        search, waiting = found
+        search, graph = found
         try:
             least = optimum_of_placement(problem, search.full.placement.device_of)
         except TooLarge:
             continue
-        answer = reorder(waiting, Window(0, waiting.n, waiting.n), Control(), NODES)
-        run = search.orders.play(waiting.reordered([answer.segments]))
+        answer = solve_window(graph, Window(0, graph.n, graph.n), Control(), NODES)
+        run = search.orders.play(graph.reordered([answer.segments]))
         assert seconds(search, run) == pytest.approx(least, rel=1e-3)  # the solver's gap
         compared += 1
-        gained += run.makespan < waiting.makespan
+        gained += run.makespan < graph.makespan
     assert compared > 40
     assert gained > 2
 
@@ -128,9 +128,9 @@ def test_memory_decides_the_order() -> None:
     problem = posed(*tasks, devices=unit_cluster(3, 1.0), microbatches=1)
     found = scheduled(problem, Placement(((0, 0, 1, 2),)), 0)
     assert found is not None
-    search, waiting = found
-    answer = reorder(waiting, Window(0, waiting.n, waiting.n), Control(), NODES)
-    run = search.orders.play(waiting.reordered([answer.segments]))
+    search, graph = found
+    answer = solve_window(graph, Window(0, graph.n, graph.n), Control(), NODES)
+    run = search.orders.play(graph.reordered([answer.segments]))
     assert seconds(search, run) == pytest.approx(optimum_of_placement(problem, ((0, 0, 1, 2),)))
 
 
@@ -140,18 +140,18 @@ def test_windows_put_together() -> None:
     placement = next(p for p in family_placements(problem) if p.origin == "interleaved x4")
     found = scheduled(problem, placement, 3)
     assert found is not None
-    search, waiting = found
-    answers = [reorder(waiting, Window(first, first + 80, 4), Control(), 5) for first in range(0, waiting.n - 80, 80)]
+    search, graph = found
+    answers = [solve_window(graph, Window(first, first + 80, 4), Control(), 5) for first in range(0, graph.n - 80, 80)]
     changed = [answer.segments for answer in answers if answer.segments]
     assert len(changed) > 3
-    seconds(search, search.orders.play(waiting.reordered(changed)))
-    assert min(search.orders.play(waiting.reordered([one])).makespan for one in changed) < waiting.makespan
+    seconds(search, search.orders.play(graph.reordered(changed)))
+    assert min(search.orders.play(graph.reordered([one])).makespan for one in changed) < graph.makespan
 
 
 def test_nothing_to_change() -> None:
     """A chain on one device has one order for a microbatch."""
     found = scheduled(posed(*chain(3, times=(1.0,)), training=False), Placement(((0, 0, 0),)), 0)
     assert found is not None
-    answer = reorder(found[1], Window(0, found[1].n, 9), Control(), NODES)
+    answer = solve_window(found[1], Window(0, found[1].n, 9), Control(), NODES)
     assert answer.exhausted
     assert not answer.segments

@@ -1,0 +1,58 @@
+"""Plans as files that other programs read: one module a format, listed in ``planner.exporters.registry``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from planner.plan.plan import Plan
+from planner.problem import Problem
+
+
+class CannotExport(Exception):
+    """The format cannot express the plan; the message says what of it and what to do instead."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export gives: the main file, more files beside it, remarks for people.
+
+    ``beside`` maps what is put after the name of the main file to a content: with ``{".partition.json": ...}`` and
+    ``-o order.csv`` there is a second file ``order.csv.partition.json``. Without ``-o`` only ``text`` is printed.
+    """
+
+    text: str
+    beside: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a format that has none of its own."""
+
+
+class Exporter(Protocol):
+    """A format of ``planner export --to NAME``."""
+
+    @property
+    def name(self) -> str:
+        """What ``--to`` takes."""
+
+    @property
+    def help(self) -> str:
+        """What the format is, in a line."""
+
+    @property
+    def options(self) -> type[Any]:
+        """A dataclass of the options of ``planner export`` that this format takes, each with a default.
+
+        A field is ``Annotated[type, typer.Option(...)]``. Formats may share an option: then each has the field.
+        """
+
+    def export(self, plan: Plan, problem: Problem | None, options: Any) -> Exported:
+        """The plan in this format; raises ``CannotExport`` where the format cannot express it.
+
+        ``problem``: that of the plan's graph and cluster, of which the plan is a valid one; None where they are not
+        given. ``options``: an instance of the dataclass.
+        """

@@ -1,0 +1,120 @@
+"""Which operators make up which layer of a language model: from names, or as the user says.
+
+Megatron-Core knows four kinds of layers: the embedding (E), decoder layers (t), layers of multi-token prediction (m)
+and the loss (L: final norm, output layer and loss).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from planner.exporters import CannotExport
+from planner.files.errors import listed, shown
+
+KINDS = {"E": "embedding", "t": "decoder layer", "m": "multi-token prediction", "L": "loss"}
+
+EMBEDDING = re.compile(r"(.*_)?(embed|embeds|embedding|embeddings|embed_tokens|wte|wpe)(_.*)?", re.IGNORECASE)
+LOSS = re.compile(
+    r"(.*_)?(head|loss|logits|unembed|output_layer|cross_entropy|final_norm|final_layernorm|ln_f|norm_f|norm)",
+    re.IGNORECASE,
+)
+PREDICTION = re.compile(r"mtp(\d*)(_.*)?", re.IGNORECASE)
+DECODER = re.compile(r"(layers?|blocks?|decoders?|transformers?|stages?|dense|moe|[hls])_?(\d+)?", re.IGNORECASE)
+ANOTHER_TOWER = re.compile(r"(.*_)?(enc|encoders?|vision|visual|vit|audio|speech|image)(_.*)?", re.IGNORECASE)
+
+HINT = "--layers names them, such as --layers 'E=embed,t=layer.*,L=head'"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer and its operators, in the plan's order."""
+
+    kind: str
+    name: str
+    operators: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{KINDS[self.kind]} {self.name!r}" if self.kind in "tm" else f"the {KINDS[self.kind]}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``t=layer.*``: what begins with parts that match the dotted pattern is a layer by the name of those parts."""
+
+    kind: str
+    parts: tuple[str, ...]
+
+    def layer_of(self, operator: str) -> str | None:
+        """The name of the layer that the operator is a part of; None where the rule does not speak of it."""
+        have = operator.split(".")
+        if len(have) < len(self.parts) or not all(map(fnmatchcase, have, self.parts)):
+            return None
+        return ".".join(have[: len(self.parts)])
+
+
+def parse_rules(text: str | None) -> tuple[Rule, ...]:
+    """The rules of ``--layers``; raises ``CannotExport`` where the text is none."""
+    rules = []
+    for entry in (text or "").split(","):
+        if not entry.strip():
+            continue
+        kind, _, pattern = (part.strip() for part in entry.partition("="))
+        if kind not in KINDS or not pattern or not all(pattern.split(".")):
+            kinds = ", ".join(f"{letter} {what}" for letter, what in KINDS.items())
+            raise CannotExport(f"--layers: {shown(entry.strip())} is not KIND=PATTERN with a KIND of {kinds}")
+        rules.append(Rule(kind, tuple(pattern.split("."))))
+    return tuple(rules)
+
+
+def layers_of(operators: Sequence[str], rules: Sequence[Rule]) -> list[Layer]:
+    """Embedding, decoder layers, multi-token prediction and loss, each kind in the order of the operators.
+
+    ``operators`` is in the order in which they run. A rule goes before what the names say, an earlier rule before a
+    later one. All embeddings are one layer, and so is all of the loss. Raises ``CannotExport`` for operators of
+    which neither tells, and for rules that speak of none.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    strange, used = [], set()
+    for operator in operators:
+        rule = next((rule for rule in rules if rule.layer_of(operator) is not None), None)
+        used.add(rule)
+        key = _by_name(operator) if rule is None else (rule.kind, str(rule.layer_of(operator)))
+        if key is None:
+            strange.append(operator)
+            continue
+        kind, name = key
+        found.setdefault((kind, KINDS[kind] if kind in "EL" else name), []).append(operator)
+    unused = next((rule for rule in rules if rule not in used), None)
+    if unused is not None:
+        pattern = ".".join(unused.parts)
+        taken = any(unused.layer_of(operator) for operator in operators)
+        why = "all that it matches is taken by rules before it" if taken else "it matches no operator"
+        raise CannotExport(f"--layers: {unused.kind}={pattern}: {why}; there are {listed(operators, 6)}")
+    if strange:
+        raise CannotExport(f"it does not show which layers {listed(map(repr, strange), 4)} are parts of; {HINT}")
+    order = list(KINDS)
+    layers = [Layer(kind, name, tuple(members)) for (kind, name), members in found.items()]
+    return sorted(layers, key=lambda layer: order.index(layer.kind))
+
+
+def _by_name(operator: str) -> tuple[str, str] | None:
+    """Kind and layer from the first part of the name that tells: ``model.layers.3.mlp`` is of ``model.layers.3``."""
+    parts = operator.split(".")
+    for k, part in enumerate(parts):
+        prediction = PREDICTION.fullmatch(part)
+        number = parts[k + 1 : k + 2] if parts[k + 1 : k + 2] and parts[k + 1].isdigit() else []
+        if prediction:
+            return "m", ".".join([*parts[:k], f"mtp{prediction[1]}", *number])
+        if ANOTHER_TOWER.fullmatch(part):
+            return None
+        decoder = DECODER.fullmatch(part)
+        if decoder and (decoder[2] or number):
+            return "t", ".".join([*parts[: k + 1], *([] if decoder[2] else number)])
+        if EMBEDDING.fullmatch(part):
+            return "E", operator
+        if LOSS.fullmatch(part):
+            return "L", operator
+    return None

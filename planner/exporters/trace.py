@@ -1,0 +1,184 @@
+"""Chrome trace JSON, which Perfetto (ui.perfetto.dev) and chrome://tracing open.
+
+A process a device; in it a thread for each stream and for each channel that leaves the device. Flow arrows lead from
+the task that makes an output over its transfer to those that read it. Format: "Trace Event Format" (Google, 2016).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from planner.events import Events, events_of
+from planner.events.links import links_of
+from planner.exporters import Exported, NoOptions
+from planner.plan.build import timetable_of
+from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
+from planner.problem import Problem
+from planner.timetable.memory import memory_profile
+
+COMPUTE, COMM, CHANNEL = 1, 2, 10
+"""Thread numbers; channels to the devices of the plan follow from ``CHANNEL`` on."""
+NANOSECONDS = 1e9
+Event = dict[str, Any]
+
+
+class Trace:
+    """The exporter."""
+
+    name = "trace"
+    help = "Chrome trace JSON, for Perfetto and chrome://tracing."
+    options = NoOptions
+
+    def export(self, plan: Plan, problem: Problem | None, options: NoOptions) -> Exported:
+        """The trace; a note where there are no counters of memory."""
+        without = "without counters of memory: --graph and --cluster give them"
+        return Exported(trace_json(plan, problem), notes=() if problem is not None else (without,))
+
+
+def trace_json(plan: Plan, problem: Problem | None) -> str:
+    """The trace as text, an event a line. Counters of memory only with the problem that the plan is valid for."""
+    made = _Trace(plan, events_of(plan, problem))
+    rows = [*made.names(), *made.slices(), *made.flows(), *_marks(plan)]
+    if problem is not None:
+        rows += _memory(plan, problem)
+    lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
+    other = json.dumps(_about(plan), allow_nan=False)
+    return f'{{"displayTimeUnit": "ms", "otherData": {other}, "traceEvents": [\n{lines}\n]}}\n'
+
+
+class _Trace:
+    """Processes and threads by number, and the events on them."""
+
+    def __init__(self, plan: Plan, events: Events) -> None:
+        self.plan = plan
+        self.events = events
+        self.pid = {name: k + 1 for k, name in enumerate(events.nodes.devices)}
+
+    def names(self) -> Iterator[Event]:
+        """Names of processes and threads, and the order in which they are shown."""
+        comm = {task.device for task in self.plan.tasks if task.stream == "comm"}
+        channels = dict.fromkeys((transfer.source, transfer.target) for transfer in self.plan.transfers)
+        for name, pid in self.pid.items():
+            yield from _named("process", pid, 0, name, pid)
+            yield from _named("thread", pid, COMPUTE, "compute", COMPUTE)
+            if name in comm:
+                yield from _named("thread", pid, COMM, "comm", COMM)
+        for source, target in sorted(channels, key=lambda pair: (self.pid[pair[0]], self.pid[pair[1]])):
+            tid = self._channel(target)
+            yield from _named("thread", self.pid[source], tid, f"to {target}", tid)
+
+    def _channel(self, target: str) -> int:
+        return CHANNEL + self.pid[target]
+
+    def slices(self) -> Iterator[Event]:
+        """A complete event for each task and transfer."""
+        for task in self.plan.tasks:
+            tid = COMM if task.stream == "comm" else COMPUTE
+            name = f"{task.pass_}{task.microbatch} {task.operator}"
+            yield _slice(task, self.pid[task.device], tid, name, task.pass_)
+        for transfer in self.plan.transfers:
+            what = "output" if transfer.pass_ == "F" else "gradient"
+            name = f"{what} of {transfer.operator}, {transfer.microbatch}"
+            yield _slice(transfer, self.pid[transfer.source], self._channel(transfer.target), name, "transfer")
+
+    def flows(self) -> Iterator[Event]:
+        """From the middle of each producing task over that of the transfer to the start of each reader.
+
+        The instants lie inside the slices that the arrows join; what takes no time has no inside, and no arrow.
+        """
+        number = 0
+        for transfer, (maker, readers) in zip(self.plan.transfers, links_of(self.events), strict=True):
+            there = (self.pid[transfer.source], self._channel(transfer.target))
+            if maker >= 0 and self._long(self.plan.tasks[maker]) and self._long(transfer):
+                number += 1
+                yield _flow("s", number, *self._place(maker), _middle(self.plan.tasks[maker]))
+                yield _flow("f", number, *there, _middle(transfer))
+            for reader in readers:
+                if self._long(transfer) and self._long(self.plan.tasks[reader]):
+                    number += 1
+                    yield _flow("s", number, *there, _middle(transfer))
+                    yield _flow("f", number, *self._place(reader), _middle(self.plan.tasks[reader]))
+
+    def _place(self, task: int) -> tuple[int, int]:
+        planned = self.plan.tasks[task]
+        return self.pid[planned.device], COMM if planned.stream == "comm" else COMPUTE
+
+    @staticmethod
+    def _long(what: PlannedTask | PlannedTransfer) -> bool:
+        return _nanoseconds(what.end) - _nanoseconds(what.start) >= 2
+
+
+def _named(what: str, pid: int, tid: int, name: str, place: int) -> Iterator[Event]:
+    yield {"ph": "M", "name": f"{what}_name", "pid": pid, "tid": tid, "args": {"name": name}}
+    yield {"ph": "M", "name": f"{what}_sort_index", "pid": pid, "tid": tid, "args": {"sort_index": place}}
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * NANOSECONDS)
+
+
+def _microseconds(nanoseconds: int) -> float:
+    """As traces count; neighbours that touch in the plan touch here, since both ends are rounded alike."""
+    return nanoseconds / 1000
+
+
+def _slice(what: PlannedTask | PlannedTransfer, pid: int, tid: int, name: str, category: str) -> Event:
+    start, end = _nanoseconds(what.start), _nanoseconds(what.end)
+    return {
+        "ph": "X",
+        "name": name,
+        "cat": category,
+        "pid": pid,
+        "tid": tid,
+        "ts": _microseconds(start),
+        "dur": _microseconds(end - start),
+        "args": {
+            "operator": what.operator,
+            "pass": what.pass_,
+            "microbatch": what.microbatch,
+            "copy": what.copy,
+            "start_s": what.start,
+            "seconds": what.end - what.start,
+        },
+    }
+
+
+def _middle(what: PlannedTask | PlannedTransfer) -> float:
+    return _microseconds((_nanoseconds(what.start) + _nanoseconds(what.end)) // 2)
+
+
+def _flow(phase: str, number: int, pid: int, tid: int, at: float) -> Event:
+    flow: Event = {"ph": phase, "id": number, "name": "data", "cat": "data", "pid": pid, "tid": tid, "ts": at}
+    return flow | ({"bp": "e"} if phase == "f" else {})
+
+
+def _marks(plan: Plan) -> Iterator[Event]:
+    """The end of the step, and the instant before which no plan ends."""
+    marks = {"makespan": plan.makespan, "lower bound": plan.lower_bound}
+    for name, at in marks.items():
+        if at is not None:
+            yield {"ph": "i", "s": "g", "name": name, "pid": 1, "tid": 1, "ts": _microseconds(_nanoseconds(at))}
+
+
+def _memory(plan: Plan, problem: Problem) -> Iterator[Event]:
+    """A counter of bytes for each device, in the order of its processes."""
+    for k, profile in enumerate(memory_profile(problem, timetable_of(plan, problem))):
+        for at, held in zip(profile.times.tolist(), profile.bytes.tolist(), strict=True):
+            ts = _microseconds(_nanoseconds(at))
+            yield {"ph": "C", "name": "memory", "pid": k + 1, "tid": 0, "ts": ts, "args": {"bytes": held}}
+
+
+def _about(plan: Plan) -> Event:
+    return {
+        "planner_version": plan.planner_version,
+        "origin": plan.origin,
+        "graph": plan.graph.name,
+        "cluster": plan.cluster.name,
+        "microbatches": plan.microbatches,
+        "status": plan.status,
+        "makespan_s": plan.makespan,
+        "lower_bound_s": plan.lower_bound,
+        "bubble_ratio": plan.bubble_ratio,
+    }

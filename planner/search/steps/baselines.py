@@ -1,0 +1,32 @@
+"""The baselines as first plans. Nothing that this loads compiles or solves: they are there at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.search.state import SearchState
+from planner.timetable.figures import figures
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Offer the baselines whose layout, copies and memory the problem allows."""
+
+    name: str = "baselines"
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether any applies."""
+        return bool(state.baselines)
+
+    def run(self, state: SearchState) -> None:
+        """Offer each that would be kept, shortest makespan first known, then whether it fits."""
+        problem = state.problem
+        for layout, timetables in state.baselines.items():
+            if problem.layout not in ("auto", layout):
+                continue
+            for name, timetable in timetables:
+                best = state.incumbent.best
+                if best is not None and timetable.makespan(problem) >= best.makespan:
+                    continue  # it would not be kept, and whether it fits takes longer to say
+                if timetable.placement.copies <= problem.copies and figures(problem, timetable).fits:
+                    state.incumbent.offer(timetable, f"the order of {name}", baseline=True)

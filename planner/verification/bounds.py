@@ -1,0 +1,87 @@
+"""Rule 7: bounds, gap and status agree with each other, and the plan is one of these two files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from planner.plan.plan import Plan, Source
+from planner.verification.facts import INSTANT, Facts, Violation, number
+from planner.verification.rules import Rule
+
+DEFAULT_GAP = 1e-6
+OBJECTIVES = ("makespan", "memory", "period", "utilization")
+
+
+def check_bounds(facts: Facts) -> Iterator[Violation]:
+    """Yield what is wrong with sources, bounds, gap and status."""
+    plan = facts.plan
+    yield from _source("graph", plan.graph, Source(facts.graph.name, facts.graph.sha256))
+    yield from _source("cluster", plan.cluster, Source(facts.cluster.name, facts.cluster.sha256))
+    if plan.objective not in OBJECTIVES:
+        yield Violation(Rule.BOUNDS, f"objective is {plan.objective!r}, not one of {', '.join(OBJECTIVES)}")
+    yield from _bounds(plan)
+    yield from _gap(plan)
+    yield from _status(plan)
+
+
+def _source(kind: str, found: Source, given: Source) -> Iterator[Violation]:
+    """Bounds and plan hold for the files they were made from."""
+    if found.name != given.name:
+        yield Violation(Rule.BOUNDS, f"the plan is for {kind} {found.name!r}, not {given.name!r}")
+    if found.sha256 != given.sha256:
+        yield Violation(
+            Rule.BOUNDS,
+            f"the {kind} file has changed since: its SHA-256 is {given.sha256 or 'unknown'}, "
+            f"the plan's {found.sha256 or 'unknown'}",
+        )
+
+
+def _bounds(plan: Plan) -> Iterator[Violation]:
+    """Bounds are numbers from 0 up to the makespan, and the placement's is no lower than the problem's."""
+    slack = INSTANT * abs(plan.makespan) if math.isfinite(plan.makespan) else 0.0
+    for field, bound in (
+        ("lower_bound", plan.lower_bound),
+        ("placement_lower_bound", plan.placement_lower_bound),
+    ):
+        if bound is None:
+            if plan.origin == "solve":
+                yield Violation(Rule.BOUNDS, f"{field} is null; only a baseline may lack a bound")
+        elif not math.isfinite(bound) or bound < 0:
+            yield Violation(Rule.BOUNDS, f"{field} is {number(bound)}, which bounds nothing")
+        elif bound > plan.makespan + slack:
+            yield Violation(Rule.BOUNDS, f"{field} {number(bound)} exceeds the makespan {number(plan.makespan)}")
+    low, placed = plan.lower_bound, plan.placement_lower_bound
+    if low is not None and placed is not None and placed < low - slack:
+        yield Violation(
+            Rule.BOUNDS,
+            f"placement_lower_bound {number(placed)} is below lower_bound {number(low)}, which holds too",
+        )
+
+
+def _gap(plan: Plan) -> Iterator[Violation]:
+    """gap = (makespan - lower_bound) / makespan."""
+    if plan.lower_bound is None:
+        expected = None
+    elif plan.makespan == 0:
+        expected = 0.0
+    else:
+        expected = (plan.makespan - plan.lower_bound) / plan.makespan
+    agree = plan.gap is None if expected is None else plan.gap is not None and abs(plan.gap - expected) <= INSTANT
+    if not agree:
+        words = ["null" if value is None else number(value) for value in (plan.gap, expected)]
+        yield Violation(Rule.BOUNDS, f"gap is {words[0]}, but it follows as {words[1]} from makespan and lower_bound")
+
+
+def _status(plan: Plan) -> Iterator[Violation]:
+    """``optimal`` only where the gap is at most the asked one."""
+    if plan.status not in ("optimal", "feasible", "interrupted"):
+        yield Violation(Rule.BOUNDS, f"status is {plan.status!r}, not optimal, feasible or interrupted")
+    if plan.status != "optimal":
+        return
+    asked = plan.options.get("gap")
+    allowed = float(asked) if isinstance(asked, int | float) and not isinstance(asked, bool) else DEFAULT_GAP
+    if plan.gap is None:
+        yield Violation(Rule.BOUNDS, "status is optimal without a gap")
+    elif not plan.gap <= allowed + INSTANT:
+        yield Violation(Rule.BOUNDS, f"status is optimal, but the gap {number(plan.gap)} exceeds {number(allowed)}")

@@ -1,0 +1,101 @@
+"""Rule 6: the figures of the plan, each computed anew from its tasks."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from planner.plan.plan import DeviceFigures
+from planner.verification.facts import DURATION, Facts, Violation, number
+from planner.verification.memory import SLACK, DeviceMemory
+from planner.verification.rules import Rule
+from planner.verification.table import Ints
+
+
+def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Violation]:
+    """Yield the figures that do not follow from the tasks."""
+    plan = facts.plan
+    if plan.microbatches != facts.microbatches:
+        yield Violation(Rule.FIGURES, f"microbatches is {plan.microbatches}, but the step has {facts.microbatches}")
+    if not close(plan.makespan, facts.makespan, facts.tolerance):
+        yield wrong("makespan", plan.makespan, facts.makespan)
+
+    table, devices = facts.table, list(facts.devices)
+    work = {
+        name: np.flatnonzero(facts.usable_rows & (table.device == d) & (table.on_comm == 0))
+        for d, name in enumerate(devices)
+    }
+    running = {devices[d] for d in np.unique(table.device[facts.usable_rows]).tolist()}
+    busy = {name: math.fsum((table.end[rows] - table.start[rows]).tolist()) for name, rows in work.items()}
+    bubble = {name: facts.makespan - seconds for name, seconds in busy.items()}
+
+    listed = Counter(figures.name for figures in plan.devices)
+    for name in facts.devices:
+        if listed[name] != 1:
+            yield Violation(Rule.FIGURES, f"devices lists {name!r} {listed[name]} times instead of once")
+    for figures in plan.devices:
+        if figures.name not in facts.devices:
+            yield Violation(Rule.FIGURES, f"devices lists {figures.name!r}, which the cluster does not have")
+            continue
+        yield from _times(facts, figures, work[figures.name], busy[figures.name])
+        yield from _memory(facts, figures, memory[figures.name])
+
+    yield from _ratio(facts, "bubble_ratio", plan.bubble_ratio, [bubble[name] for name in sorted(running)])
+    yield from _ratio(facts, "bubble_ratio_all", plan.bubble_ratio_all, list(bubble.values()))
+
+
+def _times(facts: Facts, figures: DeviceFigures, work: Ints, busy: float) -> Iterator[Violation]:
+    """Busy time, bubble and span bubble of a device."""
+    span = float(facts.table.end[work].max() - facts.table.start[work].min()) if len(work) else 0.0
+    slack = DURATION * busy + facts.tolerance
+    for field, found, expected in (
+        ("busy", figures.busy, busy),
+        ("bubble", figures.bubble, facts.makespan - busy),
+        ("span_bubble", figures.span_bubble, span - busy),
+    ):
+        if not close(found, expected, slack):
+            yield wrong(f"{field} of {figures.name}", found, expected)
+
+
+def _memory(facts: Facts, figures: DeviceFigures, memory: DeviceMemory) -> Iterator[Violation]:
+    """Peak memory, when, and the cap of a device."""
+    cap = facts.cap(figures.name)
+    agree = figures.memory is None if cap is None else close(figures.memory, cap, SLACK * cap)
+    if not agree:
+        yield wrong(f"memory (the cap) of {figures.name}", figures.memory, cap)
+    slack = SLACK * memory.peak + 1e-6
+    if not close(figures.peak_memory, memory.peak, slack):
+        yield wrong(f"peak_memory of {figures.name}", figures.peak_memory, memory.peak)
+    at = figures.peak_memory_at
+    if not (math.isfinite(at) and -facts.tolerance <= at <= facts.makespan + facts.tolerance):
+        yield Violation(Rule.FIGURES, f"peak_memory_at of {figures.name} is {number(at)}, not an instant of the step")
+        return
+    there = memory.highest_near(at, facts.tolerance)
+    if not close(there, memory.peak, slack):
+        yield Violation(
+            Rule.FIGURES,
+            f"peak_memory_at of {figures.name} is {number(at)} s, but it holds {number(there)} bytes then; "
+            f"the peak of {number(memory.peak)} bytes is at {number(memory.peak_at)} s",
+        )
+
+
+def _ratio(facts: Facts, field: str, found: float, bubbles: list[float]) -> Iterator[Violation]:
+    """A ratio of bubbles to the time of their devices."""
+    time = len(bubbles) * facts.makespan
+    expected = math.fsum(bubbles) / time if time > 0 else 0.0
+    if not close(found, expected, DURATION):
+        yield wrong(field, found, expected)
+
+
+def close(found: float | None, expected: float, slack: float) -> bool:
+    """Whether a figure is what it should be."""
+    return found is not None and math.isfinite(found) and abs(found - expected) <= slack
+
+
+def wrong(field: str, found: float | None, expected: float | None) -> Violation:
+    """A figure that does not follow from the tasks."""
+    words = ["null" if value is None else number(value) for value in (found, expected)]
+    return Violation(Rule.FIGURES, f"{field} is {words[0]}, but it follows as {words[1]}")
