@@ -60,7 +60,7 @@ def fewest_devices(
             except Impossible:
                 continue
             if found is not None:
-                best = Candidate(_lifted(found.timetable, devices), found.makespan, found.how)
+                best = Candidate(lifted(found.timetable, devices), found.makespan, found.how)
                 return Fewest(best, size, min(proven, size))
             excluded = False
         if excluded and proven == size:
@@ -97,8 +97,8 @@ def _of_the_first(most: list[int], size: int) -> tuple[int, ...]:
     return tuple(max(0, min(m, size - b)) for m, b in zip(most, before, strict=True))
 
 
-def _lifted(timetable: Timetable, devices: tuple[int, ...]) -> Timetable:
-    """A timetable on some devices as one of the whole cluster."""
+def lifted(timetable: Timetable, devices: tuple[int, ...]) -> Timetable:
+    """A timetable on some devices (of ``subset``) as one of the whole cluster."""
     placed = tuple(tuple(devices[d] for d in copy) for copy in timetable.placement.device_of)
     origin = f"{timetable.placement.origin} on {len(devices)} devices"
     transfers = tuple(t._replace(source=devices[t.source], target=devices[t.target]) for t in timetable.transfers)

@@ -51,7 +51,8 @@ class Solving:
         incumbent = Incumbent(self.problem, control, self.options.gap, lambda _: None, enough)
 
         def publish(best: Candidate) -> None:
-            self.control.incumbent = self.plan(best, incumbent)
+            # on the way nothing is proven of another objective
+            self.control.incumbent = self.plan(best, incumbent, self.options.objective == "makespan")
 
         incumbent.publish = publish
         return incumbent

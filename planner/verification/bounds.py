@@ -10,7 +10,9 @@ from planner.verification.facts import INSTANT, Facts, Violation, number
 from planner.verification.rules import Rule
 
 DEFAULT_GAP = 1e-6
+
 OBJECTIVES = ("makespan", "memory", "period", "utilization")
+"""A list of its own, since verification shares no code with what makes plans."""
 
 
 def check_bounds(facts: Facts) -> Iterator[Violation]:
@@ -79,6 +81,9 @@ def _status(plan: Plan) -> Iterator[Violation]:
         yield Violation(Rule.BOUNDS, f"status is {plan.status!r}, not optimal, feasible or interrupted")
     if plan.status != "optimal":
         return
+    if plan.objective != "makespan" and all(figure.bound is None for figure in plan.figures):
+        what = f"status is optimal for {plan.objective!r}, but the plan has no bound of any figure but the makespan"
+        yield Violation(Rule.BOUNDS, what)
     asked = plan.options.get("gap")
     allowed = float(asked) if isinstance(asked, int | float) and not isinstance(asked, bool) else DEFAULT_GAP
     if plan.gap is None:

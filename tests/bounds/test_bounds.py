@@ -6,7 +6,7 @@ import pytest
 from exhaustive import TooLarge, optimum, optimum_of_placement
 from solver_problems import chain, checked, config, operator, posed, random_problem, solved, unit_cluster
 
-from planner.bounds import placement_bound, problem_bound
+from planner.bounds import BOUNDS, placement_bound, problem_bound
 from planner.bounds.problem import group_bound, latency_bound, load_bound, longest_chain
 from planner.common.budget import Control
 from planner.placement.layouts import only_placement
@@ -32,8 +32,9 @@ def test_against_the_exhaustive_optimum(block: int) -> None:
             with pytest.raises(Impossible):
                 solved(problem, 2.0)
             continue
-        bound = Step.of(problem).round_up(problem_bound(problem, Control()))
-        assert bound <= shortest * SAME, (seed, "bound of the problem")
+        for bound in BOUNDS:
+            value = Step.of(problem).round_up(bound.value(problem, Control()))
+            assert value <= shortest * SAME, (seed, bound.name)
         assert placement_bound(problem, Placement(placed)) <= shortest * SAME, (seed, "bound of the placement")
         plan = solved(problem, 2.0)
         assert checked(problem, plan) == [], seed

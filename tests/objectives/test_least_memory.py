@@ -9,6 +9,7 @@ from solver_problems import chain, checked, config, posed, random_problem, unit_
 from planner.common.budget import Control, Progress
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.objectives.registry import solve
+from planner.objectives.solving import Solving
 from planner.plan.plan import Plan
 from planner.problem import Impossible, Problem
 
@@ -48,6 +49,17 @@ def test_longer_steps_need_less() -> None:
     assert plan.makespan <= 65.0
     assert peak(plan) <= 8.0
     assert least_bound(plan) <= peak(plan)
+
+
+def test_a_plan_on_the_way_is_not_optimal() -> None:
+    """What is ready when a stop comes says optimal only of the makespan: nothing is proven of the least memory."""
+    problem = config("dualpipe-8x20", copies=2, memory_cap=100)
+    for objective, status in (("makespan", "optimal"), ("memory", "feasible")):
+        solving = Solving.of(problem, Control(), SolveOptions({}, objective=objective))
+        best, state = solving.shortest(Control())
+        assert best.makespan == state.incumbent.bound
+        state.incumbent.publish_best()
+        assert solving.control.incumbent.status == status
 
 
 def test_one_activation_at_a_time() -> None:

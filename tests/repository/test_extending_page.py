@@ -8,14 +8,20 @@ from typing import Any
 
 import pytest
 from extending_page import PAGE, block, command_lines, entry, module
+from solver_problems import chain, posed, state_of, violations
 
 from planner.baselines import registry as baselines
+from planner.bounds import registry as bounds
 from planner.commands import solve
 from planner.commands.app import COMMANDS, main
 from planner.commands.declared import recorded
+from planner.common.budget import Control
 from planner.exporters import registry as exporters
 from planner.files.plan_file import read_plan
 from planner.importers import registry as importers
+from planner.objectives import registry as objectives
+from planner.search import programme as programmes
+from planner.verification import bounds as checked
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -93,6 +99,42 @@ def test_an_importer(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     Path("layers.csv").write_text("embed,0.5,1e9\nmlp,soon\n", encoding="utf-8")
     assert main(["import", "layers", "layers.csv"]) == 2
     assert "layers.csv:2" in capsys.readouterr().err
+
+
+def test_a_step(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of a programme it runs, and what it offers is a schedule."""
+    made = module("step", "random_placements", folder, monkeypatch)
+    extended = entry("step", programmes, RandomPlacements=made.RandomPlacements)
+    assert extended[:-1] == programmes.SMALL
+    state = state_of(posed(*chain(4), devices=2, microbatches=4))
+    assert extended[-1].supports(state)
+    extended[-1].run(state)
+    assert state.incumbent.best is not None
+    assert violations(state.problem, state.incumbent.best.timetable) == []
+
+
+def test_a_bound(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes part in the bound of the problem."""
+    made = module("bound", "weight_traffic", folder, monkeypatch)
+    (bound,) = entry("bound", bounds, weight_traffic_bound=made.weight_traffic_bound)
+    monkeypatch.setattr(made, "BANDWIDTH", 0.01)
+    problem = posed(*chain(4, parameters=1.0), devices=2, microbatches=4)
+    before = bounds.problem_bound(problem, Control())
+    monkeypatch.setattr(bounds, "BOUNDS", (*bounds.BOUNDS, bound))
+    assert bounds.problem_bound(problem, Control()) == bound.value(problem, Control()) > before
+
+
+def test_an_objective(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    made = module("objective", "half", folder, monkeypatch)
+    for objective in entry("objective", objectives, Half=made.Half):
+        monkeypatch.setitem(objectives.OBJECTIVES, objective.name, objective)
+    monkeypatch.setattr(checked, "OBJECTIVES", (*checked.OBJECTIVES, "half"))
+    run_lines("objective")
+    plan = read_plan("half.json")
+    assert {task.device for task in plan.tasks} == {"gpu0"}
+    capsys.readouterr()
+    assert main(["solve", "--help"]) == 0
+    assert "half" in capsys.readouterr().out
 
 
 def test_an_option(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
