@@ -1,6 +1,6 @@
-"""planner from Python: what ``import planner`` offers, and what the commands are made of.
+"""planner from Python: what ``import planner`` offers.
 
-No call prints, ends the process or installs a signal handler. What goes wrong is an exception: ``InputError`` (a file
+No function prints, ends the process or installs a signal handler. Errors are exceptions: ``InputError`` (a file
 is missing or wrong), ``ValueError`` (an argument is; ``ProblemError`` where graph and cluster do not fit together),
 ``Impossible`` (it is proven that there is no plan), ``NoPlan`` (none was found within the limits), ``NotApplicable``
 (a baseline does not fit the problem).
@@ -64,13 +64,13 @@ def read_problem(
     layout: str = "auto",
     chunks: int | None = None,
 ) -> Problem:
-    """What is to be planned: graph.yaml, cluster.yaml and what decides which plans are allowed.
+    """The problem: graph.yaml, cluster.yaml and the options that say which plans are allowed.
 
     - ``microbatches`` in one step; default: the graph's
     - ``copies``: most copies of the operators; 2 allows bidirectional plans
     - ``memory_cap`` of every device; default: the cluster's
     - ``layout``: the placements allowed: auto (all), linear, interleaved, vshape, wave, bidirectional
-    - ``chunks`` a device, of layouts that take them
+    - ``chunks`` per device, for layouts that take them
 
     Raises ``InputError``, ``ValueError``, and ``Impossible`` where an operator has no device that may run it.
     """
@@ -98,7 +98,7 @@ def solve(
 ) -> Plan:
     """The best plan that is found within the limits, verified, with a proven lower bound.
 
-    - ``time_limit``: seconds; None: no limit. A solver that is at work at the end may take some seconds longer
+    - ``time_limit``: seconds; None: no limit. A solver at work by then may take some seconds longer
     - ``effort``: schedules evaluated and branch-and-bound nodes; with ``time_limit=None``, the same plan on any machine
     - ``gap``: a plan is optimal where it is within this fraction of the bound
     - ``seed`` of the search, ``threads`` of the solvers
@@ -149,7 +149,7 @@ def baseline(name: str, problem: Problem) -> Plan:
 
 
 def verify(plan: Plan, problem: Problem) -> list[Violation]:
-    """Every violation of a rule, none where the plan is valid for the problem.
+    """All violations of rules; empty if the plan is valid for the problem.
 
     The check shares no code with what makes plans. A baseline may have more copies than the problem allows.
     """
@@ -160,7 +160,7 @@ def export(plan: Plan, to: str, problem: Problem | None = None, **options: Any) 
     """The plan as a file of another program: a text, further files beside it, and remarks.
 
     - ``to``: a name of ``planner export --to``: trace, torch-csv, megatron
-    - ``problem``: what the plan was made from; some formats need it, others say more with it
+    - ``problem``: that of the plan; some formats need it, others say more with it
     - ``options`` of the format, as ``planner export --help`` lists them: ``repair=True`` for torch-csv
 
     Raises ``CannotExport`` where the format cannot express the plan, and ``ValueError`` for an unknown format or
@@ -179,15 +179,15 @@ def export(plan: Plan, to: str, problem: Problem | None = None, **options: Any) 
 
 
 def read_plan(path: Path | str) -> Plan:
-    """The plan in a file. Raises ``InputError``; what its numbers mean is for ``verify`` to judge."""
-    from planner.files.plan_file import read_plan as read  # it loads what checks a schema
+    """The plan in a file. Raises ``InputError``; ``verify`` checks what its numbers mean."""
+    from planner.files.plan_file import read_plan as read  # it loads a schema checker
 
     return read(path)
 
 
 def _known(name: str) -> None:
     if name not in BASELINES:
-        raise ValueError(f"unknown schedule {name!r}; known are {', '.join(BASELINES)}")
+        raise ValueError(f"unknown baseline {name!r}; known are {', '.join(BASELINES)}")
 
 
 def _amount(name: str, value: float | str, dimension: Dimension) -> float:

@@ -1,9 +1,9 @@
-"""Plan the configs one after the other and print what came out.
+"""Plan the configs one after the other and print the results.
 
 `python scripts/bench.py [--time-limit S] [--seed S] [--threads T] [--memory-of BASELINE] [--json FILE] [NAME...]`:
-each config runs in a process of its own with the flags that stand behind `# run:` in its graph.yaml, as a user would
-run it. Two tables: the plans, then every baseline beside its plan. `--memory-of dualpipe` plans each config once
-more with no more memory a device than that baseline takes on its fullest one.
+each config runs in a process of its own, with the flags after `# run:` in its graph.yaml. Two tables: the plans, then
+every baseline beside its plan. `--memory-of dualpipe` plans each config once more, with that baseline's peak memory as
+the cap of every device.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def flags_of(config: Path) -> list[str]:
 
 
 def solve(config: Path, extra: list[str], look_ahead: float) -> dict[str, Any]:
-    """The figures of one run; `error` alone where there is no plan."""
+    """The figures of one run; only `error` if there is no plan."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "plan.json"
         command = [str(Path(sys.executable).with_name("planner")), "solve"]
@@ -60,7 +60,7 @@ def solve(config: Path, extra: list[str], look_ahead: float) -> dict[str, Any]:
 
 
 def quotients(figures: dict[str, Any]) -> str:
-    """Makespan of the best baseline that fits over that of the plan, then of DualPipe where it is another."""
+    """Makespan of the best baseline that fits, and of DualPipe if it is another, over the plan's makespan."""
     rows = [b for b in figures.get("baselines") or [] if b.get("makespan")]
     fitting = [b for b in rows if b.get("fits")]
     if not fitting:
@@ -90,7 +90,7 @@ def row(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
 
 
 def baseline_rows(name: str, figures: dict[str, Any]) -> list[tuple[str, ...]]:
-    """A line for each baseline: its figures, and the plan's over them; bubbles as ratios."""
+    """A line for each baseline: its figures, and the plan's makespan and bubble ratio over them."""
     lines: list[tuple[str, ...]] = []
     for b in figures.get("baselines") or []:
         if not b.get("makespan"):
@@ -113,13 +113,13 @@ def baseline_rows(name: str, figures: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def memory_of(figures: dict[str, Any], baseline: str) -> float | None:
-    """The bytes that a baseline takes on its fullest device; None where it does not apply."""
+    """The peak memory of a baseline on its fullest device, in bytes; None if it does not apply."""
     rows = [b for b in figures.get("baselines") or [] if b["name"] == baseline]
     return rows[0].get("peak_memory") if rows else None
 
 
 def show(table: list[tuple[str, ...]]) -> None:
-    """Columns as wide as they need be; a line with a remark instead of figures may run over."""
+    """Print aligned columns; a line with a remark instead of figures may be longer."""
     full = [line for line in table if line[-1]] or table
     widths = [max(len(line[c]) for line in full) for c in range(len(table[0]))]
     widths[0] = max(len(line[0]) for line in table)
@@ -128,13 +128,13 @@ def show(table: list[tuple[str, ...]]) -> None:
 
 
 def main() -> int:
-    """Run the configs; exit code 1 where one left no plan."""
+    """Run the configs; exit code 1 if one has no plan."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="configs to run (default: all)")
     parser.add_argument("--time-limit", type=float, default=60.0, help="seconds for each config")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--memory-of", metavar="BASELINE", help="plan again with no more memory than this takes")
+    parser.add_argument("--memory-of", metavar="BASELINE", help="plan again with this baseline's peak memory as cap")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     given = parser.parse_args()
     known = sorted(path.parent.name for path in CONFIGS.glob("*/graph.yaml"))

@@ -1,9 +1,9 @@
-"""Plan the cases at operator level and compare: published schedules, simple splits, and what was to be reached.
+"""Plan the cases at operator level and compare the plans with baselines, simple splits and goals.
 
 `python scripts/cases.py [--only NAME...] [--time-limit S] [--cpsat] [--json FILE]`: each case is a config with flags
-and a time limit of its own (`--list` shows them), planned by `planner solve` as a user would, in a process of its own
-whose time and memory are measured. After each case the rows are kept in docs/cases.json, whole, so that cases can be
-run in several goes; docs/cases.md is written from that file (`--page-only`: only that), and a table is printed.
+and a time limit of its own (`--list` shows them). `planner solve` plans it in a process of its own, whose time and
+memory are measured. After each case all rows are written to docs/cases.json, so that cases can be run in several calls.
+docs/cases.md is written from that file (`--page-only`: only that), and a table is printed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def chosen(patterns: list[str] | None) -> list[Case]:
-    """The cases whose name or config matches; all without patterns."""
+    """The cases whose name or config matches; without patterns all."""
     found = [c for c in cases() if not patterns or any(fnmatch(n, p) for p in patterns for n in (c.name, c.config))]
     if not found:
         raise SystemExit(f"no case matches {' '.join(patterns or [])}; --list shows them")
@@ -39,14 +39,14 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run, keep, print, write the page; exit code 1 where a case has no valid plan."""
+    """Run the cases, keep the rows, print them, write the page; exit code 1 if a case has no valid plan."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="cases or configs by name, as in the shell")
     parser.add_argument("--time-limit", type=float, metavar="S", help="seconds for each case (default: its own)")
     parser.add_argument("--cpsat", action="store_true", help="schedule each plan's placement with CP-SAT, too")
     parser.add_argument("--json", type=Path, default=ROOT / "docs" / "cases.json", help="rows, read and written")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "cases.md", help="where the page goes")
-    parser.add_argument("--page-only", action="store_true", help="run nothing, write the page again")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "cases.md", help="the page to write")
+    parser.add_argument("--page-only", action="store_true", help="run nothing, only write the page")
     parser.add_argument("--list", action="store_true", help="show the cases and their flags")
     given = parser.parse_args()
     if given.cpsat and importlib.util.find_spec("ortools") is None:
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def run_all(found: list[Case], given: argparse.Namespace, results: dict[str, Any]) -> None:
-    """Run case after case, and keep each."""
+    """Run the cases one after the other, and keep each row."""
     from case_studies.runs import run
 
     for case in found:

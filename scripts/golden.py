@@ -1,11 +1,11 @@
-"""Golden plans: what the search finds for a fixed seed and a fixed effort, as a hash of the plan.
+"""Golden plans: hashes of the plans that the search finds for a fixed seed and a fixed effort.
 
     python scripts/golden.py             # compares with tests/data/golden.json, case by case
-    python scripts/golden.py --long      # the same with ten times the effort, for which make test has no time
-    python scripts/golden.py --write     # keeps the hashes as they are now
+    python scripts/golden.py --long      # the same with ten times the effort; too slow for make test
+    python scripts/golden.py --write     # writes the current hashes
 
-A change of the structure leaves every hash as it is. A change of the search may change them; then look at the
-makespans before and after, and keep the new ones with --write.
+A change of the structure must not change a hash. A change of the search may: compare the makespans before and after,
+and write the new hashes with --write.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "tests" / "data" / "golden.json"
 
 IGNORED = ("notes", "solve_seconds", "planner_version", "options", "baselines", "graph", "cluster")
-"""Of a plan: words, times of the clock, and what was given."""
+"""Fields of a plan that the hash leaves out: words, clock times and inputs."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,18 @@ def golden(case: Case, times: int = 1) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Compare or keep the hashes of all cases."""
+    """Compare or write the hashes of all cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--long", action="store_true", help="ten times the effort")
-    parser.add_argument("--write", action="store_true", help="keep what comes out")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="where the hashes are kept")
+    parser.add_argument("--write", action="store_true", help="write the hashes")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="the file of the hashes")
     given = parser.parse_args()
     kept = json.loads(given.kept.read_text()) if given.kept.exists() else {}
     part = "long" if given.long else "short"
     now: dict[str, Any] = {}
     for case in CASES:
         begun = time.monotonic()
-        sys.stdout = sys.stderr  # the command prints its line there
+        sys.stdout = sys.stderr  # the command prints its line to stdout
         now[case.name] = golden(case, 10 if given.long else 1)
         sys.stdout = sys.__stdout__
         same = kept.get(part, {}).get(case.name) == now[case.name]

@@ -1,8 +1,8 @@
 """Write configs/ from public dimensions and measured times.
 
-Every number of the configs stands in scripts/configurations (one module a family), with its source and the formula
-that makes it bytes or FLOP, so that the YAML files can be derived again: `python scripts/make_configs.py`. With
-`--check` nothing is written and the exit code is 1 where a file differs.
+Every number of the configs is in scripts/configurations (one module a family), with its source and the formula that
+converts it to bytes or FLOP. `python scripts/make_configs.py` derives the YAML files from them. With `--check` nothing
+is written, and the exit code is 1 if a file differs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def configs() -> list[Config]:
 def main() -> int:
     """Write the files, or compare them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file differs")
     check = parser.parse_args().check
     differing = []
     for config in configs():

@@ -1,8 +1,8 @@
 """Draw how busy the devices of one or more plans are over time, one plan under the other on one axis.
 
-`python scripts/picture.py PLAN... -o FILE.svg [--titles A,B] [--bins N]`: each device is a band; the height of the
-colours in it is the part of each time slice in which its compute stream works, by pass, and what stays white is
-idle. (`planner show --svg` and `planner compare --svg` draw every task instead.)
+`python scripts/picture.py PLAN... -o FILE.svg [--titles A,B] [--bins N]`: each device is a band. The height of a colour
+is the part of a time slice in which the compute stream runs that pass; white is idle time. (`planner show --svg` and
+`planner compare --svg` draw every task instead.)
 """
 
 from __future__ import annotations

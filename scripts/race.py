@@ -1,9 +1,9 @@
-"""Race the solver against CP-SAT, big-M order variables in HiGHS, and its own heuristics alone.
+"""Race planner against CP-SAT, big-M order variables in HiGHS, and its own heuristics alone.
 
 `python scripts/race.py [--only PATTERN] [--limit S] [--limit-bigm S] [--rivals A,B] [--all] [--missing]`: every case
-is run by one racer after the other, each in a process of its own. After each case the results are kept in
-docs/race.json, whole, so that cases can be run in several goes; docs/bench.md and docs/race.svg are written from that
-file at the end (`--page-only`: only that). Needs the extra `bench`.
+is run by one racer after the other, each in a process of its own. After each case all results are written to
+docs/race.json, so that cases can be run in several calls. docs/bench.md and docs/race.svg are written from that file at
+the end (`--page-only`: only that). Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RACERS = ("ours", "cpsat", "bigm", "heuristics", "cpsat-ordered")
 
 
 def machine() -> str:
-    """The processor, its cores in use, and the versions that matter."""
+    """The processor, its cores in use, and the versions of the packages involved."""
     info = Path("/proc/cpuinfo")
     names = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     model = next((line.split(":", 1)[1].strip() for line in names if line.startswith("model name")), platform.machine())
@@ -47,7 +47,7 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit that is raced, with a mark where planner/ differs from it."""
+    """The commit that is raced, with a * if planner/ differs from it."""
 
     raced = Path(planner.__file__).parent
 
@@ -63,7 +63,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def in_order(results: dict[str, Any]) -> dict[str, Any]:
-    """Cases as they are defined, whenever they were run."""
+    """The results in the order in which the cases are defined."""
     names = [case.name for case in cases()]
     kept = sorted(results["cases"].items(), key=lambda item: names.index(item[0]) if item[0] in names else len(names))
     return {"machine": results["machine"], "cases": dict(kept)}
@@ -81,7 +81,7 @@ def chosen(given: argparse.Namespace) -> list[Case]:
 
 
 def main() -> int:
-    """Race, keep, and write the page."""
+    """Race, keep the results, write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", metavar="PATTERN", help="cases by name, as in the shell")
     parser.add_argument("--all", action="store_true", help="all measured stages, not only the first of each model")
@@ -90,8 +90,8 @@ def main() -> int:
     parser.add_argument("--limit-bigm", type=float, default=20.0, help="seconds for big-M (default %(default)g)")
     parser.add_argument("--rivals", default="cpsat,bigm,heuristics", help=f"of {', '.join(RACERS[1:])}; may be empty")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "race.json", help="read and written")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where bench.md and race.svg go")
-    parser.add_argument("--page-only", action="store_true", help="race nothing, write the page again")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder for bench.md and race.svg")
+    parser.add_argument("--page-only", action="store_true", help="race nothing, only write the page")
     parser.add_argument("--list", action="store_true", help="show the cases and the longest they can take")
     given = parser.parse_args()
     racers = ("ours", *filter(None, given.rivals.split(",")))
@@ -120,11 +120,11 @@ def run(
     given: argparse.Namespace,
     results: dict[str, Any],
 ) -> None:
-    """Race case after case, and keep each."""
+    """Race the cases one after the other, and keep each result."""
     from racing.course import race
 
     results["machine"], at = machine(), commit()
-    # As installation does: nobody's first plan waits for the compiler.
+    # Compile the kernels first, as the installation does.
     subprocess.run([sys.executable, "-m", "planner.commands.warmup"], cwd=ROOT, check=True)
     for case in found:
         kept = results["cases"].setdefault(case.name, {})

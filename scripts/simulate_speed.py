@@ -2,8 +2,8 @@
 
     .venv/bin/python scripts/simulate_speed.py [--runs 1000]
 
-Prints a line a plan: tasks, transfers, seconds to build its graph of events, seconds for all runs. Ends with 1 where
-the plan of about 1,000 tasks takes 5 seconds or more. The plans are ZB1P on a chain of operators, made on the spot.
+Prints a line for each plan: tasks, transfers, seconds to build its graph of events, seconds for all runs. Ends with 1
+if the plan of about 1,000 tasks takes 5 seconds or more. The plans are ZB1P on a chain of operators, generated here.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     torchrun --standalone --nproc-per-node 4 scripts/train_exported.py plan.json plan.csv
 
 One process a rank (as many as the CSV has rows), gloo on CPU, torch 2.13. The model has one transformer block for
-every operator of the plan; to run a model of your own, build `stage_module` from its parts. Ends with 1 where loss,
-gradients or the executed order differ from what they should be.
+every operator of the plan; to run a model of your own, build `stage_module` from its parts. Ends with 1 if loss or
+gradients differ from those of one process, or the executed order from the CSV.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ TOLERANCE = 1e-12  # relative to the largest gradient; everything is float64
 
 
 class Block(nn.Module):
-    """Attention and MLP with residual connections: what one operator of the plan stands for here."""
+    """Attention and MLP with residual connections: the stand-in for one operator of the plan."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        torch.manual_seed(seed)  # the same weights in whichever process the block is made
+        torch.manual_seed(seed)  # the same weights in every process
         self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
         self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
         self.mlp = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
@@ -44,7 +44,7 @@ class Block(nn.Module):
 
 
 class RecordingStage(PipelineStage):
-    """A stage that writes down what it runs, in the notation of the CSV."""
+    """A stage that records what it runs, in the notation of the CSV."""
 
     def __init__(self, *args: Any, log: list[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -123,7 +123,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Train with every schedule given; 1 where one went differently from what one process does."""
+    """Train with every schedule given; 1 if one differs from a single process."""
     asked = arguments()
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
@@ -135,7 +135,7 @@ def main() -> int:
 
 
 def trained(plan: Path, csv_file: Path, steps: int) -> bool:
-    """Train, and compare every step with one process that holds the whole model; rank 0 prints a line a step."""
+    """Train, and compare every step with a single process that holds the whole model; rank 0 prints a line a step."""
     rows = list(csv.reader(csv_file.open(newline="")))
     partition = json.loads(Path(f"{csv_file}.partition.json").read_text())
     operators = list(dict.fromkeys(row["operator"] for row in json.loads(plan.read_text())["placement"]))

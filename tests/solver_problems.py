@@ -50,7 +50,7 @@ def config(name: str, **flags: Any) -> Problem:
 
 
 def looped(microbatches: int) -> ListSearch:
-    """DeepSeek-V3's layers dealt to 8 devices one by one, each device with room for 11 microbatches."""
+    """DeepSeek-V3's layers assigned round-robin to 8 devices, each with memory for 11 microbatches."""
     problem = config("deepseek-v3-units", microbatches=microbatches)
     placement = next(p for p in family_placements(problem) if p.origin == "interleaved x4")
     return ListSearch.of(problem, placement, 0)

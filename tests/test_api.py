@@ -130,7 +130,7 @@ def test_an_import_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("first", ["planner.verification.check", "planner.files"])
-def test_functions_win_over_rooms_of_their_name(first: str) -> None:
+def test_functions_win_over_packages_of_their_name(first: str) -> None:
     """``planner.verify`` is the function, whatever was imported before or comes after."""
     code = f"""
 import {first}, planner

@@ -1,4 +1,4 @@
-"""The floors of the house, read from the imports: no circle, no arrow up."""
+"""The layers of the packages, read from the imports: no cycle, no import from a higher layer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLOORS = (
     ("commands",),
     ("__main__",),
 )
-"""A package imports from floors below its own, and from others of its floor where that makes no circle."""
+"""Lowest first. A package imports from floors below its own, and from others of its floor if that makes no cycle."""
 
 FLOOR = {package: height for height, floor in enumerate(FLOORS) for package in floor}
 
@@ -65,7 +65,7 @@ def test_every_package_has_its_floor() -> None:
 
 
 def test_no_import_goes_up() -> None:
-    """Of packages: each imports from below, or from beside it."""
+    """Each package imports from floors below, or from its own."""
     up = [
         f"{module} imports {other}"
         for module, others in imports().items()

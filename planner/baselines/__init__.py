@@ -1,4 +1,4 @@
-"""Baselines pipeline schedules as orders, and what they achieve on a problem."""
+"""Baselines: orders of actions on each device, and their timetables on a problem."""
 
 from planner.baselines.action import NotApplicable
 from planner.baselines.registry import BASELINES, SCHEDULES, baseline_pipeline, baseline_timetable

@@ -1,4 +1,4 @@
-"""What a baseline is made of: actions, each one or two passes of stages over microbatches."""
+"""The actions of baselines, each one or two passes of stages over microbatches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class NotApplicable(Exception):
-    """The schedule does not fit the problem; the message is the reason, for people."""
+    """The baseline does not fit the problem; the message is the reason, for people."""
 
 
 class StagePass(NamedTuple):
@@ -23,7 +23,7 @@ class StagePass(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What a rank runs as one: a single stage pass, or a forward and a backward fused into one block."""
+    """What a device runs as one: a stage pass, or a forward and a backward fused into one block."""
 
     passes: tuple[StagePass, ...]
 
@@ -35,7 +35,7 @@ class Action(NamedTuple):
 
 
 def action(kind: str, stage: int, microbatch: int, copy: int = 0) -> Action:
-    """A action of one stage_pass."""
+    """An action of one stage pass."""
     return Action((StagePass(kind, stage, copy, microbatch),))
 
 

@@ -1,10 +1,10 @@
-"""Schedules made of a building block: one pattern of slots, repeated every microbatch, then tightened at both ends.
+"""Baselines made of a building block: one pattern of slots, repeated every microbatch, then tightened at both ends.
 
 Qi et al., "Pipeline Parallelism with Controllable Memory" (2024), in the order of the authors' implementation
 (``zbv_greedy.py``: ``schedule_from_pattern`` in github.com/sail-sg/zero-bubble-pipeline-parallelism). Stages r
-and 2P-1-r run on rank r; a forward, an input gradient and a weight gradient take one slot each. How far the
-passes of a microbatch lie apart decides what a rank holds. While the pipeline fills and drains, passes are
-pulled to earlier slots that are free, as long as no rank then holds more than the fullest one did.
+and 2P-1-r run on device r; a forward, an input gradient and a weight gradient take one slot each. The distances
+between the passes of a microbatch decide what a device holds. In warm-up and drain, passes are pulled to earlier
+free slots, as long as no device then holds more than the fullest one did.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PERIOD = 6
 """Slots from one microbatch to the next: two each of F, I and W."""
 
 FORTH, BACK, GRADIENT_FORTH, GRADIENT_BACK, WEIGHT_FORTH, WEIGHT_BACK = range(6)
-"""The passes of a microbatch on a rank: F of stage r, then of 2P-1-r; I of 2P-1-r, then of r; their W."""
+"""The passes of a microbatch on a device: F of stage r, then of 2P-1-r; I of 2P-1-r, then of r; their W."""
 
 
 class Task(NamedTuple):
@@ -32,20 +32,20 @@ class Task(NamedTuple):
 
 
 Slots = list[Task | None]
-"""What one rank runs, slot by slot."""
+"""What one device runs, slot by slot."""
 
 Starts = list[list[list[int]]]
 """``starts[rank][pass][microbatch]``: the slots of the first four passes."""
 
 
 def rows(block: Callable[[int, int], Sequence[int]], ranks: int, microbatches: int) -> Rows:
-    """The order of every rank; ``block(r, ranks)``: the slots of microbatch 0's first four passes on rank r."""
-    # Filling and draining are over after some 3/2 P microbatches: more of them only repeat what lies between.
+    """The order of every device; ``block(r, ranks)``: the slots of microbatch 0's first four passes on device r."""
+    # Warm-up and drain take some 3/2 P microbatches: more of them only repeat the steady state.
     played = min(microbatches, 2 * ranks + 8)
     grid = [_with_weights(_repeated(block(r, ranks), played)) for r in range(ranks)]
     _Pull(grid, played, filling=True).run()
     grid = [_without_weights(slots) for slots in _squeezed(grid, played)]
-    # Again, with weight gradients wherever a slot is free, not where they stood: there is more to gain at the end.
+    # Again, with weight gradients wherever a slot is free, not where they stood: this shortens the drain further.
     _Pull(grid, played, filling=False).run()
     grid = _squeezed([_with_weights(slots) for slots in grid], played)
     out = []
@@ -56,7 +56,7 @@ def rows(block: Callable[[int, int], Sequence[int]], ranks: int, microbatches: i
 
 
 def _prolonged(tasks: list[Task], more: int) -> list[int]:
-    """The passes of the order with more microbatches: the period in its middle so many times more."""
+    """The passes of the order with more microbatches: the period in its middle is repeated."""
     passes = [task.pass_ for task in tasks]
     if not more:
         return passes
@@ -75,7 +75,7 @@ def _repeated(offsets: Sequence[int], microbatches: int) -> Slots:
 
 
 def _with_weights(slots: Slots) -> Slots:
-    """Each free slot takes a weight gradient that waits, of stage 2P-1-r before those of r; the rest follow."""
+    """Each free slot takes a deferred weight gradient, of stage 2P-1-r before those of r; the rest follow."""
     waiting: tuple[deque[int], deque[int]] = (deque(), deque())
     out: Slots = []
 
@@ -108,7 +108,7 @@ def _starts(grid: Sequence[Slots], microbatches: int) -> Starts:
 
 
 def _earliest(starts: Starts, rank: int, task: Task) -> int:
-    """The first slot after the pass's input, the pass before it on the rank, and the microbatch before it."""
+    """The first slot after the pass's input, the pass before it on the device, and the microbatch before it."""
     p, m = task
     before = rank - 1 if p in (FORTH, GRADIENT_FORTH) else rank + 1
     slot = starts[before][p][m] + 1 if 0 <= before < len(starts) else 0
@@ -118,7 +118,7 @@ def _earliest(starts: Starts, rank: int, task: Task) -> int:
 
 
 def _squeezed(grid: Sequence[Slots], microbatches: int) -> list[Slots]:
-    """The same order on every rank, everything as early as possible."""
+    """The same order on every device, everything as early as possible."""
     starts = _starts(grid, microbatches)
     out: list[Slots] = [[] for _ in grid]
     for slot in range(max(map(len, grid))):
@@ -133,18 +133,18 @@ def _squeezed(grid: Sequence[Slots], microbatches: int) -> list[Slots]:
 
 
 class _Pull:
-    """Pulls passes of a grid to earlier slots, in order of slots; what is held on a rank stays under a limit.
+    """Pulls passes of a grid to earlier slots, in order of slots; what is held on a device stays under a limit.
 
-    In between, from the first microbatch's last gradient on rank 0 to the last one's forward, nothing moves.
-    ``filling``: weight gradients stand in the grid and are pulled, too, and the filling of the pipeline is
-    tightened; else a free slot counts as a weight gradient where one waits, and only the end moves.
+    Nothing moves in the steady state, from the first microbatch's last gradient on device 0 to the last one's forward.
+    ``filling``: weight gradients are in the grid and are pulled, too, and the warm-up is tightened; else a free slot
+    counts as a weight gradient if one is deferred, and only the drain is tightened.
     """
 
     def __init__(self, grid: list[Slots], microbatches: int, filling: bool) -> None:
         self.grid, self.microbatches, self.filling = grid, microbatches, filling
         self.starts = _starts(grid, microbatches)
         self.gradients = [sorted(there[GRADIENT_FORTH] + there[GRADIENT_BACK]) for there in self.starts]
-        self.weights = [0] * len(grid)  # how many of a rank's weight gradients have been looked at
+        self.weights = [0] * len(grid)  # how many of a device's weight gradients have been looked at
         self.last_weight = [-1] * len(grid)
         self.held: list[list[tuple[int, int]]] = []  # chunks held and weight gradients waiting after each slot
         for slots in grid:
@@ -187,7 +187,7 @@ class _Pull:
                 insort(self.gradients[rank], at)
 
     def _moved(self, rank: int, old: int, new: int) -> bool:
-        """Moves a task to an earlier slot if the rank then never holds more than the limit."""
+        """Moves a task to an earlier slot if the device then never holds more than the limit."""
         slots, states = self.grid[rank], self.held[rank]
         state = states[new - 1] if new > 0 else (0, 0)
         changed = []

@@ -1,7 +1,7 @@
-"""DualPipe: two pipelines in opposite directions over the same ranks, forwards fused with backwards.
+"""DualPipe: two pipelines in opposite directions over the same devices, forwards fused with backwards.
 
 DeepSeek-AI, "DeepSeek-V3 Technical Report" (2024), and the reference implementation ``dualpipe.py`` of
-https://github.com/deepseek-ai/DualPipe. Rank r runs stage r of copy 0 (the first half of the microbatches)
+https://github.com/deepseek-ai/DualPipe. Device r runs stage r of copy 0 (the first half of the microbatches)
 and stage P-1-r of copy 1 (the second half).
 """
 
@@ -14,14 +14,14 @@ from planner.baselines.row import Row, Rows, lettered
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
-    """The order of every rank."""
+    """The order of every device."""
     if ranks % 2:
-        raise NotApplicable(f"DualPipe needs an even number of ranks, not {ranks}")
+        raise NotApplicable(f"DualPipe needs an even number of devices, not {ranks}")
     if microbatches % 2:
         raise NotApplicable(f"DualPipe needs an even number of microbatches, not {microbatches}")
     if microbatches < 2 * ranks:
         raise NotApplicable(
-            f"DualPipe needs at least two microbatches a rank: {2 * ranks} for {ranks} ranks, not {microbatches}"
+            f"DualPipe needs at least two microbatches per device: {2 * ranks} for {ranks} devices, not {microbatches}"
         )
     half = microbatches // 2
     out = []
@@ -32,7 +32,7 @@ def rows(ranks: int, microbatches: int) -> Rows:
 
 
 class Flow(NamedTuple):
-    """One direction of a pipeline on a rank: its stage there, the copy it belongs to, and its first microbatch."""
+    """One direction of a pipeline on a device: its stage there, its copy, and its first microbatch."""
 
     stage: int
     copy: int
@@ -40,9 +40,9 @@ class Flow(NamedTuple):
 
 
 def row(near: Flow, far: Flow, middle: int, microbatches: int) -> Row:
-    """One rank's order, of two flows of as many microbatches that meet between two halves of ``middle`` ranks.
+    """One device's order: two flows of ``microbatches`` each that meet between two halves of ``middle`` devices.
 
-    ``near`` is the one that enters the pipeline at this rank's end; the far one leaves it there.
+    ``near`` is the one that enters the pipeline at this device's end; the far one leaves it there.
     """
     actions = {kind: Action((_part(kind, near),)) for kind in "FBIW"}
     actions |= {kind.lower(): Action((_part(kind, far),)) for kind in "FBIW"}
@@ -58,14 +58,14 @@ def _part(kind: str, flow: Flow) -> StagePass:
 def _order(depth: int, middle: int, microbatches: int) -> str:
     """The passes of the near flow as capital letters, of the far one as small ones; X fuses F and b, x f and B.
 
-    ``depth``: ranks between this one and the nearer end.
+    ``depth``: devices between this one and the nearer end.
     """
     to_middle = middle - 1 - depth
     steady = microbatches - 2 * middle + depth + 1
     order = "F" * (2 * to_middle)  # the near flow fills the pipeline
     order += "Ff" * (depth + 1)  # the far one arrives
     order += "iwf" * to_middle  # its first backwards, split: nothing to fuse with yet
-    order += "Xx" if to_middle else "Fbx"  # the middle ranks have just run the forward they need
+    order += "Xx" if to_middle else "Fbx"  # the middle devices have just run the forward they need
     order += "Xx" * (steady - 1)
     order += "bx" * to_middle  # the near flow has no forwards left
     # Backwards only: whole ones in the first half, then split ones, whose gradient travels sooner.

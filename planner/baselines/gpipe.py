@@ -11,5 +11,5 @@ from planner.baselines.row import Rows, lettered
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
-    """The order of every rank; stage r on rank r."""
+    """The order of every device; stage r on device r."""
     return [lettered(actions("FB", r), "F" * microbatches + "B" * microbatches) for r in range(ranks)]

@@ -1,8 +1,8 @@
-"""Orders found by playing a step through on equal costs: what the heuristics of zero bubble have in common.
+"""Orders from simulating a step on equal costs: the common part of the zero-bubble heuristics.
 
 Qi et al., "Zero Bubble Pipeline Parallelism" (2023), and their implementation
 https://github.com/sail-sg/zero-bubble-pipeline-parallelism. Every F, I and W takes one unit of time, transfers
-none; F takes two units of memory, of which I and W release one each. A weight gradient runs where its rank
+none; F takes two units of memory, of which I and W release one each. A weight gradient runs where its device
 waits for an input, or where memory is short.
 """
 
@@ -19,7 +19,7 @@ PASSES = "FIW"
 
 
 class _Round(NamedTuple):
-    """When a round began: the lengths of the orders, the gradients of the last stage, and the clock of rank 0."""
+    """When a round began: the lengths of the orders, the gradients of the last stage, and the clock of device 0."""
 
     number: int
     lengths: list[int]
@@ -28,7 +28,7 @@ class _Round(NamedTuple):
 
 
 class Greedy:
-    """What the ranks have run so far. ``host[s]`` is the rank of stage s, ``room`` the memory of a rank."""
+    """What the devices have run so far. ``host[s]`` is the device of stage s, ``room`` the capacity of a device."""
 
     def __init__(self, host: Sequence[int], room: int, microbatches: int) -> None:
         ranks = max(host) + 1
@@ -38,7 +38,7 @@ class Greedy:
         self.held = [0] * ranks
         self.may_defer: list[deque[int]] = [deque() for _ in range(ranks)]  # stages that have a W to run
         self._counts = {kind: [0] * len(host) for kind in "FI"}
-        # When the inputs of the next F or I of a stage were made, as far as they were; of none that has no input.
+        # When the inputs of the next F or I of a stage were made, if they were; empty for a stage without input.
         self._inputs: dict[str, list[deque[int]]] = {kind: [deque() for _ in host] for kind in "FI"}
         self._seen: dict[object, _Round] = {}
 
@@ -47,19 +47,19 @@ class Greedy:
         return self._counts[kind][stage]
 
     def input_end(self, kind: str, stage: int) -> int | None:
-        """When the input of the stage's next F or I is there; None where its maker has not yet been put in order."""
+        """When the input of the stage's next F or I is there; None where its producer is not yet in the order."""
         if stage == (0 if kind == "F" else len(self.host) - 1):
             return 0
         made = self._inputs[kind][stage]
         return made[0] if made else None
 
     def run(self, kind: str, stage: int) -> None:
-        """The stage's next F or I, after the weight gradients that make room for it or fill the time until then."""
+        """The stage's next F or I, after the weight gradients that free memory for it or fill the time until then."""
         rank = self.host[stage]
         while kind == "F" and self.held[rank] + 2 > self.room:
             self.weight(rank)
         ready = self.input_end(kind, stage)
-        assert ready is not None, "an input that nobody makes in time"
+        assert ready is not None, "an input that is not made in time"
         while self.may_defer[rank] and self.clock[rank] < ready:
             self.weight(rank)
         self.orders[rank].append(3 * stage + PASSES.index(kind))
@@ -75,17 +75,17 @@ class Greedy:
             self.may_defer[rank].append(stage)
 
     def weight(self, rank: int) -> None:
-        """The oldest weight gradient that the rank has put off."""
+        """The oldest weight gradient that the device has deferred."""
         self.orders[rank].append(3 * self.may_defer[rank].popleft() + PASSES.index("W"))
         self.clock[rank] += 1
         self.held[rank] -= 1
 
     def leap(self) -> int:
-        """Put in order, at once, the rounds that would only repeat the last ones; how many these are.
+        """Append at once the rounds that would only repeat the last ones; returns their number.
 
-        To be called before a round. What follows depends on how far apart the stages are, in microbatches and in
-        time, and not on how far they have come, as long as none has run all microbatches. So once they are as far
-        apart as before an earlier round, everything since then repeats until a stage runs its last microbatch.
+        To be called before a round. The rest of the order depends on the distances between stages, in microbatches and
+        in time, and not on their progress, as long as none has run all microbatches. So once the distances are those
+        before an earlier round, everything since then repeats until a stage runs its last microbatch.
         """
         microbatch, time = self._counts["I"][-1], self.clock[0]
         now = _Round(len(self._seen), list(map(len, self.orders)), microbatch, time)
@@ -108,7 +108,7 @@ class Greedy:
         return times * (now.number - before.number)
 
     def _distances(self, microbatch: int, time: int) -> object:
-        """All that decides what the ranks do next, from a microbatch and an instant."""
+        """All that decides what the devices do next, relative to a microbatch and an instant."""
         return (
             tuple(count - microbatch for counts in self._counts.values() for count in counts),
             tuple(clock - time for clock in self.clock),
@@ -118,7 +118,7 @@ class Greedy:
         )
 
     def finish(self) -> Rows:
-        """All that was put off, and the rows."""
+        """Run all deferred weight gradients, and return the rows."""
         for rank, waiting in enumerate(self.may_defer):
             while waiting:
                 self.weight(rank)

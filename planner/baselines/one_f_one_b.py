@@ -1,4 +1,4 @@
-"""1F1B: as many forwards as ranks follow, then one backward for every forward.
+"""1F1B: one forward for the device and each that follows, then one backward and one forward in turn.
 
 Narayanan et al., "PipeDream" (2019), with a flush at the end of the step as in "Efficient Large-Scale
 Language Model Training on GPU Clusters Using Megatron-LM" (2021) and torch's ``Schedule1F1B``.
@@ -11,7 +11,7 @@ from planner.baselines.row import Row, Rows, lettered
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
-    """The order of every rank; stage r on rank r."""
+    """The order of every device; stage r on device r."""
     return [_row(r, min(ranks - r, microbatches), microbatches) for r in range(ranks)]
 
 

@@ -1,4 +1,4 @@
-"""From actions on stages to tasks of operators, and their replay with overlapping actions or block by block."""
+"""Tasks of operators from actions on stages, and their replay with overlapping actions or block by block."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from planner.timetable.timetable import Timetable
 from planner.timetable.wiring import connect, timed_transfers
 
 SHARED_EFFORT = 320_000
-"""Effort of the packings of one pipeline: most ranks have their own fused block, alike in both directions."""
+"""Effort of the packings of one pipeline: most devices have their own fused block, alike in both directions."""
 
 PASSES = {"F": (0,), "I": (1,), "W": (2,), "B": (1, 2)}
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Rows of actions, the operators of the stages, and the device behind every rank."""
+    """Rows of actions, the operators of the stages, and the device of every row."""
 
     problem: Problem
     stages: Sequence[Sequence[int]]
@@ -59,12 +59,12 @@ class Pipeline:
 
 
 def replay_streams(pipeline: Pipeline) -> Timetable:
-    """Calls one after another on each stream by itself; outputs leave as soon as they are there.
+    """Actions one after another on each stream by itself; outputs leave as soon as they are there.
 
     A communication operator of one action thus overlaps computation of the next: the strongest reading of a
-    published order at operator level. Only a full backward hands its gradient on when all of it has ended.
-    A fused pair runs its forward, then its backward; where it uses both streams, that would keep them from
-    overlapping within the pair, so there its operators go in the order of their best packing.
+    baseline's order at operator level. Only a full backward sends its gradient when all of it has ended.
+    A fused pair runs its forward, then its backward. If it uses both streams, that order would keep them from
+    overlapping within the pair; then its operators run in the order of their best packing.
     """
     problem = pipeline.problem
     orders: list[list[Ints]] = [[np.zeros((0, 3), dtype=np.int64)] * 2 for _ in range(problem.n_devices)]
@@ -77,12 +77,12 @@ def replay_streams(pipeline: Pipeline) -> Timetable:
         for kind, tasks in issued:
             _note_full_backwards(pipeline, kind, tasks, leaves_after)
     timetable = replay(problem, pipeline.placement, pipeline.copy_of, orders, leaves_after=leaves_after)
-    assert timetable is not None, "a published order deadlocks"
+    assert timetable is not None, "a baseline's order deadlocks"
     return timetable
 
 
 def _in_row(actions: int, issued: Iterable[tuple[ActionKind, list[Task]]]) -> Ints:
-    """The tasks of all actions of a row, a row each, in the order of the actions."""
+    """The tasks of all actions of a row, one per line, in the order of the actions."""
     issued = list(issued)
     length = np.zeros(actions, dtype=np.int64)
     for kind, tasks in issued:
@@ -106,7 +106,7 @@ def _note_full_backwards(pipeline: Pipeline, kind: ActionKind, tasks: Sequence[T
 
 
 def _issued(pipeline: Pipeline, action: Action, device: int) -> list[Task]:
-    """The tasks of a action in the order in which its streams run them."""
+    """The tasks of an action in the order in which its streams run them."""
     tasks = [task for stage_pass in action.passes for task in pipeline.tasks(stage_pass)]
     if len(action.passes) > 1 and len({bool(pipeline.problem.on_comm[i]) for i, _, _ in tasks}) > 1:
         number = {task: k for k, task in enumerate(tasks)}
@@ -117,16 +117,16 @@ def _issued(pipeline: Pipeline, action: Action, device: int) -> list[Task]:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A action as one block: its tasks with their starts inside it, and its length."""
+    """An action as one block: its tasks with their starts inside it, and its length."""
 
     starts: tuple[tuple[Task, float], ...]
     seconds: float
 
 
 def replay_blocks(pipeline: Pipeline) -> Timetable:
-    """Calls strictly one after another on each device; all that a action makes leaves when the action ends.
+    """Actions strictly one after another on each device; all outputs of an action leave when it ends.
 
-    Inside, the operators of a action (of both stage passes, where it is fused) take the best packing on the two
+    Inside, the operators of an action (of both stage passes, where it is fused) take the best packing on the two
     streams that the search finds.
     """
     problem = pipeline.problem
@@ -147,7 +147,7 @@ def replay_blocks(pipeline: Pipeline) -> Timetable:
     network = Network(seconds, lanes)
     sent = connect(network, problem, pipeline.placement, pipeline.copy_of, node_of)
     times = network.run()
-    assert times is not None, "a published order deadlocks"
+    assert times is not None, "a baseline's order deadlocks"
     start = np.where(node_of >= 0, times[node_of] + inside, np.nan)
     return Timetable(pipeline.placement, pipeline.copy_of, start, timed_transfers(times, sent))
 

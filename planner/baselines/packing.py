@@ -1,9 +1,9 @@
 """The best two-stream packing of a block: tasks with precedence on a compute and a communication stream.
 
-A job shop of two machines. Lists of tasks in order of a priority become schedules in two ways: each task at
-the earliest gap that takes it (serial, it contains an optimum), or always the task that can start first
-(parallel, often better by itself); see Kolisch, "Serial and parallel resource-constrained project scheduling
-methods revisited" (1996). Many priority rules, then changes of the best list, until the bound is reached.
+A job shop of two machines. A list of tasks by priority becomes a schedule in one of two ways: each task at the
+earliest gap that takes it (serial, which contains an optimum), or always the task that can start first (parallel,
+often better by itself); see Kolisch, "Serial and parallel resource-constrained project scheduling
+methods revisited" (1996). Many priority rules, then changes of the best list, until a packing reaches the bound.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Packing(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def pack(items: tuple[Item, ...], effort: int = EFFORT) -> Packing:
-    """A short packing of the items; the same items always get the same one. Equal blocks share the work."""
+    """A short packing of the items. The same items always get the same one, which is computed once."""
     if not items:
         return Packing((), 0.0, 0.0)
     return _Search(items).best(effort)
@@ -86,7 +86,7 @@ class _Search:
             self._keep(self._serial(self._list(keys)))
             if self._done:
                 break
-        # From the best: its own order of starts, then moves of one item, up or down, that do not lengthen it.
+        # From the best: its order of starts, then moves of items up or down that do not lengthen it.
         order = sorted(range(n), key=lambda k: (self.starts[k], k))
         length = self.length
         for _ in range(max(1, effort // n)):
@@ -156,7 +156,7 @@ class _Search:
         return starts
 
     def _parallel(self, keys: Sequence[float]) -> list[float]:
-        """Always the item that can start first, of several the one with the lowest key."""
+        """Always the item that can start first; of several, the one with the lowest key."""
         missing = [len(item.after) for item in self.items]
         ready = {k: 0.0 for k, count in enumerate(missing) if count == 0}
         starts, free = [0.0] * len(self.items), [0.0, 0.0]

@@ -30,33 +30,33 @@ from planner.problem.partition import atoms, partition
 from planner.timetable.timetable import Timetable
 
 Layout = tuple[tuple[int, ...], ...]
-"""``layout[copy][stage]``: the rank that runs the stage."""
+"""``layout[copy][stage]``: the device that runs the stage, by number."""
 
 
 def looped(ranks: int, chunks: int) -> Layout:
-    """One copy, stage s on rank s mod ranks; with one chunk that is stage s on rank s."""
+    """One copy, stage s on device s mod ``ranks``; with one chunk that is stage s on device s."""
     return (tuple(range(ranks)) * chunks,)
 
 
 def both_ways(ranks: int, chunks: int) -> Layout:
-    """Two copies, from one end each, one stage a rank."""
+    """Two copies, from one end each, one stage per device."""
     assert chunks == 1
     return (tuple(range(ranks)), tuple(reversed(range(ranks))))
 
 
 def there_and_back(ranks: int, chunks: int) -> Layout:
-    """One copy in a V: stages r and 2P-1-r on rank r."""
+    """One copy in a V: stages r and 2P-1-r on device r."""
     assert chunks == 2
     return ((*range(ranks), *reversed(range(ranks))),)
 
 
 def unchunked(rows: Callable[[int, int], Rows]) -> Callable[[int, int, int], Rows]:
-    """An order of one stage a rank in the shape that ``Schedule`` asks for."""
+    """An order of one stage per device with the arguments of ``Schedule.rows``."""
     return lambda ranks, microbatches, chunks: rows(ranks, microbatches)
 
 
 def two_chunks(title: str, rows: Callable[[int, int], Rows]) -> Callable[[int, int, int], Rows]:
-    """An order of exactly two stages a rank in the shape that ``Schedule`` asks for."""
+    """An order of exactly two stages per device with the arguments of ``Schedule.rows``."""
 
     def checked(ranks: int, microbatches: int, chunks: int) -> Rows:
         if chunks != 2:
@@ -70,9 +70,9 @@ def two_chunks(title: str, rows: Callable[[int, int], Rows]) -> Callable[[int, i
 class Schedule:
     """A baseline: its order, where its stages go, and how its actions run.
 
-    ``rows(ranks, microbatches, chunks)`` raises ``NotApplicable`` for numbers that the schedule does not take.
-    ``layout(ranks, chunks)`` places ``ranks`` times ``chunks`` stages. A schedule with ``chunks`` above 1 is a
-    chunked one: then ``Problem.chunks``, where given, says how many stages a rank has.
+    ``rows(ranks, microbatches, chunks)`` raises ``NotApplicable`` for numbers that the baseline does not take.
+    ``layout(ranks, chunks)`` places ``ranks`` times ``chunks`` stages. A baseline with ``chunks`` above 1 is a
+    chunked one: then ``Problem.chunks``, where given, says how many stages a device has.
     ``fused``: actions are blocks whose outputs leave at their end; else streams overlap across actions.
     ``forwards``: the order makes sense without its backwards, so it serves for inference, too.
     """
@@ -88,7 +88,7 @@ class Schedule:
 
 
 def v_shaped(title: str, rows: Callable[[int, int], Rows], fused: bool = False) -> Schedule:
-    """A schedule of two chunks on every rank, there and back."""
+    """A baseline of two chunks on every device, there and back."""
     return Schedule(title, two_chunks(title, rows), there_and_back, chunks=2, fused=fused, family="vshape")
 
 
@@ -117,7 +117,7 @@ BASELINES: Collection[str] = SCHEDULES.keys()
 def baseline_timetable(name: str, problem: Problem) -> Timetable:
     """The timetable of a baseline on the problem's graph and cluster, whatever memory it takes.
 
-    Raises ``NotApplicable`` with the reason where the schedule does not fit the problem.
+    Raises ``NotApplicable`` with the reason where the baseline does not fit the problem.
     """
     pipeline = baseline_pipeline(name, problem)
     return replay_blocks(pipeline) if SCHEDULES[name].fused else replay_streams(pipeline)
@@ -147,7 +147,7 @@ def baseline_pipeline(name: str, problem: Problem) -> Pipeline:
 
 
 def _ranks(problem: Problem, schedule: Schedule, chunks: int) -> int:
-    """All devices, the first ones where there is too little to cut."""
+    """The number of devices used: all, or the first ones if the graph has too few segments."""
     segments = len(atoms(problem, shared=chunks > 1))
     ranks = min(problem.n_devices, segments // chunks)
     if schedule.even_ranks:

@@ -1,4 +1,4 @@
-"""The baselines on a problem, replayed once: to compare with and to begin with."""
+"""The baselines on a problem, replayed once, for comparison and as first schedules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def baseline_timetables(problem: Problem, control: Control) -> BaselineTimetable
 
 
 def replayed(problem: Problem, control: Control) -> tuple[BaselineTimetables, dict[str, str]]:
-    """The timetables of the baselines by layout, and the reasons why others are not there."""
+    """The timetables of the baselines by layout, and the reasons why others are missing."""
     baselines: dict[str, list[tuple[str, Timetable]]] = {}
     reasons: dict[str, str] = {}
     for name in BASELINES:

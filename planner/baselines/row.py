@@ -1,4 +1,4 @@
-"""The row of a rank: its actions, first to last, in columns. A long step has thousands, but only few kinds of them."""
+"""The row of a device: its actions, first to last, in columns. A long step has thousands, of only a few kinds."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Ints = npt.NDArray[np.int64]
 class ActionKind:
     """All actions of a row that are alike but for their microbatches.
 
-    In ``action`` the microbatch of a stage pass is the number of the stage pass. Its tasks are those of every action of
-    the kind once ``microbatches[number]`` takes its place.
+    In ``action`` the microbatch of a stage pass is the number k of the stage pass. With ``microbatches[k]`` in its
+    place, the tasks of ``action`` are those of all actions of the kind.
     """
 
     action: Action
@@ -35,7 +35,7 @@ class ActionKind:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """What a rank runs, first to last. Going through it makes the actions; ``kinds`` has them in columns."""
+    """What a device runs, first to last. Iteration makes the actions; ``kinds`` has them in columns."""
 
     length: int
     kinds: tuple[ActionKind, ...]
@@ -62,7 +62,7 @@ class Row:
 
 
 Rows = Sequence[Row]
-"""``rows[r]``: what rank r runs."""
+"""``rows[r]``: what device r runs."""
 
 
 def row_of(actions: Sequence[Action]) -> Row:
@@ -96,8 +96,8 @@ def lettered(actions: Mapping[str, Action], order: str) -> Row:
 def numbered(actions: Sequence[Action], order: npt.ArrayLike) -> Row:
     """The row that runs ``actions[k]`` for every k in ``order``, each pass with its microbatches in rising order.
 
-    Baselines do that, so that an order of passes says all. In ``actions`` stand the first microbatches. A
-    stage's input gradients (I) and full backwards (B) are numbered together, its weight gradients (W) as the I are.
+    Baselines do that, so an order of passes is enough. ``actions`` have the first microbatches. A stage's input
+    gradients (I) and full backwards (B) are numbered together, its weight gradients (W) like its I.
     """
     which = np.asarray(order, dtype=np.int64)
     places = {k: np.flatnonzero(which == k) for k in np.flatnonzero(np.bincount(which)).tolist()}

@@ -11,12 +11,12 @@ from planner.baselines.row import Row, Rows, lettered
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
-    """The order of every rank; stage r on rank r."""
+    """The order of every device; stage r on device r."""
     return [_row(r, ranks, microbatches) for r in range(ranks)]
 
 
 def _row(rank: int, ranks: int, microbatches: int) -> Row:
-    """Rank r keeps r weight gradients back, so all ranks hold the same number of microbatches."""
+    """Device r defers r weight gradients, so all devices hold the same number of microbatches."""
     in_flight = min(ranks - rank, microbatches)
     back = min(rank, microbatches)
     # An I for every microbatch; after all but the first few a W, and before all but the last few an F.

@@ -1,6 +1,6 @@
-"""ZB2P (ZB-H2): 1F1B with split backwards and enough microbatches ahead that no rank ever waits.
+"""ZB2P (ZB-H2): 1F1B with split backwards and enough microbatches ahead that no device waits once it has started.
 
-Qi et al., "Zero Bubble Pipeline Parallelism" (2023), with memory for 2P microbatches on each rank. The order is
+Qi et al., "Zero Bubble Pipeline Parallelism" (2023), with memory for 2P microbatches on each device. The order is
 that of the authors' heuristic (``zb.py``: ``initial_solution``) with F = I = W, where none of its variants
 beats the one that prefers backwards; their ILP finds the same order.
 """
@@ -12,7 +12,7 @@ from planner.baselines.row import Rows
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
-    """The order of every rank; stage r on rank r."""
+    """The order of every device; stage r on device r."""
     play = Greedy(range(ranks), 4 * ranks, microbatches)
     for r in range(ranks):  # all that fits before the first gradient is back
         for _ in range(min(microbatches, 2 * (ranks - r) - 1)):
@@ -21,7 +21,7 @@ def rows(ranks: int, microbatches: int) -> Rows:
     while backward < microbatches:
         if backward:
             backward += play.leap()
-            # A rank runs no forward where one after it does not: it would only be further ahead.
+            # A device runs no forward where one after it does not: it would only be further ahead.
             resting = [r for r in range(ranks) if not _forward_now(play, r)]
             for r in range(max(resting, default=-1) + 1, ranks):
                 play.run("F", r)
@@ -35,7 +35,7 @@ def rows(ranks: int, microbatches: int) -> Rows:
 
 
 def _forward_now(play: Greedy, rank: int) -> bool:
-    """Whether the rank should run a forward before its next backward; one that is well ahead may catch up first."""
+    """Whether the device should run a forward before its next backward; one that is well ahead may catch up first."""
     ahead = play.count("F", rank)
     if ahead == play.microbatches:
         return False

@@ -1,4 +1,4 @@
-"""ZB-V: two chunks on each rank, there and back, at the memory of 1F1B.
+"""ZB-V: two chunks on each device, there and back, at the memory of 1F1B.
 
 Qi et al., "Zero Bubble Pipeline Parallelism" and "Pipeline Parallelism with Controllable Memory" (2024). The
 order is that of the authors' heuristic (``zbv.py``: ``try_v_schedule``) with F = I = W and memory for 2P
@@ -14,7 +14,7 @@ from planner.baselines.row import Rows
 
 
 def rows(ranks: int, microbatches: int) -> Rows:
-    """The order of every rank; stages r and 2P-1-r on rank r."""
+    """The order of every device; stages r and 2P-1-r on device r."""
     host = [*range(ranks), *reversed(range(ranks))]
     play = Greedy(host, 4 * ranks, microbatches)
     _fill(play, ranks, microbatches)
@@ -40,7 +40,7 @@ def _fill(play: Greedy, ranks: int, microbatches: int) -> None:
 
     back = False
     for r in range(1, ranks):
-        # Each rank runs as many as the one before it, and one more of those that come back, as they come by here.
+        # Each device runs as many as the one before it, and one more of those on the way back.
         while sum(there_back(r)) < sum(there_back(r - 1)) or there_back(r)[1] <= there_back(r - 1)[1] < microbatches:
             for later in reversed(range(r, ranks)):
                 if there_back(later)[back] < microbatches:
@@ -49,7 +49,7 @@ def _fill(play: Greedy, ranks: int, microbatches: int) -> None:
 
 
 def _backwards(play: Greedy, ranks: int, microbatches: int) -> None:
-    """One on each rank: the chunk that ends the pass where its gradient is there, else the other one."""
+    """One on each device: the chunk that ends the pass if its gradient is there, else the other one."""
     first: list[int] = []
     last: list[int] = []
     for r in range(ranks):
@@ -63,7 +63,7 @@ def _backwards(play: Greedy, ranks: int, microbatches: int) -> None:
 
 
 def _forwards(play: Greedy, ranks: int, microbatches: int) -> None:
-    """At most one on each rank: the chunk that comes back where its input is there, else the other one."""
+    """At most one on each device: the chunk on the way back if its input is there, else the other one."""
     for r in range(ranks):
         back = 2 * ranks - 1 - r
         if play.count("F", back) < play.count("F", r) and play.input_end("F", back) is not None:

@@ -1,9 +1,8 @@
-"""How much work memory lets run before the first gradient on a device, and after its last forward pass.
+"""How much work fits in memory before the first gradient on a device, and after its last forward pass.
 
-What is run there of the microbatches is a divisible knapsack: an item is work (seconds) and the bytes that are held
-for it, as often as there are microbatches. Where the operators follow one another, an operator's pass is run of no
-more microbatches than those whose earlier operators hold their memory; such items are merged, so that what needs no
-memory of its own still has its price.
+This is a fractional knapsack: an item is work (seconds) and the bytes that are held for it, once for each microbatch.
+If the operators follow one another, an operator's pass runs only for microbatches whose earlier operators hold their
+memory. Such items are merged, so that an operator without memory of its own still costs some.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def gradient_items(problem: Problem, members: Sequence[int], device: int) -> lis
 
 
 def in_line(problem: Problem, members: Sequence[int]) -> bool:
-    """Whether each of some operators, in topological order, needs the one before it, through whatever others."""
+    """Whether each of some operators, in topological order, needs the one before it, directly or through others."""
     place = {i: k for k, i in enumerate(problem.topological)}
     for before, i in pairwise(members):
         seen, stack = {i}, [i]

@@ -51,7 +51,7 @@ def indivisible_bound(problem: Problem, control: Control) -> float:
 
 
 def packing_bound(work: Floats, classes: Sequence[Sequence[int]], low: float, high: float, control: Control) -> float:
-    """Seconds that the busiest device needs at least: a bound ``low`` raised, but not above ``high``.
+    """Seconds that the busiest device needs at least: a known bound ``low``, raised to at most ``high``.
 
     ``work[g, d]``: seconds of group g on device d, inf where it cannot run; ``classes``: devices that are alike.
     """
@@ -145,5 +145,5 @@ class _Packing:
         yield from extend(0, load * (1 + 1e-9))
 
     def _is_worth_it(self, c: int, packing: tuple[int, ...], left: float) -> bool:
-        """Whether nothing can be added; where there is a fluid to fill devices up with, all are worth it."""
+        """Whether the packing is maximal; with a fluid to fill devices, all packings count."""
         return self.fluid > 0 or not (self.kinds[np.array(packing) < self.counts, c] <= left).any()

@@ -1,12 +1,12 @@
-"""A bound over all placements of one or two copies of like operators on like devices: what a device can be given.
+"""A bound over all placements of one or two copies of like operators on like devices: what a device can host.
 
 The work of M microbatches cannot be spread as evenly as fractions would allow: a device hosts whole operators of
 each copy, and which ones they are decides how long it waits for its first task, for its first gradient where memory
 is short, and after its last forward pass. So every device has a *pattern*: how many operators of each copy it hosts,
 which of each copy is the earliest in the network and which the latest. For a makespan T only some patterns are left,
 and an integer program asks whether the devices can be given such patterns that every operator of every copy is
-hosted, none being the earliest or latest of two devices. Where they cannot, for no split of the microbatches, every
-plan takes longer than T.
+hosted, none being the earliest or latest of two devices. If that fails for every split of the microbatches, every plan
+takes longer than T.
 
 On a chain of P operators, P devices and two copies it yields 3 M + P / 2 - 1 at F = I = W = 1: the work splits evenly
 or worse, and the earliest operators, two of each depth, are used up before the last two devices have one.
@@ -37,7 +37,7 @@ OPERATORS_AT_MOST = 64
 PATTERNS_AT_MOST = 20_000
 NODES = 50
 CERTAIN = 1e-3
-"""Operators are taken to find no host where at least this much of one is left over."""
+"""Operators count as without a host if at least this much of one is left over."""
 
 
 def pattern_bound(problem: Problem, control: Control) -> float:
@@ -157,7 +157,7 @@ class _Patterns:
     def _patterns_suffice(
         self, counts: Ints, split: tuple[int, int], makespan: float, control: Control, asked: dict[bytes, bool]
     ) -> bool:
-        """The same for devices that may host operators as often as ``counts`` says."""
+        """The same, for devices that host numbers of operators from ``counts``."""
         most, some = int(counts.max()), []
         for a, b in counts.tolist():
             pairs = self._ends(a), self._ends(b)
@@ -193,7 +193,7 @@ class _Patterns:
     def _ends(self, hosted: int) -> Ints:
         """The earliest and the latest of so many operators of one copy on one device, by place in the order.
 
-        One that hosts none counts as having both at ``n``, where the waits are endless.
+        A device that hosts none has both at ``n``, where the waits are infinite.
         """
         n = self.n
         if hosted == 0:
@@ -279,7 +279,7 @@ class _Patterns:
                     here = np.flatnonzero((patterns[:, 2 + 2 * copy : 4 + 2 * copy] == place).any(axis=1)).tolist()
                     if here:
                         model.row([columns[x] for x in here], [1.0] * len(here), upper=1.0)
-            # What one solve does not claim, two do not claim together.
+            # The second, certified solve is needed only if the first finds no hosts.
             nodes = NODES if integer else None
             if all(_homeless(model.solve(control, nodes=nodes, certify=twice)) for twice in (False, True)):
                 return False

@@ -1,9 +1,9 @@
-"""Bounds for one placement, whatever the order and however microbatches are dealt to its copies.
+"""Bounds for one placement, over all orders and all splits of the microbatches between its copies.
 
 For every stream and channel: the earliest start of anything on it, its whole work, the least that must follow the
 last thing on it. On the compute stream of a training step also the idle time that memory forces (see
-``_on_compute``). And the longest chain of one microbatch. What is minimised over is the split of
-the microbatches between the copies, by looking at every split.
+``_on_compute``). And the longest chain of one microbatch. The bound is the least over all splits of the microbatches
+between the copies.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def placement_bound(problem: Problem, placement: Placement) -> float:
 
 
 def _splits(microbatches: int, copies: int) -> Iterator[tuple[int, ...]]:
-    """All ways to deal the microbatches to the copies."""
+    """All ways to split the microbatches between the copies."""
     if copies == 1:
         yield (microbatches,)
         return

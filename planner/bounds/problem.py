@@ -1,4 +1,4 @@
-"""Bounds for the problem as posed: every placement and order that the flags allow."""
+"""Bounds of the problem: they hold for every placement and order that the flags allow."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def load_bound(problem: Problem, control: Control) -> float:
 def _even_load(problem: Problem, work: npt.NDArray[np.float64], control: Control) -> float:
     """The least possible load of the busiest stream, seconds a microbatch, operators divisible."""
     n_devices = problem.n_devices
-    kinds: dict[tuple[bytes, bool], list[int]] = {}  # operators that no device tells apart
+    kinds: dict[tuple[bytes, bool], list[int]] = {}  # operators with the same times on every device
     for i in range(problem.n_operators):
         kinds.setdefault((work[i].tobytes(), bool(problem.on_comm[i])), []).append(i)
     uniform = all(np.isfinite(work[members[0]]).all() and np.ptp(work[members[0]]) == 0 for members in kinds.values())
@@ -87,7 +87,7 @@ def _even_load(problem: Problem, work: npt.NDArray[np.float64], control: Control
     for index, value in streams.values():
         model.row(index, value, upper=0.0)
     outcome = model.solve(control)
-    # the objective leans on tolerances of 1e-7; what is given away here is less than anybody reads
+    # the solver's tolerances are 1e-7: the bound is lowered by as much
     return max(0.0, outcome.bound * (1.0 - 1e-7)) * scale if outcome.optimal else 0.0
 
 

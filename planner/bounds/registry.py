@@ -19,7 +19,7 @@ class Bound:
 
     name: str
     assumes: str  # where it applies; elsewhere its value is 0
-    dear: bool  # whether it is left until there is a schedule to compare it with
+    dear: bool  # expensive: left until there is a schedule to compare it with
     value: Callable[[Problem, Control], float]
 
 
@@ -37,7 +37,7 @@ BOUNDS: tuple[Bound, ...] = (
     Bound("packing", "one copy; few kinds of large operators", True, indivisible_bound),
     Bound("warm-up/drain", "training, devices all alike, a memory cap, at most two copies", True, warm_up_drain_bound),
 )
-"""Every one holds for all placements and orders that the problem allows."""
+"""Each holds for all placements and orders that the problem allows."""
 
 
 def problem_bound(problem: Problem, control: Control) -> float:

@@ -1,4 +1,4 @@
-"""How long before and after each operator's passes others must run: longest paths, transfers free."""
+"""Longest paths before and after each operator's passes, transfers free."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Floats = npt.NDArray[np.float64]
 class Waits:
     """Seconds, for every operator, each pass on its fastest device.
 
-    ``head``: nothing of it starts before. ``turn``: its I does not. ``tail``: what follows the last of its passes.
-    ``drain``: what follows its F. In inference ``turn`` and ``drain`` are as ``head`` and ``tail``.
+    ``head``: its earliest start. ``turn``: the earliest start of its I. ``tail``: what must follow the last of its
+    passes. ``drain``: what must follow its F. In inference ``turn`` and ``drain`` are as ``head`` and ``tail``.
     """
 
     head: Floats

@@ -1,15 +1,15 @@
-"""A bound over all placements of one or two copies on like devices: each must turn from forward to backward.
+"""A bound over all placements of one or two copies on like devices: each device has a warm-up and a drain.
 
-Before the first input gradient on a device its compute stream only runs forward passes, and nothing is released: of
-them only so many fit in memory. After the last forward pass there it only runs gradients of what is then in memory.
-How early and how late these turns can be depends on the deepest group of operators that the device hosts; and no two
-devices host the same one. So, for a makespan T, an integer program asks whether the devices can be given deepest
-groups and numbers of groups of each kind such that every group of every copy has a host: where not, for no split of
-the microbatches, every plan takes longer than T.
+In the warm-up, before the first input gradient on a device, its compute stream only runs forward passes, and nothing is
+released: only so many fit in memory. In the drain, after the last forward pass there, it only runs gradients of what is
+then in memory. How early the warm-up can end and how late the drain can begin depends on the deepest group of operators
+that the device hosts; and no two devices host the same one. So, for a makespan T, an integer program asks whether the
+devices can be given deepest groups and numbers of groups of each kind such that every group of every copy has a host.
+If that fails for every split of the microbatches, every plan takes longer than T.
 
-What a device can run on so much memory is a fractional knapsack, which the program sees through its dual: for any
-price of a byte, no more than the memory at that price plus what each hosted group's passes are worth above it.
-Where ``patterns`` wants all operators alike, this takes any mix of them, and any graph.
+What a device can run on so much memory is a fractional knapsack. The program uses its dual: for any price of a byte, no
+more than the memory at that price plus what each hosted group's passes are worth above it. ``patterns`` needs operators
+that are all alike; this bound takes any mix of them, and any graph.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ SPLITS_AT_MOST = 101
 PRICES_AT_MOST = 4
 NODES = 20
 CERTAIN = 1e-3
-"""Groups are taken to find no host where at least this much of one is left over."""
+"""Groups count as without a host if at least this much of one is left over."""
 
 PRECISION = 5e-5
-"""Makespans are told apart down to this, relatively."""
+"""Relative precision of makespans."""
 
 FIRST_STEP, EFFORT = 1e-3, 4_000
-"""How much longer (relatively) a makespan the integer program is asked about first, and simplex iterations of all its
-questions, after which no more are asked: some seconds."""
+"""By how much (relatively) the integer program first raises the makespan, and the simplex iterations of all its
+questions after which no more are asked (some seconds)."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Groups that nothing but their place in the network tells apart."""
+    """Groups that differ only in their place in the network."""
 
     work: float  # seconds of compute a microbatch
     parameters: float
@@ -60,7 +60,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Host:
-    """Columns of one sort of device: that there is one, and how many groups (kind, copies) it hosts."""
+    """Columns of one type of device: whether there is one, and how many groups (kind, copies) it hosts."""
 
     there: int
     hosted: dict[tuple[int, tuple[int, ...]], int]
@@ -83,7 +83,7 @@ def warm_up_drain_bound(problem: Problem, control: Control) -> float:
 
 @dataclass
 class _WarmUpDrain:
-    """The groups of operators that compute, by how early they could turn."""
+    """The groups of compute operators, the earliest first gradient first."""
 
     problem: Problem
     spent: int = 0  # simplex iterations
@@ -131,7 +131,7 @@ class _WarmUpDrain:
 
     @property
     def places(self) -> int:
-        """Groups that are told apart as the deepest of a device; all others count as the next one."""
+        """How many groups are distinguished as the deepest of a device; all others count as the next one."""
         return 2 * self.problem.n_devices
 
     @cached_property
@@ -163,7 +163,7 @@ class _WarmUpDrain:
         total = self.problem.microbatches * sum(kinds[k].work for k in of)
         best = total + float(self.turn.max() + self.drain.max())
         least = total / self.problem.n_devices
-        # the relaxation first: it narrows the range at little cost; with two copies the program gains nothing on it
+        # the linear relaxation first: it narrows the range at little cost; with two copies the program gains nothing
         high = math.inf
         for split in self._splits():
             if not math.isinf(high) and not self._enough(split, high * (1 - PRECISION), False, control):
@@ -177,8 +177,8 @@ class _WarmUpDrain:
     def _integer(self, low: float, best: float, control: Control) -> float:
         """What the integer program shows beyond the relaxation, which says ``low``; one copy.
 
-        It often shows nothing, and its questions are the dearer the longer the makespan: so they go up from ``low`` in
-        steps that double.
+        It often gains nothing, and its questions take longer the longer the makespan is. So makespans go up from
+        ``low`` in steps that double.
         """
         (split,) = self._splits()
         step, self.spent = FIRST_STEP * low, 0
@@ -258,9 +258,9 @@ class _WarmUpDrain:
         """What a device whose deepest group is at ``place`` can host within a makespan.
 
         ``apart``: not all its forward passes fit in memory at once, so that it waits at either end of the step;
-        else it waits at one of them at least. ``deeper``: the devices with a deeper group. In a chain the way to the
-        end of the network and back goes over every one of them, and so does the way from its beginning where they
-        host earlier groups, too: as they do where they host more groups than there are deeper ones.
+        else it waits at one of them at least. ``deeper``: the devices with a deeper group. In a chain the path to the
+        end of the network and back crosses every one of them. The path from its beginning also crosses those that host
+        earlier groups, as they must if they host more groups than there are deeper ones.
         """
         kinds = self.kinds[0]
         scale = 1.0 / makespan
@@ -288,7 +288,7 @@ class _WarmUpDrain:
             least = min(kind.work for kind in kinds) * self.problem.microbatches
             before = self.hop * len(waits) * least / makespan if deeper else 0.0
             hops |= {x: before for h in deeper for x in h.hosted.values()}
-            # where there is no such device, the row says nothing
+            # without such a device the row is slack
             most = 2.0 * self.hop * len(waits) * self.problem.n_devices + before * len(self.groups) if deeper else 0.0
             columns = [*value, host.there, *hops]
             values = [*value.values(), most - fixed - before * place, *hops.values()]
@@ -310,7 +310,7 @@ class _WarmUpDrain:
         return float(sum(split[c] for c in copies))
 
     def _cover(self, model: Model, hosts: list[tuple[int, Host]], copies: tuple[int, ...]) -> None:
-        """Every group of every copy has a host whose deepest group is no less deep; what has none is the cost."""
+        """Every group of every copy has a host whose deepest group is no less deep; groups without one are the cost."""
         kinds, of = self.kinds
         for copy in copies:
             for k in range(len(kinds)):

@@ -1,7 +1,7 @@
 """The command line: the table of commands, ``main``, and the exit code of every error.
 
-A command is a file of this package with ``run(flags)``, whose options the dataclass ``flags`` declares, and an entry
-of ``COMMANDS``. It is loaded when it is called, so that ``planner --help`` waits for no solver.
+A command is a file of this package with ``run(flags)``, and an entry of ``COMMANDS``. The dataclass of ``flags``
+declares its options. A command is loaded when it is called, so that ``planner --help`` loads no solver.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COMMANDS = {
     "baseline": "The plan of a baseline on the same inputs.",
     "compare": "Plans of one problem side by side.",
     "verify": "Check a plan against every rule, independently of the solver.",
-    "stretch": "A plan for more microbatches: its repeatable window, run more often, without a search.",
+    "stretch": "A plan for more microbatches: its steady-state pattern, run more often, without a search.",
     "show": "The report of a plan, from its file alone; pictures and a page where asked for.",
     "export": "A plan as a file that another program reads.",
     "simulate": "Replay a plan many times with disturbed times: how long the step takes then, beside the baselines.",
@@ -39,8 +39,8 @@ COMMANDS = {
 
 
 def _load(name: str, help: str) -> Command:
-    """The command ``name``. Those that a registry has a part in make themselves."""
-    if name == "import":  # a file cannot have the name
+    """The command ``name``; ``import`` and ``export`` build theirs from a registry."""
+    if name == "import":  # a keyword, which no module can be called
         from planner.commands.importing import group
 
         return group(name, help)
@@ -88,13 +88,13 @@ def _planner(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
-    """What holds for all commands."""
+    """Options of ``planner`` itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code. Every error is one line on stderr, none a traceback."""
+    """Run a command and return its exit code. Every error is one line on stderr, without a traceback."""
     debug = bool(os.environ.get("PLANNER_DEBUG"))
-    gc.freeze()  # what was imported stays; a plan of 50,000 tasks is no garbage either, so look for some less often
+    gc.freeze()  # imported objects and large plans are no garbage: collect less often
     gc.set_threshold(200_000, 50, 100)
     try:
         given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(f"internal error: {what} (PLANNER_DEBUG=1 shows where)")
         return 1
     finally:
-        gc.freeze()  # the interpreter, when it ends, would look through all that solvers have loaded: 0.15 s
+        gc.freeze()  # saves 0.15 s: the last collection skips all that solvers have loaded
 
 
 def _known_error(error: Exception) -> tuple[int, str] | None:

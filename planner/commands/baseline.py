@@ -36,12 +36,12 @@ class BaselineFlags:
 
 
 def run(flags: BaselineFlags) -> int:
-    """Replay the schedule on the inputs, and deliver its plan."""
+    """Replay the baseline on the inputs, and deliver its plan."""
     name = flags.name
     known_baseline(name, "baseline")
     if flags.chunks is not None and flags.chunks > 1 and SCHEDULES[name].chunks == 1:
         chunked = listed(n for n in BASELINES if SCHEDULES[n].chunks > 1) or "none"
-        raise UsageFault(f"{name} puts one chunk on a device: leave out --chunks (schedules that take it: {chunked})")
+        raise UsageFault(f"{name} puts one chunk on a device: leave out --chunks (baselines that take it: {chunked})")
     check_output(flags.output, flags.graph, flags.cluster)
     problem = posed(flags)
     try:

@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, where output goes."""
+"""Shared by all commands: exit codes and output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from planner.files.flag_values import UsageFault
 
 
 class ExitCode(IntEnum):
-    """What the exit code says to a script."""
+    """The exit codes of all commands."""
 
     DONE = 0
     INTERNAL = 1
@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
 
 
 def emit(text: str) -> None:
-    """Data to stdout. A reader that has gone away (``| head``) is no error."""
+    """Write data to stdout. A closed pipe (``| head``) is no error."""
     if sys.stdout is None:
         return
     try:
@@ -40,7 +40,7 @@ def emit(text: str) -> None:
 
 
 def note(text: str, quiet: bool = False) -> None:
-    """A remark for people, on stderr."""
+    """Write a remark to stderr."""
     if quiet or sys.stderr is None:
         return
     shown = "".join(c if c.isprintable() else "?" for c in text)
@@ -51,7 +51,7 @@ def note(text: str, quiet: bool = False) -> None:
 
 
 def leave_now(code: int) -> NoReturn:
-    """End the process without waiting for a solver that has not come back."""
+    """End the process without waiting for a solver that has not returned."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             try:

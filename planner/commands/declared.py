@@ -21,14 +21,14 @@ from typer.models import ParameterInfo
 T = TypeVar("T")
 
 FIRST, LAST = "output", "quiet"
-"""Help lists what is required, then the first of these, all other options, and the last of these."""
+"""Help lists required arguments, then ``FIRST``, all other options, and ``LAST``."""
 
 
 @dataclass(frozen=True)
 class Recorded:
     """Marks an option that shapes the plan: plan.json has it among its ``options``.
 
-    ``read(flag, given)`` makes the recorded value of a text that was given; None is recorded as None.
+    ``read(flag, text)`` converts the text of the option to the recorded value; None is recorded as None.
     """
 
     read: Callable[[str, str], Any] | None = None
@@ -36,14 +36,14 @@ class Recorded:
 
 @dataclass(frozen=True)
 class OneOf:
-    """Marks a ``str`` option that takes one of ``values()``, which are asked for when the command is called."""
+    """Marks a ``str`` option that takes one of ``values()``, computed when the command is called."""
 
     values: Callable[[], Iterable[str]]
 
 
 @dataclass(frozen=True)
 class Help:
-    """Gives an option a help that a registry has a part in; it is asked for when the command is called."""
+    """Gives an option a help text from a registry, computed when the command is called."""
 
     text: Callable[[], str]
 
@@ -60,7 +60,7 @@ def marked(options: type, kind: type[T]) -> dict[str, T]:
 
 
 def recorded(options: Any) -> dict[str, Any]:
-    """What plan.json records of the options, by field, in the order in which they are declared.
+    """The options that plan.json records, by field, in the order of declaration.
 
     Raises ``UsageFault`` for a value that cannot be read.
     """
@@ -105,7 +105,7 @@ def _mark(annotation: Any, kind: type[T]) -> T | None:
 
 
 def _parameters(options: type) -> Iterator[inspect.Parameter]:
-    """What typer reads: keyword parameters; an option with ``OneOf`` takes an enum of the values of now."""
+    """Keyword parameters for typer; an option with ``OneOf`` takes an enum of its current values."""
     for field, annotation in _declared(options):
         default, of = field.default, annotation
         said = _mark(annotation, Help)
@@ -147,5 +147,5 @@ def _as_enum(annotation: Any, field: Field[Any], values: list[str]) -> tuple[Any
 
 
 def _plain(value: Any) -> Any:
-    """The text of a choice; everything else as it is."""
+    """The text of a choice; any other value unchanged."""
     return value.value if isinstance(value, _Chosen) else value

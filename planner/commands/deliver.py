@@ -1,4 +1,4 @@
-"""A plan on its way out: to its file, and as a report or JSON to stdout."""
+"""Delivery of a plan: to its file, and as a report or JSON to stdout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Delivery(Protocol):
 
 
 def deliver(plan: Plan, flags: Delivery) -> ExitCode:
-    """Write the plan where it was asked for, then print it or its report."""
+    """Write the plan to its file, if one is named; then print it or its report."""
     if flags.output == "-":
         emit(plan_to_json(plan))
         return ExitCode.DONE
@@ -37,7 +37,7 @@ def deliver(plan: Plan, flags: Delivery) -> ExitCode:
     if flags.output is not None:
         try:
             write_whole(flags.output, plan_to_json(plan))
-        except InputError as error:  # it was writable when the search began; the report is not lost with the file
+        except InputError as error:  # it was writable when the search began; print the report all the same
             note(str(error))
             code = ExitCode.INTERNAL
         else:
@@ -47,7 +47,7 @@ def deliver(plan: Plan, flags: Delivery) -> ExitCode:
     elif flags.quiet:
         emit(report_line(plan))
     else:
-        from planner.report.text import report_text  # what draws tables is not loaded before the plan is written
+        from planner.report.text import report_text  # loads what draws tables, after the plan is written
 
         emit(report_text(plan, *report_style()))
     return code

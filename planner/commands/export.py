@@ -27,7 +27,7 @@ def _formats() -> str:
 
 @dataclass(frozen=True)
 class ExportFlags:
-    """Options of ``planner export``; those of a single format stand with the format."""
+    """Options of ``planner export``; a format declares its own options."""
 
     plan: options.PlanFile
     to: Annotated[str, typer.Option("--to", metavar="FORMAT"), declared.Help(_formats)]
@@ -45,7 +45,7 @@ def command(name: str, help: str) -> Command:
 
 
 def run(flags: ExportFlags, *of_formats: Any) -> int:
-    """Export to the file that ``-o`` names, to stdout where there is none. ``of_formats``: options, by format."""
+    """Export to the file that ``-o`` names, or to stdout. ``of_formats``: the options of each format."""
     if flags.to not in EXPORTERS:
         raise UsageFault(f"--to {flags.to}: unknown format; known are {listed(EXPORTERS)}")
     exporter, path, output = EXPORTERS[flags.to], flags.plan, flags.output
@@ -77,7 +77,7 @@ def run(flags: ExportFlags, *of_formats: Any) -> int:
 
 
 def _check_options(to: str, chosen: Any, of_formats: Iterable[Any]) -> None:
-    """Refuse an option that was given and that the format does not take."""
+    """Refuse an option that the format does not take."""
     taken = {field.name for field in fields(chosen)}
     for each in of_formats:
         for field in fields(each):

@@ -1,4 +1,4 @@
-"""The options that several commands have, each declared once. What only one command has stands in its own file."""
+"""Options of several commands, each declared once. A command declares its own options in its file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Microbatches = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Microbatches in one step.  [default: the graph's]"), Recorded()
 ]
 Chunks = Annotated[
-    int | None, typer.Option(min=1, metavar="V", help="Chunks a device of layouts that take them."), Recorded()
+    int | None, typer.Option(min=1, metavar="V", help="Chunks per device, for layouts that take them."), Recorded()
 ]
 MemoryCap = Annotated[
     str | None,

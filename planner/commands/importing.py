@@ -33,7 +33,7 @@ class ImportFlags:
 
 
 def group(name: str, help: str) -> Command:
-    """The command with one sub-command an importer."""
+    """The command with one sub-command per importer."""
     commands = TyperGroup(name=name, help=help, rich_markup_mode=None)
     for importer in IMPORTERS.values():
         commands.add_command(LazyCommand(importer.name, importer.help, partial(_command, importer)))
@@ -48,7 +48,7 @@ def _command(importer: Importer) -> Command:
 
 
 def import_with(importer: Importer, flags: ImportFlags, own: Any) -> int:
-    """Read the source, and write the graph whole: to the file or to stdout, the second files after it.
+    """Read the source and write the graph, to its file or to stdout, then the second files.
 
     Outputs that cannot be written, or are an input, are refused before any work.
     """
@@ -60,7 +60,7 @@ def import_with(importer: Importer, flags: ImportFlags, own: Any) -> int:
     for flag, (path, _) in also.items():
         _check_beside(flag_of(flag), path, {"input": source, "graph": flags.output})
     imported = importer.read(own)
-    text = checked(imported.text)  # planner's own reader takes it
+    text = checked(imported.text)  # planner's own reader accepts it
     for remark in imported.notes:
         note(remark, flags.quiet)
     if flags.output in (None, "-"):

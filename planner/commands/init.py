@@ -16,7 +16,7 @@ from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
 
 GRAPH = """\
-# What one microbatch computes, operator by operator: a small transformer in training. Change it into yours.
+# What one microbatch computes, operator by operator: a small transformer in training. Replace it with yours.
 # (From a Hugging Face config.json, ONNX or torch.export: planner import --help. All keys: docs/formats.md.)
 schema: planner/graph@1
 name: my-model
@@ -30,11 +30,11 @@ operators:
     time: {forward: 1 ms}
     parameters: 1 GB      # held all step long: weights, gradients, optimizer state
     activation: 20 MB     # held by a microbatch from the start of forward to the end of its last backward pass
-    output: 16 MB         # sent to whoever reads this on another device; the gradient comes back in the same size
+    output: 16 MB         # sent to each device that reads it; the gradient comes back in the same size
 
-  - block: layer          # a repeated part: its copies are layer.0.attention, layer.0.mlp, layer.1.attention, ...
+  - block: layer          # a repeated part: its repetitions are layer.0.attention, layer.0.mlp, layer.1.attention, ...
     repeat: 2
-    inputs: [embed]       # what the first copy reads; each further copy reads the one before
+    inputs: [embed]       # what the first repetition reads; each further one reads the one before
     operators:
       - name: attention   # no inputs: it reads what the block reads
         time: {forward: 1 ms, input_grad: 1 ms, weight_grad: 1 ms}
@@ -43,14 +43,14 @@ operators:
         output: 16 MB
       - name: mlp
         inputs: [attention]
-        work:             # instead of time: the cluster's device type makes a time of it (roofline)
+        work:             # instead of time: converted by the cluster's device type (roofline)
           forward: {flops: 400 GFLOP, bytes: 200 MB}
         parameters: 2.4 GB
         activation: 400 MB
         output: 16 MB
 
   - name: head
-    inputs: [layer]       # the last operator of the last copy
+    inputs: [layer]       # the last operator of the last repetition
     time: {forward: 1 ms}
     parameters: 1 GB
     activation: 100 MB
@@ -92,9 +92,9 @@ class InitFlags:
 
 
 def run(flags: InitFlags) -> int:
-    """Write both files into the folder, which is made where it is missing; print the command that plans them.
+    """Write both files into the folder, which is created if missing; print the command that plans them.
 
-    Raises ``UsageFault`` where one of them is there already and ``--force`` is not given: then neither is written.
+    Raises ``UsageFault`` and writes neither if one of them exists and ``--force`` is not given.
     """
     folder = flags.folder
     targets = {folder / name: text for name, text in FILES.items()}

@@ -31,7 +31,7 @@ class Inputs(Protocol):
 
     @property
     def chunks(self) -> int | None:
-        """Chunks a device; None: as the layout has them."""
+        """Chunks per device; None: the layout's default."""
 
     @property
     def memory_cap(self) -> str | None:
@@ -43,14 +43,14 @@ class Inputs(Protocol):
 
 
 def check_output(output: str | None, graph: Path, cluster: Path) -> None:
-    """Raise now where the plan could not be written later."""
+    """Raise now if the plan could not be written later."""
     if output is not None and output != "-":
         not_an_input(output, {"graph": graph, "cluster": cluster})
         ensure_writable(output)
 
 
 def posed(flags: Inputs, **more: Any) -> Problem:
-    """Read both files and pose the problem."""
+    """The problem of the two files and the options."""
     cap = None if flags.memory_cap is None else memory_size("--memory-cap", flags.memory_cap)
     graph, cluster = read_graph(flags.graph), read_cluster(flags.cluster)
     note_unknown_devices(graph, cluster, flags.quiet)
@@ -61,7 +61,7 @@ def posed(flags: Inputs, **more: Any) -> Problem:
 
 
 def note_unknown_devices(graph: Graph, cluster: Cluster, quiet: bool) -> None:
-    """Say which names in pass times the cluster does not have: measured elsewhere, or misspelt."""
+    """Note names in pass times that the cluster does not have: measured elsewhere, or misspelt."""
     costs = (cost for operator in graph.operators for cost in operator.times.values())
     named = {name for cost in costs if isinstance(cost, ByDevice) for name in cost.seconds}
     unknown = sorted(named - cluster.names())

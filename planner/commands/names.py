@@ -8,13 +8,13 @@ from planner.files.flag_values import UsageFault
 
 
 def known_baseline(name: str, what: str) -> None:
-    """Raise ``UsageFault`` for a name that no schedule has; ``what`` takes it."""
+    """Raise ``UsageFault`` for a name that no baseline has; ``what`` is the option that takes it."""
     if name not in BASELINES:
-        raise UsageFault(f"{what}: unknown schedule {name!r}; known are {listed(BASELINES, most=40)}")
+        raise UsageFault(f"{what}: unknown baseline {name!r}; known are {listed(BASELINES, most=40)}")
 
 
 def baselines_named(text: str) -> set[str] | None:
-    """The schedules that a value of ``--baselines`` names: ``A,B`` or none; None for all."""
+    """The baselines that a value of ``--baselines`` names: ``A,B`` or none; None for all."""
     if text == "all":
         return None
     names = set() if text in ("none", "") else {name.strip() for name in text.split(",")}

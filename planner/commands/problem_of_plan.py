@@ -16,8 +16,8 @@ from planner.problem.quantities import BYTES, QuantityError, parse_quantity
 def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | None) -> Problem | None:
     """The problem of the plan in the file ``path``; None where neither graph nor cluster is given.
 
-    Raises ``InputError`` where the plan is no valid plan of them. Memory above the cap is let pass: a published
-    schedule that does not fit can be looked at all the same.
+    Raises ``InputError`` where the plan is no valid plan of them. Memory above the cap is allowed, so that a baseline
+    that does not fit can be shown.
     """
     if graph is None and cluster is None:
         return None
@@ -51,7 +51,7 @@ def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | 
 
 
 def sound_times(path: Path, plan: Plan) -> None:
-    """Raise ``InputError`` where an instant of the plan is no instant, or something ends before it starts."""
+    """Raise ``InputError`` where a task or transfer starts before 0 or ends before it starts."""
     rows: dict[str, tuple[PlannedTask | PlannedTransfer, ...]] = {"tasks": plan.tasks, "transfers": plan.transfers}
     for what, listed in rows.items():
         for k, row in enumerate(listed):
@@ -91,5 +91,5 @@ def cap_option(path: Path, plan: Plan) -> float | None:
 
 
 def label(path: Path, plan: Plan) -> str:
-    """A baseline by its name, a plan by that of its file."""
+    """The name of a baseline; for any other plan the name of its file."""
     return plan.origin.removeprefix("baseline:") if plan.origin.startswith("baseline:") else path.stem

@@ -12,13 +12,13 @@ from planner.problem import Problem
 
 
 def chosen_baselines(plan: Plan, wanted: set[str] | None, given: Sequence[str]) -> list[str]:
-    """The schedules that are wanted, or that the plan names where all are, but for those that are ``given`` anyway."""
+    """The ``wanted`` baselines (None: all that the plan names), except those in ``given``."""
     named = {b.name for b in plan.baselines if b.makespan is not None}
     return [name for name in BASELINES if name not in given and name in (named if wanted is None else wanted)]
 
 
 def replayed(names: Sequence[str], problem: Problem) -> Iterator[tuple[str, Plan]]:
-    """The plans of the schedules; of those that do not apply a remark."""
+    """The plans of the baselines; a note for each that does not apply."""
     for name in names:
         try:
             timetable = baseline_timetable(name, problem)

@@ -1,4 +1,4 @@
-"""A solve in a thread of its own, so that signals and the deadline are heard while a solver works."""
+"""A solve in a thread of its own, so that signals and the deadline take effect while a solver works."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from planner.problem import Problem
 from planner.report.words import gap, plain, seconds
 
 GRACE = 3.0
-"""Seconds after the deadline or a stop in which the search may come back with its own plan."""
+"""Seconds after the deadline or a stop in which the search may return its own plan."""
 
 PATIENCE = 8.0
-"""Seconds after a signal, where there is no plan at all yet: the first may be near, a second signal is free."""
+"""Seconds after a signal if there is no plan yet: the first may be near, and a second signal ends the process."""
 
 START = 0.5
 """Seconds of starting (imports, reading the inputs) that the time limit does not count."""
@@ -41,7 +41,7 @@ class Signals:
 
 @contextmanager
 def signals_caught(stop: threading.Event) -> Iterator[Signals]:
-    """The first Ctrl-C or SIGTERM sets ``stop``; a second one ends the process as if nobody had listened."""
+    """The first Ctrl-C or SIGTERM sets ``stop``; a second one ends the process."""
     state = Signals(stop)
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -53,7 +53,7 @@ def signals_caught(stop: threading.Event) -> Iterator[Signals]:
     caught = {}
     if threading.current_thread() is threading.main_thread():
         for each in (signal.SIGINT, signal.SIGTERM):
-            # nohup and background jobs of a script ignore SIGINT, and go on doing so.
+            # Where SIGINT is ignored (nohup, background jobs of a script), it stays ignored.
             if signal.getsignal(each) is not signal.SIG_IGN:
                 caught[each] = signal.signal(each, handle)
     try:
@@ -65,20 +65,20 @@ def signals_caught(stop: threading.Event) -> Iterator[Signals]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The plan, and whether a solver is still at work that the process must not wait for."""
+    """The plan. ``abandoned``: a solver is still at work, and the process must not wait for it."""
 
     plan: Plan
     abandoned: bool = False
 
 
 class Abandoned(NoPlan):
-    """The search did not come back in time, and nothing had been found until then."""
+    """The search did not return in time and had found nothing."""
 
 
 def run_solve(
     problem: Problem, control: Control, options: SolveOptions, signals: Signals, latest: float, progress: bool
 ) -> Outcome:
-    """Solve, and be back by the instant ``latest`` whatever the solver does.
+    """Solve, and return by the instant ``latest`` whatever the solver does.
 
     Raises what ``solve`` raises, and ``Abandoned``.
     """
@@ -91,7 +91,7 @@ def run_solve(
     def work() -> None:
         try:
             plans.append(solve(problem, control, options))
-        except BaseException as error:  # it belongs to the main thread, whatever it is
+        except BaseException as error:  # the main thread raises it
             errors.append(error)
 
     worker = threading.Thread(target=work, name="solve", daemon=True)
@@ -101,7 +101,7 @@ def run_solve(
         while worker.is_alive():
             worker.join(TICK)
             now = time.monotonic()
-            if over_since is None and control.remaining <= 0:  # a limit of effort hurries nobody
+            if over_since is None and control.remaining <= 0:  # a limit of effort sets no deadline
                 over_since = now
             grace = PATIENCE if signals.received and control.incumbent is None else GRACE
             if now > latest or (over_since is not None and now > over_since + grace):
@@ -122,14 +122,14 @@ def run_solve(
 
 
 def _marked(plan: Plan, signals: Signals) -> Plan:
-    """A plan that a signal ended says so, unless it is optimal all the same."""
+    """The plan, marked as interrupted after a signal unless it is optimal."""
     if signals.received and plan.status != "optimal":
         return replace(plan, status="interrupted")
     return plan
 
 
 class ProgressLine:
-    """One line on a terminal that is drawn over and over."""
+    """One line on a terminal, redrawn in place."""
 
     def __init__(self) -> None:
         self.latest: Progress | None = None
@@ -137,11 +137,11 @@ class ProgressLine:
 
     @staticmethod
     def wanted(quiet: bool) -> bool:
-        """Whether somebody watches."""
+        """Whether stderr is a terminal that can show the line."""
         return not quiet and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def listen(self, progress: Progress) -> None:
-        """Keep the latest news; the main thread draws them."""
+        """Keep the latest progress; the main thread draws it."""
         self.latest = progress
 
     def draw(self, control: Control) -> None:

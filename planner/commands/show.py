@@ -22,7 +22,7 @@ from planner.problem import Problem
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A plan to draw; ``on_page``: its title on the page, where that is another one."""
+    """A plan to draw; ``on_page``: its title on the page, if that differs."""
 
     plan: Plan
     title: str
@@ -56,7 +56,7 @@ class ShowFlags:
     format: options.OutputFormat = options.Format.text
 
     def check(self) -> None:
-        """Refuse before any work what cannot be written, and flags that do nothing."""
+        """Refuse, before any work, files that cannot be written and flags that do nothing."""
         asked = {flag: path for flag, path in self._outputs().items() if path is not None}
         if not asked and (self._others or self.graph or self.cluster or self.baselines != "none"):
             flags = "--baselines, --baseline-plan, --graph and --cluster"
@@ -103,11 +103,11 @@ class ShowFlags:
 
     @property
     def _exact(self) -> bool:
-        """Whether graph and cluster matter: to the page, and to replay schedules."""
+        """Whether graph and cluster are used: by the page, and to replay baselines."""
         return self.html is not None or self.baselines != "none"
 
     def _replayed(self, shown: Sequence[_Drawn]) -> list[_Drawn]:
-        """The baselines that ``--baselines`` asks for, but for those whose plans are there."""
+        """The baselines that ``--baselines`` asks for, except those whose plans are given."""
         problem = shown[0].problem
         if self.baselines == "none" or problem is None:
             return []

@@ -37,7 +37,7 @@ class SimulateFlags:
 
     plans: Annotated[list[Path], typer.Argument(metavar="PLAN [PLAN...]", help="The plan; more to compare it with.")]
     jitter: Annotated[
-        str, typer.Option(metavar="R", help="Deviation of each pass and transfer, as a part of its length.")
+        str, typer.Option(metavar="R", help="Standard deviation of each pass and transfer, relative to its length.")
     ] = "0.1"
     slow_device: Annotated[
         list[str] | None, typer.Option(metavar="NAME=X", help="Passes there take X times as long; repeatable.")
@@ -46,7 +46,7 @@ class SimulateFlags:
         list[str] | None, typer.Option(metavar="FROM:TO=X", help="Transfers take X times as long; * is any device.")
     ] = None
     runs: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many replays.")] = 1000
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Of the disturbance.")] = 0
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the disturbance.")] = 0
     graph: options.MaybePlanGraph = None
     cluster: options.MaybePlanCluster = None
     baselines: Annotated[
@@ -103,7 +103,7 @@ def run(flags: SimulateFlags) -> int:
 
 
 def _events(plan: Plan, problem: Problem | None) -> Events:
-    """The events of a plan, those of a baseline with its own rules."""
+    """The events of a plan; for a baseline, with its own rules."""
     name = plan.origin.removeprefix("baseline:")
     if problem is None or name == plan.origin or name not in BASELINES:
         return events_of(plan, problem)
@@ -118,7 +118,7 @@ def _fits(plan: Plan) -> bool:
 
 
 def _labels(paths: Sequence[Path], plans: Sequence[Plan]) -> list[str]:
-    """The plan, a baseline by its name, another plan by its file's; each once."""
+    """A label for each plan, all different: ``this plan``, the name of a baseline, or that of the file."""
     found: list[str] = []
     for k, (path, plan) in enumerate(zip(paths, plans, strict=True)):
         published = plan.origin.removeprefix("baseline:") if plan.origin.startswith("baseline:") else None
@@ -130,7 +130,7 @@ def _labels(paths: Sequence[Path], plans: Sequence[Plan]) -> list[str]:
 def _baselines(
     plan: Plan, problem: Problem | None, wanted: set[str] | None, given: Sequence[str]
 ) -> Iterator[tuple[str, Plan | Row]]:
-    """The baselines that the plan names or that are asked for, replayed where graph and cluster are there."""
+    """The baselines that the plan names or that are asked for, replayed where graph and cluster are given."""
     names = chosen_baselines(plan, wanted, given)
     if problem is not None:
         yield from replayed(names, problem)

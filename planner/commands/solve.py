@@ -51,7 +51,7 @@ def _max_makespan_help() -> str:
 
 
 def _max_period_help() -> str:
-    return f"With --objective {_with('max_period')}: a microbatch, at most."
+    return f"With --objective {_with('max_period')}: the longest period allowed."
 
 
 def _layouts() -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def _layouts() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class SolveFlags:
-    """Options of ``planner solve``, as they are given. A new one is a field here, and what it does.
+    """Options of ``planner solve``, as they are given. A new option is a field here, and the code that uses it.
 
     Those marked ``Recorded`` are the ``options`` of plan.json, in this order.
     """
@@ -114,9 +114,9 @@ class SolveFlags:
         Recorded(),
     ] = None
     gap: Annotated[
-        str, typer.Option(metavar="G", help="Optimal is what is within this fraction of the bound."), Recorded(ratio)
+        str, typer.Option(metavar="G", help="A plan within this fraction of the bound is optimal."), Recorded(ratio)
     ] = "1e-6"
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Of the search."), Recorded()] = 0
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the search."), Recorded()] = 0
     threads: Annotated[int, typer.Option(min=1, metavar="T", help="Threads of the solvers."), Recorded()] = 2
     baselines: Annotated[str, typer.Option(metavar="A,B|all|none", help="Baselines to compare with."), Recorded()] = (
         "all"
@@ -125,14 +125,14 @@ class SolveFlags:
         str | None, typer.Option(metavar="R", help="Exit with 5 where the bubble ratio is above this.")
     ] = None
     beat: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Exit with 5 where the plan is not faster than this schedule.")
+        str | None, typer.Option(metavar="NAME", help="Exit with 5 where the plan is not faster than this baseline.")
     ] = None
     format: shared.OutputFormat = shared.Format.text
     quiet: shared.Quiet = False
 
 
 def run(flags: SolveFlags) -> int:
-    """Solve within the limits, deliver the plan, and hold it against the thresholds."""
+    """Solve within the limits, deliver the plan, and check the thresholds."""
     begun = BEGUN.get()
     stop = threading.Event()
     with signals_caught(stop) as signals:
@@ -172,14 +172,14 @@ def run(flags: SolveFlags) -> int:
 
 
 def search_options(problem: Problem, read: dict[str, Any]) -> SolveOptions:
-    """What the search takes of the options that were read; plan.json records all of them, in their order."""
+    """The options that the search takes; plan.json records all that were read, in their order."""
     taken = signature(SolveOptions.of).parameters
     options = SolveOptions.of(problem, **{name: value for name, value in read.items() if name in taken})
     return replace(options, flags={name: options.flags.get(name, value) for name, value in read.items()})
 
 
 def _time_limit(read: dict[str, Any]) -> float:
-    """Seconds; without a limit of time or effort a minute, with one of effort alone none."""
+    """Seconds: the limit given; else ``DEFAULT_TIME_LIMIT``, or inf if there is a limit of effort."""
     if read["time_limit"] is not None:
         return float(read["time_limit"])
     return DEFAULT_TIME_LIMIT if read["effort"] is None else math.inf

@@ -1,4 +1,4 @@
-"""``planner stretch``: a plan with a repeatable window, for more microbatches, without a search."""
+"""``planner stretch``: a plan for more microbatches from its steady-state pattern, without a search."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from planner.timetable.timetable import Timetable
 from planner.verification import verify_plan
 
 GAP = 1e-6
-"""Of plans whose options name none."""
+"""The gap of plans whose options name none."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class StretchFlags:
     plan: options.PlanFile
     graph: options.PlanGraph
     cluster: options.PlanCluster
-    microbatches: Annotated[int, typer.Option(min=1, metavar="N", help="Microbatches that it is to have.")]
+    microbatches: Annotated[int, typer.Option(min=1, metavar="N", help="Microbatches of the new plan.")]
     output: options.Output = None
     format: options.OutputFormat = options.Format.text
     quiet: options.Quiet = False
 
 
 def run(flags: StretchFlags) -> int:
-    """Run the window of the plan more often, and deliver the plan that results."""
+    """Repeat the steady-state pattern of the plan, and deliver the plan that results."""
     path, microbatches = flags.plan, flags.microbatches
     not_an_input(flags.output, {"plan": path})
     check_output(flags.output, flags.graph, flags.cluster)
@@ -60,7 +60,7 @@ def run(flags: StretchFlags) -> int:
     timetable = timetable_of(plan, problem)
     window = window_of(problem, timetable) if plan.window is None else plan.window
     if window is None:
-        note(f"{path} has no repeatable window: no part of its schedule can be run again just as it is")
+        note(f"{path} has no steady-state pattern: no part of its schedule can be repeated")
         return ExitCode.NO_PLAN
     times = _times(path, plan, window, microbatches)
     longer = replace(problem, microbatches=microbatches)
@@ -69,7 +69,7 @@ def run(flags: StretchFlags) -> int:
 
 
 def _problem(path: Path, plan: Plan, flags: StretchFlags) -> Problem:
-    """The problem that the plan solves, under the plan's own options; the plan is a valid one of it."""
+    """The problem of the plan under its own options. Raises ``InputError`` if the plan is not valid for it."""
     graph, cluster = read_graph(flags.graph), read_cluster(flags.cluster)
     copies, cap = whole_option(path, plan, "copies") or 1, cap_option(path, plan)
     layout: Any = plan.options.get("layout") or "auto"
@@ -91,7 +91,7 @@ def _problem(path: Path, plan: Plan, flags: StretchFlags) -> Problem:
 
 
 def _times(path: Path, plan: Plan, window: PlanWindow, microbatches: int) -> int:
-    """How often the window has to be run again for so many microbatches."""
+    """How often the pattern must be repeated for so many microbatches."""
     if microbatches > MAX_MICROBATCHES:
         raise UsageFault(f"--microbatches must be at most {MAX_MICROBATCHES}")
     more, each = microbatches - plan.microbatches, window.microbatches
@@ -100,8 +100,8 @@ def _times(path: Path, plan: Plan, window: PlanWindow, microbatches: int) -> int
     if more % each:
         below = microbatches - more % each
         raise UsageFault(
-            f"--microbatches {microbatches} cannot be reached: {path} has {plan.microbatches}, and each of its windows "
-            f"adds {each}; the nearest are {below} and {below + each}"
+            f"--microbatches {microbatches} cannot be reached: {path} has {plan.microbatches}, and each repetition of "
+            f"its pattern adds {each}; the nearest are {below} and {below + each}"
         )
     return more // each
 
@@ -109,16 +109,16 @@ def _times(path: Path, plan: Plan, window: PlanWindow, microbatches: int) -> int
 def _stretched(
     path: Path, plan: Plan, problem: Problem, timetable: Timetable, window: PlanWindow, longer: Problem, times: int
 ) -> Timetable:
-    """The timetable with the window run so many times more."""
+    """The timetable with the pattern repeated so many times more."""
     classes, start = classes_and_starts(problem, timetable)
     copies = copies_at_work(classes)
     again = Window(window.start, window.length, window.microbatches // copies)
     if window.microbatches % copies or not is_window(classes, start, again, 1.0):
-        raise InputError(path, None, "window", "cannot be repeated; null instead has one looked for")
+        raise InputError(path, None, "window", "cannot be repeated; with null instead, stretch looks for one")
     counts = tuple(count and count + times * again.each for count in classes.counts)
     many = build_classes(longer, timetable.placement, counts)
     starts = stretched(start, again, times, tolerance_of(start))
-    # As early as the order allows, but where waiting has a reason that the order does not show: a baseline
+    # Starts are as early as the order allows, except where the order does not show the reason to wait: a baseline
     # has rules of its own, and earlier starts may take more memory.
     as_it_is = plan.origin != "solve" or plan.objective != "makespan"
     earlier = None if as_it_is else retime(many, starts)
@@ -150,11 +150,11 @@ def _plan(path: Path, plan: Plan, problem: Problem, timetable: Timetable, contro
     )
     try:
         return verified(made, problem)
-    except InvalidPlan as error:  # what is wrong is in the file: its window, or options that are not those of the plan
+    except InvalidPlan as error:  # the fault is in the file: its window, or options that are not those of the plan
         raise InputError(path, None, None, f"cannot be stretched: {error}") from error
 
 
 def _options(plan: Plan, microbatches: int) -> dict[str, Any]:
-    """The plan's options, less what does not hold for another number of microbatches."""
+    """The plan's options, without those that do not hold for another number of microbatches."""
     of_its_own: dict[str, Any] = {"max_makespan": None, "baselines": []}
     return {**plan.options, **{k: v for k, v in of_its_own.items() if k in plan.options}, "microbatches": microbatches}

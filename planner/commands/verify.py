@@ -32,7 +32,7 @@ class VerifyFlags:
 
 
 def run(flags: VerifyFlags) -> int:
-    """List the violations; none is exit code 0."""
+    """List the violations; exit code 0 if there are none."""
     from planner.files import read_cluster, read_graph
     from planner.verification import verify_plan
 

@@ -1,8 +1,8 @@
-"""What a long search asks while it runs: is there time and effort left, and who wants to know how it goes.
+"""The time and effort that a long search has left, and its progress.
 
 Effort is counted in one unit: a schedule evaluated from its beginning to its end, or a node of a branch-and-bound
-tree. It is noted where work that ran side by side has come together, so that a limit of effort cuts a search off at
-the same place on every machine and with any number of threads.
+tree. It is added up when work that ran side by side has ended, so that a limit of effort cuts a search off at the same
+place on every machine and with any number of threads.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Control:
         return int(min(units, max(1.0, self.effort_left)))
 
     def spend(self, units: float) -> None:
-        """Note effort. Not while others look at this control on threads of their own: they would stop anywhere."""
+        """Add effort. Not while other threads look at this control: where they stop would depend on their speed."""
         self.spent += units
         if self.parent is not None:
             self.parent.spend(units)

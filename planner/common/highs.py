@@ -2,7 +2,7 @@
 
 HiGHS specifics, so that they stand in one place: statuses are never trusted without solution and bound; the
 scheduler of its threads belongs to the thread that solves; a deadline and a stop reach into the solver through its
-interrupt callbacks; 1.14.0 returns wrong optima on small MIPs, which the dependency excludes and a test keeps.
+interrupt callbacks; 1.14.0 returns wrong optima on small MIPs (the dependencies exclude it, and a test keeps a case).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WITHOUT_PRESOLVE = 5_000
 """Columns up to which a second solve can do without presolve; larger models get another seed."""
 
 NODES_AT_MOST = 2**31 - 1
-"""What HiGHS takes as a limit of nodes."""
+"""The largest limit of nodes that HiGHS takes."""
 
 
 class _InUse(threading.local):
@@ -104,12 +104,12 @@ class Model:
         The nodes are for the caller to spend: this may run on a thread beside others.
 
         HiGHS 1.15.1 now and then calls a feasible model infeasible (big-M rows with fractions; a test keeps a case).
-        Where what it says is to be a proof, ``certify`` solves again on another way, without presolve, and claims
+        Where what it says is to be a proof, ``certify`` solves again by another route, without presolve, and claims
         only what both have shown; a solve that was cut off then proves nothing.
         """
         first = self._solve(control, threads, gap, nodes, start, {})
         if not certify or (first.values is not None and not any(self.cost)):
-            return first  # a solution of a mere question is no claim to be certified
+            return first  # a solution of a feasibility question needs no certificate
         if not (first.infeasible or first.optimal):
             return replace(first, bound=-math.inf)
         plain = len(self.cost) <= WITHOUT_PRESOLVE
@@ -200,7 +200,7 @@ class Model:
 
 
 def use_threads(threads: int) -> None:
-    """HiGHS's scheduler belongs to the calling thread; where its number of threads changes, it has to be made anew.
+    """HiGHS's scheduler belongs to the calling thread; where its number of threads changes, it has to be reset.
 
     Otherwise HiGHS solves nothing and says so in the status of ``run`` only.
     """

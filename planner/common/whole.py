@@ -1,4 +1,4 @@
-"""Output files appear whole or not at all. ``planner.files.whole`` says in one line what keeps them from it."""
+"""Output files are written whole or not at all. ``planner.files.whole`` reports an obstacle in one line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_whole(path: Path | str, content: str | bytes) -> None:
 
 
 def _replace(target: Path, data: bytes) -> None:
-    """Write beside the target, reach the disk, then take its name."""
+    """Write beside the target, flush to disk, then rename."""
     mode = _mode(target)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.")
     try:

@@ -1,4 +1,4 @@
-"""What every task and transfer of a finished plan waits for: a graph of events, for replays and for reports."""
+"""The graph of events of a finished plan: what every task and transfer waits for. Replays and reports use it."""
 
 from planner.events.build import Events, events_of, one_edge_each
 from planner.events.edges import Wait

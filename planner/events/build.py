@@ -20,12 +20,12 @@ from planner.problem import Problem
 
 @dataclass(frozen=True)
 class Events:
-    """Tasks and transfers, and edges ``before[k] -> after[k]`` between them; both in seconds of the plan.
+    """Tasks and transfers, and edges ``before[k] -> after[k]`` between them; times are the plan's, in seconds.
 
-    ``wait[k]`` says for what (``Wait``); with ``from_start[k]`` the second waits for the start of the first, else for
-    its end. ``order`` is a topological order of the nodes. ``hold[node]``: seconds that the plan lets pass between the
-    last of what the node waits for and its start, where nothing says why. ``exact``: precedence and memory are those
-    of graph and cluster; else they are read off the plan, and hold it back at least as much.
+    ``wait[k]`` is the kind of wait (``Wait``); with ``from_start[k]`` the second waits for the start of the first, else
+    for its end. ``order`` is a topological order of the nodes. ``hold[node]``: seconds between the last event that the
+    node waits for and its start, where nothing explains them. ``exact``: precedence and memory are those of graph and
+    cluster; else they are inferred from the plan, and constrain it at least as much.
     """
 
     nodes: Nodes
@@ -48,9 +48,9 @@ class Events:
 
 
 def events_of(plan: Plan, problem: Problem | None = None, gates: Callable[[Nodes], Gates] | None = None) -> Events:
-    """The events of a plan; with the problem that it is valid for exactly, else as far as the file tells.
+    """The events of a plan: exact with the problem that it is valid for, else inferred from the plan.
 
-    ``gates``: what its tasks wait for besides, where it is a baseline with rules of its own.
+    ``gates``: further waits of its tasks, if it is a baseline with rules of its own.
 
     Every edge holds in the plan (instants closer than 1e-9 of the makespan are one), and a replay of all edges and
     holds with the plan's own lengths gives the plan's instants.
@@ -76,7 +76,7 @@ def events_of(plan: Plan, problem: Problem | None = None, gates: Callable[[Nodes
 
 
 def _order(nodes: Nodes, edges: Edges) -> Ints:
-    """A topological order, by start and end as far as it is free (which is for what takes no time alone)."""
+    """A topological order, by start and end as far as precedence allows."""
     before, after, _, _ = edges.arrays()
     ptr, following = one_edge_each(before, after, nodes.n)
     missing = np.bincount(after, minlength=nodes.n).tolist()
@@ -92,7 +92,7 @@ def _order(nodes: Nodes, edges: Edges) -> Ints:
             missing[b] -= 1
             if not missing[b]:
                 heapq.heappush(ready, (start[b], end[b], b))
-    assert len(order) == nodes.n, "a verified plan, or one sorted by time, waits in no circle"
+    assert len(order) == nodes.n, "the waits of a verified plan, or of one sorted by time, form no cycle"
     return np.array(order, dtype=np.int64)
 
 
@@ -103,7 +103,7 @@ def one_edge_each(keys: Ints, values: Ints, n: int) -> tuple[Ints, Ints]:
 
 
 def _exclusive(nodes: Nodes, problem: Problem | None) -> Flags:
-    """Devices whose compute stream a transfer occupies; without the cluster those on which the two never meet."""
+    """Devices whose compute stream a transfer occupies; without the cluster, those where the two never overlap."""
     if problem is not None:
         return np.asarray(problem.exclusive)
     found = np.zeros(len(nodes.devices), dtype=bool)
@@ -137,10 +137,10 @@ def _turns(nodes: Nodes, edges: Edges, rank: Ints, exclusive: Flags) -> None:
 
 
 def _held(nodes: Nodes, edges: Edges, rank: Ints) -> Floats:
-    """Tie what starts later than it could to what ends just then where its inputs are made, or on its own device.
+    """Explain late starts: add edges from tasks that end just then on the devices of the inputs, or else on its own.
 
-    A baseline runs several operators as one block, or a full backward pass: what they send leaves at the
-    end. Where nothing ends just then, the node keeps its distance, in seconds, from what it waits for.
+    A baseline runs several operators as one block, or a full backward pass, whose outputs leave at the end. If no task
+    ends just then, the node keeps its distance, in seconds, from what it waits for.
     """
     before, after, _, from_start = edges.arrays()
     ready = np.zeros(nodes.n)

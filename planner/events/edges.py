@@ -10,10 +10,10 @@ from planner.events.nodes import Flags, Ints
 
 
 class Wait(IntEnum):
-    """For what one node waits for another."""
+    """Why one node waits for another."""
 
-    INPUT = 0  # what the other made: data on one device, or handed to a transfer
-    TRANSFER = 1  # what the other, a transfer, brings
+    INPUT = 0  # an output of the other, on one device or for a transfer
+    TRANSFER = 1  # data that the other, a transfer, brings
     ORDER = 2  # its turn on a stream or channel
     MEMORY = 3  # memory that the other releases, or its turn to take some
     HELD = 4  # a reason that graph and cluster do not show: the plan starts it just when the other ends

@@ -1,4 +1,4 @@
-"""Rules of baselines beyond those of a plan: calls that run as one block, gradients handed on late."""
+"""Rules of baselines beyond those of a plan: actions that run as one block, gradients that leave late."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from planner.events.nodes import Ints, Nodes
 
 @dataclass(frozen=True)
 class Gates:
-    """For each task up to two others (one a stream, -1: none) that must have ended, too, before something happens.
+    """For each task, up to two other tasks (one per stream, -1: none) that must also end first.
 
-    ``leaves[task]``: before what the task makes leaves its device. ``starts[task]``: before the task starts.
+    ``leaves[task]``: before the output of the task leaves its device. ``starts[task]``: before the task starts.
     """
 
     leaves: Ints  # (tasks, 2)
@@ -22,7 +22,7 @@ class Gates:
 
 
 def gate_edges(nodes: Nodes, edges: Edges, gates: Gates) -> None:
-    """Add the gates to the precedence that is there, as far as the plan keeps them."""
+    """Add edges for the gates that the plan keeps, after those of precedence."""
     before, after, wait, _ = edges.arrays()
     made = (wait == Wait.INPUT) & (before < nodes.n_tasks)
     leaving = made & ((after >= nodes.n_tasks) | (nodes.device[after] != nodes.device[before]))

@@ -1,8 +1,8 @@
-"""Precedence of a plan of which only the file is at hand: everything that its order could be due to.
+"""Precedence inferred from a plan without graph and cluster: everything that may explain its order.
 
-Within a microbatch a pass may read whatever passes of the same direction have ended before it. So it is taken to wait
-for all of them: what truly precedes it is among them, so that a replay never breaks a rule, and for a chain of
-operators it is the same thing. Where the graph branches, a replay waits for more than it has to.
+A pass may read all passes of its microbatch and direction that have ended before it, so it is assumed to wait for all
+of them. Its true predecessors are among them, so that a replay never breaks a rule. For a chain of operators this is
+exact. Where the graph branches, a replay waits for more than necessary.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _own_passes(nodes: Nodes, edges: Edges) -> None:
 
 
 def _all_before(nodes: Nodes, place: Ints, edges: Edges, makers: Ints, takers: Ints, wait: Wait) -> None:
-    """Each taker waits for all makers that have ended when it starts; those that others wait for are left out."""
+    """Each taker waits for all makers that have ended when it starts, except those that another of them waits for."""
     if not len(makers) or not len(takers):
         return
     makers = makers[np.argsort(nodes.end[makers], kind="stable")]

@@ -1,4 +1,4 @@
-"""Precedence and memory of a plan whose graph and cluster are at hand: rules 3 to 5, no more and no less."""
+"""Precedence and memory of a plan whose graph and cluster are known: exactly rules 3 to 5."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from planner.problem.problem import MEMORY_SLACK
 
 
 class Known:
-    """Where the tasks and transfers of a plan stand among its nodes, looked up by number for all microbatches."""
+    """The nodes of a plan's tasks and transfers, by operator and pass for all microbatches."""
 
     def __init__(self, nodes: Nodes, problem: Problem) -> None:
         self.nodes = nodes
@@ -59,9 +59,9 @@ class Known:
         """Rule 5, as the plan keeps it: a start waits for as many of the releases before it as it needs.
 
         On each device activations are taken in the plan's order, and the k-th waits for the first releases, in the
-        plan's order, without which the first k would not fit. Whatever else moves, those two keep memory within the
-        cap: when the k-th starts, no later one has, and those releases have come. A plan that is over the cap (a
-        baseline that does not fit) is held to its own peak.
+        plan's order, without which the first k would not fit. These two rules keep memory within the cap in every
+        replay: when the k-th starts, no later one has started, and those releases have happened. A plan that is over
+        the cap (a baseline that does not fit) is held to its own peak.
         """
         peaks = {d.name: d.peak_memory for d in plan.devices}
         for d, name in enumerate(self.nodes.devices):

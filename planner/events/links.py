@@ -1,4 +1,4 @@
-"""Which task makes what a transfer brings, and which tasks wait for it."""
+"""The task that produces the data of a transfer, and the tasks that wait for it."""
 
 from __future__ import annotations
 

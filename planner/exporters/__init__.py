@@ -11,15 +11,16 @@ from planner.problem import Problem
 
 
 class CannotExport(Exception):
-    """The format cannot express the plan; the message says what of it and what to do instead."""
+    """The format cannot express the plan; the message says why, and what to do instead."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export gives: the main file, more files beside it, remarks for people.
+    """An export: the main file, more files beside it, remarks for people.
 
-    ``beside`` maps what is put after the name of the main file to a content: with ``{".partition.json": ...}`` and
-    ``-o order.csv`` there is a second file ``order.csv.partition.json``. Without ``-o`` only ``text`` is printed.
+    ``beside`` maps an ending of the main file's name to the content of another file: with
+    ``{".partition.json": ...}`` and ``-o order.csv`` there is a second file ``order.csv.partition.json``. Without
+    ``-o`` only ``text`` is printed.
     """
 
     text: str
@@ -41,7 +42,7 @@ class Exporter(Protocol):
 
     @property
     def help(self) -> str:
-        """What the format is, in a line."""
+        """The format in one line."""
 
     @property
     def options(self) -> type[Any]:

@@ -1,4 +1,4 @@
-"""What every device runs, stage by stage: rows of forwards, gradients and full backwards, and their times.
+"""What every device runs: rows of forwards, gradients and full backwards of stages, and their times.
 
 The rows are those of the baselines (``planner.baselines.action``), so that they are replayed in the same way.
 """
@@ -46,16 +46,16 @@ class StageSchedule:
 def schedule_of(problem: Problem, device_of: Sequence[int], stages: Stages, position: Ints) -> StageSchedule:
     """The rows that come closest to a plan: F, I and W, and B where the plan mixes I and W or there is no W.
 
-    A stage's pass takes its place where the plan starts the last task of it. Where that would be before what it
-    waits for (the passes of a microbatch go through the stages one after the other, forth and back), it comes right
-    after. So the rows follow one order of all passes that respects precedence, and cannot deadlock.
+    A stage pass takes its place where the plan starts its last task. If that is before a pass that it waits for (the
+    passes of a microbatch go through the stages one after the other, forth and back), it comes right after that pass.
+    So the rows follow one order of all passes that respects precedence, and cannot deadlock.
     """
     on_stream = on_streams(problem, device_of, position)
     full = np.array([mixes_backwards(problem, stage, on_stream) for stage in stages])
     full |= ~np.array([problem.has_pass[list(stage), 2].any() for stage in stages])[:, None]
     keys = _keys(stages, position, full)
     count = len(stages)
-    order: list[tuple[int, int, int, str, int]] = []  # key, what comes first at one key, microbatch, kind, stage
+    order: list[tuple[int, int, int, str, int]] = []  # key, order at one key, microbatch, kind, stage
     for s in range(count):
         for m, (f, i, w) in enumerate(keys[s].T.tolist()):
             order.append((f, s, m, "F", s))
@@ -81,7 +81,7 @@ def _keys(stages: Stages, position: Ints, full: Bools) -> Ints:
 def keeps_order(schedule: StageSchedule, timetable: Timetable) -> bool:
     """Whether every stream runs the passes of the stages in the order of the rows, each in one go.
 
-    A full backward must also hand its gradient on as late in the timetable as it would by itself.
+    A full backward must also send its gradient as late in the timetable as it would by itself.
     """
     problem = schedule.problem
     free = _Free(schedule, timetable, strict=True)
@@ -111,11 +111,11 @@ def _uses(problem: Problem, stage: Sequence[int], stage_pass: StagePass, stream:
 
 
 def merge_backwards(schedule: StageSchedule, timetable: Timetable, strict: bool) -> StageSchedule:
-    """The rows with B for an I that its W follows at once, where that keeps nobody waiting.
+    """The rows with B for an I that its W follows at once, where that delays no other stage.
 
-    A full backward costs less than its two halves, but hands its gradient on when it is over. Nobody waits at the
-    first stage, and where the stage before is on the same device and so comes later anyway. Elsewhere the gradient
-    must leave after W in the timetable already (``strict``), or the stage before must start its I late enough.
+    A full backward costs less than its two halves, but sends its gradient only at its end. That delays nothing at the
+    first stage, nor if the stage before is on the same device and so comes later anyway. Elsewhere the gradient must
+    leave after W in the timetable already (``strict``), or the stage before must start its I late enough.
     """
     free = _Free(schedule, timetable, strict)
     rows = [_merged(row, free) for row in schedule.rows]

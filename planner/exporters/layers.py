@@ -1,4 +1,4 @@
-"""Which operators make up which layer of a language model: from names, or as the user says.
+"""The layers of a language model and their operators, from names or from the user's rules.
 
 Megatron-Core knows four kinds of layers: the embedding (E), decoder layers (t), layers of multi-token prediction (m)
 and the loss (L: final norm, output layer and loss).
@@ -42,13 +42,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Rule:
-    """``t=layer.*``: what begins with parts that match the dotted pattern is a layer by the name of those parts."""
+    """``t=layer.*``: operators whose first name parts match the dotted pattern form a layer, named by those parts."""
 
     kind: str
     parts: tuple[str, ...]
 
     def layer_of(self, operator: str) -> str | None:
-        """The name of the layer that the operator is a part of; None where the rule does not speak of it."""
+        """The name of the layer that the operator is a part of; None where the rule does not match."""
         have = operator.split(".")
         if len(have) < len(self.parts) or not all(map(fnmatchcase, have, self.parts)):
             return None
@@ -56,7 +56,7 @@ class Rule:
 
 
 def parse_rules(text: str | None) -> tuple[Rule, ...]:
-    """The rules of ``--layers``; raises ``CannotExport`` where the text is none."""
+    """The rules of ``--layers``; raises ``CannotExport`` where the text has none."""
     rules = []
     for entry in (text or "").split(","):
         if not entry.strip():
@@ -72,9 +72,9 @@ def parse_rules(text: str | None) -> tuple[Rule, ...]:
 def layers_of(operators: Sequence[str], rules: Sequence[Rule]) -> list[Layer]:
     """Embedding, decoder layers, multi-token prediction and loss, each kind in the order of the operators.
 
-    ``operators`` is in the order in which they run. A rule goes before what the names say, an earlier rule before a
-    later one. All embeddings are one layer, and so is all of the loss. Raises ``CannotExport`` for operators of
-    which neither tells, and for rules that speak of none.
+    ``operators`` is in the order in which they run. A rule comes before the names, an earlier rule before a later
+    one. All embeddings are one layer, and so is all of the loss. Raises ``CannotExport`` for operators that neither
+    assigns, and for rules that assign none.
     """
     found: dict[tuple[str, str], list[str]] = {}
     strange, used = [], set()

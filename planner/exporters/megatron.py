@@ -3,7 +3,7 @@
 The string (``PipelineParallelLayerLayout.parse_str_to_list`` of Megatron-Core): layers as letters (E embedding, t
 decoder layer, m multi-token prediction, L loss), stages apart by ``|``, ``t*8`` for eight of a letter, ``(tt|)*6`` for
 six of what the parentheses hold. Stage k runs on rank k mod P as virtual stage k div P. Megatron runs an order of its
-own on it, 1F1B or interleaved 1F1B: of a plan's schedule the layout says nothing.
+own on it, 1F1B or interleaved 1F1B: the layout does not carry the plan's schedule.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Megatron:
 def megatron(plan: Plan, problem: Problem | None, layers: str | None) -> Exported:
     """The flags, one a line, and ``.json`` beside them with the layers of every stage by name.
 
-    ``problem``: that of the plan's files, where they are given; then the notes say what Megatron's own order takes.
-    ``layers``: the rules of ``--layers``. Raises ``CannotExport`` where a layout cannot say what the plan does.
+    ``problem``: that of the plan's files, where they are given; then the notes give the time of Megatron's own order.
+    ``layers``: the rules of ``--layers``. Raises ``CannotExport`` where a layout cannot express the placement.
     """
     device_of = _devices(plan)
     found = layers_of(_in_order(plan), parse_rules(layers))
@@ -113,7 +113,7 @@ def _in_order(plan: Plan) -> list[str]:
 
 
 def _chunks(layers: Sequence[Layer], device_of: dict[str, str]) -> list[Chunk]:
-    """Layers that follow each other on one device, together."""
+    """Virtual stages: consecutive layers on one device."""
     for layer in layers:
         devices = {device_of[name]: name for name in layer.operators}
         if len(devices) > 1:
@@ -144,7 +144,7 @@ def _check_placement(chunks: Sequence[Chunk], ranks: Sequence[str]) -> None:
 
 
 def _check_layers(chunks: Sequence[Chunk], ranks: int) -> None:
-    """What Megatron checks of a layout (``validate_layer_layout``), beyond what the order of the kinds gives."""
+    """Megatron's checks of a layout (``validate_layer_layout``) that the order of the kinds does not imply."""
     if not any(layer.kind == "t" for chunk in chunks for layer in chunk.layers):
         raise CannotExport("it has no decoder layer; --layers names them, such as --layers 't=layer.*'")
     with_prediction = [k for k, chunk in enumerate(chunks) if "m" in chunk.letters]

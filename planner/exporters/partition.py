@@ -1,6 +1,6 @@
 """Stages of a placement: a chain of segments of the graph, each on one device.
 
-A framework that runs a pipeline knows stages, not operators: stage s + 1 reads what stage s hands on. ``runs`` cuts
+A framework that runs a pipeline knows stages, not operators: stage s + 1 reads the output of stage s. ``runs`` cuts
 the graph where the device changes, ``fine_stages`` cuts those runs further where the plan does not run them as one.
 """
 
@@ -22,14 +22,14 @@ Stages = tuple[tuple[int, ...], ...]
 """The operators of every stage, each stage and the stages themselves in topological order."""
 
 PATIENCE = 32
-"""Operators further that are looked at for the end of a stage, once it has ceased to be run as one."""
+"""Look-ahead, in operators, beyond the last end of a stage that is run as one."""
 
 
 def runs(problem: Problem, device_of: Sequence[int]) -> Stages:
     """The longest segments of a topological order that stay on one device.
 
-    The order goes on with operators of the device that it is on for as long as some are ready, then to the device
-    of the first ready operator in the file's order.
+    The order stays on a device as long as operators of it are ready, then goes to the device of the first ready
+    operator in the file's order.
     """
     missing = [len(inputs) for inputs in problem.inputs]
     ready: dict[int, list[int]] = {}
@@ -54,8 +54,7 @@ def runs(problem: Problem, device_of: Sequence[int]) -> Stages:
 def positions(problem: Problem, timetable: Timetable) -> Ints:
     """The place of every task (operators, 3, microbatches) among all tasks by start; -1 where there is none.
 
-    Tasks of no length at one instant stand as ``orders_of`` puts them, so that the whole is an order that
-    precedence allows.
+    Tasks of no length at one instant are in the order of ``orders_of``, so that the whole order respects precedence.
     """
     ends = timetable.ends(problem)
     operator, pass_, microbatch = np.nonzero(~np.isnan(timetable.start))
@@ -102,7 +101,7 @@ def mixes_backwards(problem: Problem, stage: Sequence[int], on_stream: Ints) -> 
 
 
 def _pieces(problem: Problem, stage: Sequence[int], on_stream: Ints, full: bool) -> Iterator[tuple[int, ...]]:
-    """Greedy: each segment is the longest from where the last one ended that is run as one."""
+    """Greedy: each segment is the longest that is run as one, from where the last one ended."""
     first = 0
     while first < len(stage):
         last = first
@@ -118,7 +117,7 @@ def _pieces(problem: Problem, stage: Sequence[int], on_stream: Ints, full: bool)
 
 
 class _Span:
-    """From which to which place of each stream some operators reach, by stream, pass and microbatch."""
+    """The first and last place of some operators on each stream, by stream, pass and microbatch."""
 
     def __init__(self, microbatches: int) -> None:
         shape = (2, 3, microbatches)
@@ -127,7 +126,7 @@ class _Span:
         self.count = np.zeros(shape, dtype=np.int64)
 
     def add(self, stream: int, rank: Ints) -> None:
-        """Take in an operator with its places (3, microbatches)."""
+        """Add an operator with its places (3, microbatches)."""
         self.low[stream] = np.where(rank >= 0, np.minimum(self.low[stream], rank), self.low[stream])
         self.high[stream] = np.maximum(self.high[stream], rank)
         self.count[stream] += rank >= 0
@@ -141,7 +140,7 @@ class _Span:
         return _every(_whole(self.low[:, 1:], self.high[:, 1:], self.count[:, 1:]), (0, 1))
 
     def mixed(self) -> Bools:
-        """By microbatch: nothing else lies between all that is backward."""
+        """By microbatch: nothing else lies between the backward passes."""
         low, high = self.low[:, 1:].min(axis=1), self.high[:, 1:].max(axis=1)
         return _every(_whole(low, high, self.count[:, 1:].sum(axis=1)), 0)
 

@@ -1,8 +1,8 @@
-"""Graphs that are no chain of stages, made one: what a later stage reads is handed through the stages between.
+"""Turns graphs that are no chain of stages into one: stages pass on what later stages read.
 
 A pipeline runtime sends from each stage to the next and starts the backward pass at the last. An output that is read
-further on, or by nobody (a head in the middle), therefore takes the way through all stages between, and its gradient
-the way back.
+further on, or has no reader (a head in the middle), therefore goes through all stages between, and its gradient goes
+back through them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from planner.problem import Operator, Pass, Problem
 
 @dataclass(frozen=True)
 class Detour:
-    """An output that stages without use for it hand on. ``stages`` are those stages, first to last."""
+    """An output that stages pass on without reading it. ``stages`` are those stages, first to last."""
 
     operator: str
     stages: tuple[int, ...]
-    reader: str | None  # None: nobody reads it, the last stage makes the loss of it
+    reader: str | None  # None: there is none, and the last stage makes the loss of it
 
     def __str__(self) -> str:
-        why = "is read by nobody, and the loss is made" if self.reader is None else f"is read by {self.reader!r}"
+        why = "has no reader, and the loss is made" if self.reader is None else f"is read by {self.reader!r}"
         first, last = self.stages[0], self.stages[-1]
         where = f"stage {first}" if first == last else f"stages {first} to {last}"
         return (
@@ -35,7 +35,7 @@ class Detour:
 
 @dataclass(frozen=True)
 class Chained:
-    """A problem in which each stage reads the one before alone: with an operator of no length where one hands on."""
+    """A problem in which each stage reads only the one before; operators of no length pass outputs on."""
 
     problem: Problem
     device_of: tuple[int, ...]
@@ -44,7 +44,7 @@ class Chained:
 
 
 def detours(problem: Problem, stages: Stages) -> list[Detour]:
-    """The outputs that take a way through stages without use for them, in the graph's order."""
+    """The outputs that go through stages which do not read them, in the graph's order."""
     stage_of = {i: s for s, stage in enumerate(stages) for i in stage}
     found = []
     for i, readers in enumerate(problem.consumers):
@@ -60,7 +60,7 @@ def detours(problem: Problem, stages: Stages) -> list[Detour]:
 def chained(problem: Problem, device_of: Sequence[int], stages: Stages, position: Ints) -> Chained:
     """The problem with all detours as operators that take no time and no memory and send what they read.
 
-    They stand first in their stages, whose forward pass thus waits for all that it is sent.
+    They come first in their stages, so that the forward pass of a stage waits for all that it receives.
     """
     operators = list(problem.operators)
     index, inputs = problem.graph.index, [list(o.inputs) for o in problem.operators]

@@ -1,4 +1,4 @@
-"""The problem behind a plan: that of its graph and cluster, or, without them, what the plan's own times show."""
+"""The problem of a plan: that of its graph and cluster or, without them, one inferred from the plan's own times."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GIVE_FILES = "give the files that the plan was made from: --graph GRAPH --cluste
 class PlanSource:
     """A plan with the problem that it solves.
 
-    Without files the problem is what the plan shows: its operators in a chain, without memory. ``timed``: a replay
+    Without files the problem is inferred: the plan's operators in a chain, without memory. ``timed``: a replay
     gives the times of the problem (the plan alone does not always show how long a transfer takes).
     """
 

@@ -3,7 +3,7 @@
 What torch 2.13 loads (``_PipelineScheduleRuntime._load_csv(path, format="compute_only")``, read in its source and
 tried): one row a rank, no header, cells ``<stage><F|I|W|B><microbatch>`` with B the full backward, every stage on one
 rank and every microbatch through every stage, I and W in pairs. It adds sends, receives and the scaling of gradients
-itself. It does not check, and does not survive, forwards of the last stage out of microbatch order: losses are kept
+itself. It fails, without a check, if forwards of the last stage are out of microbatch order: losses are kept
 in the order in which they are made.
 """
 
@@ -44,11 +44,11 @@ class _Candidate:
     makespan: float | None
     exact: bool  # every stream runs what the plan runs, in the plan's order
     detours: Sequence[Detour]
-    over_cap: str | None  # what does not fit in memory any more
-    fewest: _Candidate | None = None  # the one with one stage for each stretch on a device, where that is another
+    over_cap: str | None  # the device that no longer fits in memory, in words
+    fewest: _Candidate | None = None  # the one with one stage for each run of operators on a device, if it differs
 
     def costs_nothing(self, plan: Plan) -> bool:
-        """Whether the plan is not changed, or only so that nobody notices."""
+        """Whether the plan is unchanged, or changed without cost in time, memory or detours."""
         if self.exact:
             return True
         longer = self.makespan is None or self.makespan > plan.makespan * (1.0 + SAME)
@@ -113,7 +113,7 @@ def _chosen(source: PlanSource, repair: bool) -> _Candidate:
 
 
 def _partitions(source: PlanSource) -> Iterator[Stages]:
-    """From few stages to many: one for each stretch on a device, as many as the order needs, one an operator."""
+    """From few stages to many: one per run of operators on a device, as many as the order needs, one per operator."""
     problem, device_of = source.problem, source.timetable.placement.device_of[0]
     coarse = runs(problem, device_of)
     on_stream = on_streams(problem, device_of, positions(problem, source.timetable))
@@ -148,12 +148,12 @@ def _over_cap(source: PlanSource, problem: Problem, timetable: Timetable) -> str
 
 
 def _reason(best: _Candidate) -> str:
-    """What torch cannot run as it is."""
+    """Why torch cannot run the plan as it is."""
     if best.detours:
         more = f" (and {len(best.detours) - 1} more)" if len(best.detours) > 1 else ""
         return f"torch sends from each stage to the next alone, and {best.detours[0]}{more}"
     if best.over_cap:
-        return f"run stage by stage, {best.over_cap}"
+        return f"run one stage at a time, {best.over_cap}"
     return "operators of one stage run in different orders, and torch runs a stage as one"
 
 
@@ -180,7 +180,7 @@ def _with_full_backwards(source: PlanSource, chosen: _Candidate) -> tuple[StageS
 def _in_order(schedule: StageSchedule, repair: bool) -> tuple[list[list[Action]], list[int] | None]:
     """Rows in which the last stage's forwards come by number, and, where they had to be renumbered, the old numbers.
 
-    Microbatches of one step are alike, so that other numbers make no other plan.
+    Microbatches of one step are alike, so renumbering does not change the plan.
     """
     last = len(schedule.stages) - 1
     stage_passes = [action.passes[0] for row in schedule.rows for action in row]
@@ -216,7 +216,7 @@ def _notes(
     )
     if chosen.fewest is not None and chosen.fewest.makespan is not None:
         yield (
-            f"a stage for each stretch of operators on a device would make {len(chosen.fewest.schedule.stages)}, but "
+            f"a stage for each run of operators on a device would make {len(chosen.fewest.schedule.stages)}, but "
             f"the plan does not run those as one; if it did, it would take {seconds(chosen.fewest.makespan)}"
         )
     for detour in chosen.detours[:5]:
@@ -246,7 +246,7 @@ def _partition(
     makespan: float | None,
     renumbered: Sequence[int] | None,
 ) -> dict[str, Any]:
-    """Which rank runs which stage, which stage holds which operators."""
+    """The stages of every rank, and the operators of every stage."""
     rank_of = {d: rank for rank, d in enumerate(schedule.devices)}
     handed: dict[int, list[str]] = {}
     for detour in chosen.detours:
@@ -290,5 +290,5 @@ def modules(operators: Sequence[str], every: Sequence[str]) -> list[str]:
 
 def _prefixes(names: Sequence[str]) -> Iterator[str]:
     for name in names:
-        stage_passes = name.split(".")
-        yield from (".".join(stage_passes[: k + 1]) for k in range(len(stage_passes)))
+        parts = name.split(".")
+        yield from (".".join(parts[: k + 1]) for k in range(len(parts)))

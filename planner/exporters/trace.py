@@ -1,7 +1,7 @@
 """Chrome trace JSON, which Perfetto (ui.perfetto.dev) and chrome://tracing open.
 
-A process a device; in it a thread for each stream and for each channel that leaves the device. Flow arrows lead from
-the task that makes an output over its transfer to those that read it. Format: "Trace Event Format" (Google, 2016).
+Each device is a process, with a thread for each stream and for each channel that leaves the device. Flow arrows lead
+from the task that makes an output over its transfer to those that read it. Format: "Trace Event Format" (Google, 2016).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class _Trace:
     def flows(self) -> Iterator[Event]:
         """From the middle of each producing task over that of the transfer to the start of each reader.
 
-        The instants lie inside the slices that the arrows join; what takes no time has no inside, and no arrow.
+        The instants lie inside the slices that the arrows join; slices of no length have no arrows.
         """
         number = 0
         for transfer, (maker, readers) in zip(self.plan.transfers, links_of(self.events), strict=True):
@@ -120,7 +120,7 @@ def _nanoseconds(seconds: float) -> int:
 
 
 def _microseconds(nanoseconds: int) -> float:
-    """As traces count; neighbours that touch in the plan touch here, since both ends are rounded alike."""
+    """The unit of traces. Neighbours that touch in the plan touch here, since both ends are rounded alike."""
     return nanoseconds / 1000
 
 
@@ -155,7 +155,7 @@ def _flow(phase: str, number: int, pid: int, tid: int, at: float) -> Event:
 
 
 def _marks(plan: Plan) -> Iterator[Event]:
-    """The end of the step, and the instant before which no plan ends."""
+    """Marks at the makespan and at the lower bound."""
     marks = {"makespan": plan.makespan, "lower bound": plan.lower_bound}
     for name, at in marks.items():
         if at is not None:

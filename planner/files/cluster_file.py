@@ -68,7 +68,7 @@ DEVICE = Record(
     },
 )
 
-LEVEL = Record("network level", "What a transfer takes.", _LEVEL_FIELDS)
+LEVEL = Record("network level", "Bandwidth and latency of transfers.", _LEVEL_FIELDS)
 
 LINK = Record(
     "link",
@@ -82,7 +82,7 @@ LINK = Record(
 
 NETWORK = Record(
     "network",
-    "What transfers take; whatever it leaves out is free.",
+    "Bandwidth and latency of transfers; those that it leaves out are free.",
     {
         "within_node": Field(OrNull(LEVEL), "Between devices of one node."),
         "between_nodes": Field(OrNull(LEVEL), "Between devices of different nodes."),
@@ -104,7 +104,7 @@ CLUSTER = Record(
 
 
 def read_cluster(path: Path) -> Cluster:
-    """Read a ``planner/cluster@1`` file: validated, its groups spread out into devices.
+    """Read a ``planner/cluster@1`` file: validated, its groups expanded into devices.
 
     Raises ``InputError`` with file, line and field for whatever is wrong.
     """
@@ -142,7 +142,7 @@ def _device_type(name: str, entry: Entry) -> DeviceType:
 
 
 def _devices(entries: Sequence[Entry], types: Mapping[str, DeviceType]) -> tuple[Device, ...]:
-    """Spread groups out; refuse names that would mean two things in an operator's ``devices``."""
+    """Expand groups; refuse names that would be ambiguous in an operator's ``devices``."""
     devices: list[Device] = []
     line_of: dict[str, int] = {}  # device and group names
     for entry in entries:

@@ -10,7 +10,7 @@ from pathlib import Path
 class InputError(Exception):
     """A mistake in an input file. ``str()`` is one line: ``graph.yaml:12: operators[3].name: is missing``.
 
-    ``line`` is None where the file as a whole is meant, ``field`` where no field is.
+    ``line`` is None for an error of the whole file, ``field`` for one without a field.
     """
 
     def __init__(self, path: Path | str, line: int | None, field: str | None, message: str) -> None:
@@ -22,7 +22,7 @@ class InputError(Exception):
         super().__init__(one_line(": ".join(part for part in (where, field, message) if part)))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, int | None, str | None, str]]:
-        """Survive a trip through pickle (an exception with its own arguments otherwise does not)."""
+        """Support pickle, which an exception with its own arguments otherwise does not."""
         return type(self), (self.path, self.line, self.field, self.message)
 
 
@@ -53,7 +53,7 @@ def listed(names: Iterable[str], most: int = 12) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'?``, or what there is to choose from."""
+    """``did you mean 'x'?``, or the list of known words."""
     known = list(known)
     if len(word) <= 256:
         lower = {name.lower(): name for name in known}

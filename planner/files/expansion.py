@@ -1,4 +1,4 @@
-"""Blocks to operators: the copies, their names, and what each of them reads."""
+"""Expands blocks into operators: their repetitions, full names and inputs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ListEntry = OperatorEntry | BlockEntry
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """One copy of a block, or the top level: the names of its list, and what it reads from outside."""
+    """One repetition of a block, or the top level: the names of its list, and what it reads from outside."""
 
     prefix: str  # "layer.3."
     entries: Mapping[str, ListEntry]
@@ -109,7 +109,7 @@ def _copy_prefix(block: BlockEntry, copy: int, prefix: str) -> str:
 
 
 def _exit(entry: ListEntry, prefix: str) -> str:
-    """The full name of the operator that is read where ``entry`` is named: of a block, in its last copy."""
+    """The full name of the operator that readers of ``entry`` read; for a block, in its last repetition."""
     while isinstance(entry, BlockEntry):
         prefix = _copy_prefix(entry, entry.repeat - 1, prefix)
         entry = entry.output
@@ -204,7 +204,7 @@ class _Expansion:
 
 
 def _reject_cycles(operators: Sequence[Operator], made: Mapping[str, OperatorEntry]) -> None:
-    """Take away operators whose inputs are all gone; whatever is left holds a cycle."""
+    """Remove operators whose inputs are all removed; what is left holds a cycle."""
     waiting = {operator.name: len(operator.inputs) for operator in operators}
     readers: dict[str, list[str]] = {name: [] for name in waiting}
     inputs = {operator.name: operator.inputs for operator in operators}

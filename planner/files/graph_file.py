@@ -55,7 +55,7 @@ class _WorkShape(Shape[PassTime]):
 
     record = Record(
         "work of a pass",
-        "FLOP and bytes of one pass; the device type makes a time of them (roofline).",
+        "FLOP and bytes of one pass; the device type converts them to a time (roofline).",
         {
             "flops": Field(Quantity(FLOP), "Floating-point operations. Default 0."),
             "bytes": Field(Quantity(BYTES), "Bytes moved to and from device memory. Default 0."),
@@ -169,13 +169,13 @@ _ENTRIES = ListOf(_Entry(), "operators", least=1)
 
 BLOCK = Record(
     "block",
-    "A sub-graph that is repeated: its copies are named layer.0.attn, layer.1.attn, ...",
+    "A sub-graph that is repeated: its operators are named layer.0.attn, layer.1.attn, ...",
     {
         "block": Field(Name(), "The block's name, unique in its list.", required=True),
-        "repeat": Field(Whole(1, MAX_REPEAT), "Number of copies. Default 1."),
-        "inputs": Field(_NAMES, "Names of what the first copy reads; copy i+1 reads copy i."),
+        "repeat": Field(Whole(1, MAX_REPEAT), "Number of repetitions. Default 1."),
+        "inputs": Field(_NAMES, "Names of what the first repetition reads; each further one reads the one before."),
         "output": Field(Name(), "The entry of the block that others read. Default: the last in the list."),
-        "operators": Field(_ENTRIES, "Operators and blocks of one copy.", required=True),
+        "operators": Field(_ENTRIES, "Operators and blocks of one repetition.", required=True),
     },
     stray=_stray_block_key,
 )
@@ -220,7 +220,7 @@ def graph_schema() -> Schema:
 
 
 def _operator(entry: Entry) -> OperatorEntry:
-    """Check what several keys of an operator say together, and fill in the defaults."""
+    """Check the keys of an operator against each other, and fill in the defaults."""
     given = [key for key in ("time", "work") if key in entry.data]
     if not given:
         entry.at("time").fail("is missing: give 'time' (seconds) or 'work' (FLOP and bytes)")

@@ -104,11 +104,11 @@ class BaselineRow(TypedDict):
 
 
 class WindowRow(TypedDict):
-    """A stretch of the schedule that may be run any number of times in a row."""
+    """The steady-state pattern: a part of the schedule that can be repeated any number of times."""
 
     start: Annotated[float, Field(ge=0, description="seconds")]
     length: Annotated[float, Field(gt=0, description="seconds")]
-    microbatches: Annotated[int, Field(ge=1, description="that pass in one window, all copies together")]
+    microbatches: Annotated[int, Field(ge=1, description="that one repetition adds, all copies together")]
 
 
 class PlanRow(TypedDict):
@@ -124,7 +124,7 @@ class PlanRow(TypedDict):
     objective: str
     status: Literal["optimal", "feasible", "interrupted"]
     makespan: Seconds
-    lower_bound: Annotated[float | None, Field(description="proven for the problem as posed, seconds")]
+    lower_bound: Annotated[float | None, Field(description="proven for the problem, seconds")]
     placement_lower_bound: Annotated[float | None, Field(description="proven for the chosen placement, seconds")]
     gap: Annotated[float | None, Field(description="(makespan - lower_bound) / makespan")]
     bubble_ratio: float
@@ -141,7 +141,7 @@ class PlanRow(TypedDict):
 
 @cache
 def _format() -> TypeAdapter[Any]:
-    """``PlanRow`` with the keys of all kinds of figures, which stand after ``gap``."""
+    """``PlanRow`` with the keys of all kinds of figures, which come after ``gap``."""
     shapes: dict[str, Any] = {}
     for key, shape in get_type_hints(PlanRow, include_extras=True).items():
         shapes[key] = shape
@@ -174,8 +174,7 @@ def plan_schema() -> dict[str, Any]:
 def read_plan(path: Path | str) -> Plan:
     """The plan in a file. Raises ``InputError`` where it is missing, no JSON or no plan.
 
-    Keys that the format does not name are ignored. What the numbers mean is for ``verify`` to judge; here
-    they only have to be finite numbers.
+    Keys that the format does not name are ignored. Numbers only have to be finite; ``verify`` checks what they mean.
     """
     try:
         data = Path(path).read_bytes()
@@ -223,7 +222,7 @@ def _no_constant(word: str) -> float:
 
 
 def _finite(word: str) -> float:
-    """A number too large for a float would become infinite without a word."""
+    """The number; raises for one too large for a float, which would silently become infinite."""
     value = float(word)
     if math.isinf(value):
         raise ValueError(f"{_short(word)} is too large")
@@ -310,7 +309,7 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
 
 
 def _figures(rows: Mapping[str, Any]) -> Iterator[Figure]:
-    """Of each kind of which the file has the value or the bound."""
+    """The figures of which the file has the value or the bound."""
     for key, kind in FIGURES.items():
         value = None if kind.value is None else rows.get(kind.value)
         bound = rows.get(kind.bound)

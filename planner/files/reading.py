@@ -39,7 +39,7 @@ def decoded(content: bytes, path: Path) -> str:
 
 
 def present(path: Path, what: str) -> None:
-    """Raise ``InputError`` where a file that a library is about to open is not there; ``what`` it is to be."""
+    """Raise ``InputError`` if a file that a library is about to open is missing; ``what`` describes the file."""
     if path.is_dir():
         raise InputError(path, None, None, f"is a directory: give {what}")
     if not path.is_file():

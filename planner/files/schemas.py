@@ -10,7 +10,7 @@ NAMES = ("graph", "cluster", "plan")
 def schema(name: str) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of ``graph``, ``cluster`` or ``plan``; ``KeyError`` for other names.
 
-    Modules load on demand: who asks for one format need not pay for the others.
+    Modules load on demand: only that of the format asked for.
     """
     if name == "graph":
         from planner.files.graph_file import graph_schema

@@ -26,7 +26,7 @@ _NOT_IN_NAMES = "[\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a file a value stands: for messages."""
+    """The place of a value in a file, for messages."""
 
     path: Path
     line: int
@@ -34,11 +34,11 @@ class Place:
     step: str | int = ""
 
     def key(self, mapping: Map, key: str) -> Place:
-        """The place of a key of the mapping that stands here; of the mapping where the key is missing."""
+        """The place of a key of the mapping here, or of the mapping if the key is missing."""
         return Place(self.path, mapping.lines.get(key, self.line), self, key)
 
     def item(self, items: Seq, index: int) -> Place:
-        """The place of an item of the list that stands here."""
+        """The place of an item of the list here."""
         return Place(self.path, items.lines[index], self, index)
 
     @property
@@ -52,7 +52,7 @@ class Place:
         return field_path(steps[::-1])
 
     def fail(self, message: str) -> NoReturn:
-        """Raise the error that stands here."""
+        """Raise an error at this place."""
         raise InputError(self.path, self.line, self.field, message) from None
 
 
@@ -264,7 +264,7 @@ class Entry:
 class Record(Shape[Entry]):
     """A mapping with known keys. ``rules`` are further parts of its JSON Schema.
 
-    ``stray`` may explain a key that does not belong here better than a list of the known ones.
+    ``stray`` may explain an unknown key better than a list of the known ones does.
     """
 
     name: str
@@ -335,7 +335,7 @@ class SchemaName(Shape[str]):
 
 
 def read_root(record: Record, root: Map, path: Path) -> Entry:
-    """Read a whole file. The key ``schema`` comes first: under a wrong one every other error misleads."""
+    """Read a whole file. The key ``schema`` is checked first: if it is wrong, every other error misleads."""
     place = Place(path, root.line)
     here = place.key(root, "schema")
     if "schema" not in root:

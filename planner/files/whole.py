@@ -1,4 +1,4 @@
-"""Output files appear whole or not at all; what keeps them from it is one line that names the file."""
+"""Output files appear whole or not at all; an error is one line that names the file."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""YAML text to plain data that knows its lines.
+"""YAML text to plain data with line numbers.
 
 Scalars are those of the YAML 1.2 core schema (PyYAML's own are 1.1: ``yes`` would be true, ``010`` eight and
 ``1e3`` a string). The text is read event by event, never by recursion, so that no nesting can exhaust the
-stack, and what aliases stand for is counted, so that no small file can stand for a huge one.
+stack. Values are counted with aliases expanded, so that no small file can stand for a huge one.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ class _Builder:
         self._add(value, line)
 
     def _add(self, value: Any, line: int) -> None:
-        """Hang a complete node into the container that is open."""
+        """Add a complete node to the open container."""
         if not self.stack:
             self.root = value
             return

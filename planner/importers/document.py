@@ -1,7 +1,7 @@
-"""A graph as an importer makes it, and the ``graph.yaml`` that says it.
+"""A graph as an importer builds it, and its text as ``graph.yaml``.
 
-Nothing here knows where a graph comes from: a reader builds a ``Document``, ``to_yaml`` writes it, and what was
-written is read once more by planner's own reader before anybody gets it.
+This module does not depend on any source format: a reader builds a ``Document``, ``to_yaml`` writes it, and ``checked``
+reads the text once more with planner's own reader.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _WIDTH = 110
 class OperatorDraft:
     """An operator of ``graph.yaml``: sizes in bytes, times in seconds or as work.
 
-    ``times`` holds the passes that exist: in training I may be left out (it is then as long as F), and a W that is
-    left out is no pass. ``inputs`` None reads the block's input, an empty tuple is a source.
+    ``times`` holds the passes that exist. In training, I may be left out (it is then as long as F); without W there is
+    no such pass. ``inputs``: None reads the block's input, an empty tuple is a source.
     """
 
     name: str
@@ -45,7 +45,7 @@ class OperatorDraft:
 
 @dataclass(frozen=True)
 class BlockDraft:
-    """A repeated sub-graph; ``output`` None is the last entry."""
+    """A repeated sub-graph; ``output``: None is the last entry."""
 
     name: str
     repeat: int
@@ -66,7 +66,7 @@ class Document:
     header: str = ""
     mode: Mode = Mode.TRAINING
     microbatches: int = 1
-    notes: tuple[str, ...] = field(default=())  # what the command says on stderr
+    notes: tuple[str, ...] = field(default=())  # printed on stderr by the command
 
 
 def to_yaml(document: Document) -> str:
@@ -82,7 +82,7 @@ def to_yaml(document: Document) -> str:
 
 
 def checked(text: str) -> str:
-    """The text, once planner's own reader has taken it; ``InputError`` where a figure in it is absurd."""
+    """The text, checked by planner's own reader; ``InputError`` if the reader refuses it."""
     from planner.files.errors import InputError
     from planner.files.graph_file import read_graph
 
@@ -97,18 +97,18 @@ def checked(text: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """A name as YAML reads it back: bare where that is safe, else in double quotes."""
+    """A name that YAML reads back unchanged: bare if that is safe, else in double quotes."""
     if _PLAIN.fullmatch(name) and name.lower() not in _NOT_PLAIN:
         return name
     return json.dumps(name, ensure_ascii=False)
 
 
 def comment_lines(text: str) -> Iterator[str]:
-    """Text as comment lines, filled; a line that starts with ``- `` or two spaces begins an item of its own."""
+    """Text as filled comment lines; a line that starts with ``- `` or two spaces begins an item."""
     for line in text.strip("\n").splitlines():
         hanging = re.match(r" *(- )?", line)
         indent = " " * (hanging.end() if hanging else 0)
-        # Names of files may hold anything: what YAML forbids in a comment is shown as ?.
+        # File names may hold any character: those that YAML forbids in a comment become ?.
         clean = "".join(c if c.isprintable() else "?" for c in line)
         for part in textwrap.wrap(
             clean, _WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
@@ -117,7 +117,7 @@ def comment_lines(text: str) -> Iterator[str]:
 
 
 def rounded(value: float, unit: str) -> str:
-    """A figure for people: ``8.03 GB``."""
+    """A figure in words: ``8.03 GB``."""
     for prefix, scale in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= scale:
             return f"{value / scale:.4g} {prefix}{unit}"

@@ -12,4 +12,4 @@ from planner.problem.graph import Mode
 Name = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the graph.  [default: the file's]")]
 Microbatches = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Microbatches in one step.")]
 ModeOption = Annotated[Mode, typer.Option(help="inference: forward passes only.")]
-OptimizerOption = Annotated[Optimizer, typer.Option(help="What is kept for a weight; none: weights are not trained.")]
+OptimizerOption = Annotated[Optimizer, typer.Option(help="Which state each weight has; none: weights are not trained.")]

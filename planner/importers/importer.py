@@ -1,4 +1,4 @@
-"""What an importer is: options of its own, and a reader that makes the text of a graph.yaml from them."""
+"""The interface of an importer: its options, and a reader that makes the text of a graph.yaml."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from planner.importers.document import Document, to_yaml
 
 @dataclass(frozen=True)
 class Imported:
-    """The text of a graph.yaml, remarks for people, and texts for the options marked ``AlsoWritten``, by field."""
+    """The text of a graph.yaml, notes for the user, and texts for the options marked ``AlsoWritten``, by field."""
 
     text: str
     notes: tuple[str, ...] = ()
@@ -19,13 +19,13 @@ class Imported:
 
     @staticmethod
     def of(document: Document, **beside: str) -> Imported:
-        """What a document says."""
+        """The text and notes of a document."""
         return Imported(to_yaml(document), document.notes, beside)
 
 
 @dataclass(frozen=True)
 class AlsoWritten:
-    """Marks an option that names a second file to write; ``what`` it holds."""
+    """Marks an option that names a second file to write; ``what``: its content, in words."""
 
     what: str
 
@@ -39,13 +39,13 @@ class Importer(Protocol):
 
     @property
     def help(self) -> str:
-        """What help says about it."""
+        """Its line of help."""
 
     @property
     def flags(self) -> type[Any]:
         """A dataclass of its options; ``--output`` and ``--quiet`` are added.
 
-        A field is ``Annotated[type, typer.Option(...)]`` or ``typer.Argument``. The first one is the file to read.
+        A field is ``Annotated[type, typer.Option(...)]`` or ``typer.Argument``. The first field is the file to read.
         """
 
     def read(self, flags: Any) -> Imported:

@@ -1,4 +1,4 @@
-"""Files of other programs as text or JSON, with the one error that a bad file causes."""
+"""Reads files of other programs as text or JSON; every failure is an ``InputError``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MAX_BYTES = 256 * 1024**2
 
 
 def read_text(path: Path) -> str:
-    """The text of a file; ``InputError`` where it cannot be read, is huge or is not UTF-8."""
+    """The text of a file; ``InputError`` if it cannot be read, is above ``MAX_BYTES`` or is not UTF-8."""
     return decoded(read_bytes(path, MAX_BYTES), path)
 
 
 def read_json(path: Path) -> Any:
-    """The JSON document in a file; ``InputError`` with the line where it is none."""
+    """The JSON document in a file; ``InputError`` with the line if it is none."""
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:

@@ -1,1 +1,1 @@
-"""What can be asked for: the shortest step, the least memory, the least period, the fewest devices."""
+"""The objectives: the shortest step, the least memory, the least period, the fewest devices."""

@@ -15,9 +15,9 @@ from planner.timetable.figures import figures
 def baseline_plan(name: str, problem: Problem) -> Plan:
     """The plan of a baseline; raises ``planner.baselines.NotApplicable`` with the reason.
 
-    It ignores the memory cap: whether it fits stands in its figures. Its bounds are those of the problem, as
-    far as they need no search, where it respects the copies and the cap; else they say nothing about it. A
-    bidirectional schedule brings its copies along: its options allow them.
+    It ignores the memory cap; its figures say whether it fits. If it respects the cap and the number of copies, it
+    has the bounds of the problem that need no search; else it has no bounds, since they do not hold for it. A
+    bidirectional baseline brings its own copies, which its options allow.
     """
     from planner.bounds import placement_bound, problem_bound
 
@@ -40,7 +40,7 @@ def baseline_plan(name: str, problem: Problem) -> Plan:
         },
         solve_seconds=round(control.elapsed, 3),
         notes=(
-            "contiguous stages, balanced by time; the published order, replayed with the same costs, transfers "
+            "contiguous stages, balanced by time; the baseline's order, replayed with the same costs, transfers "
             "and memory",
             *(() if fits else ("needs more memory than the devices offer",)),
         ),

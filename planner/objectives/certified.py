@@ -1,4 +1,4 @@
-"""Plans that may leave the program: those that the checker finds valid."""
+"""Verified plans: only those that the checker finds valid leave the program."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from planner.verification import Rule, Violation, verify_plan
 
 
 class InvalidPlan(Exception):
-    """A plan failed verification: a fault of the program, never of its user."""
+    """A plan failed verification: a fault of the program, unless the plan was made from a faulty file."""
 
 
 def violations_of(plan: Plan, problem: Problem) -> list[Violation]:
-    """What the checker finds; a baseline brings its copies along, however many the problem allows."""
+    """The violations that the checker finds. A baseline may have more copies than the problem allows."""
     return verify_plan(
         plan,
         problem.graph,

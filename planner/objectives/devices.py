@@ -23,7 +23,7 @@ class Utilization:
     options: tuple[str, ...] = ("max_makespan", "max_period")
 
     def solve(self, solving: Solving) -> Plan:
-        """The first schedule, on ever more devices, that is short enough."""
+        """The first schedule that is short enough, on one device more each time."""
         from planner.bounds import problem_bound
         from planner.objectives.fewest_devices import Fewest, fewest_devices
         from planner.objectives.least_period import PeriodSearch, period_bound
@@ -59,15 +59,13 @@ class Utilization:
             return best if best is not None and (not limit or best.makespan <= limit) else None
 
         if slow(problem):
-            raise Impossible(
-                "all devices together are proven to be too slow for what --max-makespan or --max-period asks"
-            )
+            raise Impossible("all devices together are proven to be too slow for --max-makespan or --max-period")
         fewest = fewest_devices(problem, slow, within, control)
-        if fewest is None and known is not None:  # it needs all the devices that it uses, as far as was found
+        if fewest is None and known is not None:  # no fewer devices were found to be enough
             used = {d for copy in known.timetable.placement.device_of for d in copy}
             fewest = Fewest(known, len(used), 1)
         if fewest is None:
-            raise NoPlan("no number of devices was found that is enough, and none is proven not to be")
+            raise NoPlan("no number of devices was found to be enough, and nothing is proven")
         figures = [Figure("devices", fewest.devices, fewest.bound)]
         if longest:
             figures.insert(0, Figure("period", period(problem, fewest.best.timetable), None))

@@ -1,8 +1,7 @@
 """The fewest devices for a given makespan or period.
 
-Sets of devices are taken by their size: of like devices it does not matter which, so that a set is how many of each
-class. What the bounds say is too slow is not tried; what is tried without success proves nothing, and the next
-larger size is looked at.
+Sets of devices are tried by their size. Devices of one class are alike, so a set is a number of devices of each class.
+Sets that the bounds prove too slow are skipped. A search without success proves nothing; the next larger size follows.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from planner.timetable.timetable import Timetable
 
 COUNTS_AT_MOST = 1e5
 SETS_AT_MOST = 200
-"""Sets of one size; where there are more, the fastest are looked at and nothing is proven."""
+"""Sets of one size; where there are more, only the fastest are tried and nothing is proven."""
 
 
 @dataclass(frozen=True)
 class Fewest:
-    """A schedule on few devices, how many, and a number that is proven to be the least."""
+    """A schedule on few devices, their number, and a proven lower bound of that number."""
 
     best: Candidate
     devices: int
@@ -39,10 +38,10 @@ def fewest_devices(
     search: Callable[[Problem, Control], Candidate | None],
     control: Control,
 ) -> Fewest | None:
-    """Look for a schedule on the fewest devices; None if none was found on any number before the time was over.
+    """Look for a schedule on the fewest devices; None if none was found in time.
 
-    ``slow``: whether a problem is proven to take too long; ``search``: a schedule that does not. Either may raise
-    ``Impossible``.
+    ``slow`` says whether a problem is proven to take too long; ``search`` looks for a schedule that does not. Either
+    may raise ``Impossible``.
     """
     proven = 1
     for size in range(1, problem.n_devices + 1):
@@ -69,7 +68,7 @@ def fewest_devices(
 
 
 def _sets(problem: Problem, size: int) -> tuple[list[tuple[int, ...]], bool]:
-    """Sets of so many devices, those that work fastest first, and whether these are all."""
+    """Sets of so many devices, the fastest first, and whether these are all."""
     most = [len(members) for members in problem.device_classes]
     few = float(np.prod([m + 1.0 for m in most])) <= COUNTS_AT_MOST
     every = list(_counts(most, size)) if few else [_of_the_first(most, size)]
@@ -87,7 +86,7 @@ def _sets(problem: Problem, size: int) -> tuple[list[tuple[int, ...]], bool]:
 
 
 def _counts(most: list[int], size: int) -> Iterator[tuple[int, ...]]:
-    """How many of each class make so many devices."""
+    """Numbers of devices of each class that sum to ``size``."""
     return (counts for counts in product(*(range(m + 1) for m in most)) if sum(counts) == size)
 
 

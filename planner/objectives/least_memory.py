@@ -1,8 +1,8 @@
 """The least memory: the smallest peak over the devices for which a plan is short enough.
 
-First the bounds: under which caps do they say that no plan is short enough? Then, by bisection between what is proven
-impossible and what is known to do, a brief search under each cap: what it finds takes the peak down; where it finds
-nothing, the answer is looked for above.
+First, a bisection over caps finds those under which the bounds prove that no plan is short enough. Then a bisection
+between the proven caps and the peak known so far runs a brief search under each cap: a plan found lowers the peak; if
+none is found, higher caps follow.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from planner.search.incumbent import Candidate
 from planner.timetable.figures import figures
 
 FINE = 2e-3
-"""Peaks closer than this (relatively) are not told apart where sizes have no common step."""
+"""Peaks closer than this (relatively) count as one where sizes have no common step."""
 
 
 @dataclass(frozen=True)
 class LeastMemory:
-    """The plan of the smallest peak found (bytes), and a peak that none goes below."""
+    """The plan of the smallest peak found, that peak, and a lower bound of all peaks (bytes)."""
 
     best: Candidate
     peak: float
@@ -44,14 +44,14 @@ def least_memory(
     """
     best, peak = first, _peak(problem, first)
     step = _step_of_sizes(problem)
-    proven, open_ = 0.0, peak  # no plan fits the one; the bounds say nothing against the other
+    proven, open_ = 0.0, peak  # no plan fits in ``proven``; the bounds do not exclude ``open_``
     while not control.over and (cap := _between(proven, open_, step)) is not None:
         control.report(f"whether a peak of {cap:g} B is possible")
         if _too_long(replace(problem, memory_at_most=cap), limit, control):
             proven = cap
         else:
             open_ = cap
-    given_up = proven  # nothing was found there
+    given_up = proven  # no plan was found up to this cap
     while not control.over and (cap := _between(given_up, peak, step)) is not None:
         control.report(f"plans with a peak of at most {cap:g} B")
         try:
@@ -86,7 +86,7 @@ def _step_of_sizes(problem: Problem) -> float | None:
 
 
 def _between(low: float, high: float, step: float | None) -> float | None:
-    """A cap to try between what is too little and what is known to do; None where there is none left."""
+    """A cap to try between one that is too small and one that is enough; None if none is left."""
     if step is None:
         return (low + high) / 2 if high - low > FINE * high else None
     cap = step * round((low + high) / 2 / step - 0.25)

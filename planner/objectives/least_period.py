@@ -1,6 +1,6 @@
 """The least period: a placement whose busiest stream or channel works least for a microbatch.
 
-The families first, then annealing over moves of operators, then the integer program from what that has found.
+First the families of placements, then annealing over moves of operators, then an integer program from the best so far.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from planner.search.params import PeriodParams
 
 @dataclass(frozen=True)
 class LeastPeriod:
-    """The placement found, its period, and seconds a microbatch that no placement goes below."""
+    """The placement found, its period, and a lower bound of all periods (seconds per microbatch)."""
 
     placement: Placement
     seconds: float
@@ -43,10 +43,10 @@ class PeriodSearch:
     seed: int
     threads: int
     params: PeriodParams
-    enough: float = 0.0  # seconds: what is no longer need not be improved
+    enough: float = 0.0  # seconds: a period up to this ends the search
 
     def run(self) -> LeastPeriod | None:
-        """The best placement that holds a microbatch, None if none was found in time. Raises ``Impossible``."""
+        """The best placement whose memory holds a microbatch; None if none was found in time. Raises ``Impossible``."""
         loads = Loads(self.problem)
         bound = period_bound(self.problem, self.control)
         found = sorted(self._families(loads), key=lambda each: each[0])
@@ -94,7 +94,7 @@ class PeriodSearch:
     def _modelled(
         self, loads: Loads, found: list[tuple[float, Placement]]
     ) -> tuple[list[tuple[float, Placement]], float]:
-        """What the integer program finds, and its bound."""
+        """The placement that the integer program finds, and its bound."""
         model = PeriodModel.of(loads)
         if model is None:
             return [], 0.0
@@ -108,7 +108,7 @@ class PeriodSearch:
 
 
 def period_bound(problem: Problem, control: Control) -> float:
-    """Seconds a microbatch that the busiest stream takes at least, on any placement, transfers aside."""
+    """A lower bound of the busiest stream's seconds per microbatch on any placement, without transfers."""
     low = load_bound(problem, control) / problem.microbatches
     if problem.copies > 1:
         return low

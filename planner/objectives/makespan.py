@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Makespan:
-    """The end of the last task, as early as can be."""
+    """The end of the last task, as early as possible."""
 
     name = "makespan"
     help = "the end of the step"

@@ -1,4 +1,4 @@
-"""What for and how hard to search; what is said where no plan was found."""
+"""Objective and limits of a search, and the error if no plan was found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from planner.search.params import SearchParams
 
 FIRST_SHARE = 0.5
-"""Of the time limit, what the search for the best makespan may take where something else is asked for it."""
+"""Share of the time limit for the best makespan, where another objective depends on it."""
 
 
 class NoPlan(Exception):
@@ -21,10 +21,10 @@ class NoPlan(Exception):
 
 @dataclass(frozen=True)
 class SolveOptions:
-    """What for and how hard to search.
+    """Objective and limits of a search.
 
-    ``objective`` is a name of ``planner.objectives.registry``, which also says with which of them the limits
-    ``max_makespan`` and ``max_period`` (seconds) go. ``baselines`` are the names to compare with; ``flags`` go into
+    ``objective`` is a name of ``planner.objectives.registry``, which also says which of them take the limits
+    ``max_makespan`` and ``max_period`` (seconds). ``baselines`` are the names to compare with; ``flags`` go into
     the plan's options.
     """
 
@@ -52,7 +52,7 @@ class SolveOptions:
         max_makespan: float | None = None,
         max_period: float | None = None,
     ) -> SolveOptions:
-        """With every flag that shapes the result; a ``time_limit`` of inf is none."""
+        """The options, with every flag that shapes the result; a ``time_limit`` of inf is none."""
         flags = {
             "objective": objective,
             "max_makespan": max_makespan,

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from planner.plan.plan import Plan
 
 PLACEMENT_SHARE = 0.7
-"""Of the time limit, what the search for the placement of the least period may take."""
+"""Share of the time limit for the placement of the least period."""
 
 
 class Period:
-    """What the busiest stream or channel works for a microbatch; the makespan only after it."""
+    """The work of the busiest stream or channel for a microbatch; then the makespan."""
 
     name = "period"
     help = "the busiest stream's work for a microbatch"

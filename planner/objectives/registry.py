@@ -1,6 +1,6 @@
-"""What can be asked for. Each objective is a module of its own and an entry here.
+"""The objectives by name. Each is a module of its own and an entry here.
 
-Objectives load what they search with when they solve: the command line reads names and flags from here.
+Objectives load their search when they solve, since the command line reads names and flags from here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Objective(Protocol):
-    """What a plan is to be best at."""
+    """What a plan minimises."""
 
     name: str  # of --objective, and in plan.json
     help: str  # what is minimised

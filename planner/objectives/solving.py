@@ -1,4 +1,4 @@
-"""What all objectives of a solve share: baselines, searches, and verified plans of what they find."""
+"""Shared by all objectives: baselines, searches, and verified plans of what they find."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Solving:
         self.problem, self.control, self.options = problem, control, options
         self.params = options.params or SearchParams()
         self.baselines, self.compared = baselines, compared
-        self.limit = (options.max_makespan or 0.0) * WITHIN  # a makespan that a plan prints can be asked for
+        self.limit = (options.max_makespan or 0.0) * WITHIN  # so that a makespan as a plan prints it can be the limit
 
     @staticmethod
     def of(problem: Problem, control: Control, options: SolveOptions) -> Solving:
-        """Replay the baselines, to compare with and to begin with."""
+        """Replay the baselines, for comparison and as first schedules."""
         baselines, reasons = replayed(problem, control)
         timetables = dict(entry for entries in baselines.values() for entry in entries)
         compared = tuple(
@@ -47,11 +47,11 @@ class Solving:
         return Solving(problem, control, options, baselines, compared)
 
     def incumbent(self, control: Control, enough: float = 0.0) -> Incumbent:
-        """A search's memory; plans are made ready as they are found, for a stop while a solver does not return."""
+        """The incumbent of a search; each best schedule becomes a plan at once, for a stop while a solver is busy."""
         incumbent = Incumbent(self.problem, control, self.options.gap, lambda _: None, enough)
 
         def publish(best: Candidate) -> None:
-            # on the way nothing is proven of another objective
+            # meanwhile nothing is proven for another objective
             self.control.incumbent = self.plan(best, incumbent, self.options.objective == "makespan")
 
         incumbent.publish = publish
@@ -74,7 +74,7 @@ class Solving:
         notes: Sequence[str] = (),
         sought: Sequence[Figure] = (),
     ) -> Plan:
-        """The verified plan; ``proven``: the objective, apart from the makespan; ``sought``: its figures."""
+        """The verified plan. ``proven``: whether the objective is, apart from the makespan; ``sought``: its figures."""
         problem, options = self.problem, self.options
         proven &= best.makespan - incumbent.bound <= options.gap * best.makespan
         interrupted = self.control.stop_requested.is_set() and not proven

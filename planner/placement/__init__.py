@@ -1,1 +1,1 @@
-"""Level 1: what is merged, and which device runs it."""
+"""Level 1: placements, that is, which device runs which operators."""

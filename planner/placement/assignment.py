@@ -1,6 +1,6 @@
 """Level 1's assignment MIP: which device runs which group of operators (PuLP on HiGHS).
 
-It speaks of loads, memory and transfers, not of time; the list scheduler judges what it proposes.
+It knows loads, memory and transfers, but not time; the list scheduler judges what it proposes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SOLVER_GAP = 1e-4
 class AssignmentModel:
     """The MIP over merged groups; one method for each family of constraints.
 
-    ``in_flight``: microbatches whose activations a device must have room for at once.
+    ``in_flight``: microbatches whose activations a device must be able to hold at once.
     """
 
     def __init__(self, problem: Problem, groups: Sequence[Sequence[int]], in_flight: int = 1) -> None:

@@ -1,7 +1,7 @@
-"""Placement by earliest finish, for steps of few microbatches: the way of one through the devices is what counts.
+"""Placement by earliest finish, for steps of few microbatches, where the latency of one matters most.
 
-Heterogeneous earliest finish time (Topcuoglu et al., 2002): operators by the longest way that is left from them,
-each to the device on which its forward pass ends first, transfers and busy streams counted.
+Heterogeneous earliest finish time (Topcuoglu et al., 2002): operators in order of their longest remaining path, each
+to the device on which its forward pass ends first, transfers and busy streams counted.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Does anything fit at all? A placement within memory, or the proof that there is none and by how much.
+"""A placement that fits in memory, or the proof that there is none, with the bytes that are missing.
 
 A placement fits if one microbatch alone does (see ``memory``). What every placement must hold on a device is linear
 in the assignment: parameters, and all activations of the operators there that lead to one sink (at the end of the
 sink's F they are all held, in training), or those of one operator and its inputs (in inference). So a small MIP over
-whole bytes says how much every assignment lacks, and where it finds one that lacks nothing, that is tried.
+whole bytes finds how much every assignment lacks. An assignment that lacks nothing is tried.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def fits(problem: Problem, placement: Placement) -> bool | None:
 
 
 def find_fit(problem: Problem, control: Control, threads: int) -> Placement | None:
-    """Look for a placement of one copy that fits; None if time or look-ahead ran out.
+    """Look for a placement of one copy that fits; None if time or the number of tries ran out.
 
-    One copy is enough: a plan of several copies leaves one of one copy, which holds no more. What the model proposes
-    is tried; where it fails, the sets of operators that one device cannot hold are excluded, and the model is asked
-    again (combinatorial Benders cuts). Raises ``Impossible`` with the least amount that is missing where nothing is
-    left to propose.
+    One copy is enough: a plan of several copies contains one of a single copy, which holds no more. What the model
+    proposes is tried. If it fails, the sets of operators that one device cannot hold are excluded, and the model is
+    asked again (combinatorial Benders cuts). Raises ``Impossible`` with the least amount that is missing where nothing
+    is left to propose.
     """
     if not np.isfinite(problem.cap).any():
         return Placement.single(_first_devices(problem), "any")
@@ -84,7 +84,7 @@ def least_lacking(problem: Problem, device_of: Sequence[int]) -> float:
 
 
 def unfitting_sets(problem: Problem, device_of: Sequence[int]) -> list[tuple[int, list[int]]]:
-    """Operators (whole colocated groups) that a device cannot hold whatever else is where, as few as possible.
+    """Operators (whole colocated groups) that a device cannot hold, wherever all others are; as few as possible.
 
     More operators on a device never hold less memory there, so that every set that contains one of these fails too.
     """
@@ -104,7 +104,7 @@ def unfitting_sets(problem: Problem, device_of: Sequence[int]) -> list[tuple[int
 
 
 def _fails_alone(problem: Problem, device: int, groups: Sequence[Sequence[int]]) -> bool:
-    """Whether a device provably cannot hold these groups, everything else being elsewhere, with room enough."""
+    """Whether a device provably cannot hold these groups, all others being elsewhere with enough memory."""
     here = {i for g in groups for i in g}
     elsewhere = (device + 1) % problem.n_devices
     device_of = [device if i in here else elsewhere for i in range(problem.n_operators)]
@@ -122,7 +122,7 @@ def _first_devices(problem: Problem) -> list[int]:
 
 
 def _operators_fit_alone(problem: Problem) -> None:
-    """An operator (or a colocated group) that no device can hold by itself."""
+    """Raise ``Impossible`` where no device can hold an operator (or a colocated group) by itself."""
     for members in problem.groups:
         parameters = math.fsum(problem.parameters[list(members)])
         activation = max(float(problem.activation[i]) for i in members)
@@ -139,7 +139,7 @@ def _operators_fit_alone(problem: Problem) -> None:
 
 
 def _all_together_fit(problem: Problem) -> None:
-    """All parameters, and all that one microbatch holds at the sink that most operators lead to, on all devices."""
+    """Raise ``Impossible`` where all devices together cannot hold all parameters and one microbatch at a sink."""
     needed = math.fsum(problem.parameters)
     if problem.training:  # in inference two activations need not be held at the same time
         needed += max(math.fsum(problem.activation[list(together)]) for together in held_together(problem))

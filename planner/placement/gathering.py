@@ -1,4 +1,4 @@
-"""What ``auto`` cuts besides the topological order where labels keep that from being cut well."""
+"""What ``auto`` cuts besides the topological order, if labels prevent good cuts of that."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from planner.problem.segments import Segment, gathered
 def gathered_segments(problem: Problem) -> list[tuple[Segment, ...]]:
     """Sequences of segments, every label in one of them, that are no topological order.
 
-    Where a label's operators stand far apart, they all go where one of them is, and those between need not go there
-    (see ``segments.gathered``). Where labels are entangled, so that a long segment is left: the labels by depth.
-    Stages cut from these belong to no layout. Empty where every label is a segment of its own.
+    If a label's operators are far apart, they all go where one of them is, and those between need not go there (see
+    ``segments.gathered``). If labels are entangled, so that a long segment is left, also the labels by depth. Stages
+    cut from these belong to no layout. Empty where every label is a segment of its own.
     """
     work = np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2).sum(axis=1)
     whole = set(map(frozenset, problem.groups))

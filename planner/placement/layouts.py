@@ -1,4 +1,4 @@
-"""Placements of the known pipeline families: contiguous stages, dealt to the devices in a pattern."""
+"""Placements of the known pipeline families: contiguous stages, assigned to the devices in a pattern."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNKED: tuple[str, ...] = ("interleaved", "wave")
 """Those that take any number of chunks a device."""
 
 CUTS_AT_MOST = 20_000
-"""Placements of a layout that are looked at one by one where nothing else fits."""
+"""Placements of a layout that are enumerated if nothing else fits."""
 
 CHUNK_COUNTS = (2, 3, 4, 6, 8)
 """What ``auto`` tries: more chunks a device mean more transfers for little less latency."""
@@ -73,7 +73,7 @@ def family_placement(
 ) -> Placement | None:
     """The balanced contiguous placement of a family; None where the graph, ``devices`` or memory do not allow it.
 
-    ``in_flight[s]``: microbatches whose activations stage s must have room for; None leaves memory aside.
+    ``in_flight[s]``: microbatches whose activations stage s must be able to hold; None leaves memory aside.
     ``segments``: what is cut, where it is not the topological order (see ``gathered_segments``).
     """
     hosts = stage_hosts(layout, devices, chunks)
@@ -117,7 +117,7 @@ def family_placements(problem: Problem) -> Iterator[Placement]:
         fewest = 2 if problem.layout in ("interleaved", "wave") else 1
         hosts = stage_hosts(problem.layout, range(problem.n_devices), problem.chunks or fewest)
         if _label_may_be_apart(problem, hosts):
-            return  # not every way was looked at
+            return  # not every cut was tried
         segments_left = len(atoms(problem, shares_devices(hosts)))
         raise Impossible(
             f"no placement of layout {problem.layout}: the topological order nearest to the file's falls into "
@@ -187,11 +187,11 @@ def _cut(
             for segment in segments[low:high]:
                 for i in segment:
                     device_of[copy][i] = d
-    return Placement(tuple(map(tuple, device_of)), f"{problem.layout}, all cuts looked at")
+    return Placement(tuple(map(tuple, device_of)), f"{problem.layout}, all cuts enumerated")
 
 
 def _rooms(problem: Problem, layout: str, devices: Sequence[int], chunks: int) -> Iterator[list[int] | None]:
-    """What the stages must have room for: nothing in particular; where memory is capped, more kinds are worth it."""
+    """``in_flight`` to try: None; if memory is capped, also what baselines hold, and one microbatch for each stage."""
     yield None
     if not np.isfinite(problem.cap).any():
         return
@@ -207,8 +207,8 @@ def _rooms(problem: Problem, layout: str, devices: Sequence[int], chunks: int) -
 def only_placement(problem: Problem) -> Placement | None:
     """The placement that the flags leave, exchanges of like devices aside; None where they leave a choice.
 
-    So it is for a layout that was asked for by name, with as many copies as it has, on like devices, where the graph
-    has one topological order and every stage holds exactly one segment of it: then there is nothing to cut otherwise.
+    A single one is left for a layout that was asked for by name, with as many copies as it has, on like devices, if the
+    graph has one topological order and every stage holds exactly one segment of it: then there is no other cut.
     """
     if problem.layout == "auto" or len(problem.device_classes) != 1 or not problem.is_chain:
         return None
@@ -223,7 +223,7 @@ def only_placement(problem: Problem) -> Placement | None:
 
 
 def _device_sets(problem: Problem, segments: int) -> list[range]:
-    """All devices; for ``auto`` also the nodes of about half of them, where a slow network makes fewer better."""
+    """All devices; for ``auto`` also whole nodes of about half of them, since a slow network may make fewer better."""
     if problem.layout != "auto":
         return [range(problem.n_devices)]
     sizes = {min(problem.n_devices, segments)}

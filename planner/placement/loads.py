@@ -1,9 +1,9 @@
-"""What a placement of one copy asks of streams and channels, and local search for the one that asks least.
+"""Loads of streams and channels under a placement of one copy, and local search for the least period.
 
 The period of a placement is the load of its busiest stream or channel for one microbatch; transfers load their
-channel and, where they are exclusive, the compute streams of both ends. Moving a few operators changes the loads of
-two devices, and the compiled evaluation of a whole placement takes microseconds, so that annealing over moves of
-operators, of their neighbours and of whole stretches comes near the best soon.
+channel and, where they are exclusive, the compute streams of both ends. The compiled evaluation of a placement takes
+microseconds, so annealing over moves of operators, of their neighbours and of whole stretches soon comes close to the
+best.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Ints = npt.NDArray[np.int64]
 
 MOVES_A_SLICE = 20_000
 POWER = 12.0
-"""The annealing sees a mean of this power of the loads: mostly the busiest, a little of the next ones."""
+"""Annealing minimises a mean of this power of the loads: mostly the busiest, a little of the next ones."""
 
 HOT, COLD = 0.05, 0.0005
 """First and last temperature, x the load of an evenly used device."""
@@ -102,7 +102,7 @@ def anneal(  # type: ignore[no-untyped-def]
     p, group_ptr, group, allowed, order, near_ptr, near, device_of, best_of, best, begin, end, total, scale,
     goal, rng,
 ):  # fmt: skip
-    """Moves ``begin`` to ``end`` of ``total``; the period of ``best_of``, which is replaced where one is found.
+    """Moves ``begin`` to ``end`` of ``total``; the period of ``best_of``, which is replaced by better ones.
 
     A move gives another device to a group, to a group and one beside it in the graph, or to a stretch of groups (in
     topological order) of one device; or two groups change places.
@@ -216,7 +216,7 @@ class Loads:
         )
 
     def of_copies(self, placement: Placement) -> float:
-        """The period of a placement whose copies take as many microbatches each."""
+        """The period of a placement whose copies run equally many microbatches."""
         n_devices = self.problem.n_devices
         total, taken = np.zeros(2 * n_devices + n_devices * n_devices), np.zeros(n_devices)
         for device_of in placement.device_of:
@@ -236,8 +236,8 @@ class Loads:
     ) -> tuple[int, ...]:
         """The placement of the least period met on a walk of so many moves from a placement; itself if none is less.
 
-        Only placements with room for what is held for sure are taken (see ``Parts.bytes``). Ends at a period of
-        ``goal``.
+        Only placements with enough memory for what is held in any case count (see ``Parts.bytes``). Ends at a period
+        of ``goal``.
         """
         problem = self.problem
         here = np.array(device_of, dtype=np.int64)

@@ -19,7 +19,7 @@ from planner.problem import Placement, Problem
 Floats = npt.NDArray[np.float64]
 STATES_AT_MOST = 20_000
 STEPS_AT_MOST = 2_000_000
-"""States that are looked at, times the operators of each."""
+"""States that are visited, times the operators of each."""
 
 SINKS_AT_MOST = 24
 
@@ -80,7 +80,7 @@ def microbatch_need(problem: Problem, device_of: Sequence[int], room: Floats) ->
 
 
 def _too_much_at_a_sink(problem: Problem, device_of: Sequence[int], room: Floats) -> bool:
-    """Whether what a sink's F finds in memory has no room: in training, all that leads to the sink, in any order."""
+    """Whether what is held at a sink's F does not fit: in training, all that leads to the sink, in any order."""
     where = np.asarray(device_of)
     for sink in [i for i, readers in enumerate(problem.consumers) if not readers][:SINKS_AT_MOST]:
         leading, new = {sink}, [sink]
@@ -130,7 +130,7 @@ class _Search:
         return bool(state.used[d] + self.problem.activation[i] <= self.room[d])
 
     def _settle(self, state: _State) -> _State:
-        """Run every forward pass that fits and leaves no device with more than before: it cannot hurt."""
+        """Run every forward pass that fits and leaves no device with more than before: this loses nothing."""
         problem, moved = self.problem, True
         while moved:
             moved = False
@@ -213,7 +213,7 @@ class _State:
                     free.append(k)
 
     def _consumed(self, problem: Problem, device_of: Sequence[int], i: int) -> None:
-        """In inference an output goes when the last reader on its device has run; transfers leave at once."""
+        """In inference an output is released when the last reader on its device has run; transfers leave at once."""
         local = [j for j in problem.consumers[i] if device_of[j] == device_of[i]]
         self.consumers_left[i] = len(local)
         if not local:

@@ -1,6 +1,6 @@
-"""Merging: operators become fewer, larger groups where the graph is larger than the assignment MIP can carry.
+"""Merging: operators become fewer, larger groups if the graph is too large for the assignment MIP.
 
-Contraction along the edges of the graph, the dearest transfers first (an edge whose output is large or on which
+Contraction along the edges of the graph, the largest outputs first (an edge whose output is large or on which
 everything depends is the last that a good plan would cut), as long as no group grows beyond its share of the work.
 What ``colocate`` demands is merged first and always.
 """
@@ -18,7 +18,7 @@ GROUPS_AT_MOST = 40
 """Groups times devices is the number of binaries; beyond some hundreds HiGHS proves nothing in seconds."""
 
 OPENED_AT_MOST = 80
-"""Groups after some have been opened again: most of these stay where they are."""
+"""Groups after refinement; most of them stay where they are."""
 
 
 def merge(problem: Problem, at_most: int = GROUPS_AT_MOST) -> tuple[tuple[int, ...], ...]:
@@ -66,11 +66,10 @@ def merge(problem: Problem, at_most: int = GROUPS_AT_MOST) -> tuple[tuple[int, .
 def opened(
     problem: Problem, groups: Sequence[Sequence[int]], device_of: Sequence[int]
 ) -> tuple[tuple[int, ...], ...] | None:
-    """The groups, those opened that meet another device in a placement; None where there is none to open.
+    """The groups, refined at the device boundaries of a placement; None where there is none to refine.
 
-    What was merged away may be what the placement should have cut: at its borders the operators (or what
-    ``colocate`` joins) decide for themselves again, while all else stays merged. The groups with the most work are
-    opened first, as long as there are no more than ``OPENED_AT_MOST``.
+    Merging may have hidden the best cuts. So groups at a boundary are split into operators (or what ``colocate``
+    joins), and all others stay merged. The groups with the most work come first, up to ``OPENED_AT_MOST`` groups.
     """
     label_of = {i: n for n, members in enumerate(problem.groups) for i in members}
     group_of = {i: g for g, members in enumerate(groups) for i in members}

@@ -1,9 +1,8 @@
-"""The placement of the least period as a mixed-integer program: one copy, every transfer counted where it is paid.
+"""The placement of the least period as a mixed-integer program: one copy, all transfers counted.
 
-``y[g, d]``: group g runs on device d. ``x[i, d, e]``: operator i on d sends its output to e. An operator sends to
-every device where a reader is, but its own; from the device on which it is. The busiest stream or channel is least.
-Where devices are alike, groups take them in order. The best bound of the solver is one for every placement of one
-copy.
+``y[g, d]``: group g runs on device d. ``x[i, d, e]``: operator i on d sends its output to e. An operator sends from its
+own device to every other device that has a reader. The load of the busiest stream or channel is minimised. Groups take
+like devices in order. The best bound of the solver holds for every placement of one copy.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class PeriodModel:
             self.model.row(here, [1.0] * len(here), 1.0, 1.0)
 
     def outputs_are_sent_to_their_readers(self) -> None:
-        """``x`` where an output costs something on the way; it loads channels, and the streams of exclusive ends."""
+        """``x`` where a transfer takes time; it loads channels, and the compute streams of exclusive ends."""
         problem, p, n = self.problem, self.parts, self.problem.n_devices
         group_of = {i: g for g, members in enumerate(problem.groups) for i in members}
         for i, readers in enumerate(problem.consumers):

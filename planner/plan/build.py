@@ -1,4 +1,4 @@
-"""From a timetable to a plan, names instead of indices in an order that the content alone decides; and back."""
+"""From a timetable to a plan and back. Plans have names instead of indices; the content alone decides the order."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def build_plan(
 ) -> Plan:
     """The plan of a timetable, with its figures and gap. ``sought``: the figures of its objective.
 
-    A bound that exceeds the makespan by rounding alone is the makespan; one that exceeds it by more is left
-    as it is, so that ``verify`` names it. The bound of the problem holds for every placement, so that the
-    placement's is never below it.
+    A bound that exceeds the makespan by rounding alone becomes the makespan; one that exceeds it by more stays, so
+    that ``verify`` reports it. The bound of the problem holds for every placement, so that the placement's is never
+    below it.
     """
     found = figures(problem, timetable)
     lower_bound = _without_rounding(lower_bound, found.makespan)

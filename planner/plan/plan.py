@@ -1,4 +1,4 @@
-"""A plan: what leaves the program. ``rows`` has its parts, ``text`` how it is written."""
+"""A plan, the result of the program. ``rows`` has its parts, ``text`` writes it."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ SCHEMA = "planner/plan@1"
 
 @dataclass(frozen=True, slots=True)
 class FigureKind:
-    """A figure that an objective may have, its keys in ``plan.json``, and what they say, for the JSON Schema."""
+    """A figure that an objective may have, its keys in ``plan.json``, and their meanings for the JSON Schema."""
 
     title: str  # in reports, before the value
     unit: Unit
     meaning: str  # in reports, after the value
     bound: str
     bound_meaning: str
-    value: str | None = None  # None: the rest of the plan has it, see ``follows``
+    value: str | None = None  # None: it follows from the rest of the plan, see ``follows``
     value_meaning: str = ""
     gap: str | None = None
     follows: Callable[[Plan], float] | None = None
@@ -57,7 +57,7 @@ class FigureKind:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What a plan reaches of an objective other than the makespan, and what no plan goes below, where known."""
+    """The value of an objective other than the makespan, and a lower bound of it, where known."""
 
     key: str  # of ``FIGURES``
     value: float | None
@@ -81,7 +81,7 @@ class Figure:
         return 0.0 if self.value == 0 else (self.value - self.bound) / self.value
 
     def of(self, plan: Plan) -> Figure:
-        """With the value that follows from the rest of the plan, where it does."""
+        """The figure with its value from the rest of the plan, where it follows from that."""
         follows = self.kind.follows
         return self if follows is None else replace(self, value=follows(plan))
 
@@ -111,7 +111,7 @@ class Plan:
     devices: tuple[DeviceFigures, ...]
     baselines: tuple[BaselineFigures, ...] = ()
     notes: tuple[str, ...] = field(default=())  # how it was found, what was merged, what bound holds
-    window: PlanWindow | None = None  # None: there is none, or nobody has looked for one
+    window: PlanWindow | None = None  # None: none is known
     figures: tuple[Figure, ...] = ()  # of the objective, where it is not the makespan alone
 
     def figure(self, key: str) -> Figure | None:

@@ -1,7 +1,7 @@
-"""What a plan is made of: rows of plain data, seconds and bytes, names instead of indices.
+"""The parts of a plan: rows of plain data in seconds and bytes, with names instead of indices.
 
-Of tasks and transfers a plan may have 100,000: they are tuples, which are made in a third of the time that
-frozen dataclasses take.
+A plan may have 100,000 tasks and transfers. They are tuples, since frozen dataclasses take three times as long to
+make.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ class BaselineFigures:
 
 @dataclass(frozen=True, slots=True)
 class PlanWindow:
-    """A stretch of the schedule that may be run any number of times in a row, for as many more microbatches."""
+    """The steady-state pattern: a part of the schedule that can be repeated, each time for more microbatches."""
 
     start: float  # seconds
     length: float  # seconds
-    microbatches: int  # that pass in one window, all copies together
+    microbatches: int  # that one repetition adds, all copies together
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def _lines(texts: Iterable[str]) -> str:
 
 
 def task_rows(tasks: Sequence[PlannedTask]) -> str:
-    """Written out, since there are many: every name is encoded once, a number is as JSON has it."""
+    """The rows of tasks. There may be many, so every name is encoded only once."""
     return _lines(_task_rows(tasks))
 
 
@@ -85,7 +85,7 @@ def _instants(values: Sequence[float]) -> Iterator[str]:
 
 
 def window_row(window: PlanWindow | None) -> dict[str, Any] | None:
-    """The window that can be repeated, null where there is none."""
+    """The steady-state pattern; null where there is none."""
     if window is None:
         return None
     return {"start": float(window.start), "length": float(window.length), "microbatches": int(window.microbatches)}

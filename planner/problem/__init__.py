@@ -1,4 +1,4 @@
-"""What is to be planned: operators, graph, cluster, and the problem they pose together."""
+"""What is to be planned: operators, graph, cluster, and the problem that they make up."""
 
 from planner.problem.cluster import Cluster, Device, DeviceType, Link, NetworkLevel
 from planner.problem.graph import PASS_ORDER, ByDevice, Graph, Mode, Operator, Pass, PassTime, Stream, Work

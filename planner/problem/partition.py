@@ -69,7 +69,7 @@ def partition_of(
     hosts: Sequence[Sequence[int]],
     in_flight: Sequence[int] | None = None,
 ) -> tuple[tuple[int, ...], ...] | None:
-    """As ``partition``, of given segments, each whole in one stage; what labels ask for besides is left aside."""
+    """As ``partition``, of given segments, each whole in one stage; all else that labels ask for is left aside."""
     cuts = _Cuts.of(problem, segments, hosts, in_flight)
     limit = None if cuts is None else cuts.smallest_limit()
     return None if cuts is None or limit is None else _cut(problem, segments, hosts, cuts, limit)
@@ -234,7 +234,7 @@ class _Cuts:
 
 
 def _ends(running: Floats, room: float) -> Ints:
-    """``[i]``: the furthest end of a stage from start i whose sum is within the room."""
+    """``[i]``: the furthest end of a stage from start i whose sum is at most ``room``."""
     return running.searchsorted(running + room, side="right") - 1
 
 

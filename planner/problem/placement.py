@@ -22,7 +22,7 @@ class Placement:
         return len(self.device_of)
 
     def stage_rounds(self, order: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-        """``stage_rounds[k][i]``: how often ``order`` has come to the device of operator i, copy k, before."""
+        """``[k][i]``: the virtual-stage round of operator i, copy k: earlier visits of ``order`` to its device."""
         stage_rounds: list[tuple[int, ...]] = []
         for device_of in self.device_of:
             comes = dict.fromkeys(device_of, -1)

@@ -1,4 +1,4 @@
-"""The problem as posed: a graph on a cluster under the flags that shape what is allowed.
+"""The problem: a graph on a cluster, under the flags that restrict plans.
 
 Everything that placement, schedule and bounds need stands here as plain arrays, indexed by operator ``i``
 (the file's order), pass ``p`` (F, I, W = 0, 1, 2) and device ``d`` (the cluster's order).
@@ -59,7 +59,7 @@ class Problem:
     memory_at_most: float | None = None
 
     def __post_init__(self) -> None:
-        """Check names and devices at once, so that later rooms need not."""
+        """Check names and devices at once, so that other packages need not."""
         if self.microbatches < 1:
             raise ProblemError("microbatches must be at least 1")
         if self.copies < 1:

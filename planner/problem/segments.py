@@ -59,7 +59,7 @@ def segments_of(order: Sequence[int], inputs: Sequence[Sequence[int]], groups: I
 def gathered(segments: Segments, weight: Sequence[float]) -> list[tuple[Segment, ...]]:
     """Loose segments with every spread label's operators in one of their places, the others' places left out.
 
-    All in the first place, all in the last, all in that of the most ``weight`` (by operator). What comes of it is no
+    All in the first place, all in the last, all in that of the most ``weight`` (by operator). The result is no
     contiguous cut: the operators of a label go where one of them is, and those between do not.
     """
     found: list[tuple[Segment, ...]] = []

@@ -16,7 +16,7 @@ ROUNDING = 1e-9
 """A bound this little (relatively) above a multiple of the step is that multiple: sums of floats are not exact."""
 
 STEPS_AT_MOST = 1e6
-"""A horizon of more steps than this is no grid, but rounding of measured times."""
+"""If the longest time has more steps than this, there is no grid: such a step comes from rounding."""
 
 
 @dataclass(frozen=True)

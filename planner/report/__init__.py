@@ -1,5 +1,4 @@
-"""What people read: a plan as text, several plans side by side, a picture. All of it from the plan alone.
+"""Reports: a plan as text, several plans side by side, pictures. All of them are made from the plan alone.
 
-Commands load the module that they need when they need it: tables and pictures take longer to load than small plans
-take to make.
+Commands load these modules on demand: tables and pictures take longer to load than small plans take to make.
 """

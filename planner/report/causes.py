@@ -1,4 +1,4 @@
-"""Why compute streams are idle, and what the makespan hangs on."""
+"""Why compute streams are idle, and the critical path."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Cause(StrEnum):
     INPUT = "waiting for input"  # a task on a compute stream, here or elsewhere, has yet to make it
     COMM = "waiting for communication"  # a task on a communication stream has yet to end
     TRANSFER = "waiting for a transfer"  # it is on its way, or waits for its channel
-    MEMORY = "waiting for memory"  # all else is there, the memory that it takes is not free yet
-    HELD = "held back by the plan"  # all is there, and the plan starts it later
-    NOTHING = "nothing left"  # no task comes any more on this device
+    MEMORY = "waiting for memory"  # only the memory that it takes is not free yet
+    HELD = "held back by the plan"  # it could start, and the plan starts it later
+    NOTHING = "nothing left"  # this device has no further task
 
 
 class Idle(NamedTuple):
@@ -32,7 +32,7 @@ class Idle(NamedTuple):
 
 
 PREFERRED = {Wait.ORDER: 0, Wait.INPUT: 1, Wait.TRANSFER: 2, Wait.MEMORY: 3, Wait.HELD: 4}
-"""Of several that a task waits for until the same instant, the one that the critical path goes on with."""
+"""Of several waits that end at the same instant, the critical path follows the one with the lowest number."""
 
 
 class Waits:
@@ -55,7 +55,7 @@ class Waits:
         return sorted(found, key=lambda w: (-w[0], PREFERRED[Wait(w[1])], w[2]))
 
     def cause_of(self, node: int) -> Cause:
-        """What somebody waits for who waits for this node to end."""
+        """The cause of a wait for the end of this node."""
         if node >= self.events.nodes.n_tasks:
             return Cause.TRANSFER
         return Cause.COMM if self.events.nodes.comm[node] else Cause.INPUT
@@ -64,9 +64,9 @@ class Waits:
 def idle_times(events: Events, makespan: float) -> list[Idle]:
     """All idle time of the compute streams by cause, device after device, in order of time.
 
-    The time before a task is looked at backwards: while all but memory is there, memory is the cause; while what it
-    waits for is in transfer, the transfer; before that, what the transfer itself waited for. A device's intervals add
-    up to its bubble.
+    The idle time before a task is followed backwards. While only memory is missing, memory is the cause; while an
+    input is on its way, the transfer; before that, the wait of the transfer itself. A device's intervals add up to its
+    bubble.
     """
     nodes, waits = events.nodes, Waits(events)
     found: list[Idle] = []
@@ -85,7 +85,7 @@ def idle_times(events: Events, makespan: float) -> list[Idle]:
 
 
 def _before(waits: Waits, task: int, since: float) -> Iterator[tuple[Cause, float, float]]:
-    """The time from ``since`` to the start of a task, the last piece first."""
+    """The intervals from ``since`` to the start of a task with their causes, the last one first."""
     node, until = task, waits.start[task]
     while until > since:
         known = [w for w in waits.of(node) if w[1] != Wait.HELD]
@@ -108,7 +108,7 @@ def _before(waits: Waits, task: int, since: float) -> Iterator[tuple[Cause, floa
 
 
 def _merged(pieces: Iterator[tuple[Cause, float, float]]) -> Iterator[tuple[Cause, float, float]]:
-    """Neighbours of one cause as one."""
+    """Adjacent intervals of one cause, merged."""
     last: tuple[Cause, float, float] | None = None
     for piece in pieces:
         if last is not None and last[0] is piece[0]:
@@ -122,9 +122,9 @@ def _merged(pieces: Iterator[tuple[Cause, float, float]]) -> Iterator[tuple[Caus
 
 
 def critical_path(events: Events) -> list[int]:
-    """Nodes from the start of the step to its end, each the one that the next waits for longest; the last ends last.
+    """Nodes from the start of the step to its end: each is the one that the next waits for longest. The last ends last.
 
-    Shortening any of them that is waited for alone shortens the step.
+    Shortening a node shortens the step if the next one waits for no other as long.
     """
     nodes, waits = events.nodes, Waits(events)
     if not nodes.n_tasks:

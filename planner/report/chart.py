@@ -1,4 +1,4 @@
-"""A Gantt chart in letters: a row a device, a column a step of time."""
+"""A Gantt chart in letters: one row per device, one column per step of time."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from planner.report.words import cut, plain, seconds
 STYLES = {"F": "bold blue", "I": "bold green", "W": "bold yellow", "·": "dim"}
 IDLE = "·"
 ROWS = 32
-"""More devices than this make no chart that anybody reads in a terminal."""
+"""Devices drawn at most; a longer chart is hard to read in a terminal."""
 
 INSTANT = 1e-6
-"""Of a step: how far an instant may lie from a whole step and still be one."""
+"""How far an instant may lie from a whole step, relative to a step, and still count as one."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """What stands in front of a row, its letters and, under each, the number of its microbatch."""
+    """The label of a row, its letters and, under each, the number of its microbatch."""
 
     label: str
     letters: str
@@ -102,7 +102,7 @@ def _exact(plan: Plan, facts: PlanFacts, shown: list[str], step: float) -> list[
                     letters[column] = _letter(task)
                     if plan.microbatches > 1:
                         digits[column] = _digit(task.microbatch, plan.microbatches)
-                    else:  # a job shop: what matters is which operator runs
+                    else:  # a job shop: show the operator instead
                         digits[column] = _digit(numbers.get(task.operator, 0), len(numbers))
         rows.append(_Row(label, "".join(letters), "".join(digits)))
     return rows

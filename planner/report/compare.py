@@ -58,7 +58,7 @@ _OF_OTHER_OBJECTIVES: tuple[_Row, ...] = tuple(row for key in FIGURES for row in
 
 
 def different_problems(plans: Sequence[Plan]) -> list[str]:
-    """In what the plans' problems differ from the first one's, in words; empty where they are the same."""
+    """How the plans' problems differ from the first one's, in words; empty if they do not."""
     found: dict[str, None] = {}
     first = plans[0]
     for plan in plans[1:]:
@@ -72,7 +72,7 @@ def different_problems(plans: Sequence[Plan]) -> list[str]:
 
 
 def compare_text(plans: Sequence[Plan], names: Sequence[str], width: int = 100, color: bool = False) -> str:
-    """A row a figure, a column a plan; as many plans beside each other as the width takes."""
+    """One row per figure, one column per plan; as many plans side by side as the width takes."""
     facts = [PlanFacts(plan) for plan in plans]
     more = [row for row in _OF_OTHER_OBJECTIVES if any(row[1](f, facts[0]) != NONE for f in facts)]
     parts: list[RenderableType] = [_title(plans[0]), Text()]
@@ -94,7 +94,7 @@ def _title(plan: Plan) -> Text:
 
 
 def _heading(name: str, longest: int) -> str:
-    """The end of a path says more than its beginning."""
+    """The name of a file, cut at its beginning."""
     name = plain(name)
     return name if len(name) <= longest else "…" + name[-(longest - 1) :]
 

@@ -1,4 +1,4 @@
-"""Figures that the file does not state but that follow from it: throughput, span bubble, sets of parameters."""
+"""Figures that follow from the file but are not in it: throughput, span bubble, sets of parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from planner.plan.plan import BaselineFigures, DeviceFigures, Plan
 
 
 class PlanFacts:
-    """A plan with what its report needs besides its fields."""
+    """A plan with the figures that its report needs besides the fields."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

@@ -1,4 +1,4 @@
-"""The report of one plan in one line; apart from the long one, which loads what draws tables."""
+"""The report of one plan in one line. A module of its own: the long report loads a library for tables."""
 
 from __future__ import annotations
 

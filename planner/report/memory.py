@@ -13,7 +13,7 @@ from planner.timetable.memory import INSTANT, Floats, Integers, all_holdings, re
 from planner.timetable.timetable import Timetable
 
 STAGES_AT_MOST = 8
-"""Causes of activations that are told apart on one device; what is left is one more."""
+"""Stages shown separately on one device; all others together are one more."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class DeviceMemory:
         held = np.cumsum(self.change)
         if not len(held) or held.max() <= 0:
             return 0.0, [0.0] * len(self.stages)
-        last = int(np.argmax(held)) + 1  # releases come first at one instant, so that all of its changes are in
+        last = int(np.argmax(held)) + 1  # releases come first at one instant, so all of its changes count
         return float(self.times[last - 1]), [
             float(self.change[:last][self.stage[:last] == s].sum()) for s in range(len(self.stages))
         ]
@@ -98,13 +98,13 @@ def _stages(problem: Problem, timetable: Timetable) -> tuple[Integers, list[str]
 
 
 def _adjacent(problem: Problem, device_of: Sequence[int], run: Sequence[int], i: int) -> bool:
-    """Whether operator i goes on with the run: it reads one of it, or reads nothing that is elsewhere."""
+    """Whether operator i continues the run: it reads an operator of the run, or reads none at all."""
     inputs = problem.inputs[i]
     return not inputs or any(j in run for j in inputs)
 
 
 def _largest(stage: Integers, weight: Floats, names: Sequence[str]) -> tuple[Integers, tuple[str, ...]]:
-    """Stages numbered anew from 0 in order of appearance, the least ones of many as one."""
+    """Stages renumbered from 0 in their order; the smallest ones of many become one."""
     present = np.unique(stage)
     total = np.array([weight[stage == s].sum() for s in present])
     kept = np.sort(present[np.argsort(-total, kind="stable")[:STAGES_AT_MOST]])

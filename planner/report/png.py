@@ -7,15 +7,15 @@ SCALE = 2.0
 
 
 class NoPng(Exception):
-    """Nothing to render with; the message says what to install."""
+    """No renderer is installed; the message says what to install."""
 
 
 def png_of(svg: str) -> bytes:
     """The picture as a PNG file, twice as many pixels as the SVG has units. Raises ``NoPng``.
 
-    What the SVG leaves to ``sans-serif`` is set in Source Sans Pro, which the extra brings: resvg does not ask
-    the system what its sans-serif is, and leaves letters out without a word where it has no font for them. The
-    machine's fonts give the letters that Source Sans Pro lacks.
+    Text in ``sans-serif`` is set in Source Sans Pro, which the extra brings: resvg does not know the system's
+    sans-serif font, and silently omits letters that no font of it has. The machine's fonts give the letters that
+    Source Sans Pro lacks.
     """
     try:
         import font_source_sans_pro as font

@@ -1,4 +1,4 @@
-"""Plans as one SVG picture: a band a device, its streams as rows, colour by pass, one time axis for all plans."""
+"""Plans as one SVG picture: a band per device, its streams as rows, colour by pass, one time axis for all plans."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLORS = {
     "I": ("#1f8a70", "#74c4ae"),
     "W": ("#e0952f", "#f2c583"),
 }
-"""Of the first copy, and of all others; told apart by people who see no red or green, and in grey."""
+"""Of the first copy, and of all others. They differ for readers who see no red or green, and in grey."""
 
 INK, FAINT, BAND, LINE = "#1f2933", "#66727f", "#f2f4f7", "#c6ccd4"
 FONT = "font-family='Inter, Helvetica, Arial, sans-serif'"
@@ -66,7 +66,7 @@ def gantt_svg(plans: Plan | Sequence[Plan], titles: Sequence[str] | None = None,
 
 
 class _Panel:
-    """One plan: its title line, and a band a device."""
+    """One plan: its title line, and a band per device."""
 
     def __init__(self, plan: Plan, title: str, left: float, scale: float) -> None:
         self.plan = plan
@@ -126,7 +126,7 @@ class _Panel:
         return " · ".join(words)
 
     def _marks(self, top: float, bottom: float) -> Iterator[str]:
-        """Where the plan ends, and before which instant no plan can end."""
+        """Lines at the makespan and at the lower bound."""
         marks = [(self.plan.makespan, INK, "")]
         if self.plan.lower_bound is not None and self.plan.lower_bound < self.plan.makespan:
             marks.append((self.plan.lower_bound, "#b3261e", " stroke-dasharray='4 3'"))
@@ -138,7 +138,7 @@ class _Panel:
             )
 
     def _rectangle(self, start: float, end: float, y: float, height: float) -> str:
-        """A part of a path; a hair narrower than its time, so that neighbours stay apart."""
+        """A part of a path, slightly narrower than its time, so that neighbours stay apart."""
         wide = (end - start) * self.scale
         shown = max(wide - (0.8 if wide > 3 else 0.15 * wide), 0.05)
         return f"M{self.left + start * self.scale:.2f} {y:.1f}h{shown:.2f}v{height:.0f}h{-shown:.2f}z"
@@ -157,7 +157,7 @@ def _name(plan: Plan) -> str:
 
 
 def _text(text: str) -> str:
-    """Text for XML: printable, with the five characters that mean something escaped."""
+    """Text for XML: printable, with the five special characters escaped."""
     return escape(plain(text), {"'": "&apos;", '"': "&quot;"})
 
 
@@ -205,7 +205,7 @@ def _axis(until: float, left: float, scale: float, y: float) -> Iterator[str]:
 
 
 def _legend(plans: Sequence[Plan], left: float, y: float) -> Iterator[str]:
-    """What the colours mean; only what is there."""
+    """The meaning of the colours that occur."""
     passes = {task.pass_ for plan in plans for task in plan.tasks}
     copies = any(task.copy for plan in plans for task in plan.tasks)
     words = {"F": "forward", "I": "input gradient", "W": "weight gradient"}

@@ -32,7 +32,7 @@ def rendered(parts: Sequence[RenderableType], width: int, color: bool) -> str:
         markup=False,
         emoji=False,
         legacy_windows=False,
-        _environ={},  # width and colour are the caller's decision, COLUMNS and FORCE_COLOR are not asked again
+        _environ={},  # the caller decides width and colour, not COLUMNS and FORCE_COLOR
     )
     for part in parts:
         console.print(part, soft_wrap=False)

@@ -66,7 +66,7 @@ def _summary(plan: Plan, facts: PlanFacts) -> list[tuple[str, str]]:
     ]
     rows += [(figure.kind.title, _sought(figure)) for figure in plan.figures if figure.value is not None]
     if plan.window is not None:
-        rows.append(("window", _window(plan.window)))
+        rows.append(("steady state", _window(plan.window)))
     rows += [("how" if i == 0 else "", plain(note)) for i, note in enumerate(plan.notes)]
     rows.append(("took", f"{seconds(plan.solve_seconds, 3)}, planner {plain(plan.planner_version)}"))
     return rows
@@ -107,7 +107,7 @@ def _peak(facts: PlanFacts) -> str:
 
 
 def _devices(plan: Plan, facts: PlanFacts) -> Table:
-    """One row a device; one unit of time and one of memory for all of them, named in the headings."""
+    """One row per device; the headings name one unit of time and one of memory for all rows."""
     capped = any(device.memory is not None for device in plan.devices)
     second, time_unit_ = time_unit(plan.makespan)
     byte, size_unit_ = size_unit(facts.peak_memory)
@@ -166,7 +166,7 @@ def _baselines(plan: Plan, facts: PlanFacts) -> Table:
 
 
 def _baseline_name(plan: Plan, baseline: BaselineFigures) -> str:
-    """The name, and under it how many devices it takes, where it leaves some idle: it compares less well then."""
+    """The name and, if it leaves devices idle, how many it uses: the comparison is less fair then."""
     few = baseline.devices is not None and baseline.devices < len(plan.devices)
     return plain(baseline.name) + (f"\n({baseline.devices} of {len(plan.devices)} devices)" if few else "")
 

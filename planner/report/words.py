@@ -14,7 +14,7 @@ NONE = "-"
 
 
 def plain(name: str) -> str:
-    """A name from a file, with whatever could disturb a terminal replaced by ``?``."""
+    """A name from a file, with unprintable characters replaced by ``?``."""
     return name if name.isprintable() else "".join(c if c.isprintable() else "?" for c in name)
 
 
@@ -90,9 +90,9 @@ def cut(text: str, width: int) -> str:
 
 
 def names_in_brief(names: Iterable[str], among: Iterable[str]) -> str:
-    """``embed, layer.0-3, layer.4.(attn, mlp)``: numbered copies of a block by their numbers.
+    """``embed, layer.0-3, layer.4.(attn, mlp)``: repetitions of a block by their numbers.
 
-    A copy of which all operators (of those ``among``) are there needs no list of them.
+    A repetition is listed without its operators if it has all of those ``among``.
     """
     whole: dict[tuple[str, int], int] = {}
     for prefix, index, _ in map(_parts, among):

@@ -2,8 +2,8 @@
 
 A class is (copy, operator, pass), or a transfer of it between two devices. Its k-th start is, without loss of
 generality, the k-th microbatch of the copy (exchanging two identical microbatches changes nothing), so every
-model of level 2 speaks of classes and of how many of each have started. Microbatches are dealt to copies in
-contiguous runs: copy 0 takes the first ``counts[0]``, and so on.
+model of level 2 only counts how many of each class have started. Microbatches are split between copies in contiguous
+runs: copy 0 takes the first ``counts[0]``, and so on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 TICKS_AT_MOST = 2.0**46
-"""Times are counted in whole ticks, exactly where that many suffice, else rounded to so many a horizon."""
+"""Ticks of the horizon, at most. Times are whole ticks, exactly if that many suffice, else rounded."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,13 @@ class Classes:
 
     @cached_property
     def stage_round(self) -> Ints:
-        """How often, on the way through the network, a class's device has been come to before."""
+        """The virtual-stage round of each class: how often the path has visited its device before."""
         stage_rounds = self.placement.stage_rounds(self.problem.topological)
         return np.array([stage_rounds[c][i] for c, i in zip(self.copy, self.operator, strict=True)], dtype=np.int64)
 
     @cached_property
     def round_begins(self) -> Floats:
-        """The earliest start on each round of forward passes and of backward passes, in seconds; ``[pass, round]``."""
+        """The earliest start of each virtual-stage round, forward and backward, in seconds; ``[pass, round]``."""
         begins = np.full((2, int(self.stage_round.max()) + 1), np.inf)
         tasks = np.flatnonzero((self.target < 0) & (self.pass_ <= 1))
         np.minimum.at(begins, (self.pass_[tasks], self.stage_round[tasks]), self.head[tasks])
@@ -125,7 +125,7 @@ class Classes:
 
     @cached_property
     def into_round(self) -> Floats:
-        """How long after its round has begun a class may start at the earliest, in seconds; ``[pass, class]``."""
+        """The earliest start of a class after that of its round, in seconds; ``[pass, class]``."""
         seconds: Floats = self.head - self.round_begins[:, self.stage_round]
         return seconds
 
@@ -155,7 +155,7 @@ class Classes:
 
     @cached_property
     def deferrable(self) -> npt.NDArray[np.bool_]:
-        """Weight gradients that give back no memory: nothing waits for them, so they fill whatever is idle."""
+        """Weight gradients that release no memory: nothing waits for them, so they can fill idle time."""
         giving = {a for hold in self.holds for a in hold.releases if hold.size > 0}
         return np.array([p == 2 and a not in giving for a, p in enumerate(self.pass_)], dtype=bool)
 
@@ -164,9 +164,9 @@ class Classes:
         return sum(self.counts[:copy])
 
     def starts_of(self, timetable: Timetable) -> Floats | None:
-        """Starts (seconds) shaped (classes, largest count) of a timetable on this placement: its microbatches in turn.
+        """Starts (seconds) of a timetable, shaped (classes, largest count), each row in order.
 
-        None where it deals the microbatches to the copies in another way.
+        None where its placement or its numbers of microbatches for each copy are others.
         """
         members = [[m for m, c in enumerate(timetable.copy_of) if c == copy] for copy in range(len(self.counts))]
         if timetable.placement.device_of != self.placement.device_of or tuple(map(len, members)) != self.counts:
@@ -214,7 +214,7 @@ def split_microbatches(microbatches: int, copies: int) -> tuple[int, ...]:
 
 
 def build_classes(problem: Problem, placement: Placement, counts: tuple[int, ...] | None = None) -> Classes:
-    """The classes of a problem under a placement; ``counts`` deals the microbatches to the copies."""
+    """The classes of a problem under a placement; ``counts``: the microbatches of each copy."""
     if counts is None:
         counts = split_microbatches(problem.microbatches, placement.copies)
     builder = _Builder(problem, placement)
@@ -353,7 +353,7 @@ def keep_to_order(classes: Classes, copy: int, tasks: list[tuple[int, int]]) -> 
             leaving.setdefault(of[int(classes.operator[a]), 0], []).append(a)
     taking = {hold.alloc for hold in classes.holds}
     preds = [list(p) for p in classes.preds]
-    before: dict[int, list[int]] = {}  # device: what came there since memory was last taken, and that taker
+    before: dict[int, list[int]] = {}  # device: the last task that takes memory there, and all since
     for task in tasks:
         a = of[task]
         here = before.setdefault(int(classes.device[a]), [])

@@ -1,7 +1,7 @@
-"""Containers for compiled code, in arrays of the caller's: the ends of running tasks as a heap, sets of small numbers.
+"""Containers for compiled code, in arrays of the caller: the ends of running tasks as a heap, sets of small numbers.
 
-Numba's own heaps are lists, which count references, as do functions that are passed arrays (unless compiled with
-``BARE``): in a loop of a few instructions a task that costs as much as the work.
+Numba's own heaps are lists, which count references. So do functions that take arrays, unless compiled with ``BARE``. In
+a loop of a few instructions a task, counting references costs as much as the work.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numba.cpython.unsafe.numbers import trailing_zeros
 
 BARE: dict[str, Any] = {"nogil": True, "_nrt": False, "error_model": "numpy"}
-"""Options of numba: no reference counts, which took half of the time, and nothing raised."""
+"""Options of numba: no reference counts, which took half of the time, and no exceptions."""
 
 NONE, ONE, ALL = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)
 
@@ -50,7 +50,7 @@ def least(bits, begin):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, **BARE)
 def push(ends, runs, size, end, a):  # type: ignore[no-untyped-def]
-    """Class a ends at ``end``; ``size`` others are running. How many it are now."""
+    """Add class a, which ends at ``end``, to a heap of ``size``; the new size."""
     k = size
     while k > 0:
         up = (k - 1) // 2
@@ -64,7 +64,7 @@ def push(ends, runs, size, end, a):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, **BARE)
 def pop(ends, runs, size):  # type: ignore[no-untyped-def]
-    """What ends first, ``ends[0]`` and ``runs[0]``, is taken away. How many of ``size`` are left."""
+    """Remove what ends first, ``ends[0]`` and ``runs[0]``, from a heap of ``size``; the new size."""
     size -= 1
     end, a = ends[size], runs[size]
     k = 0

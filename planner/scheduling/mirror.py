@@ -1,10 +1,10 @@
-"""Two copies that mirror each other, made to run alike: half a problem, on half of the devices.
+"""Mirrored copies: two copies on mirrored devices that run alike, scheduled as one on half of the devices.
 
 Where copy 1 runs every operator on the mirror image of copy 0's device (DualPipe's placement), a schedule in which
 copy 1 does on each device what copy 0 does on its image is decided by copy 0 alone. Device and image become one:
 what copy 0 does on either of them happens on both, by one copy or the other, so the two streams (and two mirrored
 channels) share one stream of the mirrored problem. Mirrored DualPipe is the V shape of DualPipe-V. A mirrored schedule
-stands for a schedule of the whole problem; that the whole has better ones is not excluded, so nothing is proven.
+stands for a schedule of the whole problem. The whole problem may have better ones, so nothing is proven.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def mirror(classes: Classes) -> Mirror | None:
 
 
 def _device_image(classes: Classes) -> Ints | None:
-    """The device that each device changes places with; devices without operators keep theirs."""
+    """The mirror image of each device; None where there is none. Devices without operators are their own."""
     if classes.placement.copies != 2 or classes.counts[0] != classes.counts[1]:
         return None
     to: dict[int, int] = {}

@@ -1,7 +1,7 @@
-"""The numbers that steer level 2, each explained where it stands. Times and lengths in what a comment says.
+"""The numbers that steer level 2, a comment for each, with its unit.
 
-What compiled code has built in (``orders/anneal.py``) and the ranges that random rules are drawn from
-(``list/rules.py``, ``list/microbatch_groups.py``) stand there.
+Constants of compiled code are in ``orders/anneal.py``, the ranges of random rules in ``list/rules.py`` and
+``list/microbatch_groups.py``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ class RuleSearchParams:
     random: float = 0.2  # share of the evaluations for random rules
     from_prefix: float = 0.2  # share for schedules re-optimised from a prefix; walks over rules have the rest
     worse: float = 0.004  # what a walk accepts at first, relative to where it stands
-    rounds: int = 2  # after each, the worse half of the schedules that are re-optimised is left
-    rule_of_another_time: float = 0.15  # how often a suffix follows a rule like that of any time, not of its own
-    grouped: float = 0.5  # share of random rules with microbatch groups, where memory makes microbatches form such
+    rounds: int = 2  # after each, the worse half of the schedules that are re-optimised is dropped
+    rule_of_another_time: float = 0.15  # how often a suffix follows a rule close to that of another time
+    grouped: float = 0.5  # share of random rules with microbatch groups, if memory holds fewer than all
     hopeless: float = 1.1  # x the best makespan: random rules that do worse are given up
     remembered: int = 12  # rules that are kept with their makespans
 
@@ -28,7 +28,7 @@ class RuleSearchParams:
 class BeamParams:
     """The beam search over horizons (``list/beam.py``)."""
 
-    meetings: int = 2  # microbatch groups that meet, from which on it pays: with fewer, less is hidden later
+    meetings: int = 2  # used with more microbatch groups than this: with fewer, less hides a beginning
     drawn: float = 0.2  # share of a horizon's evaluations for random rules
     walked: float = 0.5  # share for walks; re-optimising the best from a prefix has the rest
     beginning: float = 0.3  # share of the tasks played up to the first horizon
@@ -57,7 +57,7 @@ class AnnealParams:
     """Simulated annealing of orders (``orders/anneal.py``)."""
 
     walkers: int = 2  # side by side
-    played_at_most: int = 10_000_000  # tasks, were every order played from its beginning: a third of a second
+    played_at_most: int = 10_000_000  # tasks played, if every order were played from its beginning: a third of a second
     iterations_at_most: int = 50_000
     slice: int = 500_000  # tasks played between two looks at the clock
     hot: float = 0.1  # first temperature, x the busiest resource's work for one microbatch
@@ -69,7 +69,7 @@ class AnnealParams:
 class ScheduleParams:
     """All of level 2."""
 
-    many_tasks: int = 2_500  # from here on rules shape a schedule and annealing only polishes it
+    many_tasks: int = 2_500  # with more, rules shape a schedule and annealing is intensification only
     rules: RuleSearchParams = field(default_factory=RuleSearchParams)
     beam: BeamParams = field(default_factory=BeamParams)
     group_sizes: GroupSizeParams = field(default_factory=GroupSizeParams)

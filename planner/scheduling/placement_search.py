@@ -1,4 +1,4 @@
-"""Level 2 by list scheduling: rules tried, then varied, on one placement; the best then annealed.
+"""Level 2 on one placement: list scheduling by known and by varied rules, then annealing of the best schedule.
 
 Everything is counted in evaluations, not in seconds, so that the same seed gives the same schedule unless the
 deadline cuts it off.
@@ -46,21 +46,21 @@ class ListSearch:
     """
 
     full: Classes  # of all copies
-    classes: Classes  # without what only keeps memory in order: what bounds and models speak of
-    ordered: Classes  # the classes that the list scheduler runs, the same where memory is not that tight
+    classes: Classes  # without the precedence that memory dictates: those of bounds and models
+    ordered: Classes  # with that precedence, if there is any: those of the list scheduler
     mirrored: Mirror | None
     arrays: Arrays
     scales: Scales
     rng: np.random.Generator
     best: Run | None = None  # in ticks
     pool: list[tuple[float, Keyed]] = field(default_factory=list)
-    groups: list[Sizes] = field(default_factory=list)  # sizes of groups of the best rules
+    groups: list[Sizes] = field(default_factory=list)  # sizes of microbatch groups of the best rules
     evaluations: int = 0
     params: ScheduleParams = SHIPPED
 
     @staticmethod
     def of(problem: Problem, placement: Placement, seed: int, params: ScheduleParams = SHIPPED) -> ListSearch:
-        """Prepare a search; raises ``DoesNotFit`` where one microbatch alone has no room."""
+        """Prepare a search; raises ``DoesNotFit`` where one microbatch alone does not fit."""
         classes = build_classes(problem, placement)
         needs = microbatch_needs(problem, placement)
         ordered = classes
@@ -73,10 +73,10 @@ class ListSearch:
         return ListSearch(classes, classes, ordered, None, arrays, scales, rng, params=params)
 
     def mirror(self, seed: int) -> ListSearch | None:
-        """The search for schedules in which mirrored copies run alike; None where there are no such.
+        """The search for schedules in which mirrored copies run alike; None where copies do not mirror each other.
 
-        Where one device has no room for a microbatch of each of its two copies at once, or memory dictates an
-        order, the list scheduler might deadlock on it: None, too.
+        Also None where the list scheduler might deadlock: where memory dictates an order, or a device cannot hold a
+        microbatch of each of its two copies at once.
         """
         half = mirror(self.full) if self.ordered is self.full else None
         if half is None:
@@ -104,7 +104,7 @@ class ListSearch:
         return self.makespan * self.classes.tick
 
     def try_rule(self, rule: Keyed, limit: float = np.inf) -> float:
-        """Schedule by a rule (ticks; inf beyond ``limit``) and keep it if it is the best."""
+        """Schedule by a rule and keep the schedule if it is the best; its makespan (ticks; inf beyond ``limit``)."""
         self.evaluations += 1
         found = run(self.arrays, rule.keys(self.classes, self.scales), rule.look_ahead, limit, rule.reserve)
         self.keep(found)
@@ -121,7 +121,7 @@ class ListSearch:
 
     @cached_property
     def orders(self) -> OrderSearch:
-        """The search on orders that goes with this one."""
+        """The search on orders of the same classes."""
         return OrderSearch.of(self.ordered, self.arrays, self.scales.microbatch / self.classes.tick, self.params.anneal)
 
     def follow(self, timetable: Timetable) -> None:
@@ -145,7 +145,7 @@ class ListSearch:
             self.best = found
 
     def try_known_rules(self, control: Control, limit: float = np.inf) -> None:
-        """The rules that stand for known shapes of schedules; those beyond ``limit`` seconds are given up early."""
+        """Schedule by the rules that stand for known schedules; any beyond ``limit`` seconds is given up early."""
         rules: list[Keyed] = [*RULES, *(known_groups(self.scales) if flows(self.classes, self.scales) else ())]
         for rule in rules:
             if self.best is not None and control.over:
@@ -155,15 +155,16 @@ class ListSearch:
 
     @property
     def staged(self) -> bool:
-        """Whether steps are shaped stage by stage."""
+        """Whether schedules come from a beam search over horizons."""
         return self.classes.n_tasks >= self.params.many_tasks and self.scales.groups > self.params.beam.meetings
 
     def improve(
         self, evaluations: int, control: Control, target: float, threads: int = 1, afresh: bool = False
     ) -> None:
-        """Vary rules (see ``walks``) until ``target`` seconds are reached; ``afresh``: not those varied before.
+        """Vary rules (see ``rule_search.vary``) until ``target`` seconds are reached.
 
-        The best rules of a short search are alike, so that all walks of a long one would begin in one place.
+        ``afresh``: not those varied before. The best rules of a short search are alike, so all walks of a long search
+        would begin in the same place.
         """
         if not self.pool:
             self.try_known_rules(control)
@@ -179,9 +180,9 @@ class ListSearch:
         self._learn_from(walkers, control)
 
     def stage(self, control: Control, target: float, threads: int = 1) -> None:
-        """Search stage by stage (see ``stages``), first for good sizes of groups, until ``target`` seconds.
+        """Beam search over horizons (see ``beam``), first for good group sizes, until ``target`` seconds are reached.
 
-        Several sizes are searched side by side, a walker each; one alone by all walkers.
+        Several sizes are searched side by side, with a walker each; a single one is searched by all walkers.
         """
         if not self.groups:
             return
@@ -209,7 +210,7 @@ class ListSearch:
 
     @property
     def _largest_group(self) -> int:
-        """Microbatches that have room in memory together."""
+        """How many microbatches fit in memory together."""
         return math.floor(sum(self.classes.counts) / _fills(self.arrays) + 1e-9)
 
     def _walkers(self, count: int, goal: float) -> list[Walker]:
@@ -231,7 +232,7 @@ def _fills(arrays: Arrays) -> float:
 
 
 def _groups(arrays: Arrays) -> int:
-    """The same in whole numbers, rounded up."""
+    """The number of microbatch groups: ``_fills``, rounded up."""
     return max(1, math.ceil(_fills(arrays) - 1e-9))
 
 

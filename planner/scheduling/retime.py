@@ -70,7 +70,7 @@ def _play(  # type: ignore[no-untyped-def]
     """Fill ``seconds``; False where memory does not allow the order.
 
     In order of (start, turn), but never before what a task waits for: where rounding (or a solver's tolerance)
-    has put a task a hair before its input, the input comes first all the same.
+    has put a task slightly before its input, the input still comes first.
     """
     n, most = start.shape
     waiting = np.zeros((n, most), dtype=np.int64)

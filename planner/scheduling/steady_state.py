@@ -1,10 +1,10 @@
-"""Repeatable windows: the part of a schedule that may be run any number of times, so one solve serves every M.
+"""Steady-state patterns: a part of a schedule that can be repeated any number of times, so one solve serves every M.
 
-A window of a schedule is a stretch of time in which every class of every copy starts equally often, n times, and
-which can be run twice in a row: everything that starts in it again, one length later, and all that follows it, too.
-Tasks may straddle its ends. That it can be repeated once is checked on the whole schedule (inputs, streams, channels,
-memory); then it can be repeated as often as one likes, since what is repeated only meets the repetition before and
-after it: on its stream every class runs in each of them, so no task lasts longer than the window.
+A pattern is a window of time in which every class of every copy starts equally often, n times, and which can be run
+twice in a row: everything that starts in it starts again one length later, and everything after it is that much later.
+Tasks may straddle its ends. One repetition is checked on the whole schedule (inputs, streams, channels, memory). Then
+any number is possible, since a repetition only meets the one before and the one after: every class runs in each of
+them on its stream, so no task lasts longer than the window.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from planner.scheduling.classes import Classes, Floats, Ints, build_classes
 from planner.timetable.timetable import Timetable
 
 PERIODS = (1, 2, 3, 4)
-"""Starts of each class in a window that are looked for."""
+"""Starts of each class in a window: the numbers that are tried."""
 
 CHECKED_AT_MOST = 60
 """Windows that are checked on the whole schedule, the quickest first."""
 
 TASKS_CHECKED_AT_MOST = 500_000
-"""In all windows together, so that a long step is not checked very often."""
+"""Tasks checked in all windows together, so that few windows of a long step are checked."""
 
 TOLERANCE = 1e-9
 """Instants this close (relative to the makespan) are one."""
@@ -56,7 +56,7 @@ def find_window(classes: Classes, start: Floats, unit: float) -> Window | None:
     first = np.concatenate([np.arange(max(0, len(guide) - period)) for period in PERIODS])
     begin, length = guide[first], guide[first + each] - guide[first]
     pace = np.round(length / each / same) if same else np.zeros(len(each))
-    # A schedule settles after its beginning and until its end, so that a window in the middle is the likeliest.
+    # The steady state is in the middle of a schedule: windows there come first.
     off_middle = np.abs(2 * first + each - len(guide))
     good = np.flatnonzero((length > same) & _are_even(start, begin, length, each, same))
     most = min(CHECKED_AT_MOST, max(1, TASKS_CHECKED_AT_MOST // start.size))
@@ -84,7 +84,7 @@ def _is_even(start: Floats, window: Window, same: float) -> bool:
 
 
 def _are_even(start: Floats, begin: Floats, length: Floats, each: Ints, same: float) -> npt.NDArray[np.bool_]:
-    """In which stretches of time every class starts ``each`` times."""
+    """``[window]``: whether every class starts ``each`` times in it."""
     even = np.ones(len(begin), dtype=bool)
     for row in start:
         even &= np.searchsorted(row, begin + length - same) - np.searchsorted(row, begin - same) == each
@@ -92,7 +92,7 @@ def _are_even(start: Floats, begin: Floats, length: Floats, each: Ints, same: fl
 
 
 def _earliest(start: Floats, guide: Floats, first: int, window: Window, same: float) -> Window:
-    """The first of the equal windows that lead up to this one: run again there, it gives the same schedule.
+    """The first of the equal windows that directly precede this one: repeated there, it gives the same schedule.
 
     ``first``: of the starts of the guide, the one at which the window begins.
     """
@@ -163,7 +163,7 @@ def _memory_fits(classes: Classes, device: int, start: Floats, ends: Floats, sam
 
 
 def window_of(problem: Problem, timetable: Timetable) -> PlanWindow | None:
-    """The repeatable window of a timetable, in seconds; None where it has none."""
+    """The steady-state pattern of a timetable, in seconds; None where it has none."""
     classes, start = classes_and_starts(problem, timetable)
     window = find_window(classes, start, 1.0)
     if window is None:
@@ -172,7 +172,7 @@ def window_of(problem: Problem, timetable: Timetable) -> PlanWindow | None:
 
 
 def classes_and_starts(problem: Problem, timetable: Timetable) -> tuple[Classes, Floats]:
-    """The classes of a timetable, dealt to the copies as it deals them, and their starts in seconds."""
+    """The classes of a timetable, with its numbers of microbatches for each copy, and their starts in seconds."""
     copies = range(timetable.placement.copies)
     classes = build_classes(problem, timetable.placement, tuple(timetable.copy_of.count(copy) for copy in copies))
     start = classes.starts_of(timetable)

@@ -1,4 +1,4 @@
-"""Steps that take turns by what they gain."""
+"""A bandit over steps: the step with the highest expected gain is next."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Expected = Callable[[SearchState], float]
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Always the step that is likely to gain most, until none gains anything.
+    """Run the step with the highest expected gain, again and again, until no step is expected to gain enough.
 
-    What is likely is the mean of what was expected and what came of it, each time anew. ``steps``: each with the gain
-    that is expected at first; of equals the first is next.
+    After each run the expected gain of the step is the mean of the previous expectation and of what was gained.
+    ``steps``: each with its first expectation. Of equals the first is next.
     """
 
     steps: Sequence[tuple[Step, Expected]]
@@ -32,7 +32,7 @@ class Adaptive:
         return any(step.supports(state) for step, _ in self.steps)
 
     def run(self, state: SearchState) -> None:
-        """Take turns; a plan is made ready before each."""
+        """Take turns. A plan is made before each."""
         incumbent, least = state.incumbent, state.params.adaptive.least
         gains = {step: expected(state) for step, expected in self.steps if step.supports(state)}
         while gains and incumbent.best is not None and not incumbent.met:

@@ -26,29 +26,29 @@ class Candidate:
     timetable: Timetable
     makespan: float  # seconds
     how: str
-    baseline: bool = False  # a baseline's: where the search finds one as short, that is kept instead
+    baseline: bool = False  # whether it is a baseline's: an equally short schedule of the search replaces it
 
 
 @dataclass
 class Incumbent:
-    """What a search has shown so far. All parts of a search offer to it and ask it whether to go on."""
+    """The best schedule and bound of a search so far. Steps offer to it and ask it whether to continue."""
 
     problem: Problem
     control: Control
     gap: float
-    publish: Callable[[Candidate], None]  # makes a verified plan, for a stop while a solver does not return
-    enough: float = 0.0  # seconds: what is no longer need not be improved
+    publish: Callable[[Candidate], None]  # makes a verified plan, in case a solver does not return before a stop
+    enough: float = 0.0  # seconds: a makespan that need not be improved
     best: Candidate | None = None
-    bound: float = 0.0  # seconds, for the problem as posed
+    bound: float = 0.0  # seconds, for the problem (all placements)
     placement_bounds: dict[tuple[tuple[int, ...], ...], float] = field(default_factory=dict)  # as far as known
 
     def __post_init__(self) -> None:
-        """The step of the grid on which all makespans fall."""
+        """Find the step of the grid on which all makespans fall."""
         self.step = Step.of(self.problem)
 
     @property
     def met(self) -> bool:
-        """Whether the best is good enough, or there is no time for better."""
+        """Whether the best is good enough, or time or effort is used up."""
         enough = self.best is not None and self.best.makespan <= self.enough
         return self.proven or enough or self.control.over
 
@@ -59,17 +59,17 @@ class Incumbent:
 
     @property
     def hopeless(self) -> bool:
-        """Whether nothing can be short enough."""
+        """Whether the bound shows that no schedule is short enough."""
         return 0 < self.enough < self.bound
 
     @property
     def goal(self) -> float:
-        """Seconds at which a search may stop."""
+        """The makespan (seconds) at which a search may stop."""
         return max(self.enough, self.bound * (1 + self.gap / 2))
 
     @property
     def cutoff(self) -> float:
-        """Seconds that no schedule worth finding exceeds: between two points of the grid, if any."""
+        """Only schedules up to this makespan (seconds) are worth finding; between two points of the grid, if any."""
         if self.best is None:
             return float("inf")
         if self.step.seconds is not None:
@@ -91,7 +91,7 @@ class Incumbent:
         self.offer_starts(search, search.best.start, how, search.best.turn)
 
     def offer_starts(self, search: ListSearch, start: Floats, how: str, turn: Ints | None = None) -> None:
-        """Offer the schedule that keeps the order of these starts (ticks, of what the search decides), if it fits."""
+        """Offer the schedule in the order of these starts (ticks, of the classes of the search), if it fits."""
         from planner.scheduling.retime import retime
 
         whole = search.whole(start)
@@ -107,14 +107,14 @@ class Incumbent:
             self.control.report(how, bound=bound)
 
     def publish_best(self) -> None:
-        """Have a plan ready before a solver runs that may not come back in time."""
+        """Make a plan of the best before a solver runs that may not return in time."""
         if self.best is not None:
             self.publish(self.best)
 
     def bound_of(self, placement: Placement) -> float:
         """The best bound known for a placement."""
         if self.best is not None and self.best.makespan <= self.bound * (1 + BETTER):
-            return self.bound  # nothing more can be known of the best's placement, and no other is of interest
+            return self.bound  # the best is optimal: no other placement is of interest
         if placement.device_of not in self.placement_bounds:
             from planner.bounds import placement_bound
 

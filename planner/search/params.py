@@ -1,6 +1,6 @@
-"""The numbers that steer the search, a dataclass for each step, each number explained where it stands.
+"""The numbers that steer the search: a dataclass for each step, a comment for each number.
 
-Effort is counted in evaluations, moves and nodes, never in seconds: with the same seed the search goes the same way.
+Effort is counted in evaluations, moves and nodes, never in seconds: the same seed gives the same search.
 ``SearchParams()`` is what ``planner solve`` runs with; ``SearchParams.for_tests()`` is the same programme with less
 effort for each step.
 """
@@ -14,20 +14,20 @@ from planner.scheduling.params import AnnealParams, ScheduleParams
 
 @dataclass(frozen=True)
 class ReadyParams:
-    """When a verified plan is made ready while placements are tried: at the end there may be too little time."""
+    """When a verified plan is made while placements are tried, since there may be too little time at the end."""
 
     after: float = 0.25  # share of the time limit before which none is made
-    longer: float = 10.0  # x the time that making it took: so long until it is made again
+    longer: float = 10.0  # x the time that the last one took: the pause before the next
 
 
 @dataclass(frozen=True)
 class PlacementParams:
     """Placements that are proposed and scheduled by known rules."""
 
-    promising: float = 1.4  # x the best makespan: a placement is given up where its known rules do worse
-    few_microbatches: int = 4  # up to so many, and
-    many_operators: int = 500  # from so many operators on, placement by earliest finish is tried at once
-    assignment_nodes: int = 1  # the root of the assignment MIP: schedules judge what it proposes, not its proof
+    promising: float = 1.4  # x the best makespan: known rules that do worse on a placement are given up early
+    few_microbatches: int = 4  # up to so many microbatches, and
+    many_operators: int = 500  # with more operators than this, placement by earliest finish is tried in the opening
+    assignment_nodes: int = 1  # the root of the assignment MIP only: list schedules judge its proposals
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,28 @@ class VaryParams:
     """Rules of the list scheduler varied."""
 
     evaluations: int = 3_000  # list schedules
-    placements: int = 3  # the best so many placements have their rules varied,
-    compared: float = 0.15  # each for such a share of the evaluations; the best of them then for all
+    placements: int = 3  # best placements on which rules are varied,
+    compared: float = 0.15  # each for this share of the evaluations; then the best of them for all
     long: int = 60_000  # tasks up to which the best placement is varied for longer: the fewer tasks, the longer
-    suggesting: float = 0.4  # share of the evaluations that suggest sizes of groups to the beam search
+    suggesting: float = 0.4  # share of the evaluations before a beam search, to suggest sizes of microbatch groups
     after_move: float = 0.5  # share of the evaluations after operators have been moved
 
 
 @dataclass(frozen=True)
 class AnnealOrdersParams:
-    """Orders of the best schedules annealed. A halving: how many searches, and rounds for each, stage by stage."""
+    """Annealing of orders of the best schedules. A halving is a sequence of (searches, rounds for each)."""
 
     first: tuple[tuple[int, int], ...] = ((5, 1), (2, 2))  # on the placements of families
     some: tuple[tuple[int, int], ...] = ((1, 4),)  # on the best of all placements
     brief: tuple[tuple[int, int], ...] = ((3, 1), (1, 2))  # for a question that is asked many times
     rounds: int = 12  # on the very best,
-    still: int = 3  # as long as not so many in a row gain nothing
+    still: int = 3  # or until so many in a row gain nothing
     after_move: int = 2  # rounds after operators have been moved
 
 
 @dataclass(frozen=True)
 class MoveParams:
-    """Local search on the placement: groups of operators to another device."""
+    """Local search on the placement: moves of groups of operators to other devices."""
 
     moves: int = 400  # where only shorter schedules are accepted
     annealed_at_most: int = 5_000  # tasks: with more, placements are not annealed
@@ -66,8 +66,8 @@ class MoveParams:
     cold: float = 0.0003  # last temperature, in the same unit
     tuning: int = 60  # list schedules that fit rules to a placement,
     tuning_tasks: int = 200_000  # tasks in them at most,
-    tuned: float = 0.1  # and how often that is done where nothing is better
-    rules_tried: int = 3  # of the rules that were best on the placement before
+    tuned: float = 0.1  # and how often that is done on a placement that is not the best
+    rules_tried: int = 3  # best rules of the current placement that are tried on a new one
     near: float = 0.7  # share of the moves that go to a neighbour's device
     exchanged: float = 0.5  # share of the second moves that fill the gap of the first
     from_busiest: float = 0.5  # share of the moves that take something from the devices of the bottleneck
@@ -75,40 +75,40 @@ class MoveParams:
 
 @dataclass(frozen=True)
 class LnsParams:
-    """LNS windows: parts of the best schedule ordered anew by a MIP. Effort: free pairs and simplex iterations."""
+    """LNS windows: parts of the best schedule re-optimised by a MIP. Effort: tasks, free pairs, simplex iterations."""
 
     session: int = 100_000  # effort of a session: some ten seconds
-    at_once: int = 4  # windows of a round: solved side by side, their new orders put together
-    nodes: int = 10  # of the tree of a window: what these do not find is sooner found in another window
+    at_once: int = 4  # windows of a round: solved side by side, their new orders combined
+    nodes: int = 10  # of the branch-and-bound tree of a window: after these, another window is more promising
     size: int = 100  # tasks of a first window,
     smallest: int = 12  # and of the smallest
-    pairs: int = 100  # free pairs, and
-    effort: int = 1_500  # effort of the solver, from which on a kind's windows are too large
-    grows: float = 1.05  # x the size where the solver exhausts a small window,
-    shrinks: float = 0.8  # and where it does not
-    reach: int = 8  # places that a task may move past,
-    far: int = 20  # and where only some microbatches move
-    forgets: float = 0.99  # what an improvement still counts for after another window of its kind
+    pairs: int = 100  # free pairs, or
+    effort: int = 1_500  # effort of the solver, from which on a window is too large
+    grows: float = 1.05  # x the size of a kind's windows if the solver exhausts one that is not too large,
+    shrinks: float = 0.8  # and if not
+    reach: int = 8  # positions that a task may move past on a resource,
+    far: int = 20  # and in windows of long reach
+    forgets: float = 0.99  # weight of past improvements and effort of a kind after each of its windows
     prior: float = 0.2  # improvements that every kind is credited with at first
 
 
 @dataclass(frozen=True)
 class RestartParams:
-    """The best placement searched anew with another seed."""
+    """A new search on the best placement, with another seed."""
 
-    close: float = 0.02  # a schedule this close to its placement's bound (relatively) is not searched anew
+    close: float = 0.02  # no new search if the schedule is this close to its placement's bound (relatively)
     rounds: int = 6  # of annealing afterwards
 
 
 @dataclass(frozen=True)
 class SteadyStateParams:
-    """A few microbatches scheduled, and their steady-state pattern repeated."""
+    """Schedules of a few microbatches, whose steady-state pattern is repeated."""
 
-    few: int = 4  # microbatches for each device at least: warm-up, drain and some patterns between
+    few: int = 4  # microbatches for each device, at least: enough for warm-up, drain and some patterns in between
     annealed: int = 3  # schedules of few microbatches whose pattern is annealed,
     annealings: int = 10  # so many rounds each,
-    times: int = 3  # the pattern run so many times meanwhile
-    too_many: int = 100_000  # tasks from which on it comes before schedules of the whole step
+    times: int = 3  # with the pattern repeated so often
+    too_many: int = 100_000  # with more tasks, this comes before schedules of the whole step
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class CountingParams:
     """The counting model, asked for ever shorter schedules of one placement."""
 
     nodes: int = 500
-    placements: int = 2  # the best so many are asked about
-    small: int = 4_000  # variables of a model that is asked before placements are moved about
+    placements: int = 2  # best placements that are asked about
+    small: int = 4_000  # variables up to which a model is asked before operators are moved
 
 
 @dataclass(frozen=True)
@@ -126,17 +126,17 @@ class OrderVariablesParams:
 
     nodes: int = 20_000
     rounds: int = 50
-    look_ahead: tuple[float, ...] = (0.0, 0.5, 2.0, 1e6)  # of the list schedules that its starts lead
+    look_ahead: tuple[float, ...] = (0.0, 0.5, 2.0, 1e6)  # of the list schedules whose keys are its starts
 
 
 @dataclass(frozen=True)
 class AdaptiveParams:
     """Which step comes next: gains are relative to the makespan."""
 
-    expected: float = 5e-4  # gain that is expected of a step that has not been tried
+    expected: float = 5e-4  # expected gain of a step that has not been tried
     least: float = 1e-4  # expected gain below which a step is given up
-    annealed_placements: float = 2e-3  # gain that is expected of annealing placements where a step has few tasks
-    learning: float = 2.0  # x the expected gain of LNS windows of many tasks: at first they learn what pays
+    annealed_placements: float = 2e-3  # expected gain of annealing placements, with few tasks
+    learning: float = 2.0  # x the expected gain of LNS windows, with many tasks: at first they learn which kinds pay
     beam: float = 0.2  # x the expected gain of a restart that needs a beam search: it takes that much longer
 
 
@@ -151,7 +151,7 @@ class PeriodParams:
 
 @dataclass(frozen=True)
 class SearchParams:
-    """All of the search."""
+    """All numbers of the search."""
 
     schedule: ScheduleParams = field(default_factory=ScheduleParams)
     ready: ReadyParams = field(default_factory=ReadyParams)

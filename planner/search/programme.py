@@ -1,8 +1,8 @@
 """The search on one page: which steps there are, and in which order.
 
-``planner.search.searching`` runs them. Each step offers what it finds to the incumbent and ends as soon as that is met;
-a search that is not cut off by its deadline always goes the same way. The exact models come late, since one of them
-may take all the time that is left. What can go on for ever takes turns.
+``planner.search.searching`` runs them. Each step offers what it finds to the incumbent and ends as soon as that is
+met. Unless the deadline cuts it off, a search with the same seed always takes the same course. The exact models come
+late, since one of them may take all the time that is left. Steps without an end of their own take turns.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from planner.search.steps.vary_rules import VaryRules
 
 
 def expected(state: SearchState) -> float:
-    """The gain that is expected of a step that has not been tried."""
+    """The expected gain of a step that has not been tried, relative to the makespan."""
     return state.params.adaptive.expected
 
 
 def expected_of_windows(state: SearchState) -> float:
-    """The same of LNS windows: with many tasks operators have just been moved, and windows first learn what pays."""
+    """The same for LNS windows: higher with many tasks, since at first windows learn which kinds pay."""
     return expected(state) * (state.params.adaptive.learning if state.has_many_tasks else 1.0)
 
 
 def expected_of_restart(state: SearchState) -> float:
-    """The same of a restart, which takes several times as long where it needs a beam search."""
+    """The same for a restart: lower if it needs a beam search, which takes several times as long."""
     beam = any(search.groups for search in state.ranked[:1])
     return expected(state) * (state.params.adaptive.beam if beam else 1.0)
 
 
 def expected_of_annealing(state: SearchState) -> float:
-    """The same of annealing placements: more where rules leave time for it."""
+    """The same for annealing placements: higher with few tasks, where a list schedule takes little time."""
     return expected(state) if state.has_many_tasks else state.params.adaptive.annealed_placements
 
 
@@ -59,7 +59,7 @@ OPENING: tuple[Step, ...] = (
     FamilyPlacements(),
     AnyThatFits(),
 )
-"""After the baselines: a first plan, whatever the problem."""
+"""After the baselines: a first plan of any problem."""
 
 LARGE: tuple[Step, ...] = (
     DearBounds(),
@@ -72,7 +72,7 @@ LARGE: tuple[Step, ...] = (
     OrderVariables(),
     Counting(),
 )
-"""Many tasks: rules shape the whole schedule, annealing only polishes what they leave."""
+"""Many tasks: rules shape the whole schedule, and annealing is intensification only."""
 
 SMALL: tuple[Step, ...] = (
     DearBounds(),
@@ -87,10 +87,10 @@ SMALL: tuple[Step, ...] = (
     Counting(),
     IN_TURNS,
 )
-"""Few tasks: annealing shapes the schedule, and exact models may prove it."""
+"""Few tasks: annealing shapes the schedule, and exact models may prove it optimal."""
 
 BRIEF: tuple[Step, ...] = (AnnealSome("brief"),)
-"""For a question that is asked many times: after the opening, a little annealing."""
+"""For a question that is asked many times: a little annealing after the opening."""
 
 ON_PLACEMENT_LARGE: tuple[Step, ...] = (VaryRules(), AnnealBest())
 ON_PLACEMENT_SMALL: tuple[Step, ...] = (AnnealBest(), VaryRules())

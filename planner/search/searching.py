@@ -12,12 +12,13 @@ from planner.search.steps.baselines import Baselines
 
 
 def search(state: SearchState, brief: bool = False) -> Candidate | None:
-    """Search over placements and schedules; the best candidate, None if a limit was reached before there was any.
+    """Search over placements and schedules. Returns the best candidate.
 
+    None if a limit was reached before there was any, or if the bound shows that no schedule is as short as asked for.
     ``brief``: known rules and a little annealing only. Raises ``Impossible`` with the proof that there is no plan.
     """
     Baselines().run(state)
-    from planner.search.programme import OPENING, programme  # numba and HiGHS: only now, a first plan needs neither
+    from planner.search.programme import OPENING, programme  # loads numba and HiGHS: a first plan needs neither
 
     for step in OPENING:
         if step.supports(state):
@@ -38,7 +39,7 @@ def search_on(state: SearchState, placement: Placement) -> Candidate | None:
 
 
 def _improve(state: SearchState, steps: Iterable[Step]) -> Candidate | None:
-    """Run the steps while there is a gap and time; a plan is made ready before each that may not come back."""
+    """Run the steps while there is a gap and time. A plan is made before each, since a step may not return in time."""
     incumbent = state.incumbent
     for step in steps:
         if incumbent.best is None or incumbent.met:

@@ -1,4 +1,4 @@
-"""What a search knows while its steps work: the incumbent, the searches on placements, and what steps have learnt."""
+"""The state of a search: the incumbent, the searches on placements, and what steps have learnt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # they load numba and HiGHS, and the first plan needs neither
 class SearchState:
     """The state of one search; every step reads and writes it.
 
-    ``baselines``: the timetables of baselines by layout, to begin with; ``replay``: those of another problem.
+    ``baselines``: the timetables of the baselines, by layout. ``replay`` makes those of another problem.
     """
 
     incumbent: Incumbent
@@ -38,8 +38,8 @@ class SearchState:
     pruned: int = 0  # placements whose bound is above the best makespan
     rounds: Counter[str] = field(default_factory=Counter)  # how often a step has run: for seeds and notes
     learnt: dict[str, Any] = field(default_factory=dict)  # what steps keep from run to run, by their names
-    kept: Candidate | None = None  # of which a plan was last made while placements are tried
-    keep_after: float = 0.0  # seconds from the start until which no plan is made anew
+    kept: Candidate | None = None  # the last one of which a plan was made while placements are tried
+    keep_after: float = 0.0  # seconds from the start before which no further plan is made
 
     @property
     def problem(self) -> Problem:
@@ -58,7 +58,7 @@ class SearchState:
 
     @property
     def has_many_tasks(self) -> bool:
-        """Whether there are so many tasks that annealing only polishes what rules have shaped."""
+        """Whether there are so many tasks that rules shape the schedule and annealing is intensification only."""
         return self.tasks > self.params.schedule.many_tasks
 
     @property
@@ -68,24 +68,24 @@ class SearchState:
         return sorted(found, key=lambda s: (s.seconds, s.classes.n_tasks))
 
     def add(self, search: ListSearch) -> None:
-        """Take up the search of a placement."""
+        """Add the search of a placement."""
         self.searches.append(search)
         self.seen.add(search.full.placement.device_of)
 
     def is_close(self, search: ListSearch, within: float = SAME) -> bool:
-        """Whether a search's best is within so much (relatively) of what its placement allows."""
+        """Whether a search's best makespan is within so much (relatively) of the bound of its placement."""
         return self.incumbent.bound_of(search.full.placement) > search.seconds * (1 - within)
 
     def goal(self, search: ListSearch) -> float:
-        """Seconds at which a search may stop: nothing on its placement is shorter."""
+        """The makespan (seconds) at which a search may stop: no schedule on its placement is shorter, or has to be."""
         return max(self.incumbent.goal, self.incumbent.bound_of(search.full.placement))
 
     def by_bound(self, placements: Iterable[Placement]) -> Iterator[Placement]:
-        """Placements by the makespan that none of their schedules can beat: what looks best is scheduled first.
+        """Placements in the order of their bounds, the lowest first.
 
-        The bound is a relaxation that sees when devices start, wait for gradients and end, for some milliseconds.
+        The bound takes some milliseconds. It counts when devices start, wait for gradients and end.
         """
-        if self.incumbent.best is None:  # whatever fits comes first
+        if self.incumbent.best is None:  # any placement that fits comes first
             yield from placements
             return
         bounds: list[tuple[float, Placement]] = []
@@ -101,7 +101,7 @@ class SearchState:
             self.notes.append(f"level 1 ranked {len(bounds)} placements; {self.pruned - before} pruned by bound")
 
     def try_all(self, placements: Iterable[Placement]) -> None:
-        """Schedule each placement by the known rules, while there is something to gain."""
+        """Schedule each placement by the known rules, while there is a gap and time."""
         for placement in placements:
             best = self.incumbent.best
             if best is not None and (self.incumbent.control.over or (self.incumbent.met and not best.baseline)):
@@ -110,7 +110,7 @@ class SearchState:
             self.try_placement(placement)
 
     def try_placement(self, placement: Placement) -> None:
-        """Schedule a placement by the known rules, unless its bound is longer than the best schedule."""
+        """Schedule a placement by the known rules, unless its bound is above the best makespan."""
         if placement.device_of in self.seen:
             return
         from planner.scheduling.placement_search import DoesNotFit, ListSearch
@@ -138,7 +138,10 @@ class SearchState:
             self.incumbent.offer_search(each, f"list scheduling on placement {placement.origin}")
 
     def _keep_ready(self) -> None:
-        """Have a plan ready, where making it takes little of the time: at the end there may be too little left."""
+        """Make a plan of the best now and then, since there may be too little time at the end.
+
+        The pause after each is a multiple of the time that it took, so that plans take a small share of all time.
+        """
         control, best, params = self.incumbent.control, self.incumbent.best, self.params.ready
         if (
             best is None

@@ -1,4 +1,4 @@
-"""What a step of the search is."""
+"""The interface of a step of the search."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from planner.search.state import SearchState
 class Step(Protocol):
     """One way to make the best schedule shorter or the bound higher.
 
-    A step keeps nothing of its own between runs: what it learns stands in the state, so that a programme can name a
-    step twice, and two searches can share one.
+    A step has no state of its own between runs. What it learns is in ``SearchState``, so a programme can name a step
+    twice, and two searches can share one.
     """
 
     @property
@@ -19,7 +19,7 @@ class Step(Protocol):
         """What it does, in a few words."""
 
     def supports(self, state: SearchState) -> bool:
-        """Whether it can do anything for this problem as the search stands."""
+        """Whether it applies to this problem in this state of the search."""
 
     def run(self, state: SearchState) -> None:
         """Offer what it finds to ``state.incumbent``; end as soon as that is met."""

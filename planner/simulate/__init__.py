@@ -1,4 +1,4 @@
-"""A finished plan replayed with disturbed times: how much longer the step takes when nothing lasts as planned."""
+"""Replays of a finished plan with disturbed times: how much longer the step takes."""
 
 from planner.simulate.baselines import baseline_events
 from planner.simulate.disturb import Disturbance

@@ -1,4 +1,4 @@
-"""What a baseline waits for besides the rules of a plan, so that disturbed replays keep it."""
+"""Waits of a baseline beyond the rules of a plan, for disturbed replays."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from planner.problem import Problem
 
 
 def baseline_events(name: str, plan: Plan, problem: Problem) -> Events:
-    """The events of the plan of a baseline, exact, with the schedule's own rules.
+    """The events of the plan of a baseline, exact, with the baseline's own rules.
 
-    A fused block starts when the one before it on its device has ended, and what it makes leaves when it ends; a full
-    backward pass hands its gradients on when it is over (docs/baselines.md). A plan with another placement than the
-    schedule has on this problem is replayed without them.
+    A fused block starts when the one before it on its device has ended, and its outputs leave when it ends; a full
+    backward pass sends its gradients when it ends (docs/baselines.md). A plan with another placement than the
+    baseline has on this problem is replayed without these rules.
     """
     pipeline = baseline_pipeline(name, problem)
     device = {d.name: k for k, d in enumerate(problem.cluster.devices)}

@@ -1,4 +1,4 @@
-"""What disturbs a step: passes and transfers that vary from run to run, devices and links that are slow throughout."""
+"""Disturbances of a step: passes and transfers vary from run to run; devices and links may be slow in all runs."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Disturbance:
     def lengths(self, events: Events, runs: int, seed: int, at_once: int) -> Iterator[Floats]:
         """The lengths of all nodes in every run, in seconds: arrays of shape (nodes, at most ``at_once`` runs).
 
-        The k-th run of one seed disturbs a pass alike in every plan that has it, so that plans are compared under
-        the same conditions.
+        The k-th run of one seed disturbs a pass equally in all plans that have it, so plans are compared under the same
+        conditions.
         """
         nodes = events.nodes
         base = (events.seconds * self.slowed(nodes))[:, None]

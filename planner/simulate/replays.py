@@ -15,11 +15,11 @@ CELLS = 16_000_000
 """Instants held at once: 128 MB of them, whatever the size of the plan and the number of runs."""
 
 ROUNDING = 1e-6
-"""Of the makespan: a replay without disturbance that is further from the plan shows a plan that is wrong."""
+"""Relative to the makespan: a plan whose undisturbed replay differs by more is wrong."""
 
 
 class NotReplayed(Exception):
-    """The plan's own times do not follow from its order: it is no valid plan."""
+    """The plan's times do not follow from its order: it is no valid plan."""
 
 
 @dataclass(frozen=True)

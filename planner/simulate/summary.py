@@ -1,4 +1,4 @@
-"""What disturbed replays say: as a table for people, as a document for scripts."""
+"""The results of disturbed replays: a table for people, a document for scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUANTILES = {"p5": 0.05, "p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 @dataclass(frozen=True)
 class Row:
-    """A plan and what became of it; ``outcome`` None: only its planned makespan is known."""
+    """A plan and its outcome; ``outcome`` None: only its planned makespan is known."""
 
     name: str
     planned: float
@@ -75,8 +75,8 @@ def _against(plan: Outcome, row: Row) -> list[str]:
     return [_share(plan.beyond(row.planned)), faster]
 
 
-def _share(stage_pass: float) -> str:
-    return f"{100 * stage_pass:.1f} %"
+def _share(ratio: float) -> str:
+    return f"{100 * ratio:.1f} %"
 
 
 def _disturbed(made: Simulation) -> str:
@@ -99,7 +99,7 @@ def _meaning(made: Simulation) -> list[str]:
     ]
     if len(made.rows) > 1:
         lines.append(
-            "beyond: how often the disturbed plan takes longer than that schedule was planned to take. "
+            "beyond: how often the disturbed plan takes longer than the baseline's planned makespan. "
             "faster: how often the plan is the faster one of the two under the same disturbance."
         )
     if any(row.fits is False for row in made.rows):
@@ -107,12 +107,12 @@ def _meaning(made: Simulation) -> list[str]:
     if not made.exact:
         lines.append(
             "Read off the plan alone: a pass waits for all passes of its microbatch that the plan ends before it. That "
-            "is exact for a chain of operators and pessimistic for others. What a baseline hands on late, at "
-            "the end of a fused block or a full backward pass, is seen only where it delays the planned step, which is "
+            "is exact for a chain of operators and pessimistic for others. What a baseline sends late, at "
+            "the end of a fused block or a full backward pass, shows only where it delays the planned step, which is "
             "in its favour. --graph and --cluster make both exact."
         )
     if any(row.outcome is None for row in made.rows):
-        lines.append("Of schedules without distribution only the makespan is known: give --graph and --cluster.")
+        lines.append("Rows without distribution show the planned makespan only: give --graph and --cluster.")
     return lines
 
 

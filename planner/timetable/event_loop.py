@@ -20,12 +20,12 @@ INTERPRETED = 4_000
 
 
 def simulation(nodes: int) -> Callable[..., Any]:
-    """``simulate`` in the form that is sooner done with so many nodes."""
+    """``simulate`` in the form that is faster for so many nodes."""
     return interpreted if nodes <= INTERPRETED and "numba" not in sys.modules else compiled()
 
 
 def interpreted(*arrays: npt.NDArray[np.generic]) -> Any:
-    """``simulate`` as it stands, with rows as lists, whose items the interpreter takes out twice as fast."""
+    """``simulate`` as it is, with arrays as lists, which the interpreter reads twice as fast."""
     return simulate(*(a.tolist() if a.ndim == 1 and len(a) else a for a in arrays))  # type: ignore[no-untyped-call]
 
 

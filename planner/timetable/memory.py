@@ -93,7 +93,7 @@ def _holdings(problem: Problem, timetable: Timetable, ends: Floats) -> Holdings:
 
 
 def _inference_release(problem: Problem, timetable: Timetable, device: Integers, ends: Floats) -> Floats:
-    """When inference lets go of an output: the last reader on the device has ended, the last transfer left.
+    """When inference releases an output: the last reader on the device has ended, the last transfer left.
 
     Without either (a sink, or free transfers alone) that is the end of F itself.
     """
@@ -112,8 +112,8 @@ def _inference_release(problem: Problem, timetable: Timetable, device: Integers,
 def _profile(resident: list[float], start: Floats, end: Floats, size: Floats, tolerance: float) -> MemoryProfile:
     """The step function of one device.
 
-    A release and a start at the same instant: release first. Where rounding puts the release a hair behind
-    the start, it is moved to that start.
+    A release and a start at the same instant: release first. Where rounding puts the release slightly
+    after the start, it is moved to that start.
     """
     starts = np.sort(start)
     first = np.searchsorted(starts, end - tolerance)  # the first start that is the same instant or later
@@ -139,7 +139,7 @@ def _profile(resident: list[float], start: Floats, end: Floats, size: Floats, to
 def released_first(start: Floats, end: Floats, tolerance: float) -> Floats:
     """The ends of what one device holds, such that a release and a start at the same instant come in this order.
 
-    Where rounding puts the release a hair behind the start, it is moved to that start.
+    Where rounding puts the release slightly after the start, it is moved to that start.
     """
     starts = np.unique(start)
     first = np.searchsorted(starts, end - tolerance)  # the first start that is the same instant or later

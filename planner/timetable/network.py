@@ -1,6 +1,6 @@
 """Nodes on lanes in a fixed order, nodes on channels first ready first served: what ``simulation`` plays through.
 
-The nodes are tasks, or whole calls for schedules that run them as one block, and the transfers between them. All
+The nodes are tasks, or whole actions for schedules that run them as one block, and the transfers between them. All
 of it stands in arrays, and most of it is added for all microbatches at once: a step has tens of thousands of nodes.
 """
 
@@ -62,7 +62,7 @@ class Network:
         self.after.append(after[known])
 
     def grow(self, count: int) -> int:
-        """Make room for so many nodes more; the number of the first."""
+        """Add so many nodes; the number of the first."""
         self.seconds.append(np.zeros(count))
         self.n += count
         return self.n - count

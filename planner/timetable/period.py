@@ -1,7 +1,7 @@
-"""The period of a plan: how long its busiest stream or channel works for a microbatch, in the mean of the step.
+"""The period of a plan: how long its busiest stream or channel works for a microbatch, averaged over the step.
 
-In a steady state no schedule on this placement can take a microbatch in less; a transfer between devices counts for
-its channel, and where transfers are exclusive for the compute streams of both ends.
+In the steady state no schedule on this placement can spend less on a microbatch. A transfer between devices counts for
+its channel and, where transfers are exclusive, for the compute streams of both ends.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _memory(
     node_of: Ints,
     sent: Sequence[Sent],
 ) -> Memory:
-    """Rule 5 as needs and releases; what was sent away holds an output until it has left."""
+    """Rule 5 as needs and releases; in inference, transfers hold an output until they have ended."""
     free = np.array(caps, dtype=np.float64)
     for d in range(problem.n_devices):
         there = sorted({i for device_of in placement.device_of for i, at in enumerate(device_of) if at == d})

@@ -1,4 +1,4 @@
-"""What waits for what: precedence on one device, transfers between two, for all microbatches of a copy at once."""
+"""Precedence on one device and transfers between two, for all microbatches of a copy at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rule 7: bounds, gap and status agree with each other, and the plan is one of these two files."""
+"""Rule 7: bounds, gap and status agree with each other, and the plan belongs to these two files."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _gap(plan: Plan) -> Iterator[Violation]:
 
 
 def _status(plan: Plan) -> Iterator[Violation]:
-    """``optimal`` only where the gap is at most the asked one."""
+    """``optimal`` only where the gap is at most the one asked for."""
     if plan.status not in ("optimal", "feasible", "interrupted"):
         yield Violation(Rule.BOUNDS, f"status is {plan.status!r}, not optimal, feasible or interrupted")
     if plan.status != "optimal":

@@ -1,4 +1,4 @@
-"""What graph, cluster and plan say, looked up by name: durations, devices, who runs where, who reads whom."""
+"""Graph, cluster and plan, looked up by name: durations, devices, placement, inputs and readers."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Facts:
         """The memory cap of a device in bytes; None where there is none."""
         return self.devices[device].memory if self.memory_cap is None else self.memory_cap
 
-    # -- who runs where -------------------------------------------------------------------------------------
+    # -- tasks and placement --------------------------------------------------------------------------------
 
     @cached_property
     def table(self) -> TaskTable:
@@ -158,7 +158,7 @@ class Facts:
 
     @cached_property
     def place(self) -> dict[tuple[str, int], str]:
-        """The device of every operator and copy, by the plan's placement (its first word counts)."""
+        """The device of every operator and copy, by the plan's placement (the first entry counts)."""
         found: dict[tuple[str, int], str] = {}
         for placed in self.plan.placement:
             if placed.operator in self.operators and placed.device in self.devices:

@@ -86,7 +86,7 @@ def _holdings(facts: Facts) -> Iterator[_Holding]:
         kept: list[tuple[Floats, Floats, int]] = []  # starts, ends, size
         if facts.training:
             backward = facts.index.at(i, "I", microbatch)
-            # One that is missing is reported as such; until the end is what it would hold.
+            # A missing pass is reported elsewhere; without it the bytes are held to the end.
             end = np.where(backward >= 0, table.end[backward], facts.makespan)
             kept.append((start, end, _size(facts.operators[name].activation)))
             weights = facts.index.at(i, "W", microbatch)

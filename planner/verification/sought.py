@@ -41,7 +41,7 @@ def _peak(facts: Facts, memory: dict[str, DeviceMemory]) -> float:
 
 
 def _period(facts: Facts, memory: dict[str, DeviceMemory]) -> float:
-    """What the busiest stream or channel works for a microbatch; exclusive transfers work on streams."""
+    """The work of the busiest stream or channel for a microbatch; exclusive transfers count on streams too."""
     streams: dict[tuple[str, str], list[float]] = {}
     for task in facts.usable:
         streams.setdefault((task.device, task.stream), []).append(task.end - task.start)

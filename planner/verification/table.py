@@ -1,6 +1,6 @@
 """The tasks of a plan as columns of numbers, so that a rule is checked for all of them at once.
 
-Only what these checks find suspicious is looked at one by one, to say in words what is wrong with it.
+Only suspicious rows are then checked one by one, for their messages.
 """
 
 from __future__ import annotations

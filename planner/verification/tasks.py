@@ -43,7 +43,7 @@ def check_tasks(facts: Facts) -> Iterator[Violation]:
 
 
 def _suspicious(facts: Facts) -> Flags:
-    """The rows whose stream, device, times or duration are not as they should be (or whose names are unknown)."""
+    """The rows with a wrong stream, device, time or duration, or with unknown names."""
     table = facts.table
     comm = np.array([o.stream is Stream.COMM for o in facts.operators.values()], dtype=np.int64)
     devices, copies = list(facts.devices), {copy: k for k, copy in enumerate(table.copies)}
@@ -69,7 +69,7 @@ def _suspicious(facts: Facts) -> Flags:
 
 
 def _missing(facts: Facts, index: TaskIndex) -> Iterator[Violation]:
-    """Tasks that nobody runs; microbatches without any task are named once, not task by task."""
+    """Tasks that are missing; microbatches without any task are named once, not task by task."""
     present = np.bincount(index.keys % index.most).nonzero()[0]
     named = [facts.table.microbatches[k] for k in present.tolist()]
     for before, after in pairwise([-1, *named, facts.microbatches]):

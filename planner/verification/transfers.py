@@ -1,4 +1,4 @@
-"""Rule 4: what moves between devices, when, and what it occupies meanwhile."""
+"""Rule 4: transfers between devices, their times, and the streams and channels that they occupy."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def check_transfers(facts: Facts) -> Iterator[Violation]:
             continue
         route = facts.routes.get(copy, {}).get((transfer.operator, away))
         if route is None:
-            yield Violation(
-                Rule.TRANSFERS, f"{name_transfer(transfer)} is not needed: nobody on {away} reads the operator"
-            )
+            yield Violation(Rule.TRANSFERS, f"{name_transfer(transfer)} is not needed: no operator on {away} reads it")
             continue
         first = seen.setdefault((transfer.operator, transfer.pass_, transfer.microbatch, away), transfer)
         if first is not transfer:

@@ -1,1 +1,1 @@
-"""The bench at operator level: which cases, what the planner is compared with, and the page of results."""
+"""The bench at operator level: the cases, the rivals of planner, and the page of results."""

@@ -17,7 +17,7 @@ from racing import shop
 from racing.course import check, watch
 
 TICK = 1e-6
-"""Seconds. Durations are rounded up to it, so that a plan stays valid: a hundredth of the shortest operators."""
+"""Seconds: a hundredth of the shortest operators. Durations are rounded up to it, so that a plan stays valid."""
 
 MOST_TASKS = 50_000
 
@@ -49,7 +49,7 @@ def cpsat(problem: Problem, placement: Placement, limit: float) -> dict[str, Any
 
 
 def _refusal(problem: Problem) -> str | None:
-    """What the model does not know."""
+    """Why the model does not cover the problem; None if it does."""
     tasks = int(problem.has_pass.sum()) * problem.microbatches
     if tasks > MOST_TASKS:
         return f"{tasks:,} tasks, more than {MOST_TASKS:,}"
@@ -73,7 +73,7 @@ def build(problem: Problem, placement: Placement) -> _Rounded:
 
 
 def timetable(problem: Problem, placement: Placement, builder: _Rounded, starts: list[int]) -> Timetable:
-    """The schedule with exact durations: what was rounded up ends a little earlier."""
+    """The schedule with exact durations: tasks whose durations were rounded up end a little earlier."""
     channels = {number: pair for pair, number in builder.channels.items()}
     table = np.full((problem.n_operators, 3, problem.microbatches), np.nan)
     sent = []
@@ -88,7 +88,7 @@ def timetable(problem: Problem, placement: Placement, builder: _Rounded, starts:
 
 
 def placement_of(plan: Plan, problem: Problem) -> Placement:
-    """Where a plan has its operators, copy by copy."""
+    """The placement of a plan."""
     device_of = [[0] * problem.n_operators for _ in range(plan.copies)]
     for entry in plan.placement:
         device_of[entry.copy][problem.graph.index[entry.operator]] = problem.cluster.index[entry.device]

@@ -1,4 +1,4 @@
-"""The cases, and what each is to reach."""
+"""The cases and their goals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Goal:
-    """Words, and whether a row reaches it; None where the row does not say."""
+    """A goal in words, and whether a row reaches it; None if the row does not tell."""
 
     text: str
     reached: Callable[[Row], bool | None]
@@ -20,7 +20,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Case:
-    """A config with flags and a time limit, and what is to be reached."""
+    """A config with flags, a time limit and goals."""
 
     name: str
     config: str
@@ -30,18 +30,18 @@ class Case:
 
     @property
     def by_period(self) -> bool:
-        """Whether the period counts, not the makespan."""
+        """Whether the objective is the period instead of the makespan."""
         return "period" in self.flags
 
 
 def value_of(row: Row) -> float | None:
-    """Makespan or period of the plan, whichever counts."""
+    """Makespan or period of the plan, whichever is the objective."""
     found = row.get("plan")
     return None if found is None else found[row["by"]]
 
 
 def gap_at_most(limit: float) -> Goal:
-    """The plan is proven to be within so much of the best."""
+    """The gap is at most so much."""
 
     def reached(row: Row) -> bool | None:
         gap = (row.get("plan") or {}).get("gap")
@@ -51,7 +51,7 @@ def gap_at_most(limit: float) -> Goal:
 
 
 def at_most(limit: float, words: str) -> Goal:
-    """The makespan or period is no more than so many seconds."""
+    """The makespan or period is at most so many seconds."""
 
     def reached(row: Row) -> bool | None:
         value = value_of(row)
@@ -61,7 +61,7 @@ def at_most(limit: float, words: str) -> Goal:
 
 
 def bound_at_least(limit: float) -> Goal:
-    """The proven bound is no less than so many seconds."""
+    """The proven bound is at least so many seconds."""
 
     def reached(row: Row) -> bool | None:
         bound = (row.get("plan") or {}).get("lower_bound")
@@ -71,7 +71,7 @@ def bound_at_least(limit: float) -> Goal:
 
 
 def idle_of(row: Row, baseline: str) -> float | None:
-    """Idle time of the compute streams over that of a baseline, in seconds both."""
+    """Idle seconds of the compute streams over those of a baseline."""
     plan = row.get("plan")
     found = [b for b in row.get("baselines") or [] if b["name"] == baseline and b.get("makespan")]
     if plan is None or not found or not found[0]["bubble_ratio"]:
@@ -80,7 +80,7 @@ def idle_of(row: Row, baseline: str) -> float | None:
 
 
 def idle_at_most(share: float, baseline: str) -> Goal:
-    """Idle time is at most such a share of a baseline's."""
+    """Idle time is at most this share of a baseline's."""
 
     def reached(row: Row) -> bool | None:
         idle = idle_of(row, baseline)
@@ -90,7 +90,7 @@ def idle_at_most(share: float, baseline: str) -> Goal:
 
 
 def beats_baselines(*names: str) -> Goal:
-    """Shorter than these baselines, or all, as far as they fit."""
+    """Shorter than each of these baselines, or of all, that fits."""
 
     def reached(row: Row) -> bool | None:
         fitting = [b for b in row.get("baselines") or [] if b.get("fits") and (not names or b["name"] in names)]
@@ -101,7 +101,7 @@ def beats_baselines(*names: str) -> Goal:
 
 
 def beats_rivals(*splits: str, equal: bool = False) -> Goal:
-    """Better than the best published order on these splits, as far as it fits."""
+    """Better than the best baseline's order on each of these splits that fits."""
 
     def reached(row: Row) -> bool | None:
         fitting = [r for r in row.get("rivals") or [] if r["fits"] and (not splits or r["split"] in splits)]
@@ -114,7 +114,7 @@ def beats_rivals(*splits: str, equal: bool = False) -> Goal:
 
 
 def within(seconds: float, gigabytes: float | None = None) -> Goal:
-    """The whole command took no longer, and no more memory."""
+    """The whole command takes at most so long, and so much memory."""
 
     def reached(row: Row) -> bool | None:
         if row.get("plan") is None:

@@ -1,4 +1,4 @@
-"""What a placement loads streams and channels with, a microbatch; the busiest one is the period of a steady state."""
+"""Loads of streams and channels for one microbatch; the largest is the period of the steady state."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from planner.problem import Problem
 def loads(problem: Problem, device_of: Sequence[int]) -> dict[str, float]:
     """Seconds a microbatch by stream (``gpu0 compute``, ``gpu0 comm``) and channel (``gpu0 -> gpu1``).
 
-    An output goes once to every other device that reads it, and in training its gradient comes back; where a device's
-    transfers are exclusive they load its compute stream too.
+    An output goes once to every other device that reads it, and in training its gradient comes back. Exclusive
+    transfers of a device also load its compute stream.
     """
     names = [device.name for device in problem.cluster.devices]
     total: dict[str, float] = defaultdict(float)

@@ -24,25 +24,25 @@ COLUMNS = (
 ALIGNED = "|---|" + "--:|" * 11 + "\n"
 
 METHOD = """\
-`.venv/bin/python scripts/cases.py` runs each case as a user would: `planner solve` with the flags and the time limit
-that stand in its line, a process of its own; every plan is checked by `planner verify` afterwards. The rows stay in
-[cases.json](cases.json), so that cases can be run in several goes (`--only NAME`); this page is written from that file.
+`.venv/bin/python scripts/cases.py` runs each case in a process of its own: `planner solve` with the flags and the time
+limit of its line. `planner verify` checks every plan afterwards. The rows are kept in [cases.json](cases.json), so that
+cases can be run in several calls (`--only NAME`); this page is written from that file.
 
 How to read it:
 
-- **ours**: makespan in seconds, or the period, the time between two microbatches in the steady state, where the flags
-  ask for it. **bound**: proven for every placement that the flags allow. **idle**: of the compute streams, all devices
-  that work. **peak**: of the fullest device.
+- **ours**: makespan in seconds; with `--objective period` the period, the time between two microbatches in the steady
+  state. **bound**: proven for every placement that the flags allow. **idle**: idle time of the compute streams of all
+  devices that work. **peak**: peak memory of the fullest device.
 - **best baseline**: the shortest baseline that fits into memory (`planner baseline`), whatever its copies.
-- **even**, **by speed**, **program**: what comes out without a planner. The layers are cut into consecutive stages:
-  equally many on each device; in proportion to how fast a device runs the model; by a dynamic program that makes the
-  busiest stage as small as possible (streams, exclusive transfers, and each cut as a stage of its own; a second time
-  within 1F1B's memory). Each split is replayed with 1F1B, ZB1P and ZB2P, on unlike devices from either end of the
-  cluster, with the costs, transfers and channels that every plan has; the best that fits counts, `*` marks one that
-  does not fit. By period no order matters, and the period of the split is the one shown.
-- **CP-SAT** (`--cpsat`; needs the extra `bench`): OR-Tools with an interval a task, 2 workers and the same time limit,
-  spared the search for a placement: it is given that of our plan. Its plans are verified, too. Not where the period
-  counts, and not above 50,000 tasks; `none`: no plan in time.
+- **even**, **by speed**, **program**: splits without a planner. The layers are cut into consecutive stages: equally
+  many on each device; in proportion to the speed of the device; by a dynamic program that minimises the load of the
+  busiest stage (streams, exclusive transfers, and each cut as a stage of its own; a second time within 1F1B's memory).
+  Each split is replayed with 1F1B, ZB1P and ZB2P, with the costs, transfers and channels that every plan has. If
+  devices differ, the reverse order of devices is tried, too. The best that fits is shown; `*` marks one that does not
+  fit. With `--objective period` the order does not matter, and the period of the split is shown.
+- **CP-SAT** (`--cpsat`; needs the extra `bench`): OR-Tools with an interval a task, 2 workers and the same time limit.
+  It is given the placement of our plan. Its plans are verified, too. Not run for the period and above 50,000 tasks;
+  `none`: no plan in time.
 - Periods are recomputed here from the placement: the busiest stream (with exclusive transfers) or channel.
 """
 
@@ -103,7 +103,7 @@ def cells(case: Case, row: Row) -> tuple[str, ...]:
 
 
 def circumstances(case: Case, row: Row) -> tuple[str, ...]:
-    """Command, seconds, memory of the process, what verify says, commit and date."""
+    """Command, seconds, memory of the process, the result of verify, commit and date."""
     plan = row.get("plan")
     checked = "none" if plan is None else f"{plan['tasks']:,} tasks, {'valid' if row['verified'] else 'NOT VALID'}"
     flags = " ".join([row["config"], *row["flags"], "--time-limit", f"{row['limit']:g}"])
@@ -119,7 +119,7 @@ def circumstances(case: Case, row: Row) -> tuple[str, ...]:
 
 
 def verdict(goal: Goal, row: Row) -> str:
-    """In a word; with the share of DualPipe's idle time where that is the goal."""
+    """In a word; with the share of DualPipe's idle time if that is the goal."""
     found = goal.reached(row)
     word = "not known" if found is None else "yes" if found else "**no**"
     idle = idle_of(row, "dualpipe") if "idle time" in goal.text else None
@@ -127,7 +127,7 @@ def verdict(goal: Goal, row: Row) -> str:
 
 
 def _baseline(row: Row) -> str:
-    """The best one that fits, or the best one with a star."""
+    """The best one that fits, or else the best one with a star."""
     if row["by"] == "period":
         return "-"
     found: Iterator[dict[str, Any]] = (b for b in row.get("baselines") or [] if b.get("makespan"))

@@ -1,4 +1,4 @@
-"""What a good engineer gets without a planner: a contiguous split, and the best published order on it."""
+"""Rivals without a planner: a contiguous split, and the best baseline's order on it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Rival:
 
     split: str
     order: str
-    devices: str  # in which order of the cluster's devices
+    devices: str  # the order of the cluster's devices
     makespan: float
     period: float
     bubble_ratio: float
@@ -43,7 +43,7 @@ def rivals(problem: Problem) -> list[dict[str, Any]]:
 
 
 def least_period(problem: Problem) -> list[dict[str, Any]]:
-    """The same by period: what counts where microbatches follow each other without end."""
+    """The same by period, for an unlimited stream of microbatches."""
     found = list(_all(problem))
     return [
         asdict(min((r for r in found if r.split == split), key=lambda rival: (not rival.fits, rival.period)))
@@ -60,7 +60,7 @@ def _all(problem: Problem) -> Iterator[Rival]:
 
 
 def _splits(problem: Problem) -> Iterator[tuple[str, str, Split]]:
-    """Every kind of split along the devices as the cluster lists them, and, where they differ, from the other end."""
+    """Every kind of split over the devices in the cluster's order and, if they differ, in reverse order."""
     orders = [("as listed", list(range(problem.n_devices)))]
     if len(problem.device_classes) > 1:
         orders.append(("reversed", list(reversed(range(problem.n_devices)))))

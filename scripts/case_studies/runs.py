@@ -1,4 +1,4 @@
-"""One case: the command as a user runs it, measured from outside, then its rivals."""
+"""Runs one case: the command in a process of its own, measured from outside, then its rivals."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from planner.problem import Problem
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 120
-"""Seconds beyond the time limit after which a command is ended."""
+"""Seconds after the time limit at which a command is killed."""
 
 KEPT = ("makespan", "lower_bound", "placement_lower_bound", "gap", "bubble_ratio", "status", "objective", "notes")
 
 
 def run(case: Case, limit: float | None, with_cpsat: bool = False) -> Row:
-    """The figures of a case; ``error`` where there is no plan. CP-SAT is given the placement of the plan."""
+    """The figures of a case; ``error`` if there is no plan. CP-SAT is given the placement of the plan."""
     seconds = case.seconds if limit is None else limit
     row: Row = {"config": case.config, "flags": list(case.flags), "limit": seconds, "by": "makespan"}
     if case.by_period:
@@ -57,7 +57,7 @@ def run(case: Case, limit: float | None, with_cpsat: bool = False) -> Row:
 
 
 def baselines(problem: Problem) -> list[Row]:
-    """Every baseline that applies (the plan's own table leaves out what there was no time for)."""
+    """Every baseline that applies (the plan's own table leaves out those that there was no time for)."""
     found = []
     for name in BASELINES:
         try:
@@ -70,7 +70,7 @@ def baselines(problem: Problem) -> list[Row]:
 
 
 def problem_of(case: Case) -> Problem:
-    """What the flags of the case pose: its microbatches count for rivals too."""
+    """The problem of a case's files and flags; rivals solve the same one."""
     folder = ROOT / "configs" / case.config
     graph, cluster = read_graph(folder / "graph.yaml"), read_cluster(folder / "cluster.yaml")
     given = dict(zip(case.flags, case.flags[1:], strict=False))
@@ -85,9 +85,9 @@ def problem_of(case: Case) -> Problem:
 
 
 def _figures(plan: dict[str, Any], problem: Problem) -> Row:
-    """What is kept of plan.json."""
+    """The figures of plan.json that a row keeps."""
     found = {key: plan.get(key) for key in KEPT}
-    if plan["objective"] == "period":  # the gap that counts
+    if plan["objective"] == "period":  # the gap of the objective
         found["lower_bound"], found["gap"] = plan["period_lower_bound"], plan["period_gap"]
     found["peak_memory"] = max(device["peak_memory"] for device in plan["devices"])
     found["copies"] = 1 + max(entry["copy"] for entry in plan["placement"])
@@ -100,7 +100,7 @@ def _figures(plan: dict[str, Any], problem: Problem) -> Row:
 
 
 def _measured(arguments: list[str], look_ahead: float) -> Row:
-    """Exit code, seconds of the whole command, bytes that its process took at most, and its last line on stderr."""
+    """Exit code, seconds of the whole command, peak bytes of its process, and its last line on stderr."""
     command = [str(Path(sys.executable).with_name("planner")), *arguments]
     with tempfile.TemporaryFile() as errors:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Contiguous splits that somebody makes without a planner: evenly, in proportion to speed, by a dynamic program."""
+"""Contiguous splits made without a planner: evenly, in proportion to speed, by a dynamic program."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LAYER = re.compile(r"(.*?\d+)(\.|$)")
 
 @dataclass(frozen=True)
 class Split:
-    """Consecutive pieces of the topological order: ``stages[k]`` runs on ``devices[k]``. No stage is empty."""
+    """Consecutive stages of the topological order: ``stages[k]`` runs on ``devices[k]``. No stage is empty."""
 
     stages: tuple[tuple[int, ...], ...]
     devices: tuple[int, ...]
@@ -36,8 +36,8 @@ class Split:
 def layers(problem: Problem) -> list[tuple[int, ...]]:
     """The topological order in layers: operators of one copy of a block, or with one number at the end of their names.
 
-    What belongs to no layer (embedding, head) joins the layer before it, at the beginning the first one, as frameworks
-    do it. A ``colocate`` group is never cut.
+    Operators of no layer (embedding, head) join the layer before them, or else the first one, as in frameworks. A
+    ``colocate`` group is never cut.
     """
     found: list[tuple[str | None, list[int]]] = []
     for piece in atoms(problem):
@@ -52,18 +52,18 @@ def layers(problem: Problem) -> list[tuple[int, ...]]:
 
 
 def even(problem: Problem, devices: Sequence[int]) -> Split | None:
-    """Equally many layers on each device, one more on some where they do not divide."""
+    """Equally many layers on each device, up to rounding."""
     return _shared(problem, devices, [1.0] * len(devices))
 
 
 def proportional(problem: Problem, devices: Sequence[int]) -> Split | None:
-    """Layers in proportion to how fast a device runs the whole model (what it cannot run is left out)."""
+    """Layers in proportion to the speed of each device on the whole model (operators that it cannot run left out)."""
     work = np.where(np.isfinite(problem.duration), problem.duration, 0.0).sum(axis=(0, 1))
     return _shared(problem, devices, [1.0 / max(float(work[d]), 1e-12) for d in devices])
 
 
 def _shared(problem: Problem, devices: Sequence[int], shares: Sequence[float]) -> Split | None:
-    """Layers handed out by shares, at least one to each device; None where a device cannot run what it is handed."""
+    """Layers distributed by shares, at least one to each device; None if a device cannot run its layers."""
     found = layers(problem)
     used = list(devices)[: len(found)]
     ideal = np.cumsum(shares[: len(used)]) / sum(shares[: len(used)]) * len(found)
@@ -84,10 +84,11 @@ def _runnable(problem: Problem, split: Split) -> Split | None:
 def busiest_stage(problem: Problem, devices: Sequence[int], in_memory: bool = False) -> Split | None:
     """The contiguous split with the least busiest stage, by a dynamic program over all cuts; stages may stay empty.
 
-    A stage's load is the busier of its streams; where the device's transfers are exclusive, every output that enters
-    or leaves adds its time to the compute stream once (in training the gradient, too). A cut counts like a stage: the
-    time of the outputs that cross it on the link between its two devices, as in PipeDream's program (Narayanan et al.,
-    2019). ``in_memory``: stage k of P may hold no more than its parameters and P - k microbatches, as in 1F1B.
+    A stage's load is that of the busier of its streams. If the device's transfers are exclusive, every output that
+    enters or leaves adds its time to the compute stream once (in training the gradient, too). A cut counts like a
+    stage: the time of the outputs that cross it on the link between its two devices, as in PipeDream's program
+    (Narayanan et al., 2019). ``in_memory``: parameters and the activations of P - k microbatches must fit on the
+    device of stage k of P, as in 1F1B.
     """
     return _Program(problem, devices, in_memory).best()
 
@@ -98,7 +99,7 @@ class _Program:
         self.pieces = atoms(problem)
         self.n = len(self.pieces)
         segment_of = {i: a for a, piece in enumerate(self.pieces) for i in piece}
-        # Outputs that are read in later pieces: producer, its piece, the pieces that read it.
+        # Outputs that are read in later segments: producer, its segment, the segments that read it.
         self.crossing = []
         for i, a in segment_of.items():
             later = sorted({segment_of[reader] for reader in problem.consumers[i]} - {a})
@@ -106,7 +107,7 @@ class _Program:
                 self.crossing.append((i, a, later))
 
     def best(self) -> Split | None:
-        """Least busiest stage first, then the least sum of what the stages load, so that ties are even."""
+        """The split with the least busiest stage; None if none is possible."""
         reached = np.full(self.n + 1, np.inf)
         reached[0] = 0.0
         came_from = np.zeros((len(self.devices), self.n + 1), dtype=int)
@@ -128,7 +129,7 @@ class _Program:
         return Split(stages, tuple(d for _, _, d in used))
 
     def _load(self, k: int, d: int) -> Floats:
-        """``[i, j]``: the load of pieces i to j - 1 on the device; inf below the diagonal and where it cannot."""
+        """``[i, j]``: the load of segments i to j - 1 on the device; inf if j < i or if it cannot run them."""
         problem, n = self.problem, self.n
         work = problem.duration[:, :, d].sum(axis=1)
         allowed = problem.runs_on[:, d]
@@ -156,7 +157,7 @@ class _Program:
         return between
 
     def _borders(self, k: int, d: int) -> Floats:
-        """``[i, j]``: seconds of all outputs that enter or leave pieces i to j - 1, each once."""
+        """``[i, j]``: seconds of all outputs that enter or leave segments i to j - 1, each once."""
         ways = 2 if self.problem.training else 1
         before = self.devices[k - 1] if k else None
         after = self.devices[k + 1] if k + 1 < len(self.devices) else None
@@ -172,7 +173,7 @@ class _Program:
         return out
 
     def _cut(self, before: int, after: int) -> Floats:
-        """``[i]``: seconds of the outputs that cross the cut before piece i."""
+        """``[i]``: seconds of the outputs that cross the cut before segment i."""
         out = np.zeros(self.n + 1)
         for i, a, later in self.crossing:
             out[a + 1 : later[-1] + 1] += self.problem.transfer(i, before, after)

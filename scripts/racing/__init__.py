@@ -1,1 +1,1 @@
-"""The race of the solver against rivals on many cases: `python scripts/race.py`."""
+"""The race of planner against rivals on many cases: `python scripts/race.py`."""

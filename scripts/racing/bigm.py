@@ -1,8 +1,8 @@
 """The rival in HiGHS: one binary for the order of each pair of tasks, plain big-M rows.
 
-M is as tight as heads, tails and the horizon of a greedy schedule make it, and the solver begins with that schedule;
-pairs that precedence orders have no binary. Memory is linear in the order: what is held when a task takes memory are
-all that took it before and have not released it, and on one stream order says which those are.
+M is as tight as heads, tails and the horizon of a greedy schedule allow, and the solver starts from that schedule.
+Pairs that precedence orders have no binary. Memory is linear in the order: when a task takes memory, the memory of all
+tasks that took it before and have not released it is held, and the order on the stream determines which those are.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from racing.rows import Rows, Terms
 
 THREADS = 2
 ORDERS_AT_MOST = 60_000
-"""Order variables up to which a model is built: with more, building alone takes most of the limit."""
+"""Most order variables of a model: with more, building alone takes most of the limit."""
 
 PAIRS_AT_MOST = 1_000_000
-"""Pairs of tasks on one resource up to which it is worth looking how many of them precedence orders."""
+"""Most pairs of tasks on one resource for which the pairs that precedence orders are counted."""
 
 
 class NotBuilt(Exception):
@@ -32,7 +32,7 @@ class NotBuilt(Exception):
 
 
 class Model:
-    """Starts, orders, and options where a task has several."""
+    """Variables for starts, orders, and the options of tasks that have several."""
 
     def __init__(self, shop: dict[str, Any]) -> None:
         self.shop, self.rows = shop, Rows()
@@ -70,11 +70,11 @@ class Model:
             raise NotBuilt(f"{pairs} pairs of tasks on one resource; built up to {PAIRS_AT_MOST}")
 
     def _in_order(self) -> list[tuple[int, int]]:
-        """Microbatches of a copy are alike: each task of them in order, without loss."""
+        """Pairs of successive tasks of a chain: microbatches of a copy are alike, so their order costs nothing."""
         return [pair for chain in self.shop["chains"] for pair in pairwise(chain)]
 
     def _reach(self) -> list[int]:
-        """What comes after each task by precedence or the order of microbatches, as bits."""
+        """The tasks after each task by precedence or the order of microbatches, as bits."""
         n = len(self.options)
         followers: list[list[int]] = [[] for _ in range(n)]
         left = [0] * n
@@ -139,7 +139,7 @@ class Model:
                 self._apart(b, a, resource, [(order, 1.0)], 0.0)
 
     def _apart(self, a: int, b: int, resource: int, order: Terms, ones: float) -> None:
-        """Task a ends before b starts, unless the order is the other one or one of them is elsewhere.
+        """Task a ends before b starts, unless the order is reversed or one of them is elsewhere.
 
         start b - end a + M (ones + order + those elsewhere) >= 0, where M is what start b - end a may lack at most.
         """
@@ -166,7 +166,7 @@ class Model:
         raise NotBuilt("memory that tasks of another stream release is not in the model")
 
     def _memory(self) -> None:
-        """What the others hold when a task takes memory, and what it takes, fits."""
+        """When a task takes memory, its own and that held by others fit."""
         by_device: dict[int, list[list[Any]]] = {}
         for device, *hold in self.shop["holds"]:
             by_device.setdefault(device, []).append(hold)
@@ -190,7 +190,7 @@ class Model:
                 self.rows.at_least(terms, -room)
 
     def first(self) -> highspy.HighsSolution:
-        """The greedy schedule as a solution to begin with."""
+        """The greedy schedule as the initial solution."""
         start, way = self.shop["start"], self.shop["way"]
         value = np.zeros(len(self.rows.lower))
         value[self.one] = 1.0
@@ -207,7 +207,7 @@ class Model:
 
 
 def solve(shop: dict[str, Any], reporter: Reporter, limit: float) -> None:
-    """Build and solve, and tell how it goes."""
+    """Build and solve, and report progress."""
     try:
         model = Model(shop)
     except NotBuilt as reason:

@@ -13,12 +13,12 @@ SIZES = ((4, 8), (4, 12), (6, 12), (8, 16), (8, 20), (8, 24))
 """Devices and microbatches."""
 
 BOTH_WAYS, STAGES, VSHAPE, FREE = "bidirectional", "linear", "vshape", "free"
-"""What rivals are given: two mirrored copies, a stage a device, there and back; or the choice of devices is theirs."""
+"""Placements that rivals are given: two mirrored copies, a stage a device, a V; ``FREE``: rivals choose the devices."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A problem as the user of `planner solve` poses it, and the placement that rivals are spared to look for."""
+    """The input of `planner solve`, and the placement that rivals are given."""
 
     name: str
     group: str
@@ -63,7 +63,7 @@ def pipeline(
 
 
 def both_ways(name: str, group: str, p: int, m: int, activations: int | None = None, **more: object) -> Case:
-    """Two copies that may run in opposite directions; room for them and p + 1 activations, or as many as given."""
+    """Two copies that may run in opposite directions; memory for them and p + 1 activations, or as many as given."""
     memory = 2 + (p + 1 if activations is None else activations)
     return pipeline(name, group, p, m, memory, ("--copies", "2"), BOTH_WAYS, **more)  # type: ignore[arg-type]
 
@@ -97,7 +97,7 @@ def job_shops() -> Iterator[Case]:
 
 
 def measured() -> Iterator[Case]:
-    """Zero Bubble's measured stages with room for p and 2 p activations; of each model the first n is regular."""
+    """Zero Bubble's measured stages with memory for p and 2 p activations; of each model the first n is regular."""
     seen = set()
     for row in ZERO_BUBBLE:
         p, n, h = row["p"], row["n"], row["h"]

@@ -1,4 +1,4 @@
-"""What a racer's process tells the race: lines of JSON on its stdout, with seconds since it was started."""
+"""The reports of a racer's process: lines of JSON on stdout, with seconds since it was started."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Reporter:
         return time.monotonic() - self.began
 
     def news(self, best: float | None = None, bound: float | None = None, **more: Any) -> None:
-        """Tell what is better than before, and all of ``more``."""
+        """Report makespan and bound if they are better than before, and all of ``more``."""
         with self._lock:
             if best is not None and (self.best is None or best < self.best * (1 - 1e-9)):
                 self.best = more["best"] = float(f"{best:.12g}")
@@ -35,6 +35,6 @@ class Reporter:
 
 
 def arguments() -> tuple[str, Reporter, float, list[str]]:
-    """The file to read, the reporter, the seconds since the start of the process at which to end, and what follows."""
+    """The file to read, the reporter, the limit in seconds since the start of the process, further arguments."""
     path, began, limit, *more = sys.argv[1:]
     return path, Reporter(float(began)), float(limit), more

@@ -1,4 +1,4 @@
-"""Running the racers, one process after the other, and what is kept of each."""
+"""Runs the racers, one process after the other, and collects their results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Run = dict[str, Any]
 
 
 def race(case: Case, racers: tuple[str, ...], limits: dict[str, float]) -> dict[str, Run]:
-    """What each racer has shown on a case."""
+    """The run of each racer on a case."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(case, folder)
@@ -52,7 +52,7 @@ def race(case: Case, racers: tuple[str, ...], limits: dict[str, float]) -> dict[
 
 
 def command(racer: str, case: Case, folder: Path, limit: float) -> list[str]:
-    """The arguments of a racer's process after the instant of its start, which stands where `{began}` does."""
+    """The command of a racer's process; ``watch`` puts the instant of its start in place of `{began}`."""
     python = [sys.executable, "-m"]
     if racer == "ours":
         files = [str(folder / "graph.yaml"), str(folder / "cluster.yaml"), "-o", str(folder / "plan.json")]
@@ -71,7 +71,7 @@ def command(racer: str, case: Case, folder: Path, limit: float) -> list[str]:
 
 
 def watch(arguments: list[str], limit: float) -> Run:
-    """Start a process, take down what it tells, and kill it where it does not end."""
+    """Start a process, record its reports, and kill it if it does not end within ``limit`` and ``GRACE`` seconds."""
     began = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as out, tempfile.TemporaryFile("w+", encoding="utf-8") as err:
@@ -105,7 +105,7 @@ def watch(arguments: list[str], limit: float) -> Run:
 
 
 def told(lines: list[str]) -> Run:
-    """The incumbents and bounds among the lines of a racer, and its last words."""
+    """The incumbents and bounds in the lines of a racer, and its other reports."""
     run: Run = {"incumbents": [], "bounds": []}
     for line in lines:
         if not line.startswith('{"t": '):
@@ -123,7 +123,7 @@ def told(lines: list[str]) -> Run:
 
 
 def check(problem: Problem, timetable: Any, makespan: float) -> None:
-    """Verify a rival's plan as our own plans are, so that no model is faster because it forgets a rule."""
+    """Verify a rival's plan as our own plans are, so that no model is faster because it omits a rule."""
     plan = verified(
         build_plan(
             problem,
@@ -137,5 +137,5 @@ def check(problem: Problem, timetable: Any, makespan: float) -> None:
         ),
         problem,
     )
-    if plan.makespan > makespan * (1 + 1e-6):  # it may be shorter: a solver that is cut off need not be tight
-        raise SystemExit(f"a rival says {makespan} s, its plan takes {plan.makespan} s")
+    if plan.makespan > makespan * (1 + 1e-6):  # it may be shorter: a solver that is cut off may leave slack
+        raise SystemExit(f"a rival reports {makespan} s, but its plan takes {plan.makespan} s")

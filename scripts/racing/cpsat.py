@@ -1,7 +1,7 @@
-"""The rival in OR-Tools CP-SAT: the interval model that a good engineer would write first, on two workers.
+"""The rival in OR-Tools CP-SAT: the standard interval model, on two workers.
 
-Rows that keep the microbatches of a copy in order help CP-SAT on some cases and cost it much on others, so that both
-models are there: the plain one, and the one with these rows (argument ``ordered``).
+Constraints that keep the microbatches of a copy in order help CP-SAT on some cases and slow it down on others. So there
+are two models: the plain one, and the one with these constraints (argument ``ordered``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Model:
         self.start: list[Any] = []
         self.end: list[Any] = []
         self.takes: list[list[Any]] = []  # a literal an option, none where there is one
-        # The sum of all durations: with the horizon of a greedy schedule CP-SAT takes far longer to its first plan.
+        # The sum of all durations: with a greedy schedule's horizon CP-SAT takes far longer to its first plan.
         self.horizon = sum(max(ticks for _, ticks in options) for options in shop["options"])
         on: dict[int, list[Any]] = {}
         for options in shop["options"]:
@@ -35,7 +35,7 @@ class Model:
             model.add_no_overlap(intervals)
         for a, b in shop["waits"]:
             model.add(self.start[b] >= self.end[a])
-        if ordered:  # microbatches of a copy are alike: each task of them in order, without loss
+        if ordered:  # microbatches of a copy are alike, so their order costs nothing
             for chain in shop["chains"]:
                 for a, b in pairwise(chain):
                     model.add(self.start[b] >= self.end[a])
@@ -66,7 +66,7 @@ class Model:
         self.takes.append(literals)
 
     def _memory(self, shop: dict[str, Any]) -> None:
-        """What a task takes is an interval from its start to the end of the last task that releases it."""
+        """The memory of a task is an interval from its start to the end of the last task that releases it."""
         held: dict[str, list[tuple[Any, int]]] = {}
         for device, size, taker, releases in shop["holds"]:
             if str(device) not in shop["cap"]:
@@ -85,7 +85,7 @@ class Model:
 
 
 class Listener(cp_model.CpSolverSolutionCallback):
-    """Tells every solution."""
+    """Reports every solution."""
 
     def __init__(self, reporter: Reporter, tick: float) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Numbers of others that the race runs on: facts, each with its source.
+"""Published data that the race runs on, with their sources.
 
-Job shops stand in the notation of their sources, which `job_shop` and `flexible_job_shop` read.
+Job shops are in the notation of their sources, which `job_shop` and `flexible_job_shop` read.
 """
 
 from __future__ import annotations

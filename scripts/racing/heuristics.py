@@ -1,4 +1,4 @@
-"""The heuristics' result alone: published schedules, and list scheduling by known rules. No MIP, no random search."""
+"""The heuristics alone: baselines, and list scheduling by the known rules. No MIP, no random search."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def published(problem: Problem, reporter: Reporter) -> None:
 
 
 def ruled(problem: Problem, reporter: Reporter, control: Control) -> None:
-    """All known rules on the placements of all families, and on the one of earliest finish."""
+    """All known rules on the placements of all families, and on that by earliest finish."""
     placements = list(family_placements(problem))
     if problem.layout == "auto":
         placements.append(earliest_finish_placement(problem))
@@ -47,7 +47,7 @@ def ruled(problem: Problem, reporter: Reporter, control: Control) -> None:
 
 
 def main() -> None:
-    """What the heuristics find on the case of a folder."""
+    """Run the heuristics on the case in a folder."""
     folder, began, limit, *flags = sys.argv[1:]
     reporter = Reporter(float(began))
     problem = read(folder, flags)

@@ -1,4 +1,4 @@
-"""What the runs of a case say: who reached what when."""
+"""Comparisons of the runs of a case: which makespan each reached when."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ SAME = 1e-9
 """Makespans closer than this (relatively) are the same."""
 
 Curve = Sequence[Sequence[float]]
-"""Instants (seconds) and what was known from then on."""
+"""Instants (seconds), each with the value known from then on."""
 
 
 def best(run: dict[str, Any] | None) -> float | None:
-    """The best makespan of a run, None where it has none."""
+    """The best makespan of a run, None if it has none."""
     return run["incumbents"][-1][1] if run and run["incumbents"] else None
 
 
 def reached(curve: Curve, makespan: float) -> float | None:
-    """When a run first had a plan no longer than ``makespan``."""
+    """The instant from which a run has a plan no longer than ``makespan``."""
     return next((t for t, value in curve if value <= makespan * (1 + SAME)), None)
 
 
@@ -35,10 +35,10 @@ def behind(ours: Curve, theirs: Curve, until: float) -> float:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Their time to their best over our time to the same; a bound of it where one side never got there."""
+    """Their time to their best plan over our time to one as short; a bound of it if one side has no such plan."""
 
     value: float
-    sign: str = ""  # "<": at most this, we never got there; ">": at least this, they have no plan at all
+    sign: str = ""  # "<": at most this, we have no such plan; ">": at least this, they have no plan
 
     def __str__(self) -> str:
         return f"{self.sign}{self.value:.3g}"
@@ -56,13 +56,13 @@ def ratio(ours: dict[str, Any], theirs: dict[str, Any]) -> Ratio | None:
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:
-    """None of nothing."""
+    """The geometric mean of the positive values; None if there are none."""
     logs = [math.log(v) for v in values if v > 0]
     return math.exp(math.fsum(logs) / len(logs)) if logs else None
 
 
 def strongest(runs: dict[str, Any]) -> dict[str, Any] | None:
-    """Of the CP-SAT models that ran the one with the shortest plan, the sooner of two equal ones."""
+    """The run of the CP-SAT model with the shortest plan, of equals the sooner."""
     found = [runs[name] for name in ("cpsat", "cpsat-ordered") if name in runs]
 
     def rank(run: dict[str, Any]) -> tuple[float, float]:
@@ -73,7 +73,7 @@ def strongest(runs: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def losses(runs: dict[str, Any]) -> list[str]:
-    """In words, where CP-SAT does better than we do; nothing where it does not."""
+    """In words, where CP-SAT is better than planner; empty if nowhere."""
     ours, theirs = runs.get("ours"), strongest(runs)
     target = best(theirs)
     if not ours or not theirs or target is None:

@@ -1,6 +1,6 @@
-"""The solver of this project, as the command line runs it: the whole of `planner solve`, start-up included.
+"""planner itself: the whole of `planner solve`, start-up included.
 
-What differs from the command: every improvement is told at once, as the search reports it.
+The only difference from the command: every improvement is reported at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from racing.child import Reporter
 
 
 def main() -> int:
-    """`planner solve` with the arguments after the instant of the start."""
+    """Run `planner solve`; the first argument is the instant of the start."""
     began, *arguments = sys.argv[1:]
     reporter = Reporter(float(began))
 

@@ -1,4 +1,4 @@
-"""The page of results: what was run, a table a group, and where we lose."""
+"""The page of results: the method, a table for each group, and the cases that planner loses."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ LONG_STEPS = ("unit-8x20", "unit-8x200", "unit-8x2000")
 METHOD = """\
 How to read it:
 
-- Every racer is a process of its own, on an otherwise idle machine one after the other. All times are seconds of wall
-  clock since before the process was started: our start-up, CP-SAT's import and model building, all included.
+- Every racer is a process of its own, one after the other on an otherwise idle machine. Times are seconds of wall clock
+  from before the start of the process, so they include start-up, imports and model building.
 - **ours**: `planner solve` with the case's flags and `--time-limit {limit}`. A plan counts when the search reports it.
   `bound` is `lower_bound`: it holds for every placement that the flags allow.
 - **CP-SAT** (OR-Tools, {limit} s, 2 workers): an interval a task, no overlap on streams and channels, precedences,
   memory as a cumulative from the start of a forward pass to the end of the last pass that needs it. `+` marks the
-  variant with rows that keep the microbatches of a copy in order, where that was raced too and did better.
+  variant with constraints that keep the microbatches of a copy in order, if it was raced too and did better.
 - **big-M** (HiGHS, {bigm} s, 2 threads): a binary for the order of each pair, M from heads, tails and a greedy
-  schedule, which is also what the solver begins with. `-`: see the end of the page.
+  schedule, from which the solver also starts. `-`: see the end of the page.
 - **heuristics**: the baselines that fit, and list scheduling by the known rules on the usual placements. No
   MIP, no random search.
-- Rivals are spared the search for a placement: with two copies they get DualPipe's, half of the microbatches each
-  way, else a stage a device, or the V. Their bounds hold for that placement only. In job shops machines are theirs to
-  choose. All of their plans are verified by the code that verifies ours.
-- **times faster**: CP-SAT's time to its best plan over our time to one as short. `<`: we did not get there, and our
+- Rivals are given a placement: with two copies DualPipe's, half of the microbatches each way, else a stage a device,
+  or the V. Their bounds hold for that placement only. In job shops they choose the machines. Their plans are verified
+  by the code that verifies ours.
+- **times faster**: CP-SAT's time to its best plan over our time to one as short. `<`: we have no such plan, and our
   time counts as the limit; `>`: CP-SAT has no plan, and its time counts as the limit.
-- **behind**: in words, where CP-SAT had something shorter at some time.
+- **behind**: in words, how CP-SAT was ahead at some time.
 - Transfers of {transfer} s are latency; stages have 1 B of parameters and 1 B of activation, which is held until W.
-  Measured stages: one copy, `--layout linear`, room for p (`1p`) or 2 p activations. In unit cases a device has room
-  for two stages and P + 1 activations, in `room8` to `room5` for so many.
+  Measured stages: one copy, `--layout linear`, memory for p (`1p`) or 2 p activations. In unit cases a device has
+  memory for two stages and P + 1 activations, in `room8` to `room5` for 8 to 5 activations.
 """
 
 
@@ -77,7 +77,7 @@ def row(name: str, runs: dict[str, Any]) -> str:
 
 
 def seconds(run: dict[str, Any]) -> str:
-    """When the best plan was there."""
+    """The time of the best plan."""
     return f"{run['incumbents'][-1][0]:.1f}" if run and run["incumbents"] else "-"
 
 
@@ -115,7 +115,7 @@ def _proven(run: dict[str, Any] | None) -> bool:
 
 
 def growth(cases: list[dict[str, Any]]) -> str:
-    """How the time of our whole command grows with the microbatches; nothing where one of the cases was not run."""
+    """How the time of our whole command grows with the microbatches; empty if one of the cases was not run."""
     took = {case["name"]: case["runs"]["ours"]["seconds"] for case in cases if "ours" in case["runs"]}
     few, *many = LONG_STEPS
     if not took.keys() >= set(LONG_STEPS):

@@ -1,4 +1,4 @@
-"""Incumbents and bounds over time, a small panel a case, as SVG."""
+"""Incumbents and bounds over time as SVG, with a small panel for each case."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ RACERS = (
 """Drawn in this order, ours on top."""
 
 COLUMNS, WIDTH, HEIGHT, GAP_X, GAP_Y, LEFT, TOP = 5, 196, 112, 30, 44, 46, 92
-SOONEST = 0.3  # seconds, where the time axis begins
-LOWEST, HIGHEST = 0.75, 1.25  # of the best known makespan, where the other axis is cut off
+SOONEST = 0.3  # seconds: the beginning of the time axis
+LOWEST, HIGHEST = 0.75, 1.25  # x the best known makespan: the limits of the other axis
 INK, FAINT, GRID = "#1f2933", "#66727f", "#dde2e8"
 
 

@@ -1,4 +1,4 @@
-"""A case as files in a folder, and as the planner's problem."""
+"""A case as files in a folder, and as planner's ``Problem``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write(case: Case, folder: Path) -> None:
 
 
 def read(folder: Path | str, flags: Sequence[str]) -> Problem:
-    """The problem that the files and the flags of a case pose."""
+    """The problem of a case's files and flags."""
     graph, cluster = read_graph(Path(folder) / "graph.yaml"), read_cluster(Path(folder) / "cluster.yaml")
     given = dict(zip(flags[::2], flags[1::2], strict=True))
     if unknown := given.keys() - {"--copies", "--layout", "--chunks"}:

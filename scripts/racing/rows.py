@@ -1,4 +1,4 @@
-"""A MIP under construction, as HiGHS takes it."""
+"""A MIP under construction, in the form that HiGHS takes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Rows:
         return len(self.lower) - 1
 
     def at_least(self, terms: Terms, low: float) -> None:
-        """Add sum of terms >= low. HiGHS wants each column once: terms of one column are added up."""
+        """Add the row sum of terms >= low. HiGHS takes each column once, so terms of one column are added up."""
         total: dict[int, float] = {}
         for column, value in terms:
             total[column] = total.get(column, 0.0) + value

@@ -1,6 +1,6 @@
-"""A case as rivals see it: tasks, what each may occupy and waits for, and memory; whole numbers throughout.
+"""A case as rivals see it: tasks with their resources, predecessors and memory, all in whole numbers.
 
-It is built from the problem's own tables and shares nothing with the models of the solver.
+It is built from the tables of ``Problem`` and shares no code with planner's models.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Shop:
     """``options[t]``: the ways to run task t, each a resource (stream or channel) and a duration in ticks.
 
     ``waits``: pairs (before, after). ``holds``: device, size, the task whose start takes it, those whose ends release
-    it. ``chains``: the same task of successive microbatches, which may be put in order. ``cap``: sizes that fit on a
+    it. ``chains``: the same task of successive microbatches, which may be put in order. ``cap``: bytes for holds on a
     device. ``names[t]``: operator, pass, microbatch, receiving device or -1.
     """
 
@@ -39,12 +39,12 @@ class Shop:
     way: list[int] = field(default_factory=list)  # the options that it takes
 
     def to_json(self) -> str:
-        """For rivals, which import nothing of the planner: that would only cost them time."""
+        """For rivals, which do not import planner: that would cost them time."""
         return json.dumps(asdict(self))
 
 
 def placement_of(kind: str, problem: Problem) -> Placement | None:
-    """The placement that rivals are given, None where devices are theirs to choose."""
+    """The placement that rivals are given, None if they choose the devices."""
     n, devices = problem.n_operators, problem.n_devices
     forth = list(range(n))
     if kind == FREE:
@@ -57,7 +57,7 @@ def placement_of(kind: str, problem: Problem) -> Placement | None:
 
 
 def build(problem: Problem, placement: Placement | None) -> Shop:
-    """The tasks of a problem; without a placement each has an option a device (free transfers, no memory)."""
+    """The tasks of a problem; without a placement each has an option for every device (free transfers, no memory)."""
     names = [d.name for d in problem.cluster.devices]
     hops = {problem.cluster.transfer_seconds(a, b, float(s)) for a in names for b in names for s in set(problem.output)}
     times = problem.duration[np.isfinite(problem.duration)]
@@ -67,7 +67,7 @@ def build(problem: Problem, placement: Placement | None) -> Shop:
     if problem.exclusive.any():
         raise ValueError("transfers must not occupy the devices at their ends")
     if placement is None and (any(hops) or problem.training or problem.microbatches > 1):
-        raise ValueError("only job shops leave the devices to rivals")
+        raise ValueError("rivals choose the devices in job shops only")
     builder = _Builder(problem, Shop(step))
     for m, copy in enumerate(copies_of(problem, placement)):
         builder.add(m, None if placement is None else placement.device_of[copy], copy)
@@ -82,7 +82,7 @@ def build(problem: Problem, placement: Placement | None) -> Shop:
 
 
 def copies_of(problem: Problem, placement: Placement | None) -> tuple[int, ...]:
-    """The copy of each microbatch: as many for one copy as for the other."""
+    """The copy of each microbatch: equally many for each copy."""
     copies = 1 if placement is None else placement.copies
     return tuple(m * copies // problem.microbatches for m in range(problem.microbatches))
 
@@ -123,7 +123,7 @@ class _Builder:
     def _connect(
         self, copy: int, m: int, i: int, here: int, there: int, readers: list[int], of: dict[tuple[int, int], int]
     ) -> None:
-        """The output to its readers on one device, and its gradient back."""
+        """Send the output to its readers on one device, and its gradient back."""
         gradient = INPUT_GRAD if self.problem.training else None
         for p, source, target in ((FORWARD, here, there), (gradient, there, here)):
             if p is None:
@@ -163,10 +163,10 @@ class _Builder:
 
 
 def greedy(shop: Shop) -> tuple[list[int], list[int]]:
-    """Starts and options of a schedule that is there at once.
+    """Starts and options of a greedy schedule.
 
-    Microbatch by microbatch, each task goes to its first gap. A microbatch waits for the end of an earlier one where
-    more do not fit in memory.
+    Microbatch by microbatch, each task goes to its first gap. If memory holds n microbatches, each waits for the end of
+    the n-th before it.
     """
     before: list[list[int]] = [[] for _ in shop.options]
     for a, b in shop.waits:
@@ -200,7 +200,7 @@ def greedy(shop: Shop) -> tuple[list[int], list[int]]:
 
 
 def _end(busy: dict[int, list[tuple[int, int]]], way: tuple[int, int], start: int) -> int:
-    """When a task ends that runs on its only resource in the first gap from ``start`` on."""
+    """The end of a task in the first gap of a resource from ``start`` on."""
     resource, ticks = way
     spans = busy.get(resource, [])
     at = bisect_left(spans, (start, start))
@@ -213,13 +213,13 @@ def _end(busy: dict[int, list[tuple[int, int]]], way: tuple[int, int], start: in
 
 
 def _dealt(shop: Shop) -> list[int]:
-    """Microbatches, those of the copies in turn."""
+    """The microbatches, alternating between the copies."""
     runs = sorted({tuple(shop.names[t][2] for t in chain) for chain in shop.chains})
     return [run[k] for k in range(max(map(len, runs))) for run in runs if k < len(run)]
 
 
 def _together(shop: Shop) -> int:
-    """Microbatches that fit in memory at once, whatever their copies."""
+    """How many microbatches fit in memory at once, of any copies."""
     need: dict[tuple[int, int], int] = {}
     for device, size, taker, _ in shop.holds:
         key = device, shop.names[taker][2]

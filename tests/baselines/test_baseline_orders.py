@@ -98,10 +98,10 @@ def test_dualpipev_runs_both_stages_of_a_rank_for_all_microbatches(ranks, microb
 @pytest.mark.parametrize(
     ("name", "ranks", "microbatches", "reason"),
     [
-        ("dualpipe", 5, 20, "even number of ranks"),
+        ("dualpipe", 5, 20, "even number of devices"),
         ("dualpipe", 4, 9, "even number of microbatches"),
-        ("dualpipe", 4, 6, "at least two microbatches a rank"),
-        ("dualpipev", 4, 7, "at least two microbatches a rank"),
+        ("dualpipe", 4, 6, "at least two microbatches per device"),
+        ("dualpipev", 4, 7, "at least two microbatches per device"),
         ("interleaved-1f1b", 4, 9, "2 does not divide 9"),
     ],
 )
@@ -147,7 +147,7 @@ def test_rounds_that_repeat_are_put_in_order_as_if_they_had_been_played(monkeypa
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_row_made_of_the_calls_of_a_row_has_the_same_columns(name):
+def test_a_row_made_of_the_actions_of_a_row_has_the_same_columns(name):
     for row in rows_of(name, 4, 12):
         again = row_of(list(row))
         assert list(again) == list(row)

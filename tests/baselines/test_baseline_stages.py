@@ -79,5 +79,5 @@ def test_devices_that_may_not_run_an_operator_shift_the_cuts():
     assert partition(problem(operators, cluster(3), 1), one_a_device(3)) == ((0, 1, 2), (3,), (4, 5))
 
 
-def test_too_few_pieces():
+def test_too_few_segments():
     assert partition(chain(4, 1, length=3), one_a_device(4)) is None

@@ -134,7 +134,7 @@ def test_latency_by_hand() -> None:
 
 
 def test_memory_forces_idle_time() -> None:
-    """Room for one activation: the first device waits for its gradient, which the placement's bound knows."""
+    """Memory for one activation: the first device waits for its gradient, which the placement's bound knows."""
     cluster = unit_cluster(3, 1.0)
     problem = posed(*chain(3, activation=1.0), devices=cluster, microbatches=4)
     free = posed(*chain(3, activation=1.0), devices=3, microbatches=4)

@@ -82,7 +82,7 @@ def test_plan_of_old_has_a_window_looked_for(solved: Plan, tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("name", "config"), [("1f1b", "mixed-cluster"), ("v-half", "deepseek-v3-h800"), ("dualpipe", "dualpipe-8x20")]
 )
-def test_published_schedules(name: str, config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_baselines(name: str, config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With transfers, memory and uneven stages: valid, within the bounds, as long as the schedule of so many is."""
     at, source, target = CONFIGS / config, str(tmp_path / "plan.json"), str(tmp_path / "longer.json")
     for path, microbatches in ((target, "36"), (source, "24")):
@@ -101,7 +101,7 @@ def test_report(solved: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     source, target = written(tmp_path / "plan.json", solved), str(tmp_path / "longer.json")
     assert stretch(source, 16, "-o", target) == 0
     captured = capsys.readouterr()
-    (line,) = (line for line in captured.out.splitlines() if line.startswith("window"))
+    (line,) = (line for line in captured.out.splitlines() if line.startswith("steady state"))
     assert "every 6 s, 2 microbatches" in line and captured.err == f"planner: plan written to {target}\n"
     assert stretch(source, 16, "--quiet") == 0
     assert capsys.readouterr().out.startswith("solve: makespan 49 s, optimal")
@@ -167,7 +167,7 @@ def test_no_window(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert read_plan(path).window is None
     assert stretch(path, 20, config=CONFIGS / "mixed-cluster") == 4
     captured = capsys.readouterr()
-    assert captured.out == "" and "no repeatable window" in captured.err
+    assert captured.out == "" and "no steady-state pattern" in captured.err
 
 
 def test_inputs_are_not_overwritten(solved: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

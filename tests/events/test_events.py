@@ -72,7 +72,7 @@ def test_random_plans(block: int) -> None:
 
 
 def test_exact_edges_hold_back_no_more_than_the_rules() -> None:
-    """Two stages, a transfer of half a second, room for two microbatches on the first device."""
+    """Two stages, a transfer of half a second, memory for two microbatches on the first device."""
     a, b = chain(2, times=(1.0, 1.0), activation=1.0)
     cluster = unit_cluster(2, 2.0, NetworkLevel(None, 0.5))
     problem = posed(a, b, devices=cluster, microbatches=3)
@@ -91,7 +91,7 @@ def test_exact_edges_hold_back_no_more_than_the_rules() -> None:
     assert (events.wait == Wait.TRANSFER).sum() == 3 * 2
 
 
-def test_a_chain_is_read_off_the_plan_as_it_is() -> None:
+def test_a_chain_is_read_off_the_plan_exactly() -> None:
     """Of a chain of operators, with and without transfers that take time, both graphs give the same replays."""
     for level in (None, NetworkLevel(None, 0.25)):
         problem = posed(*chain(6), devices=unit_cluster(3, None, level), microbatches=5)

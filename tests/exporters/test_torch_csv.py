@@ -1,4 +1,4 @@
-"""Plans as schedule CSVs: run as torch would run them, against the plan, the published orders and what is refused."""
+"""Plans as schedule CSVs: run as torch would run them, against the plan, the baselines and what is refused."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def makespan_of(problem: Problem, exported: Exported) -> float:
 
 @pytest.mark.parametrize("name", ["gpipe", "1f1b", "interleaved-1f1b"])
 @pytest.mark.parametrize("times", [(), UNEQUAL], ids=["equal", "unequal"])
-def test_a_published_order_is_exported_as_it_was_published(name: str, times: tuple[()]) -> None:
+def test_the_order_of_a_baseline_is_exported_unchanged(name: str, times: tuple[()]) -> None:
     problem, plan = published(name, 8, 4, 8, times)
     exported = torch_csv(plan, problem, False)
     wanted = [",".join(map(str, row)) for row in baseline_pipeline(name, problem).rows]
@@ -228,7 +228,7 @@ def test_stages_are_split_only_where_it_pays() -> None:
     assert any(stages < operators for stages, _, operators in counts)
 
 
-def test_a_full_backward_only_where_nobody_waits() -> None:
+def test_a_full_backward_only_if_nothing_waits() -> None:
     """The second stage's W follows its I at once, but the first stage waits for the gradient in between."""
     problem = pipeline(2, 2, 1)
     plan = by_orders(problem, [0, 1], one_each(problem))
@@ -249,7 +249,7 @@ def test_a_stage_without_weights_has_full_backwards_alone() -> None:
 
 
 def branches() -> tuple[Problem, Plan]:
-    """Two sources on devices of their own, joined on a third; a head in the middle that nobody reads."""
+    """Two sources on devices of their own, joined on a third; a head in the middle without readers."""
     eyes, ears = operator("eyes", output=4.0), operator("ears", output=1.0)
     problem = posed(eyes, ears, operator("trunk", "eyes", "ears"), operator("aside", "ears"), devices=3, microbatches=3)
     orders = [

@@ -119,7 +119,7 @@ def test_plans_train_as_one_process_does(processes: int, tmp_path: Path, monkeyp
     assert_equal_to_one_process(train(processes, *files), files[1::2])
 
 
-def test_published_schedules_train_as_one_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_baselines_train_as_one_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_inputs(8, 4, 8, UNEQUAL)
     files: list[str] = []

@@ -229,7 +229,7 @@ def test_impossible_is_no_limit() -> None:
 
 
 def test_passes_of_no_length_in_little_memory() -> None:
-    """Room for one activation: the operator that takes no time goes first and is gone at once, then the other."""
+    """Memory for one activation: the operator that takes no time goes first and is gone at once, then the other."""
     brief, longer = (operator(f"o{k}", times=(0.0, float(k)), activation=1.0) for k in (0, 1))
     problem = posed(brief, longer, devices=unit_cluster(1, 1.0))
     plan = solved(problem, 5.0)

@@ -88,7 +88,7 @@ def test_exactly_enough_for_deepseek() -> None:
 
 
 def test_exactly_enough_where_only_one_order_of_heads_fits() -> None:
-    """A trunk with two heads on one device, room for the trunk and one head at a time."""
+    """A trunk with two heads on one device, memory for the trunk and one head at a time."""
     trunk = operator("trunk", activation=1.0, parameters=1.0)
     heads = [operator(f"head{k}", "trunk", activation=4.0) for k in (0, 1)]
     problem = posed(trunk, *heads, devices=unit_cluster(1, 6.0), microbatches=3)

@@ -121,7 +121,7 @@ def test_a_chain_that_cannot_be_divided() -> None:
 
 
 def test_nothing_fits() -> None:
-    """Parameters that no device has room for."""
+    """Parameters that exceed the memory of every device."""
     problem = posed(operator("a", parameters=9.0), devices=unit_cluster(2, 5.0), microbatches=1)
     with pytest.raises(Impossible):
         PeriodSearch(problem, Control(), 1e-6, 0, 1, FEW_MOVES).run()

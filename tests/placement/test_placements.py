@@ -147,15 +147,15 @@ def test_merging_keeps_dear_transfers_together() -> None:
 
 
 def test_merging_nothing_is_not_worth_a_line() -> None:
-    """A small graph is left as it is."""
+    """A small graph is not merged."""
     problem = posed(*chain(4), devices=2)
     assert merge(problem) == problem.groups
     assert describe(problem, merge(problem)) == ""
 
 
 @pytest.mark.parametrize("at_most", [1, 2, 4])
-def test_opened_groups(at_most: int) -> None:
-    """Opening loses no operator and parts none that are colocated; a group that meets no other device stays whole."""
+def test_refined_groups(at_most: int) -> None:
+    """Refining loses no operator and separates no colocated ones; a group within one device stays whole."""
     some = 0
     for seed in range(150):
         problem = random_problem(seed, operators=9)
@@ -183,7 +183,7 @@ def test_opened_groups(at_most: int) -> None:
 
 
 def test_opening_has_a_limit() -> None:
-    """A chain of 200 in two groups: both are at the border, neither may be opened; of forty groups some are."""
+    """A chain of 200 in two groups: both are at the border, neither may be refined; of forty groups some are."""
     problem = posed(*chain(200), devices=2)
     halves = (tuple(range(100)), tuple(range(100, 200)))
     assert opened(problem, halves, [0] * 100 + [1] * 100) is None

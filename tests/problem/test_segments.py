@@ -25,7 +25,7 @@ def drawn(seed: int) -> tuple[list[int], list[list[int]], list[tuple[int, ...]]]
 
 @pytest.mark.parametrize("block", range(4))
 def test_against_strongly_connected_components(block: int) -> None:
-    """Joined segments are the components of the graph with every label a circle; the order is topological."""
+    """Joined segments are the strong components of the graph with a cycle per label; the order is topological."""
     apart = 0
     for seed in range(100 * block, 100 * block + 100):
         order, inputs, groups = drawn(seed)
@@ -49,7 +49,7 @@ def test_against_strongly_connected_components(block: int) -> None:
     assert apart
 
 
-def test_without_labels_every_operator_is_a_piece() -> None:
+def test_without_labels_every_operator_is_a_segment() -> None:
     """In the order that was given."""
     segments = segments_of([2, 0, 1], [[], [0], []], [(0,), (1,), (2,)])
     assert segments == Segments(((2,), (0,), (1,)), ((2,), (0,), (1,)), ())

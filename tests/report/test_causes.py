@@ -62,7 +62,7 @@ def test_waiting_for_the_communication_stream() -> None:
 
 
 def test_waiting_for_memory() -> None:
-    """Room for one microbatch: the second waits for the I of the first, though its inputs are there all along."""
+    """Memory for one microbatch: the second waits for the I of the first, though its inputs are there all along."""
     a, b = operator("a", activation=1.0, times=(1.0, 1.0)), operator("b", "a", times=(1.0, 1.0))
     problem = posed(a, b, devices=unit_cluster(2, 1.0), microbatches=2)
     made = baseline_timetable("1f1b", problem)

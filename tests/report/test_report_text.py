@@ -54,9 +54,10 @@ def test_window_and_memory_bound() -> None:
     """A line each where the plan has them."""
     plan = replace(pipeline(), window=PlanWindow(0.5, 0.25, 1), figures=(Figure("memory", 4 * GIB, 3 * GIB),))
     lines = report_text(plan, 100).splitlines()
-    assert "window           repeats from 500 ms every 250 ms, 1 microbatch (for more: planner stretch)" in lines
+    assert "steady state     repeats from 500 ms every 250 ms, 1 microbatch (for more: planner stretch)" in lines
     assert "least memory     4 GiB on the fullest device, lower bound 3 GiB, gap 25 %" in lines
-    assert not any(line.startswith(("window", "least memory")) for line in report_text(pipeline(), 100).splitlines())
+    plain = report_text(pipeline(), 100).splitlines()
+    assert not any(line.startswith(("steady state", "least memory")) for line in plain)
 
 
 def test_chart_in_whole_steps() -> None:

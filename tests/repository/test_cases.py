@@ -76,7 +76,7 @@ def by_hand(problem: Problem, devices: list[int], ends: tuple[int, ...]) -> floa
 
 
 def ends_of(problem: Problem, split: Split) -> tuple[list[int], tuple[int, ...]]:
-    """The devices that a split uses and where its stages end, in pieces, the last one left out."""
+    """The devices that a split uses and where its stages end, in segments, the last one left out."""
     segment_of = {i: a for a, piece in enumerate(atoms(problem)) for i in piece}
     return list(split.devices), tuple(1 + max(segment_of[i] for i in stage) for stage in split.stages[:-1])
 
@@ -170,7 +170,7 @@ def test_loads_count_an_output_once_a_device_and_both_ends_where_transfers_are_e
         assert period(problem, place) == max(found.values())
 
 
-def test_rivals_are_the_published_orders_where_stages_are_equal() -> None:
+def test_rivals_are_the_baselines_where_stages_are_equal() -> None:
     """Eight equal layers on four devices: every split is the baselines' own, so the best order is too."""
     operators = tuple(
         Operator(o.name, {Pass.F: 1.0, Pass.I: 1.0, Pass.W: 1.0}, o.inputs, parameters=1.0, activation=1.0)

@@ -103,7 +103,7 @@ def test_full_deepseek_weights_are_those_of_the_model() -> None:
     assert of["layer.0.experts"] == 4 * expert * 13 + expert * (5 + 8 / 64)
 
 
-def test_full_deepseek_leaves_room_for_v_half_and_v_min_alone() -> None:
+def test_only_v_half_and_v_min_fit_full_deepseek() -> None:
     problem = problem_of("deepseek-v3-61-layers")
     assert fitting(problem) == {"v-half", "v-min"}
     # One microbatch in flight would fit many times over: a plan exists.
@@ -149,7 +149,7 @@ def test_t5_encoder_is_read_by_every_decoder_layer() -> None:
             assert problem.duration[i, 1, 0] == pytest.approx(expected, rel=1e-6)
 
 
-def test_t5_has_room_for_1f1b_and_zero_bubble() -> None:
+def test_1f1b_and_zero_bubble_fit_t5() -> None:
     names = ("1f1b", "zb1p", "zbv")
     for config in ("t5-11b-v100x4", "t5-11b-v100x8"):
         assert fitting(problem_of(config), names) == set(names)
@@ -253,7 +253,7 @@ def test_sailor_adds_up_on_both_kinds_of_gpu(
 # -- size -----------------------------------------------------------------------------------------------------
 
 
-def test_the_large_config_has_the_tasks_and_the_room_it_claims() -> None:
+def test_the_large_config_has_the_tasks_and_the_memory_it_claims() -> None:
     problem = problem_of("large-64x4")
     tasks = int(problem.has_pass.sum())
     assert tasks * problem.microbatches == 40_960 and tasks * 160 == 102_400

@@ -1,4 +1,4 @@
-"""Repeatable windows: found where schedules settle, and right however often they are run."""
+"""Steady-state patterns: found where schedules settle, and valid however often they are repeated."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_what_does_not_fit(a: int, k: int, to: float) -> None:
 
 
 def test_memory_that_does_not_fit() -> None:
-    """Two activations at once where there is room for one: the second F before the first W."""
+    """Two activations at once with memory for one: the second F before the first W."""
     problem = posed(*chain(1, activation=1.0), devices=unit_cluster(1, 1.0), microbatches=2)
     classes = build_classes(problem, Placement(((0,),)))
     assert not fits(classes, np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]), 1.0, 0.0)

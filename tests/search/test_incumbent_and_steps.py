@@ -44,8 +44,8 @@ def test_incumbent_keeps_the_shorter_schedule() -> None:
     assert incumbent.best.makespan == together
 
 
-def test_an_own_schedule_replaces_a_published_one_as_short() -> None:
-    """Of two equal ones, the first, but rather an own one than a published one."""
+def test_an_own_schedule_replaces_a_baseline_as_short() -> None:
+    """Of two equal schedules the first is kept, but an own one replaces a baseline."""
     problem = posed(*chain(2), devices=2, microbatches=2)
     incumbent = incumbent_of(problem)
     search = listed(incumbent, Placement(((0, 1),)))

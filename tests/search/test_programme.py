@@ -35,7 +35,7 @@ def test_the_opening() -> None:
 
 
 def test_many_tasks() -> None:
-    """Rules shape the whole, annealing polishes; what can go on for ever comes before the exact models."""
+    """Rules shape the schedule, annealing intensifies; the adaptive phase comes before the exact models."""
     problem = config("deepseek-v3-units", copies=2)
     assert programme(state_of(problem)) is LARGE
     assert names(LARGE) == [
@@ -52,7 +52,7 @@ def test_many_tasks() -> None:
 
 
 def test_few_tasks() -> None:
-    """Annealing shapes the schedule; exact models come before what can go on for ever."""
+    """Annealing shapes the schedule; exact models come before the adaptive phase."""
     problem = config("dualpipe-4x8")
     assert programme(state_of(problem)) is SMALL
     assert names(SMALL) == [

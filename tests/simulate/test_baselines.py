@@ -1,4 +1,4 @@
-"""Baselines keep their own rules when times are disturbed: blocks in one piece, gradients handed on late."""
+"""Baselines keep their own rules when times are disturbed: blocks stay whole, gradients are sent late."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_full_backward_passes_hand_on_at_their_end(name: str, latency: float | N
 @pytest.mark.parametrize("name", ["dualpipe", "dualpipev"])
 @pytest.mark.parametrize("latency", [None, 0.3])
 @pytest.mark.parametrize("comm", [False, True])
-def test_blocks_stay_in_one_piece(name: str, latency: float | None, comm: bool) -> None:
+def test_blocks_stay_whole(name: str, latency: float | None, comm: bool) -> None:
     """On every device a action starts when the one before has ended, and what it makes leaves after its end."""
     problem = four_devices(latency, comm)
     plan, events = published(problem, name)

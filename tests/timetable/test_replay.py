@@ -131,7 +131,7 @@ def test_a_forward_waits_until_its_activation_fits():
 
 
 def test_an_order_of_allocation_keeps_the_other_stream_from_taking_the_memory():
-    """Room for one activation: c is ready first, but b is to have the memory first."""
+    """Memory for one activation: c is ready first, but b is to have the memory first."""
     operators = [op("a", 1.0), op("b", 1.0, inputs=["a"], activation=1.0)]
     operators.append(op("c", 5.0, stream=Stream.COMM, activation=1.0))
     p = pose(operators, devices=1)
@@ -143,7 +143,7 @@ def test_an_order_of_allocation_keeps_the_other_stream_from_taking_the_memory():
 
 
 def test_in_inference_an_output_is_held_until_it_was_read_and_sent():
-    """Room for one: the second forward waits for the transfer of the first to leave."""
+    """Memory for one: the second forward waits for the transfer of the first to leave."""
     p = pose([op("a", 1.0, activation=1.0), op("b", 1.0, inputs=["a"])], microbatches=2, latency=3.0)
     orders = [[[(0, F, 0), (0, F, 1)], []], [[(1, F, 0), (1, F, 1)], []]]
     table = replay(p, Placement.single((0, 1)), (0, 0), orders, caps=[1.0, 0.0])

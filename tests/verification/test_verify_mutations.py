@@ -34,7 +34,7 @@ def moved(field: str, k: int, **change: Any) -> Callable[[Plan], Plan]:
 
 
 def other_copy(plan: Plan) -> Plan:
-    """A microbatch runs on a copy that nobody placed."""
+    """A microbatch runs on a copy without a placement."""
     tasks = tuple(t._replace(copy=3) if t.microbatch == 1 else t for t in plan.tasks)
     return replace(plan, tasks=tasks)
 

@@ -20,7 +20,7 @@ def gpt2(config: HfConfig) -> Model:
 
 
 def opt(config: HfConfig) -> Model:
-    """OPT: as GPT-2, with two more positions; the 350M model has narrow embeddings and norms behind each part."""
+    """OPT: like GPT-2, with two more positions; the 350M model has narrow embeddings and norms after each part."""
     hidden = config.number("hidden_size")
     layer = _classic(hidden, config.number("num_attention_heads"), config.number("ffn_dim"))
     first = config.flag("do_layer_norm_before", True)
@@ -36,7 +36,7 @@ def opt(config: HfConfig) -> Model:
 
 
 def gpt_neox(config: HfConfig) -> Model:
-    """GPT-NeoX and Pythia: rotary positions, a head of its own; its parallel parts are planned one after the other."""
+    """GPT-NeoX and Pythia: rotary positions, an untied head; parallel parts are planned one after the other."""
     hidden = config.number("hidden_size")
     bias = config.flag("attention_bias", True)
     layer = _classic(

@@ -1,4 +1,4 @@
-"""``planner import hf``: its options, and the setting that they make."""
+"""``planner import hf``: its options, converted to ``HfFlags``."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class HuggingFaceFlags:
     tied: Annotated[TiedEmbeddings, typer.Option(help="A matrix that embedding and head share.")] = TiedEmbeddings.COPY
 
     def checked(self) -> HfFlags:
-        """The options in the reader's words; what depends on the model is left open."""
+        """The options as the reader takes them; None where the default depends on the model."""
         setting = Setting(
             micro_batch=self.micro_batch,
             image_pixels=self.image_size,

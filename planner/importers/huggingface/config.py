@@ -15,11 +15,11 @@ MOST_LAYERS = 10_000
 
 
 class Unfit(UsageFault):
-    """Flags that do not go with each other or with the model; the message says what to give instead."""
+    """Flags that contradict each other or the model; the message says what to give instead."""
 
 
 class HfConfig:
-    """The fields of one object of the file. Every reader raises ``InputError`` where a field is missing or wrong."""
+    """The fields of one object of the file. Every reader raises ``InputError`` if a field is missing or wrong."""
 
     def __init__(self, path: Path, text: str, fields: dict[str, Any], prefix: str = "", start: int = 0) -> None:
         self.path, self.text, self.fields, self.prefix, self.start = path, text, fields, prefix, start
@@ -39,7 +39,7 @@ class HfConfig:
         return self.fields.get(key) is not None
 
     def number(self, key: str, default: int | None = None, least: int = 1, most: int = LARGEST) -> int:
-        """A whole number; without a default the field has to be there."""
+        """A whole number; without a default the field is required."""
         value = self.fields.get(key)
         if value is None:
             if default is None:
@@ -54,7 +54,7 @@ class HfConfig:
         return self.number(key, default, most=MOST_LAYERS)
 
     def optional(self, key: str, least: int = 1) -> int | None:
-        """A whole number, or None where the field is missing or null."""
+        """A whole number, or None if the field is missing or null."""
         return self.number(key, least=least) if self.has(key) else None
 
     def fraction(self, key: str, default: float) -> float:
@@ -83,7 +83,7 @@ class HfConfig:
         return value
 
     def numbers(self, key: str) -> list[int]:
-        """A list of whole numbers; empty where the field is missing."""
+        """A list of whole numbers; empty if the field is missing."""
         value = self.fields.get(key)
         if value is None:
             return []
@@ -92,7 +92,7 @@ class HfConfig:
         return value
 
     def words(self, key: str, length: int) -> list[str] | None:
-        """A list of ``length`` strings, or None where the field is missing."""
+        """A list of ``length`` strings, or None if the field is missing."""
         value = self.fields.get(key)
         if value is None:
             return None
@@ -113,7 +113,7 @@ class HfConfig:
 
 
 def read_config(path: Path) -> HfConfig:
-    """Read the file. Raises ``InputError`` where it is no JSON object."""
+    """Read the file. Raises ``InputError`` if it is no JSON object."""
     data = read_json(path)
     if not isinstance(data, dict):
         raise InputError(path, 1, None, "must be a JSON object, as the config.json of a Hugging Face model is")

@@ -1,4 +1,4 @@
-"""Decoders with RMSNorm, rotary positions and gated MLPs: Llama and what came of it, dense and with experts."""
+"""Decoders with RMSNorm, rotary positions and gated MLPs: Llama and its descendants, dense and with experts."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def deepseek(config: HfConfig) -> Model:
 
 
 def gemma(config: HfConfig) -> Model:
-    """Gemma (tied head), Gemma 2 (a second norm behind each part, every other layer with a window), Gemma 3."""
+    """Gemma (tied head), Gemma 2 (a second norm after each part, every other layer with a window), Gemma 3."""
     kind = config.text_of("model_type", "gemma")
     mlp = Mlp(config.number("intermediate_size"))
     norms = 1 if kind == "gemma" else 2
@@ -111,7 +111,7 @@ def _attention(config: HfConfig, kind: str, window: int | None) -> Attention:
 
 
 def _head_dim(config: HfConfig, kind: str, heads: int) -> int:
-    """What the family takes where the file does not say it."""
+    """The family's default where the file has none."""
     fixed = {"qwen3": 128, "gemma": 256}
     for family, dim in fixed.items():
         if kind.startswith(family):
@@ -125,7 +125,7 @@ def _head_dim(config: HfConfig, kind: str, heads: int) -> int:
 
 
 def _windows(config: HfConfig, kind: str) -> list[int | None]:
-    """The window of each layer: a list of types where the file has one, else the family's pattern."""
+    """The window of each layer: from the list of types if the file has one, else the family's pattern."""
     layers = config.layers("num_hidden_layers")
     window = config.optional("sliding_window")
     if window is None or not config.flag("use_sliding_window", not kind.startswith("qwen")):

@@ -1,7 +1,7 @@
-"""Families of models on Hugging Face: which fields of ``config.json`` say what.
+"""Families of models on Hugging Face: which fields of ``config.json`` hold which dimensions.
 
-Defaults of fields that a file leaves out are those of the family's class in ``transformers``; weights agree with that
-library's models (``tests/importers/huggingface/test_hf_weights.py``).
+A field that a file leaves out has the default of the family's class in ``transformers``. The numbers of weights agree
+with that library's models (``tests/importers/huggingface/test_hf_weights.py``).
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ FAMILIES: dict[str, Reader] = {
 """By ``model_type``."""
 
 LANGUAGE_OF = dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_vl", "qwen2_5_vl"), "qwen2")
-"""The families of language models that have a name of their own inside a multimodal one."""
+"""The language models that have their own ``model_type`` inside a multimodal model."""
 
 
 def read_model(config: HfConfig, family: str | None) -> Model:
-    """The model's dimensions; ``family`` reads a ``model_type`` that is not known as one that is.
+    """The model's dimensions; ``family``: the known ``model_type`` to read an unknown one as.
 
     Raises ``InputError`` for the file, ``Unfit`` for ``family``.
     """

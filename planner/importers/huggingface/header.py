@@ -1,4 +1,4 @@
-"""What the comment on top of an imported transformer says: where it is from, what was assumed, what it adds up to."""
+"""The comment on top of an imported transformer: its source, the assumptions, the totals."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def header(source: str, model: Model, setting: Setting, figures: Totals, flags: 
 
 
 def remarks(model: Model, setting: Setting, figures: Totals, entries: Sequence[EntryDraft]) -> Iterator[str]:
-    """What the command says on stderr."""
+    """What the command prints on stderr."""
     operators = list(unrolled(entries))
     parameters = sum(each.parameters for each in operators)
     activation = sum(each.activation for each in operators)
@@ -51,7 +51,7 @@ def remarks(model: Model, setting: Setting, figures: Totals, entries: Sequence[E
 
 
 def unrolled(entries: Sequence[EntryDraft]) -> Iterator[OperatorDraft]:
-    """Every operator, those of blocks as often as they are repeated."""
+    """Every operator; those of a block once for each repetition."""
     for entry in entries:
         if isinstance(entry, BlockDraft):
             for _ in range(entry.repeat):
@@ -205,7 +205,7 @@ def _left_out(model: Model, setting: Setting) -> Iterator[str]:
 
 
 def _flags(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
-    """The flags that make this graph again."""
+    """The flags that reproduce this graph."""
     yield from (f"--family {flags.family}",) if flags.family else ()
     yield from () if setting.training else ("--mode inference",)
     yield f"--micro-batch {setting.micro_batch} --sequence {setting.tokens}"

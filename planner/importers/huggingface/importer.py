@@ -24,7 +24,7 @@ DEFAULT_TOKENS = 4096
 def hf_document(path: Path, flags: HfFlags) -> Document:
     """The graph of the model in ``path``.
 
-    Raises ``InputError`` for a file that is wrong or of an unknown family, ``Unfit`` for flags that are.
+    Raises ``InputError`` for a file that is wrong or of an unknown family, ``Unfit`` for flags that do not fit.
     """
     config = read_config(path)
     model = read_model(config, flags.family)
@@ -63,7 +63,7 @@ def complete(model: Model, flags: HfFlags) -> Setting:
 
 
 def _problems(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
-    """What does not fit, worst first."""
+    """What does not fit, most serious first."""
     if flags.decoder_tokens is not None and model.encoder is None:
         yield f"--decoder-sequence is for encoder-decoder models, and {model.family} has no encoder"
     if model.positions and model.longest is not None and setting.tokens > model.longest:
@@ -101,7 +101,7 @@ def _degrees(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
 
 
 def _tensor_cuts(model: Model, tensor: int) -> Iterator[tuple[str, int]]:
-    """What tensor parallelism cuts, each with its name in a message."""
+    """The sizes that tensor parallelism divides, each with its name in a message."""
     stacks = [model.decoder, model.encoder, model.vision.stack if model.vision else None]
     for layer in {layer for stack in stacks if stack is not None for layer in stack.layers}:
         yield "attention heads", layer.attention.heads
@@ -134,7 +134,7 @@ def _vision(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
 
 
 def check_model(model: Model, config: HfConfig) -> None:
-    """Raise ``InputError`` where the dimensions of the file make no model."""
+    """Raise ``InputError`` if the dimensions of the file make no model."""
     for stack in (model.decoder, model.encoder, model.vision.stack if model.vision else None):
         for layer in set(stack.layers if stack else ()):
             _check_layer(layer, config)

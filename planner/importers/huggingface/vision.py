@@ -1,4 +1,4 @@
-"""Models that see: a vision tower, a projector, and a language model of another family."""
+"""Multimodal models: a vision tower, a projector, and a language model of another family."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def qwen2_5_vl(config: HfConfig, language: Language) -> Model:
 
 
 def _qwen(config: HfConfig, language: Language, tower: HfConfig, stack: Stack, norm: int) -> Model:
-    # The language model's fields stand in text_config, or, in files of older releases, beside vision_config.
+    # The language model's fields are in text_config, or, in files of older releases, beside vision_config.
     text = language(config.part("text_config") if config.has("text_config") else config, "qwen2")
     patch, merge = tower.number("patch_size", 14), tower.number("spatial_merge_size", 2)
     merged = merge * merge

@@ -5,10 +5,10 @@ JSON as github.com/msr-fiddle/dnn-partitioning describes it in its README: ``max
 output of their source takes between an accelerator and the memory of the CPU. A training graph has its backward nodes
 beside the forward ones; nodes of one ``colorClass`` share a device.
 
-**Load.** There, an accelerator's load is its latencies plus, once for every node whose output crosses its border in
-either direction, the time of that output; a CPU pays for no transfer. Here, accelerators have exclusive transfers and
-the CPU does not: a transfer occupies the accelerator at either end for one hop. The difference: an output goes once to
-every *device* that reads it, so that its source pays as many times; there, it pays once.
+**Load.** In the paper, an accelerator's load is its latencies plus the time of every output that crosses its border in
+either direction, each output once; a CPU pays for no transfer. Here, accelerators have exclusive transfers and the CPU
+does not: a transfer occupies the accelerator at either end for one hop. The difference: here an output goes once to
+every *device* that reads it, so its source pays once for each of them; in the paper it pays once.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from planner.problem.graph import ByDevice, Mode, Pass
 
 ACCELERATOR, CPU = "acc", "cpu"
 LARGEST = 1e15
-"""Of any number in a file: what is larger would be absurd in bytes, in seconds and in their products."""
+"""The largest number accepted in a file; larger ones are absurd as bytes, as seconds and in their products."""
 
 SMALLEST = 1e-20
-"""Less than this is nothing."""
+"""Smaller numbers count as 0."""
 
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}
-"""How many of them make a second: a quotient of it is rounded once."""
+"""Units per second, as divisors: a quotient is rounded only once."""
 
 BANDWIDTH = 1e12
-"""Bytes a second where the file gives no sizes from which it could be told."""
+"""Bytes per second, if the file gives no sizes to derive it from."""
 
 NOTES = "\n".join(
     (
@@ -92,14 +92,14 @@ class Msr:
     flags = MsrFlags
 
     def read(self, flags: MsrFlags) -> Imported:
-        """The graph, and its devices beside it."""
+        """The graph, and its devices as a second text."""
         document, devices = msr(flags.source, name=flags.name, microbatches=flags.microbatches, unit=flags.unit.value)
         return Imported.of(document, cluster=devices)
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node: latencies in seconds, bytes it takes on an accelerator."""
+    """A node: latencies in seconds, and the bytes that it takes on an accelerator."""
 
     name: str
     accelerator: float | None  # None: not supported there
@@ -112,7 +112,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Instance:
-    """A file as read. ``edges`` by name; ``bandwidth`` in bytes/s, which turns hops into bytes."""
+    """The content of a file. ``edges`` by name; ``bandwidth`` in bytes/s, which converts hops to bytes."""
 
     accelerators: int
     cpus: int
@@ -123,7 +123,7 @@ class Instance:
 
 
 def msr(path: Path, *, name: str | None = None, microbatches: int = 1, unit: str = "ms") -> tuple[Document, str]:
-    """The graph of a file and the text of its cluster; ``InputError`` for whatever is wrong with the file."""
+    """The graph of a file and the text of its cluster; ``InputError`` for any fault of the file."""
     instance = read_instance(path, UNITS[unit])
     try:
         operators = operators_of(instance)
@@ -140,7 +140,7 @@ def msr(path: Path, *, name: str | None = None, microbatches: int = 1, unit: str
 
 
 def operators_of(instance: Instance) -> list[OperatorDraft]:
-    """One operator a node, in a topological order; raises ``Circle``."""
+    """One operator for each node, in a topological order; raises ``Circle``."""
     order, reads = ancestry((node.name for node in instance.nodes), instance.edges)
     nodes = {node.name: node for node in instance.nodes}
     shared = Counter(node.colour for node in instance.nodes if node.colour is not None)
@@ -178,7 +178,7 @@ def cluster_of(instance: Instance, name: str, header: str) -> str:
 
 
 def read_instance(path: Path, per_second: float) -> Instance:
-    """The instance in a file in whose unit of time a second is so many."""
+    """The instance in a file; ``per_second``: how many of its units of time make a second."""
     root = read_json(path)
     if not isinstance(root, dict):
         raise InputError(path, None, None, "must be an object with nodes and edges")
@@ -199,7 +199,7 @@ def read_instance(path: Path, per_second: float) -> Instance:
 
 
 def _names(path: Path, entries: Sequence[Any]) -> dict[int, str]:
-    """Names by id: the file's own where they are there and differ, else ``node`` and the id."""
+    """Names by id: those of the file if all nodes have distinct ones, else ``node`` and the id."""
     given: dict[int, str | None] = {}
     for k, entry in enumerate(entries):
         number = _object(path, entry, f"nodes[{k}]").get("id")
@@ -217,7 +217,7 @@ def _names(path: Path, entries: Sequence[Any]) -> dict[int, str]:
 def _edges(
     path: Path, entries: Sequence[Any], names: dict[int, str]
 ) -> tuple[dict[int, float], tuple[tuple[str, str], ...]]:
-    """What each node's output costs, in the file's unit, and the edges by name."""
+    """The cost of each node's output, in the file's unit, and the edges by name."""
     costs: dict[int, float] = {}
     edges = []
     for k, raw in enumerate(entries):
@@ -251,7 +251,7 @@ def _node(path: Path, field: str, entry: dict[str, Any], name: str, hop: float, 
 
 
 def _bandwidth(entries: Sequence[Any], per_second: float) -> float:
-    """Bytes a second between accelerator and host: the most common quotient of an edge's size and cost."""
+    """Bytes per second between accelerator and host: the most common quotient of an edge's size and cost."""
     sized = (e for e in entries if isinstance(e.get("size"), int | float) and e["cost"] > 0 and 0 < e["size"] < 1e18)
     quotients = Counter(round(e["size"] / e["cost"]) for e in sized if 1 <= e["size"] / e["cost"] < LARGEST)
     return quotients.most_common(1)[0][0] * per_second if quotients else BANDWIDTH

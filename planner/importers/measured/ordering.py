@@ -1,4 +1,4 @@
-"""Operators of an imported graph in an order that a pipeline can be cut along."""
+"""Operators of an imported graph in an order that can be cut into pipeline stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 
 class Circle(Exception):
-    """The graph reads in a circle; ``names`` are operators that wait for each other."""
+    """The graph has a cycle; ``names``: its operators."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -19,8 +19,8 @@ class Circle(Exception):
 def ancestry(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> tuple[list[str], dict[str, list[str]]]:
     """A topological order of the names, and what each of them reads (each input once, in the order of the edges).
 
-    Among names that may come next, the one with the smaller number in it comes first (``node9`` before ``node10``:
-    profilers number what they see in the order of execution), then the one that was named first. Raises ``Circle``.
+    Among names that may come next, the one with the smallest number in it is next (``node9`` before ``node10``:
+    profilers number operators in the order of execution), ties by the order of ``names``. Raises ``Circle``.
     """
     reads: dict[str, list[str]] = {name: [] for name in names}
     read_by: dict[str, list[str]] = {name: [] for name in reads}
@@ -51,7 +51,7 @@ def _number(name: str) -> int:
 
 
 def _circle(missing: Mapping[str, int], reads: Mapping[str, Sequence[str]]) -> list[str]:
-    """One circle: going back from a name that never became ready, until one comes up again."""
+    """One cycle, found by going back from a name that never became ready."""
     name = next(name for name, count in missing.items() if count)
     seen: list[str] = []
     while name not in seen:

@@ -1,9 +1,9 @@
 """PipeDream's profiles (``graph.txt`` of github.com/msr-fiddle/pipedream) as operators.
 
-A line a node, ``node2 -- Conv2d(...) -- forward_compute_time=22.307, backward_compute_time=24.613,
-activation_size=1644167168.000, parameter_size=7168.000``, perhaps followed by `` -- stage_id=0``, and a line with a
-tab before it for each edge, ``node1 -- node2``. Times are milliseconds of a minibatch, sizes bytes of 32-bit floats;
-several outputs stand as a list, ``activation_size=[6291456.0; 131072.0]``. (Format: ``Node.from_str`` in
+Each node has a line, ``node2 -- Conv2d(...) -- forward_compute_time=22.307, backward_compute_time=24.613,
+activation_size=1644167168.000, parameter_size=7168.000``, optionally followed by `` -- stage_id=0``. Each edge has a
+line that begins with a tab, ``node1 -- node2``. Times are milliseconds of a minibatch, sizes are bytes of 32-bit
+floats; several outputs are a list, ``activation_size=[6291456.0; 131072.0]``. (Format: ``Node.from_str`` in PipeDream's
 ``graph/graph.py``.)
 """
 
@@ -29,8 +29,8 @@ from planner.problem.graph import Pass
 
 FIELDS = ("forward_compute_time", "backward_compute_time", "activation_size", "parameter_size")
 LONGEST = 100  # characters of a node's name
-SMALLEST = 1e-20  # less is nothing
-LARGEST = 1e24  # of any amount: what is larger would be absurd in bytes or seconds
+SMALLEST = 1e-20  # smaller numbers count as 0
+LARGEST = 1e24  # the largest number accepted: larger ones are absurd as bytes or seconds
 STATE = 3.0
 """Bytes held for each byte of weights: 32-bit weights, gradients and momentum."""
 
@@ -56,7 +56,7 @@ class PipeDream:
 
     def read(self, flags: PipeDreamFlags) -> Imported:
         """The graph of the profile."""
-        if isnan(flags.state):  # which is below no limit and above none
+        if isnan(flags.state):  # nan is neither below nor above a limit
             raise UsageFault("--state must be a number from 0 to 1000; got nan")
         return Imported.of(pipedream(flags.source, name=flags.name, microbatches=flags.microbatches, state=flags.state))
 
@@ -76,14 +76,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile as read: nodes in the file's order, and edges by name."""
+    """The content of a profile: nodes in the file's order, and edges by name."""
 
     nodes: tuple[Node, ...]
     edges: tuple[tuple[str, str], ...]
 
 
 def pipedream(path: Path, *, name: str | None = None, microbatches: int = 1, state: float = STATE) -> Document:
-    """The graph of a ``graph.txt``; ``InputError`` with file, line and field for whatever is wrong with it."""
+    """The graph of a ``graph.txt``; ``InputError`` with file, line and field for any fault of it."""
     profile = read_profile(path)
     try:
         operators = operators_of(profile, state)
@@ -100,7 +100,7 @@ def pipedream(path: Path, *, name: str | None = None, microbatches: int = 1, sta
 
 
 def assumptions(state: float) -> str:
-    """What ``operators_of`` takes for granted, in words, for the head of a file."""
+    """The assumptions of ``operators_of`` in words, for the comment on top of a file."""
     return "\n".join(
         (
             "- `time`: the profile has one backward time. Half of it is the gradient of the input and half that of "
@@ -147,7 +147,7 @@ def operators_of(profile: Profile, state: float = STATE) -> list[OperatorDraft]:
     order, reads = ancestry((node.name for node in profile.nodes), profile.edges)
     nodes = {node.name: node for node in profile.nodes}
     label = {name: f"{name}.{nodes[name].kind}" for name in order}
-    below_weights: dict[str, bool] = {}  # whether weights stand somewhere before the operator
+    below_weights: dict[str, bool] = {}  # whether any operator before it has weights
     drafts = []
     for name in order:
         node = nodes[name]
@@ -169,7 +169,7 @@ def operators_of(profile: Profile, state: float = STATE) -> list[OperatorDraft]:
 
 
 def _backward(node: Node, needed: bool) -> dict[Pass, float]:
-    """The backward time as I and W; ``needed``: somebody before the node needs the gradient of its input."""
+    """The backward time as I and W; ``needed``: whether a node before it needs the gradient of its input."""
     if node.weights == 0:
         return {Pass.I: node.backward}
     if not needed:
@@ -178,7 +178,7 @@ def _backward(node: Node, needed: bool) -> dict[Pass, float]:
 
 
 def _node(path: Path, line: int, parts: list[str]) -> Node:
-    # A description may hold " -- " itself: what counts is the part that begins with the first field.
+    # A description may contain " -- ": the figures are the part that begins with the first field.
     at = next((k for k, part in enumerate(parts) if part.startswith(FIELDS[0] + "=")), None)
     if at is None or at < 2:
         raise InputError(path, line, FIELDS[0], "is missing: a node is name -- kind -- forward_compute_time=..., ...")

@@ -1,4 +1,4 @@
-"""Measured times (CSV: operator, pass, device type, seconds) into an existing ``graph.yaml``."""
+"""Puts measured times (CSV: operator, pass, device type, seconds) into an existing ``graph.yaml``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LONGEST = 200  # characters of a device type's name
 KEYS = {Pass.F: "forward", Pass.I: "input_grad", Pass.W: "weight_grad"}
 
 Times = dict[Pass, dict[str, float]]
-"""Seconds by pass and device type; the type ``""`` is every device."""
+"""Seconds by pass and device type; the type ``""`` stands for every device."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class MeasuredProfile:
 
 @dataclass
 class Template:
-    """An operator as it stands in the file, and the names of its copies once blocks are expanded."""
+    """An operator's entry in the file, and the names of its copies after blocks are expanded."""
 
     entry: Map
     name: str  # without the numbers of copies: layer.attn
@@ -63,12 +63,12 @@ class Template:
 
 
 def profile(path: Path, into: Path) -> tuple[str, list[str]]:
-    """The text of the graph with the measured times, and remarks for people.
+    """The text of the graph with the measured times, and notes for the user.
 
-    A row names an operator (``embed``, ``layer.3.attn``), all copies of one (``layer.attn``) or, with ``*``, whatever
-    matches (``layer.*.attn``). Rows of the same operator, pass and device type are runs: their median counts. A pass
-    keeps the device types that nobody measured where it has a time for each type; a single time for all devices and an
-    operator's ``work`` are replaced. Blocks stay blocks unless their copies were measured apart.
+    A row names an operator (``embed``, ``layer.3.attn``), all copies of one (``layer.attn``) or, with ``*``, all that
+    match (``layer.*.attn``). Rows of the same operator, pass and device type are runs: their median counts. If a pass
+    has a time for each device type, types without a row keep theirs; a single time for all devices and an operator's
+    ``work`` are replaced. Blocks stay blocks unless their copies have different rows.
 
     Raises ``InputError`` with file, line and column.
     """
@@ -103,7 +103,7 @@ def profile(path: Path, into: Path) -> tuple[str, list[str]]:
 
 
 def _read_times(path: Path, templates: list[Template]) -> tuple[dict[str, Times], int]:
-    """Measured times by expanded operator, and the number of rows behind them."""
+    """Measured times by expanded operator, and the number of rows that they come from."""
     seconds: dict[tuple[str, Pass, str], list[float]] = {}
     known = {template.name: template.copies for template in templates}
     known |= {copy: [copy] for template in templates for copy in template.copies}
@@ -157,7 +157,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _number(text: str) -> float | str:
-    """A bare number as one, so that the same words about it come as for a file; else text with a unit."""
+    """A bare number as a float, so that its errors are worded as in YAML files; else the text with a unit."""
     try:
         return float(text)
     except ValueError:
@@ -179,7 +179,7 @@ def _meant(path: Path, line: int, name: str, known: Mapping[str, list[str]]) -> 
 
 
 def _templates(entries: list[Any], name: str, copies: list[str]) -> Iterator[Template]:
-    """The operators of a list; ``copies``: the beginnings of their full names (``layer.0.``, ``layer.1.``, ...)."""
+    """The operators of a list; ``copies``: the prefixes of their full names (``layer.0.``, ``layer.1.``, ...)."""
     for entry in entries:
         if "block" in entry:
             label, repeat = entry["block"], entry.get("repeat", 1)
@@ -190,7 +190,7 @@ def _templates(entries: list[Any], name: str, copies: list[str]) -> Iterator[Tem
 
 
 def _check_work(path: Path, operator: Operator, times: Times) -> None:
-    """Work and times do not mix: where an operator has work, all its passes must have been measured."""
+    """``InputError`` if an operator has work and not all its passes were measured: work and times do not mix."""
     missing = [KEYS[p] for p, cost in operator.times.items() if p not in times and _is_work(cost)]
     if times and missing:
         names = ", ".join(missing)
@@ -203,12 +203,12 @@ def _is_work(cost: object) -> bool:
 
 
 def _put(entry: Map, times: Times) -> None:
-    """The measured times in the operator's own entry."""
+    """Put the measured times into the operator's entry."""
     if not times:
         return
     work = entry.pop("work", None)
     place = entry.setdefault("time", {})
-    if work is not None:  # what is not measured has no work: a pass of no length, or none at all
+    if work is not None:  # passes that were not measured have no work: length 0, or no such pass
         place.update({key: None if cost is None else 0 for key, cost in work.items() if key in KEYS.values()})
     for which, by_device in times.items():
         key = KEYS[which]
@@ -242,7 +242,7 @@ def _draft(operator: Operator, times: Times) -> OperatorDraft:
 
 
 def _changed(graph: Graph, measured: Mapping[str, Times]) -> list[str]:
-    """What the rows leave as it was, and what they take away."""
+    """Notes on the times that stay and on those that are replaced."""
     left = [operator.name for operator in graph.operators if operator.name not in measured]
     narrowed = [
         operator.name

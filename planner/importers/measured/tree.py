@@ -1,4 +1,4 @@
-"""A file as it was read, changed in a few places, as YAML again."""
+"""Writes a parsed YAML file with a few changes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from planner.importers.document import comment_lines
 
 
 class _Dumper(yaml.SafeDumper):
-    """Keeps the order of keys; text that YAML 1.2 would read as a number stands in quotes (``1e3`` is text in 1.1)."""
+    """Keeps the order of keys, and quotes text that YAML 1.2 would read as a number (``1e3`` is text in 1.1)."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """What stands in two places is written twice."""
+        """Write a value that occurs twice in full both times."""
         return True
 
 
@@ -34,7 +34,7 @@ _Dumper.add_representer(Seq, lambda dumper, data: dumper.represent_list(data))
 
 
 def dump_tree(root: Map, header: str, original: str) -> str:
-    """The tree as YAML below the header and the comment at the top of the file that it was read from."""
+    """The tree as YAML, below the header and the comment at the top of the original file."""
     comment = [*comment_lines(header)]
     above = [line for line in original.splitlines() if line.strip()]
     kept = next((k for k, line in enumerate(above) if not line.startswith("#")), len(above))

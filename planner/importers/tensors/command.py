@@ -40,7 +40,7 @@ class ModelFlags:
     optimizer: options.OptimizerOption = Optimizer.ADAM_FP32_MASTER
 
     def checked(self) -> TensorFlags:
-        """The options that shape the graph, in the reader's words."""
+        """The options that shape the graph, as the reader takes them."""
         if self.level is not None and not self.merge:
             raise UsageFault("--level and --no-merge exclude each other: give one")
         training = self.mode is Mode.TRAINING

@@ -1,4 +1,4 @@
-"""FLOP of tensor operations from the shapes of what they read and write: a multiplication and an addition are two."""
+"""FLOP of tensor operations from the shapes of inputs and outputs; a multiplication and an addition are two."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def attention(query: Dims, key: Dims, value: Dims, causal: bool) -> float:
 
 
 def recurrent(weights: Sequence[Dims], steps: int, batch: int) -> float:
-    """A recurrent layer: every matrix meets every token."""
+    """A recurrent layer: every token is multiplied with every matrix."""
     return 2.0 * steps * batch * sum(prod(dims) for dims in weights if len(dims) > 1)
 
 

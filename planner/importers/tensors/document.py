@@ -1,4 +1,4 @@
-"""What ONNX and torch programs have in common: flags, merging, and the comment on top of the graph."""
+"""The code that ONNX and torch programs share: flags, merging, and the comment on top of the graph."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TensorFlags:
 def tensor_document(
     path: Path, nodes: Sequence[TensorNode], flags: TensorFlags, what: str, assumptions: Sequence[str]
 ) -> Document:
-    """The graph of these nodes. Raises ``InputError`` where there are none."""
+    """The graph of these nodes. Raises ``InputError`` if there are none."""
     if not nodes:
         raise InputError(path, None, None, "has nothing that depends on its inputs: there is nothing to plan")
     drafts = drafts_of(groups_of(nodes, flags.grouping), flags.training, flags.optimizer)
@@ -56,17 +56,17 @@ def _header(path: Path, flags: TensorFlags, what: str, summary: str, assumptions
     yield f"{path.name}, {what}, in {'training' if flags.training else 'inference'}: {summary}."
     yield ""
     yield "Formulas: docs/import.md of planner. Assumed:"
-    yield "- A microbatch is what the inputs of the model hold."
+    yield "- A microbatch is the content of the model's inputs."
     yield "- work: FLOP of matrix products, convolutions and attention; bytes that every node reads and writes."
     if flags.training:
         yield (
             "- Backward takes twice the work of forward: half for the inputs and half for the weights where weights "
-            "are multiplied, else all for the inputs. What reads only the model's inputs has no gradient to hand on."
+            "are multiplied, else all for the inputs. Operators that read only the model's inputs have no input_grad."
         )
         yield f"- parameters: weights, gradients and optimizer state ({flags.optimizer.value})."
-        yield "- activation: every tensor that an operator makes; views are free."
+        yield "- activation: every tensor that an operator produces; views are free."
     else:
-        yield "- activation: what an operator hands on."
+        yield "- activation: the tensors that other operators read."
     yield "- Weights that several operators read are counted at each."
     yield from (f"- {text}" for text in assumptions)
     grouping = flags.grouping
@@ -74,6 +74,6 @@ def _header(path: Path, flags: TensorFlags, what: str, summary: str, assumptions
     if grouping.level is not None:
         yield f"Operators are modules, {grouping.level} deep (--level)."
     elif grouping.merge:
-        yield "Nodes without FLOP or matrices are part of the operator that makes the latest of their inputs (--merge)."
+        yield "Nodes without FLOP, lookups aside, join the operator that produces the latest of their inputs (--merge)."
     else:
         yield "Every node is an operator (--no-merge)."

@@ -1,9 +1,8 @@
 """Graphs of single tensor operations, as ONNX and torch.export have them, merged to operators that can be planned.
 
-A model of a hundred layers has thousands of nodes, most of which take no time of their own: a bias, a reshape, a
-norm. A node is *heavy* where it multiplies (it has FLOP) or holds a matrix of weights; the others join the operator
-that made the latest of their inputs. Costs are stated where they are used, so that what a reader has to know about a
-node is in ``TensorNode``.
+A model of a hundred layers has thousands of nodes, most of which take little time: a bias, a reshape, a norm. A node is
+*heavy* if it multiplies (it has FLOP) or looks up rows of a weight matrix; the others join the operator that produces
+the latest of their inputs. ``TensorNode`` holds all that a reader has to find out about a node.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ class Weight:
     trained: bool = True
 
     def bytes(self, optimizer: Optimizer) -> float:
-        """Bytes with gradient and state."""
+        """Bytes with gradient and optimizer state."""
         each = bytes_of_weight(self.size, optimizer if self.trained else Optimizer.NONE)
         return self.elements * each.total + self.sides * each.factored
 
 
 @dataclass(frozen=True)
 class TensorNode:
-    """One operation. ``reads`` and ``writes`` are tensors of a microbatch; weights stand apart."""
+    """One operation. ``reads`` and ``writes`` are tensors of a microbatch; ``weights`` are separate."""
 
     name: str
     reads: tuple[str, ...]
     writes: Mapping[str, float]  # bytes of each
-    view: bool = False  # its output is its input seen differently: it moves nothing and takes no memory
+    view: bool = False  # its output is a view of its input: it moves no bytes and takes no memory
     lookup: bool = False  # it reads rows of a table
     weights: Mapping[str, Weight] = field(default_factory=dict)
     flops: float = 0.0
@@ -50,7 +49,7 @@ class TensorNode:
 
     @property
     def heavy(self) -> bool:
-        """Whether it is worth an operator of its own."""
+        """Whether it becomes an operator of its own."""
         return self.flops > 0 or (self.lookup and any(weight.sides for weight in self.weights.values()))
 
     @property
@@ -61,8 +60,8 @@ class TensorNode:
     def backward(self, after_data: bool) -> tuple[Work, Work]:
         """Work of input_grad and weight_grad: together twice forward (arXiv 2001.08361, section 2.1).
 
-        Where weights are multiplied, half is for each; elsewhere all is for the inputs. Nothing has to be done for an
-        input that is data of the microbatch (``after_data`` false).
+        If weights are multiplied, each gets half; else all is input_grad. An input that is data of the microbatch
+        (``after_data`` false) needs no gradient.
         """
         trained = any(weight.trained for weight in self.weights.values())
         nothing = Work()
@@ -89,9 +88,9 @@ class Grouping:
     merge: bool = True
 
     def label(self, node: TensorNode) -> str | None:
-        """Nodes of one label share an operator where that closes no circle; None joins the latest input."""
+        """Nodes of one label share an operator if that closes no cycle; None joins the latest input."""
         if node.view and self.merge:
-            return None  # it takes no time anywhere: it stays with what it shows
+            return None  # it takes no time: it stays with the tensor that it views
         if self.level is not None:
             return ".".join(node.path[: self.level]) or None
         return node.name if node.heavy or not self.merge else None
@@ -100,8 +99,8 @@ class Grouping:
 def groups_of(nodes: Sequence[TensorNode], grouping: Grouping) -> list[Group]:
     """The nodes, given in topological order, as groups in topological order.
 
-    A node only ever joins a group that is not before any of its inputs, so that all edges lead from earlier groups to
-    later ones and no circle can close.
+    A node only joins a group that is not before any of its inputs. So all edges lead from earlier groups to later ones,
+    and there is no cycle.
     """
     groups: list[Group] = []
     made_by: dict[str, int] = {}
@@ -129,7 +128,7 @@ def groups_of(nodes: Sequence[TensorNode], grouping: Grouping) -> list[Group]:
 
 
 def _without_light_sources(groups: list[Group]) -> list[Group]:
-    """Sources without a heavy node (a mask, a cast of the input) become part of their reader if they have but one."""
+    """Sources without a heavy node (a mask, a cast of the input) become part of their reader if it is the only one."""
     readers: dict[int, list[int]] = {}
     for group in groups:
         for position in group.inputs:
@@ -149,8 +148,8 @@ def _without_light_sources(groups: list[Group]) -> list[Group]:
 def drafts_of(groups: Sequence[Group], training: bool, optimizer: Optimizer) -> list[OperatorDraft]:
     """The groups as operators.
 
-    ``activation``: in training every tensor that the group's nodes make, in inference those that leave it. ``output``:
-    those that other groups read.
+    ``output``: the tensors that other groups read. ``activation``: in training every tensor that the group's nodes
+    produce (views aside), in inference the output.
     """
     names = _names(groups)
     made_by = {tensor: g.position for g in groups for node in g.nodes for tensor in node.writes}
@@ -195,7 +194,7 @@ def _times(nodes: Sequence[TensorNode], made: set[str], training: bool) -> dict[
 def moved_bytes(
     read: Sequence[float], weights: Mapping[str, Weight], writes: Mapping[str, float], view: bool, lookup: bool
 ) -> float:
-    """Bytes that a node moves; of a table only the rows that it looks up, each read and written."""
+    """Bytes that a node moves: none for a view, twice its output for a lookup."""
     written = 0.0 if view else sum(writes.values())
     if view or lookup:
         return 2 * written

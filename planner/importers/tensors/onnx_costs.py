@@ -1,4 +1,4 @@
-"""FLOP of ONNX operators. Only what multiplies is listed: everything else moves bytes."""
+"""FLOP of ONNX operators. Only operators that multiply are listed: all others count as bytes moved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Call:
     attributes: Mapping[str, Any]
 
     def given(self, position: int) -> Shape:
-        """The shape of an input that has to be there; ``IndexError`` where it is not."""
+        """The shape of a required input; ``IndexError`` if it is missing."""
         shape = self.inputs[position]
         if shape is None:
             raise IndexError(position)
@@ -56,7 +56,7 @@ def _einsum(call: Call) -> float:
 
 
 def _recurrent(call: Call) -> float:
-    """LSTM, GRU, RNN: X is (steps, batch, input), or (batch, steps, input) with ``layout`` 1: the product counts."""
+    """LSTM, GRU, RNN: X is (steps, batch, input), or (batch, steps, input) with ``layout`` 1: their product counts."""
     source = call.given(0)
     return costs.recurrent([call.given(1), call.given(2)], source[0], source[1])
 
@@ -72,7 +72,7 @@ def _attention(call: Call) -> float:
 
 
 def _multi_head_attention(call: Call) -> float:
-    """MultiHeadAttention and GroupQueryAttention of com.microsoft, with query, key and value apart."""
+    """MultiHeadAttention and GroupQueryAttention of com.microsoft, with separate query, key and value."""
     query, key, value = (call.given(i) for i in range(3))
     heads = call.attributes["num_heads"]
     kv_heads = call.attributes.get("kv_num_heads", heads)
@@ -113,10 +113,10 @@ VIEWS = {
     *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Expand", "Slice", "Split"),
     *("Dropout", "Shape", "Size"),
 }
-"""Operators whose output is their input seen differently (or, Dropout, nothing that inference would do)."""
+"""Operators whose output is a view of their input, and Dropout, which does nothing in inference."""
 
 QUANTIZED = {"DequantizeLinear", "MatMulInteger", "QLinearMatMul", "ConvInteger", "QLinearConv"}
 """Operators that read integers as weights."""
 
 LOOPS = {"Loop", "Scan", "If", "SequenceMap"}
-"""Operators with graphs inside, which run as often as the data says."""
+"""Operators with graphs inside; their number of runs depends on the data."""

@@ -18,7 +18,7 @@ from planner.importers.tensors.onnx_shapes import Tensor, tensors_of
 
 
 def onnx_document(path: Path, flags: TensorFlags, dims: Mapping[str, int]) -> Document:
-    """The graph of the model in ``path``; ``dims`` gives sizes to its dimensions that have only a name.
+    """The graph of the model in ``path``; ``dims``: sizes of its open dimensions by name.
 
     Raises ``InputError`` for a file that is no model, for dimensions or shapes that stay open, and for nodes with
     graphs inside; ``ImportError`` where onnx is not installed.
@@ -30,7 +30,7 @@ def onnx_document(path: Path, flags: TensorFlags, dims: Mapping[str, int]) -> Do
 
 
 def _load(path: Path) -> Any:
-    """The model with its functions written out; weights in files of their own stay there, since shapes are enough."""
+    """The model with its functions inlined; weights in separate files are not loaded, since shapes are enough."""
     import onnx
 
     present(path, "an ONNX model")
@@ -38,7 +38,7 @@ def _load(path: Path) -> Any:
         model = onnx.load(str(path), load_external_data=False)
     except OSError as error:
         raise InputError(path, None, None, f"cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # of protobuf's readers, binary, JSON or text by the name of the file
+    except Exception as error:  # from protobuf's readers: binary, JSON or text by the file's name
         raise InputError(path, None, None, f"is no ONNX model: {shown(str(error), 120)}") from None
     if not model.graph.node:
         raise InputError(path, None, "graph.node", "is empty: this is no ONNX model, or one that computes nothing")
@@ -75,12 +75,12 @@ def _fix_dimensions(path: Path, model: Any, dims: Mapping[str, int]) -> None:
     if unknown:
         raise InputError(path, None, None, f"no input has an open dimension {listed(sorted(unknown))} (see --dim)")
     if used:
-        del model.graph.value_info[:]  # they are for other sizes
+        del model.graph.value_info[:]  # they hold shapes for other sizes
 
 
 def _nodes(path: Path, graph: Any, tensors: Mapping[str, Tensor]) -> list[TensorNode]:
-    """The nodes that compute on a microbatch; what depends on constants alone is mirrored away, its weights kept."""
-    # By tensor that no microbatch changes: the initializers that it is made of, as far as they are weights.
+    """The nodes that compute on a microbatch. Constants are folded: their readers get the weights behind them."""
+    # By constant tensor: the weights among the initializers that it depends on.
     weights = _weights(graph, tensors)
     constant: dict[str, tuple[str, ...]] = {
         initializer.name: (initializer.name,) if initializer.name in weights else ()
@@ -149,7 +149,7 @@ def _node(
 
 
 def _module(node: Any, name: str) -> tuple[str, ...]:
-    """The path of the module that a node belongs to: torch writes it down, else names of nodes are paths."""
+    """The path of the module that a node belongs to: from torch's metadata, else from the node's name."""
     for entry in node.metadata_props:
         if entry.key == "pkg.torch.onnx.name_scopes":
             scopes = re.findall(r"'([^']*)'", entry.value)

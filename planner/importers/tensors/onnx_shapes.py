@@ -1,7 +1,7 @@
 """Shapes of all tensors of an ONNX model, node by node, with the values of small constants at hand.
 
-Exporters compute the shapes that Reshape takes with nodes of their own (Shape, Gather, Div, Concat, ...). Inference
-over the whole graph gives up at some of these; since here every size of the inputs is known, such nodes are simply run.
+Exporters compute the shapes that Reshape takes with separate nodes (Shape, Gather, Div, Concat, ...). ONNX's shape
+inference over the whole graph gives up at some of them. Here all input sizes are known, so such nodes are evaluated.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 from planner.files.errors import InputError, shown
 from planner.importers.tensors.onnx_costs import LOOPS, Shape
 
-SMALL = 4096  # elements of a constant that is worth knowing
+SMALL = 4096  # most elements of a constant whose value is kept
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """What is known of a tensor."""
+    """Shape and element type of a tensor."""
 
     shape: Shape
     size: float  # bytes of an element
@@ -50,16 +50,16 @@ class _Inference:
             self._keep(initializer)
 
     def run(self) -> dict[str, Tensor]:
-        """Infer, then say it in our own terms."""
+        """Infer all types, and convert those whose shape is known."""
         for node in self.graph.node:
             if node.op_type in LOOPS:
-                message = f"is a {node.op_type}, which runs as often as the data says: export the model without"
+                message = f"is a {node.op_type}, whose number of runs depends on the data: export the model without"
                 raise InputError(self.path, None, _where(node), message)
             self._infer(node)
         return dict(self._known())
 
     def _keep(self, tensor: Any) -> None:
-        """A constant: its type, and where it is small and in this file its value."""
+        """Keep a constant's type, and its value if it is small and in this file."""
         from onnx import TensorProto, helper
 
         self.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
@@ -73,7 +73,7 @@ class _Inference:
         try:
             schema = defs.get_schema(node.op_type, version, node.domain)
         except defs.SchemaError:
-            return  # an operator of another domain: its shapes may stand in the file
+            return  # an operator of another domain: the file may give its shapes
         reads = [name for name in node.input if name]
         if not all(name in self.types for name in reads):
             return
@@ -89,7 +89,7 @@ class _Inference:
         self._evaluate(node, reads)
 
     def _evaluate(self, node: Any, reads: list[str]) -> None:
-        """Run a node whose inputs are small constants, or which asks for a shape."""
+        """Evaluate a node whose inputs are small constants, or that returns a shape."""
         from onnx import numpy_helper
         from onnx.reference import ReferenceEvaluator
 
@@ -97,7 +97,7 @@ class _Inference:
         if node.op_type in ("Shape", "Size") and shape is not None:
             import numpy as np
 
-            feeds = {reads[0]: np.broadcast_to(np.int8(0), shape)}  # only its shape is looked at
+            feeds = {reads[0]: np.broadcast_to(np.int8(0), shape)}  # only its shape is read
         elif all(name in self.values for name in reads):
             feeds = {name: numpy_helper.to_array(self.values[name]) for name in reads}
         else:
@@ -107,7 +107,7 @@ class _Inference:
             return
         try:
             results = ReferenceEvaluator(node, opsets=self.opsets).run(None, feeds)
-        except Exception:  # a value less is known; whether it matters shows where a shape is needed
+        except Exception:  # the value stays unknown; an error follows only if a shape depends on it
             return
         for name, result in zip(node.output, results, strict=False):
             if name and hasattr(result, "dtype"):
@@ -121,7 +121,7 @@ class _Inference:
 
 
 def _shape(kind: Any) -> Shape | None:
-    """The shape of a tensor type, None where a size is open."""
+    """The shape of a tensor type, None if a size is open."""
     if kind is None or not kind.tensor_type.HasField("shape"):
         return None
     dims = kind.tensor_type.shape.dim

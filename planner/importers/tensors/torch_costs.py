@@ -1,4 +1,4 @@
-"""FLOP of ATen operators, as ``torch.export`` programs call them. Only what multiplies is listed."""
+"""FLOP of ATen operators, as ``torch.export`` programs call them. Only operators that multiply are listed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Call:
         self.output = output
 
     def shape(self, *names: str) -> Shape:
-        """The shape of an argument, under the first of these names that there is."""
+        """The shape of an argument, under the first of these names that exists."""
         for name in names:
             value = self.values.get(name)
             if isinstance(value, tuple):
@@ -89,7 +89,7 @@ FLOPS: dict[str, Callable[[Call], float]] = {
 """By the operator's name in the namespace ``aten``, overload left out."""
 
 VIEWS = {"reshape", "dropout", "contiguous", "flatten", "to", "_to_copy", "detach", "alias", "getitem"}
-"""Operators that mostly make no new tensor, beside those that torch itself calls views."""
+"""Operators that usually produce no new tensor, beside those that torch marks as views."""
 
 LOOKUPS = {"embedding", "embedding_bag", "index_select"}
 """Operators that read rows of a table."""

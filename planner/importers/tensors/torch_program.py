@@ -1,4 +1,4 @@
-"""``planner import torch``: what ``torch.export.save`` wrote, as an operator graph. Needs torch (an extra)."""
+"""``planner import torch``: a program saved by ``torch.export.save`` as an operator graph. Needs torch (an extra)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from planner.importers.tensors.torch_costs import FLOPS, LOOKUPS, VIEWS, Call, S
 
 
 def torch_document(path: Path, flags: TensorFlags, dims: Mapping[str, int]) -> Document:
-    """The graph of the program in ``path``; ``dims`` sizes its dynamic dimensions, else the example's sizes hold.
+    """The graph of the program in ``path``; ``dims``: sizes of dynamic dimensions by name, else its example's hold.
 
     Raises ``InputError`` for a file that is no exported program, for dimensions that it does not have, and for
     operators with graphs inside; ``ImportError`` where torch is not installed.
@@ -39,13 +39,13 @@ def _load(path: Path) -> Any:
     import torch
 
     present(path, "what torch.export.save wrote")
-    # torch logs the tracebacks of what it tries, and then raises; the error says enough.
+    # torch logs tracebacks before it raises; the error is enough.
     log = logging.getLogger("torch")
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
         return torch.export.load(str(path))
-    except Exception as error:  # whatever the archive's reader, pickle or the schema's version raises
+    except Exception as error:  # the archive reader, pickle and the schema check raise various types
         reason = str(error).split("\n", maxsplit=1)[0].split(". Please")[0] or type(error).__name__
         message = f"torch {torch.__version__} cannot load it ({shown(reason, 200)}): give what torch.export.save wrote"
         raise InputError(path, None, None, message) from None
@@ -62,7 +62,7 @@ class _Reader:
         signature = program.graph_signature
         self.parameters: Mapping[str, str] = signature.inputs_to_parameters
         fixed = {**self.parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
-        # By node whose value no microbatch changes: the weights that it is made of.
+        # By constant node: the weights that it depends on.
         self.constant: dict[str, dict[str, Weight]] = {}
         for node in self.graph.nodes:
             if node.op == "placeholder" and node.name in fixed:
@@ -71,7 +71,7 @@ class _Reader:
                 self.constant[node.name] = {}
 
     def nodes(self) -> Iterator[TensorNode]:
-        """The nodes that compute on a microbatch; what depends on weights alone is mirrored into its readers."""
+        """The nodes that compute on a microbatch. Constants are folded: their readers get the weights behind them."""
         for node in self.graph.nodes:
             if node.op != "call_function":
                 continue
@@ -125,7 +125,7 @@ class _Reader:
             raise InputError(self.path, None, f"node {shown(node.name)}", f"{kind} cannot be counted") from None
 
     def _argument(self, argument: Any) -> Any:
-        """Tensors as their shapes, lists of them too; everything else as it is."""
+        """Tensors and lists of tensors as shapes; all else unchanged."""
         if isinstance(argument, list | tuple):
             return [self._argument(each) for each in argument]
         found = self._tensors(argument.meta.get("val")) if hasattr(argument, "meta") else []
@@ -140,7 +140,7 @@ class _Reader:
         return Weight(prod(shape), value.element_size(), sum(shape) if len(shape) > 1 else 0, trained)
 
     def _tensors(self, value: Any) -> list[Any]:
-        """The tensors in what a node makes."""
+        """The tensors in the value of a node."""
         if isinstance(value, list | tuple):
             return [tensor for each in value for tensor in self._tensors(each)]
         return [value] if hasattr(value, "shape") and hasattr(value, "element_size") else []
@@ -152,7 +152,7 @@ class _Reader:
         return tuple(size if isinstance(size, int) else self._size(size) for size in tensor.shape)
 
     def _size(self, size: Any) -> int:
-        """A dynamic size, from ``--dim`` or as it was in the example that the program was exported with."""
+        """A dynamic size, from ``--dim`` or from the example that the program was exported with."""
         expression = size.node.expr
         values = {}
         for symbol in expression.free_symbols:
@@ -168,7 +168,7 @@ class _Reader:
 
 
 def _example(size: Any, symbol: Any) -> Any:
-    """What the symbol was in the example; None where the program does not say (torch keeps it in its own places)."""
+    """The symbol's value in the example, None if unknown; the attribute that holds it depends on torch's version."""
     if size.node.expr == symbol and size.node.has_hint():
         return size.node.hint
     for attribute in ("backed_var_to_val", "var_to_val"):
@@ -185,8 +185,8 @@ def _kind(node: Any) -> str:
 
 
 def _module(node: Any, kind: str) -> tuple[tuple[str, ...], str]:
-    """The path of the module that a node belongs to, and the node's name: that of a module of torch's own, else the
-    module and what it calls."""
+    """The path of the module that a node belongs to, and the node's name: the path of a module of torch's own, else
+    path and kind."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
     path, cls = (str(stack[-1][0]), str(stack[-1][1])) if stack else ("", "")
     if path.startswith("_empty"):

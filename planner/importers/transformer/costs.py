@@ -1,10 +1,10 @@
-"""What the parts of a transformer cost on one rank: weights, FLOP, bytes moved, bytes kept for backward.
+"""Costs of the parts of a transformer on one rank: weights, FLOP, bytes moved, bytes kept for backward.
 
-A part is a few lines of arithmetic with its source; ``transformer_parts`` adds them up to operators. A matrix product
+A part is a few lines of arithmetic with its source; ``parts.py`` adds them up to operators. A matrix product
 of (t x n) and (n x m) takes 2 t n m FLOP, and in backward as many again for the gradient of its input and for that of
 its weights. What a part keeps for backward is its own input, since the output of one is the input of the next; so the
 sums are those of Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1: 34 s b h bytes a layer, less the two dropout
-masks of s b h each, which nobody uses any more), with flash attention in place of the s^2 terms.
+masks of s b h each, which are obsolete), with flash attention in place of the s^2 terms.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NO_WORK = Work()
 
 
 def plus(a: Work, b: Work) -> Work:
-    """Both, one after the other."""
+    """The work of both."""
     return Work(a.flops + b.flops, a.bytes + b.bytes)
 
 
@@ -45,7 +45,7 @@ class Cost:
         return Cost(**both)
 
     def again(self) -> Cost:
-        """Its forward pass as a further part of backward: what recomputing it costs."""
+        """The cost of recomputing it: its forward pass as an addition to backward."""
         return Cost(input_grad=self.forward)
 
 
@@ -61,7 +61,7 @@ def linear(
     input_share: float = 1.0,
     output_share: float = 1.0,
 ) -> Cost:
-    """A GEMM over all ``tokens``, or a grouped one: ``groups`` matrices of which each token meets one.
+    """A GEMM over all ``tokens``, or a grouped one: ``groups`` matrices, each token multiplied with one.
 
     ``input_share``, ``output_share``: the part of the input, and of the output's gradient, that this rank stores. With
     Megatron's sequence parallelism (Korthikanti et al. 2022, section 4.2.2) they are gathered only while in use.
@@ -77,14 +77,14 @@ def linear(
         factors=(n_in + n_out) * groups,
         forward=Work(flops, x * e.gemm_input + weights * e.weight + y * e.activation),
         input_grad=Work(flops, y * e.gemm_input + weights * e.weight + x * e.activation),
-        weight_grad=Work(flops, (x + y) * e.gemm_input + weights * 4),  # gradients are added up in FP32
+        weight_grad=Work(flops, (x + y) * e.gemm_input + weights * 4),  # gradients are accumulated in FP32
         kept=stored if keep_input else 0,
         held=stored + gradient,
     )
 
 
 def norm(e: Elements, tokens: float, width: float, weights: float) -> Cost:
-    """RMSNorm or LayerNorm with the residual addition before it; its own weights' gradient comes with the input's."""
+    """RMSNorm or LayerNorm with the residual addition before it; input_grad includes the gradient of its weights."""
     elements = tokens * width * e.activation
     return Cost(
         vectors=weights,
@@ -105,15 +105,15 @@ def activation_function(e: Elements, tokens: float, width: float, gated: bool) -
 
 
 def rotary(e: Elements, tokens: float, width: float) -> Cost:
-    """Rotary positions: queries and keys read and written once; nothing is kept."""
+    """Rotary positions: queries and keys are read and written once; nothing is kept."""
     both = Work(0, 2 * tokens * width * e.activation)
     return Cost(forward=both, input_grad=both)
 
 
 def mean_keys(tokens: int, causal: bool, window: int | None) -> float:
-    """Keys that a query meets on average in a sequence: all, or those before it; at most ``window``.
+    """Keys that a query attends to on average in a sequence: all, or those before it; at most ``window``.
 
-    Causal: the i-th of s queries meets min(i, w) keys, w (w + 1) / 2 + (s - w) w in all.
+    Causal: the i-th of s queries attends to min(i, w) keys, w (w + 1) / 2 + (s - w) w in all.
     """
     seen = tokens if window is None else min(window, tokens)
     if not causal:
@@ -135,9 +135,9 @@ def attention_core(
 ) -> Cost:
     """Flash attention: ``keys`` keys for each of ``tokens`` queries; ``key_tokens`` keys and values are read in all.
 
-    Forward has two products (Q K and P V); backward five, since it makes Q K again (FlashAttention-2, arXiv
-    2307.08691, section 3.1), which is 2.5 times as much where both widths agree. Kept are q, k, v and a log-sum-exp in
-    FP32 for each head; the output is the next GEMM's input.
+    Forward has two products (Q K and P V). Backward has five, since it recomputes Q K (FlashAttention-2, arXiv
+    2307.08691, section 3.1): 2.5 times as much if both widths agree. It keeps q, k, v and a log-sum-exp in FP32 for
+    each head; the output counts as the next GEMM's input.
     """
     pairs = 2 * tokens * keys * heads * e.core_scale
     q, o = tokens * heads * qk_dim, tokens * heads * value_dim
@@ -152,7 +152,7 @@ def attention_core(
 def lookup(e: Elements, tokens: float, width: float, rows: float) -> Cost:
     """A table of ``rows`` rows: gathered forward; weight_grad adds the gradients to their rows, in FP32.
 
-    There is nothing before it that input_grad could be for.
+    It has no input_grad, since no operator before it needs a gradient.
     """
     elements = tokens * width
     return Cost(

@@ -1,4 +1,4 @@
-"""From the cost of an operator to its entry in ``graph.yaml``: passes, memory and what it sends, by setting."""
+"""From the cost of an operator to its entry in ``graph.yaml``: passes, memory and output, by setting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from planner.problem.graph import Pass, PassTime, Stream, Work
 
 @dataclass(frozen=True)
 class Counted:
-    """An operator's cost and how many there are of it, for the totals of the header."""
+    """An operator's cost and number of repetitions, for the totals of the header."""
 
     name: str
     cost: Cost
@@ -21,12 +21,12 @@ class Counted:
 
 
 class Drafts:
-    """Makes the entries of one graph and counts what goes into them."""
+    """Makes the entries of one graph and records their costs."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.counted: list[Counted] = []
-        self.times = 1  # how often what is drafted now is repeated
+        self.times = 1  # repetitions of the block that is being drafted
 
     def compute(
         self,
@@ -65,8 +65,8 @@ class Drafts:
     def _backward(self, cost: Cost, own_input: float) -> dict[str, Any]:
         """Passes and memory in training.
 
-        One figure has to cover both what F keeps and what W needs, so it is the larger. Recomputation makes the
-        gradients of the weights in the same pass, as frameworks do.
+        ``activation`` covers both the bytes that F keeps and those that W needs, so it is the larger. With
+        recomputation, input_grad also computes the gradients of the weights, as frameworks do.
         """
         setting = self.setting
         both = cost.input_grad if setting.optimizer is Optimizer.NONE else plus(cost.input_grad, cost.weight_grad)

@@ -1,6 +1,6 @@
-"""A transformer under a setting as the entries of ``graph.yaml``: embedding, towers, layers, head.
+"""The entries of ``graph.yaml`` for a transformer under a setting: embedding, towers, layers, head.
 
-The order of the file is the order of the model, so that a contiguous cut of it is a pipeline.
+The file has the order of the model, so contiguous cuts of it are pipeline stages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ VOCABULARY = "vocabulary"
 
 
 class TransformerGraph:
-    """The entries of one model under one setting, and what was counted on the way."""
+    """The entries of one model under one setting, and their costs."""
 
     def __init__(self, model: Model, setting: Setting) -> None:
         self.model, self.setting = model, setting
@@ -31,7 +31,7 @@ class TransformerGraph:
 
     @property
     def counted(self) -> list[Counted]:
-        """The costs behind the entries."""
+        """The costs of the entries."""
         return self.drafts.counted
 
     def _batch(self, tokens: int) -> Batch:
@@ -66,7 +66,7 @@ class TransformerGraph:
         self._head("head", (last,), label, counted=True)
 
     def _embed(self, name: str, batch: Batch, again: bool = False) -> None:
-        """The embedding; ``again``: that of the decoder, with the same table as the encoder's."""
+        """The embedding; ``again``: that of the decoder, which shares the encoder's table."""
         hidden = self.model.decoder.hidden
         cost = self.parts.embedding(self.model, hidden, batch.tokens)
         if again and self.label is not None:
@@ -78,7 +78,7 @@ class TransformerGraph:
         )
 
     def _encoder(self) -> tuple[str, Batch]:
-        """T5's encoder, which every layer of the decoder reads."""
+        """T5's encoder; every layer of the decoder reads it."""
         stack = self.model.encoder
         assert stack is not None
         batch = self._batch(self.setting.tokens)
@@ -113,7 +113,7 @@ class TransformerGraph:
     def _multi_token_prediction(self, builder: Layers, last: str, label: str) -> None:
         """DeepSeek-V3's further tokens (arXiv 2412.19437, section 2.2): a matrix, a layer and the shared head each.
 
-        It reads the hidden states and the embeddings; the head is on the device of the model's own.
+        It reads the hidden states and the embeddings; its head is on the device of the model's head.
         """
         hidden, batch = self.model.decoder.hidden, self.decoder_batch
         state = self._state(hidden, batch)
@@ -127,8 +127,8 @@ class TransformerGraph:
             self._head(f"{prefix}head", (last,), label, counted=False)
 
     def _head(self, name: str, inputs: tuple[str, ...], label: str | None, counted: bool) -> None:
-        """The head; one that is not ``counted`` shares the matrix of another on its device, and so does a tied one
-        beside its embedding."""
+        """The head. One that is not ``counted`` shares the matrix of another head on its device; a tied and colocated
+        one shares that of the embedding."""
         model, batch, setting = self.model, self.decoder_batch, self.setting
         hidden, own = model.decoder.hidden, self._state(model.decoder.hidden, batch)
         cost = self.parts.head(model, hidden, batch.tokens, loss=setting.training)

@@ -1,8 +1,8 @@
-"""The operators of a layer, and layers to blocks.
+"""The operators of a layer, and layers grouped into blocks.
 
-A layer is ``attn`` and ``mlp``; with experts ``attn`` and ``experts``, and where those are spread over ranks
-``attn``, ``dispatch``, ``experts``, ``shared`` beside it, ``combine``. Collectives are operators of the comm stream,
-since ``work`` knows the rates of a device only, and because another microbatch can compute meanwhile.
+A layer is ``attn`` and ``mlp``; with experts ``attn`` and ``experts``; with experts spread over ranks ``attn``,
+``dispatch``, ``experts`` and ``shared`` side by side, ``combine``. Collectives are operators of the comm stream, since
+``work`` knows the rates of a device only, and another microbatch can compute meanwhile.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Layers:
         self.state = batch.tokens / self.setting.tensor * hidden * self.setting.elements.activation
 
     def operators(self, layer: Layer, encoder: tuple[str, Batch] | None = None) -> list[OperatorDraft]:
-        """The operators of one layer in order; the first reads the block's input, the last is what others read.
+        """The operators of one layer in order; the first reads the block's input, the last is the block's output.
 
         ``encoder``: the operator that cross-attention reads, and its tokens.
         """
@@ -97,11 +97,11 @@ class Layers:
     def _within(self, size: float) -> float:
         """Seconds that bytes between tensor or sequence ranks take."""
         bandwidth = self.setting.tensor_interconnect or self.setting.interconnect
-        assert bandwidth  # the flags are checked before
+        assert bandwidth  # the flags have been checked
         return size / bandwidth
 
     def _router_with(self, name: str) -> bool:
-        """Whether the router is part of attention: nothing is between them and dispatch waits for it."""
+        """Whether the router is part of attention: no operator lies between them, and dispatch waits for it."""
         return name == "attn" and self.setting.expert > 1 and self.setting.tensor == 1
 
     def _experts(self, layer: Layer, moe: Moe, found: list[OperatorDraft]) -> list[OperatorDraft]:
@@ -117,7 +117,7 @@ class Layers:
             before = "router"
         e = setting.elements
         pairs = tokens / setting.tensor * moe.per_token * self.hidden  # elements of this rank's share of the tokens
-        rows = pairs * e.activation + self.state  # the residual stream travels along
+        rows = pairs * e.activation + self.state  # the residual stream is sent along
         there, back = self._all_to_all(moe, e.gemm_input), self._all_to_all(moe, e.activation)
         joined = self._shared_reduction(moe)
         found.append(self.drafts.communicate("dispatch", there, back, rows, (before,)))
@@ -133,17 +133,17 @@ class Layers:
         return found
 
     def _shared_reduction(self, moe: Moe) -> float:
-        """Seconds in which the tensor ranks add up their parts of the shared expert, as part of combine."""
+        """Seconds in which the tensor ranks sum the shared expert's outputs, as part of combine."""
         tensor = self.setting.tensor
         if tensor == 1 or not moe.shared_width:
             return 0.0
         return self._within(2 * (tensor - 1) * self.state)
 
     def _all_to_all(self, moe: Moe, element: int) -> float:
-        """Seconds of one all-to-all: what a rank sends to the other expert ranks, then within its tensor ranks.
+        """Seconds of one all-to-all: a rank sends to the other expert ranks, then within its tensor ranks.
 
-        Of its share of the tokens each goes to ``per_token`` experts, or to ``sends_per_token`` nodes where routing
-        is limited (DeepSeek-V3, arXiv 2412.19437, section 3.2.2), and (E - 1) / E of that to other ranks.
+        Each token of its share goes to ``per_token`` experts, or to ``sends_per_token`` nodes if routing is limited
+        (DeepSeek-V3, arXiv 2412.19437, section 3.2.2); (E - 1) / E of that goes to other ranks.
         """
         setting = self.setting
         assert setting.interconnect
@@ -155,7 +155,7 @@ class Layers:
 
 
 def segments(layers: Sequence[Layer]) -> list[tuple[tuple[Layer, ...], int]]:
-    """The layers as patterns with their number of repetitions, the pattern that covers most layers first."""
+    """The layers in order as patterns with repetitions; each pattern covers as many of the next layers as possible."""
     found: list[tuple[tuple[Layer, ...], int]] = []
     at = 0
     while at < len(layers):
@@ -178,7 +178,7 @@ def blocks(
     inputs: tuple[str, ...],
     encoder: tuple[str, Batch] | None = None,
 ) -> list[BlockDraft]:
-    """A block for each segment; ``base`` names it where there is one, ``base_kind`` where there are more."""
+    """A block for each segment, named ``base`` if there is only one, else ``base`` and the kinds of its layers."""
     parts = segments(layers)
     names: list[str] = []
     for pattern, _ in parts:
@@ -215,7 +215,7 @@ def _block(
 
 
 def _unique(name: str, taken: Sequence[str]) -> str:
-    """The name, with a number where it is taken."""
+    """The name, with a number if it is taken."""
     numbered, number = name, 1
     while numbered in taken:
         number += 1
@@ -224,7 +224,7 @@ def _unique(name: str, taken: Sequence[str]) -> str:
 
 
 def renamed(drafts: Sequence[OperatorDraft], prefix: str, inputs: tuple[str, ...]) -> list[OperatorDraft]:
-    """Operators of a layer as operators of the top level: names with a prefix, the first reads ``inputs``."""
+    """Operators of a layer as top-level operators: names with a prefix, the first reads ``inputs``."""
     own = {draft.name for draft in drafts}
     return [
         replace(

@@ -1,6 +1,6 @@
-"""The dimensions of a transformer, whoever published it: what ``hf_families`` reads and ``transformer_graph`` counts.
+"""The dimensions of a transformer, independent of the source: ``huggingface/`` makes them, ``graph.py`` reads them.
 
-Lengths are in elements, not bytes. Everything is immutable and compares by value, so that equal layers are found.
+Lengths are in elements, not bytes. All classes are immutable and compare by value, so that equal layers are found.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Mlp:
 
 @dataclass(frozen=True)
 class Moe:
-    """Routed experts, all gated MLPs of one width, and a shared one beside them."""
+    """Routed experts, all gated MLPs of one width, and a shared expert."""
 
     experts: int
     per_token: int
@@ -74,7 +74,7 @@ class Layer:
     norms: int = 1  # before (and with 2 also after) every part
 
     def kind(self, others: Iterable[Layer]) -> str:
-        """Its name among layers of several kinds: what it has that not all others have."""
+        """Its name among layers of several kinds: the features that not all of them have."""
         experts, windows = isinstance(self.feed_forward, Moe), self.attention.window is not None
         words = []
         if any(isinstance(other.feed_forward, Moe) is not experts for other in others):
@@ -93,7 +93,7 @@ class Stack:
     final_norm: int = 0  # weights (of T5: with its table of relative positions)
 
     def seen_at(self, tokens: int) -> Stack:
-        """The stack for sequences of so many tokens: a window that covers them all is none."""
+        """The stack for sequences of so many tokens: a window that covers all of them is dropped."""
 
         def cut(layer: Layer) -> Layer:
             window = layer.attention.window
@@ -123,7 +123,7 @@ class Vision:
 
 @dataclass(frozen=True)
 class Head:
-    """What turns hidden states into logits."""
+    """The output layer: hidden states to logits."""
 
     tied: bool  # the matrix is the embedding's
     bias: bool = False

@@ -1,9 +1,10 @@
 """Operators of a transformer on one rank of a stage: sums of the costs of their parts.
 
 ``tensor`` ranks share every layer as in Megatron-LM (arXiv 1909.08053: columns of the first matrix, rows of the
-second), with sequence parallelism for what lies between (Korthikanti et al. 2022, arXiv 2205.05198, section 4.2), so
-that everything kept is cut by the tensor degree too. With ``--recompute selective`` what is cheap to make again is
-not kept: outputs of norms and activation functions, and MLA's up-projections (DeepSeek-V3, arXiv 2412.19437, 3.2.3).
+second), with sequence parallelism between the layers' matrix products (Korthikanti et al. 2022, arXiv 2205.05198,
+section 4.2), so that all stored activations are divided by the tensor degree. ``--recompute selective`` does not keep
+outputs that are cheap to recompute: those of norms and activation functions, and of MLA's up-projections (DeepSeek-V3,
+arXiv 2412.19437, 3.2.3).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from planner.problem.graph import Work
 
 @dataclass(frozen=True)
 class Batch:
-    """Tokens of one microbatch on one rank: whole sequences, of which it has one part in ``split``."""
+    """Tokens of one microbatch on one rank: it has 1 / ``split`` of each sequence."""
 
     sequences: float
     length: int
@@ -56,12 +57,12 @@ class Parts:
         return cost + cost.again() if self.selective else cost
 
     def column(self, tokens: float, n_in: float, n_out: float, bias: bool = False, remade: bool = True) -> Cost:
-        """A matrix cut by columns; ``remade``: its input is a norm's output, which selective recomputation drops."""
+        """A matrix split by columns; ``remade``: its input is a norm's output, which selective recomputation drops."""
         keep = not (self.selective and remade)
         return linear(self.e, tokens, n_in, n_out / self.t, bias, keep_input=keep, input_share=1 / self.t)
 
     def row(self, tokens: float, n_in: float, n_out: float, bias: bool = False, remade: bool = False) -> Cost:
-        """A matrix cut by rows, whose outputs are summed over the tensor ranks."""
+        """A matrix split by rows; its outputs are summed over the tensor ranks."""
         keep = not (self.selective and remade)
         return linear(self.e, tokens, n_in / self.t, n_out, bias, keep_input=keep, output_share=1 / self.t)
 
@@ -86,7 +87,7 @@ class Parts:
         return cost
 
     def _latents(self, m: Mla, heads: int, hidden: int, tokens: float) -> Cost:
-        """MLA: down to the latents on every rank for its part of the tokens, up for its heads."""
+        """MLA: every rank projects its part of the tokens down to the latents, and up for its heads."""
         own, down = tokens / self.t, m.kv_rank + m.rope_dim
         up = self.column(tokens, m.kv_rank, heads * (m.nope_dim + m.value_dim))
         cost = self.normed(tokens, m.kv_rank, m.kv_rank)
@@ -131,7 +132,7 @@ class Parts:
         return cost + self._after(layer, hidden, batch.tokens)
 
     def _after(self, layer: Layer, hidden: int, tokens: float) -> Cost:
-        """The norm behind a part, where the layer has one (Gemma 2)."""
+        """The norm after a part, if the layer has one (Gemma 2)."""
         return self.normed(tokens, hidden, norm_weights(layer, hidden)) if layer.norms == 2 else Cost()
 
     def key_values(self, attention: Attention, tokens: float) -> float:
@@ -162,25 +163,25 @@ class Parts:
         return cost + function.again() if self.selective else cost
 
     def router(self, layer: Layer, moe: Moe, hidden: int, tokens: float) -> Cost:
-        """The norm before the experts and the choice among them, in BF16 whatever the precision."""
+        """The norm before the experts and the router; the router computes in BF16 if the precision is FP8."""
         e = self.e if self.e.activation == 4 else ELEMENTS[Precision.BF16]
         gate = linear(e, tokens / self.t, hidden, moe.experts, moe.router_bias, keep_input=not self.selective)
         gate = replace(gate, matrices=0, vectors=gate.vectors + gate.matrices)
         return self.normed(tokens, hidden, norm_weights(layer, hidden)) + gate
 
     def experts(self, moe: Moe, hidden: int, tokens: float) -> Cost:
-        """This rank's routed experts, tokens balanced: as many pairs of token and expert as its own tokens make."""
+        """This rank's routed experts, balanced: as many pairs of token and expert as its own tokens have."""
         pairs, groups, width = tokens * moe.per_token, moe.experts // self.expert, moe.width / self.t
         function = activation_function(self.e, pairs, width, gated=True)
         sort = Work(0, 4 * pairs / self.t * hidden * self.e.activation)  # into the experts' order and back
         cost = Cost(forward=sort, input_grad=sort) + function
-        share = 1.0 if self.expert > 1 else 1 / self.t  # what came from other ranks cannot be made again here
+        share = 1.0 if self.expert > 1 else 1 / self.t  # inputs from other ranks cannot be recomputed here
         cost += linear(self.e, pairs, hidden, 2 * width, groups=groups, input_share=share)
         cost += linear(self.e, pairs, width, hidden, groups=groups, keep_input=not self.selective)
         return cost + function.again() if self.selective else cost
 
     def shared(self, moe: Moe, hidden: int, tokens: float) -> Cost:
-        """The shared expert, which all tokens pass."""
+        """The shared expert, through which all tokens pass."""
         if not moe.shared_width:
             return Cost()
         cost = self._mlp(Mlp(moe.shared_width), hidden, tokens)
@@ -223,7 +224,7 @@ class Parts:
         hidden = vision.stack.hidden
         gemm = linear(self.e, tokens, vision.patch_inputs, hidden, vision.patch_bias)
         vectors = (positions * vision.positions + vision.class_token) * hidden + vision.outer_norms
-        # Nothing is before it that input_grad could be for.
+        # No operator before it needs a gradient: no input_grad.
         return replace(gemm, vectors=gemm.vectors + vectors, input_grad=Work())
 
     def projector(self, vision: Vision, patches: float) -> Cost:

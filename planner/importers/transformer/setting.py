@@ -1,7 +1,7 @@
-"""How a transformer is trained or run: batch, degrees of parallelism, precision, optimizer; and what a weight costs.
+"""How a transformer is trained or run: batch, degrees of parallelism, precision, optimizer; bytes of a weight.
 
-A device of the planned cluster stands for one rank of a pipeline stage. The stage has tensor x sequence x data ranks
-(``tensor x sequence x data``); they run in lockstep, so that one of them is planned.
+A device of the planned cluster stands for one rank of a pipeline stage. The stage has tensor x sequence x data ranks;
+they run in lockstep, so only one of them is planned.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Precision(StrEnum):
-    """What GEMMs compute in."""
+    """The precision of GEMMs."""
 
     BF16 = "bf16"
     FP8 = "fp8"
@@ -19,7 +19,7 @@ class Precision(StrEnum):
 
 
 class Optimizer(StrEnum):
-    """What is kept for every weight beside itself."""
+    """The optimizer, which determines the state of every weight."""
 
     ADAM = "adam"
     ADAM_FP32_MASTER = "adam-fp32-master"
@@ -29,7 +29,7 @@ class Optimizer(StrEnum):
 
 
 class Recompute(StrEnum):
-    """What backward computes again instead of keeping it."""
+    """What backward recomputes instead of storing it."""
 
     NONE = "none"
     SELECTIVE = "selective"
@@ -37,7 +37,7 @@ class Recompute(StrEnum):
 
 
 class TiedEmbeddings(StrEnum):
-    """What becomes of one matrix that is both embedding and head."""
+    """How embedding and head share one matrix."""
 
     COPY = "copy"
     COLOCATE = "colocate"
@@ -111,7 +111,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class WeightBytes:
-    """Bytes that one weight takes: itself, its gradient, optimizer state; ``factored``: for each row and column."""
+    """Bytes of one weight: itself, its gradient, optimizer state; ``factored``: bytes for each row and column."""
 
     weight: float
     gradient: float
@@ -142,14 +142,14 @@ def weight_bytes(setting: Setting, gemm: bool, frozen: bool = False) -> WeightBy
 def bytes_of_weight(own: float, optimizer: Optimizer) -> WeightBytes:
     """Bytes of a weight that has ``own`` bytes itself.
 
-    - ``adam-fp32-master``: gradients added up in FP32, FP32 master weights and two FP32 moments, 18 bytes in all with
-      BF16 weights (Megatron-LM, docs of the distributed optimizer); no master where the weights are FP32 already.
+    - ``adam-fp32-master``: gradients accumulated in FP32, FP32 master weights and two FP32 moments, 18 bytes in all
+      with BF16 weights (Megatron-LM, docs of the distributed optimizer); no master if the weights are FP32 already.
     - ``adam``: gradients and both moments in the precision of the weights, but BF16 where those are FP8, with a BF16
       copy that the optimizer updates.
     - ``adafactor``: no moments, but an FP32 factor for each row and column (arXiv 1804.04235, section 3).
     - ``sgd``: no momentum, so no state. ``none``, and in inference and where frozen: the weight alone.
     """
-    full = max(own, 2.0)  # FP8 is nothing to add up in
+    full = max(own, 2.0)  # FP8 is too coarse to accumulate in
     copy = full if own < 2 else 0.0
     match optimizer:
         case Optimizer.NONE:

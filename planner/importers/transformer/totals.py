@@ -1,6 +1,6 @@
-"""The public figures of a model: weights, weights that a token meets, FLOP a token. For the header, and for tests.
+"""The public figures of a model: weights, active weights, FLOP a token. For the header, and for tests.
 
-They are those of the model alone: one rank, BF16, nothing computed twice, shared matrices counted once.
+They are those of the model alone: one rank, BF16, no recomputation, shared matrices counted once.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from planner.importers.transformer.setting import Optimizer, Precision, Recomput
 
 @dataclass(frozen=True)
 class Totals:
-    """What the header of the graph says about the model."""
+    """The figures of the model in the header of the graph."""
 
     weights: float  # without multi-token prediction
-    active: float  # those of them that a token meets
+    active: float  # active: those that are applied to a token
     mtp_weights: float
     forward_flops: float  # a token of the decoder, everything else of the model included, without MTP
 
@@ -62,6 +62,6 @@ def _weights(counted: list[Counted]) -> float:
 
 
 def _idle(layer: Layer, hidden: int) -> float:
-    """Weights of the routed experts that a token does not meet."""
+    """Weights of the routed experts to which a token is not routed."""
     moe = layer.feed_forward
     return (moe.experts - moe.per_token) * 3 * hidden * moe.width if isinstance(moe, Moe) else 0.0

@@ -1,4 +1,4 @@
-"""One self-contained page of a plan: schedule, idle time, memory, baselines. Works offline, asks for nothing."""
+"""One self-contained page of a plan: schedule, idle time, memory, baselines. It works offline and loads nothing."""
 
 from planner.report.html.page import Shown, report_html
 

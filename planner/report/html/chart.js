@@ -1,4 +1,4 @@
-// A canvas with the shared time axis: its size, wheel, drag, keys, and when it is drawn.
+// A canvas with the shared time axis: size, wheel, drag, keys and drawing.
 
 const LEFT = 118;
 const RIGHT = 14;
@@ -12,7 +12,7 @@ class Chart {
     this.height = height;
     this.pending = false;
     this.visible = false; // on the screen, or nearly
-    this.stale = true; // what is drawn is not what is meant
+    this.stale = true; // must be drawn again
     this.pointer = null;
     this.drag = null;
     canvas.style.height = `${height}px`;

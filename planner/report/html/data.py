@@ -1,4 +1,4 @@
-"""What the page draws, as columns of numbers: names once, a place in a list wherever they are meant."""
+"""The data of the page as columns of numbers. Names are listed once; columns hold their indices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DIGITS = 10
 
 
 class PlanDrawing:
-    """A plan with what is drawn of it. ``problem``: the one that the plan is valid for, where it is known."""
+    """A plan and the data that are drawn. ``problem``: one that the plan is valid for, if known."""
 
     def __init__(self, plan: Plan, title: str, problem: Problem | None) -> None:
         self.plan = plan
@@ -31,7 +31,7 @@ class PlanDrawing:
         self.problem = problem
         self.events = events_of(plan, problem)
         self.idle: list[Idle] = idle_times(self.events, plan.makespan)
-        # None: not known. An empty list: known, and nothing on any device.
+        # None: not known. An empty list: no device holds any memory.
         self.memory: list[DeviceMemory] | None = None
         if problem is not None:
             held = memory_by_cause(problem, timetable_of(plan, problem))
@@ -45,7 +45,7 @@ class PlanDrawing:
         return table
 
     def document(self) -> dict[str, Any]:
-        """The plan as the page's script takes it."""
+        """The plan as the page's script reads it."""
         nodes, plan = self.events.nodes, self.plan
         k = nodes.n_tasks
         row = 2 * nodes.device[:k] + nodes.comm[:k]
@@ -87,12 +87,12 @@ def _columns(events: Events, rows: Ints) -> dict[str, Any]:
     }
     made: dict[str, Any] = {name: column[rows].tolist() for name, column in whole.items()}
     if len(rows) and rows.max() < nodes.n_tasks:
-        del made["target"], made["device"]  # tasks stand row by row
+        del made["target"], made["device"]  # tasks are listed row by row
     return made | {"start": _rounded(nodes.start[rows].tolist()), "end": _rounded(nodes.end[rows].tolist())}
 
 
 def _links(events: Events, number: Ints) -> dict[str, Any]:
-    """For each transfer the task that makes what it brings (-1: none), and those that read it."""
+    """For each transfer, the task that produces its data (-1: none) and the tasks that read it."""
     links = links_of(events)
     readers = [reader for _, each in links for reader in each]
     return {
@@ -103,12 +103,12 @@ def _links(events: Events, number: Ints) -> dict[str, Any]:
 
 
 def _latest_wait(events: Events, number: Ints) -> dict[str, Any]:
-    """For each node the one that it waits for longest (-1: none), and for what."""
+    """For each node, the one that it waits for longest (-1: none), and the kind of wait."""
     nodes = events.nodes
     preference = np.array([PREFERRED[Wait(k)] for k in range(len(Wait))])
     order = np.lexsort((-preference[events.wait], events.ready(), events.after))
     last = np.full(nodes.n, -1, dtype=np.int64)
-    last[events.after[order]] = order  # the last one written stays: the latest, the preferred of equals
+    last[events.after[order]] = order  # the last one written stays: the latest wait, then the preferred one
     node, kind = np.full(nodes.n, -1, dtype=np.int64), np.zeros(nodes.n, dtype=np.int64)
     some = last >= 0
     node[number[some]] = number[events.before[last[some]]]

@@ -1,4 +1,4 @@
-// The schedule of one plan: a band a device, its compute stream above its communication stream.
+// The schedule of one plan: a band per device, its compute stream above its communication stream.
 
 const PASSES = ["forward", "input gradient", "weight gradient"];
 const WAITS = ["input of", "the transfer of", "its turn after", "memory of", "the plan holds it until the end of"];
@@ -77,8 +77,8 @@ class Gantt extends Chart {
     return [palette.pass[pass[k]][copy[k] > 0 ? 1 : 0], light || palette.dark ? "#14181d" : "#ffffff"];
   }
 
-  // Tasks of less than a pixel are gathered until they fill one, which is as strong as they are busy. It takes the
-  // colour of one of them, drawn in proportion to their lengths, so that on the whole every colour has its share.
+  // Tasks of less than a pixel are collected until they fill one. Its opacity is their share of busy time. Its colour
+  // is that of one of them, chosen in proportion to their lengths, so that overall every colour has its share.
   tasks(ctx, row) {
     const { start, end, microbatch } = this.plan.tasks;
     const [y, high] = this.rows[row];
@@ -122,7 +122,7 @@ class Gantt extends Chart {
     return mode.marked < 0 || mode.marked === microbatch ? 1 : 0.22;
   }
 
-  // The microbatch on what follows each other without a pause of one pass of it; with one microbatch the operator.
+  // Labels: the microbatch on consecutive tasks of one pass of it; with one microbatch, the operator.
   labels(ctx, row, first) {
     const { start, end, pass, microbatch, copy, operator } = this.plan.tasks;
     const upto = this.plan.rowPtr[row + 1];

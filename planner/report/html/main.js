@@ -73,7 +73,7 @@ view.listeners.push(() => {
   element("range").textContent = whole ? "" : `${seconds(view.from)} to ${seconds(view.to)}`;
 });
 
-// On paper everything is light and whole.
+// In print the page is light and shows the whole step.
 let themeOnScreen = null;
 addEventListener("beforeprint", () => {
   themeOnScreen = document.documentElement.dataset.theme;

@@ -1,4 +1,4 @@
-// Memory over time: a band a device, parameters below, the activations of each stage above them, the cap as a line.
+// Memory over time: a band per device, parameters below, the activations of each stage above them, the cap as a line.
 
 const BAND = 58;
 const SPACE = 10;

@@ -1,4 +1,4 @@
-"""The page put together: one file with its style, its script and its data."""
+"""The page: one file with its style, its script and its data."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def _asset(name: str) -> str:
 
 
 def _policy(script: str) -> str:
-    """Only this script runs, and nothing is loaded from anywhere: whatever a name in a file says, it is text."""
+    """The policy: only this script runs, and nothing is loaded. Names in files stay text."""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
 
 
 def _embedded(document: dict[str, Any]) -> str:
-    """JSON that nothing in it ends early: no ``<`` (no end tag, no comment), ASCII alone (no line separators)."""
+    """JSON for a script element: without ``<`` (no end tag, no comment) and in ASCII (no line separators)."""
     compact = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return compact.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -117,8 +117,8 @@ def _exactness(drawings: Sequence[PlanDrawing]) -> str:
     if all(drawing.events.exact for drawing in drawings):
         return "Causes and critical path follow from graph and cluster."
     return (
-        "Causes and critical path are read off the times in the plan alone: a pass is taken to wait for what of its "
-        "microbatch ends just before it. With --graph and --cluster they are exact."
+        "Causes and critical path are read off the times in the plan alone: a pass is assumed to wait for what ends "
+        "just before it in its microbatch. With --graph and --cluster they are exact."
     )
 
 
@@ -128,7 +128,7 @@ def _memory(drawings: Sequence[PlanDrawing]) -> str:
         return "<p>No operator of this graph holds memory.</p>"
     if not with_memory:
         return (
-            "<p>The plan holds the peaks alone (see the table above). What each stage holds over time takes graph and "
+            "<p>The plan holds only the peaks (see the table above). Memory over time needs graph and "
             "cluster: <code>planner show PLAN --html FILE --graph GRAPH --cluster CLUSTER</code>.</p>"
         )
     return "".join(
@@ -136,8 +136,8 @@ def _memory(drawings: Sequence[PlanDrawing]) -> str:
         f"aria-label='memory over time: {text(drawings[k].title)}'></canvas>{_peaks(k, drawings[k])}"
         for k in with_memory
     ) + (
-        "<p class='note'>Grey: parameters. Colours: activations, a colour a stage (a run of operators that follow each "
-        "other on the device), the first one lowest; the table and pointing at them name them. Dashed: the cap.</p>"
+        "<p class='note'>Grey: parameters. Colours: activations, one colour per stage (a run of operators that follow "
+        "each other on the device), the first one lowest; the table and the tooltips name them. Dashed: the cap.</p>"
     )
 
 

@@ -1,4 +1,4 @@
-"""The parts of the page that are no pictures, as HTML: they are there without a script, and on paper."""
+"""The tables of the page as HTML. They also show without a script, and in print."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ IDLE_CLASSES = ("input", "comm", "transfer", "memory", "held", "nothing")
 
 
 def text(value: str, longest: int | None = None) -> str:
-    """Text of a file as HTML: nothing in it is markup, no control character is left."""
+    """Text of a file as HTML, with markup escaped and control characters replaced."""
     value = plain(value)
     return html.escape(value if longest is None else cut(value, longest), quote=True)
 
 
 def tiles(plan: Plan, facts: PlanFacts) -> str:
-    """The figures that people look for first."""
+    """The main figures."""
     bound = "none computed" if plan.lower_bound is None else f"gap {gap(plan.gap)}"
     rows = [
         ("makespan", seconds(plan.makespan), f"{plan.microbatches} microbatch{'' if plan.microbatches == 1 else 'es'}"),
@@ -190,7 +190,7 @@ def inputs_table(plan: Plan) -> str:
     ]
     if plan.window is not None:
         repeats = f"from {seconds(plan.window.start)} every {seconds(plan.window.length)}"
-        rows.append(("window", f"repeats {repeats}, {plan.window.microbatches} microbatches each time"))
+        rows.append(("steady state", f"repeats {repeats}, {plan.window.microbatches} microbatches each time"))
     flags = [(f"--{name.replace('_', '-')}", _flag(value)) for name, value in plan.options.items()]
     return "".join(
         "<div class='wide'><table class='facts'><tbody>"

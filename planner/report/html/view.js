@@ -1,4 +1,4 @@
-// What all charts share: the stretch of time that is shown, colours, words for numbers, the tooltip.
+// Shared by all charts: the time interval shown, colours, words for numbers, the tooltip.
 
 const TIMES = [[1, "s"], [1e-3, "ms"], [1e-6, "us"], [1e-9, "ns"]];
 const SIZES = [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]];
@@ -18,7 +18,7 @@ function withUnit(value, units, smallest) {
 const seconds = (value) => withUnit(value, TIMES, value === 0 ? TIMES[0] : TIMES[3]);
 const bytes = (value) => withUnit(value, SIZES, [1, "B"]);
 
-// The stretch [from, to] of all charts, in seconds.
+// The interval [from, to] of all charts, in seconds.
 class View {
   constructor(until) {
     this.until = until > 0 ? until : 1;
@@ -53,7 +53,7 @@ class View {
   }
 }
 
-// What is shown how, and which microbatch is marked (-1: none).
+// Display options, and the microbatch that is marked (-1: none).
 const mode = { colour: "pass", idle: true, path: false, transfers: false, marked: -1 };
 
 let palette = {};
@@ -71,7 +71,7 @@ function readPalette() {
   palette.dark = document.documentElement.dataset.theme === "dark";
 }
 
-// From dark blue over grey to yellow: rises in lightness, and needs no red or green to be told apart.
+// From dark blue over grey to yellow, rising in lightness: colours differ for readers who see no red or green.
 const SCALE = [[0, 32, 96], [62, 76, 107], [120, 119, 119], [180, 166, 98], [240, 215, 60]];
 
 function scaled(part) {

@@ -1,14 +1,14 @@
-"""A step of several groups shaped stage by stage: each judged before what comes later hides it.
+"""Beam search over horizons, for steps of several microbatch groups: judges a beginning before later groups hide it.
 
 What a rule does well at the beginning is lost in the makespan, since a list schedule is chaotic: after the first
-groups the same pattern comes out a little better or worse by chance. So the beginning is searched first, played only
-up to a horizon, for the least time that devices are idle by then; the best beginnings are gone on with up to the next
-horizon, and then to the end, each time by random groups, walks from the best of these, and by continuing the best
-from random times on (a beam search whose steps are whole groups; for job shops see Sabuncuoglu and Bayiz, "Job shop
+groups the same pattern comes out slightly better or worse by chance. So the beginning is searched first. Schedules are
+played only up to a horizon and compared by how long devices are idle by then. The best beginnings continue to the next
+horizon, and then to the end. Each time the search draws random groups, walks from the best of these, and re-optimises
+the best from a prefix (a beam search whose steps are whole groups; for job shops see Sabuncuoglu and Bayiz, "Job shop
 scheduling with beam search", 1999).
 
-Toward the end, weight gradients that give back no memory may be put off whatever the number of groups is: there is
-no steady state left to miss them, and the last ramp has room for them.
+Toward the end, weight gradients that release no memory may be deferred whatever the number of groups is: no steady
+state is left that lacks them, and they fill the drain.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VALUE = attrgetter("value")
 
 
 def horizons(walker: Walker, params: BeamParams = SHIPPED.beam) -> list[float]:
-    """Until when stages are played (ticks): past the first meeting of groups, past the last but one, to the end."""
+    """The horizons (ticks): after the first meeting of two groups, after the last but one, and the end (inf)."""
     scales, classes = walker.scales, walker.classes
     group = scales.step / scales.groups
     turn = float(classes.round_begins[1].min())
@@ -50,10 +50,10 @@ def in_stages(
     earlier: Sequence[Sequence[Path]] = (),
     params: BeamParams = SHIPPED.beam,
 ) -> list[list[Path]]:
-    """Search stage by stage with groups of given sizes, for so many tasks ``played``, the walkers side by side.
+    """Beam search with groups of given sizes, for so many tasks ``played``, the walkers side by side.
 
-    ``best`` (ticks) is the best makespan known. Each walker keeps the best schedule that it meets. The best of each
-    stage, which another search with these sizes may begin with (``earlier``).
+    ``best`` (ticks) is the best makespan known. Each walker keeps the best schedule that it meets. Returns the best
+    beginnings up to each horizon; another search with these sizes may start with them (``earlier``).
     """
     classes, scales = walkers[0].classes, walkers[0].scales
     back = params.back * scales.step / scales.groups / classes.tick
@@ -78,11 +78,11 @@ def in_stages(
 
 @dataclass(frozen=True)
 class _Stage:
-    """A stage: schedules that begin like others, up to a horizon. Times are in ticks."""
+    """The search up to one horizon: schedules that continue given beginnings. Times are in ticks."""
 
-    paths: Sequence[Path]  # what schedules begin like; none in the first stage
-    since: float  # from when on they may be others
-    until: float  # from when on they have to
+    paths: Sequence[Path]  # beginnings to continue; none before the first horizon
+    since: float  # prefixes end here at the earliest
+    until: float  # and here at the latest
     horizon: float
     evaluations: float
     sizes: Sizes
@@ -109,13 +109,13 @@ class _Stage:
     def _dealt(
         work: Callable[[Walker, Path], Path], walkers: Sequence[Walker], paths: Sequence[Path], threads: int
     ) -> list[Path]:
-        """What comes of paths that are dealt to the walkers, which have their numbers to themselves."""
+        """The results for paths that are assigned to the walkers round-robin; walkers share no random numbers."""
         shares = [(walker, paths[k :: len(walkers)]) for k, walker in enumerate(walkers)]
         found = side_by_side(lambda share: [work(share[0], path) for path in share[1]], shares, threads)
         return list(chain(*found))
 
     def _draw(self, walker: Walker, evaluations: int) -> list[Path]:
-        """Random groups, or such as are near to those of a path; as many of the best as there are walks."""
+        """The best few schedules by random rules, or by rules close to those of a path; as many as there are walks."""
         rng, found, params = walker.rng, list[Path](), self.params
         walker.horizon = self.horizon
         hopeless = self.best * walker.params.hopeless if np.isinf(self.horizon) else np.inf
@@ -136,13 +136,13 @@ class _Stage:
         return found
 
     def _sized(self, rule: Keyed, deferrable_offset: float | None = None) -> MicrobatchGroups:
-        """The rule with groups of the given sizes, which stay; perhaps with weight gradients put off anew."""
+        """The rule with groups of the given sizes, and with another deferral of weight gradients, if one is given."""
         assert isinstance(rule, MicrobatchGroups)
         sized = replace(rule, given=self.sizes)
         return sized if deferrable_offset is None else replace(sized, deferrable_offset=deferrable_offset)
 
     def _walk(self, walker: Walker, path: Path, steps: int) -> Path:
-        """A walk over rules near to the path's last one, from the same time on; a little worse ones are accepted."""
+        """A walk over rules close to the path's last one, from the same time on; slightly worse ones are accepted."""
         rng, best = walker.rng, path
         until = path.since[-1][0]
         for step in range(steps):
@@ -156,5 +156,5 @@ class _Stage:
 
 
 def _best(paths: Sequence[Path], count: int) -> list[Path]:
-    """So many of the best, each once."""
+    """The best ``count`` paths, each once."""
     return sorted({id(path): path for path in paths}.values(), key=VALUE)[:count]

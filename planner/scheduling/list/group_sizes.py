@@ -1,9 +1,9 @@
-"""How large the groups of a step are: many sizes in short searches, the best of them in ever longer ones.
+"""Sizes of the microbatch groups of a step: many in short searches, the best of them in ever longer ones.
 
-The memory that groups need where they meet says how many microbatches they may have (docs/design.md), but not what is
-best where the number of microbatches is no multiple of it. So sizes compete: those of the best rules first, then such
-as differ from the best by one microbatch, and then ever fewer of them in ever longer searches (as in successive
-halving, Karnin, Koren and Somekh 2013).
+Memory limits how many microbatches two groups that meet may have (docs/scheduling.md). It does not say which sizes are
+best if the number of microbatches is no multiple of that. So sizes compete: first those of the best rules, then those
+that differ from the best by one microbatch, then ever fewer of them in ever longer searches (as in successive halving,
+Karnin, Koren and Somekh 2013).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Sizes = tuple[int, ...]
 
 
 def best_sizes(graded: Sequence[Graded], microbatches: int, count: int = SHIPPED.group_sizes.known) -> list[Sizes]:
-    """Sizes of the groups of the best rules: so many different ones, fewer if there are no more."""
+    """Group sizes of the best rules: ``count`` different ones, fewer if there are no more."""
     best: dict[Sizes, None] = {}
     for value, rule in sorted(graded, key=itemgetter(0)):
         if isinstance(rule, MicrobatchGroups) and value < np.inf and len(best) < count:
@@ -31,10 +31,10 @@ def best_sizes(graded: Sequence[Graded], microbatches: int, count: int = SHIPPED
 
 
 def neighbouring(sizes: Sizes, largest: int) -> list[Sizes]:
-    """One microbatch in another group, none of which has more than the ``largest``; the most promising first.
+    """Sizes with one microbatch moved to another group, none above ``largest``; the most promising first.
 
-    A group is in memory together with the others that it meets, two of them or, at either end of the step, one: the
-    fewer microbatches there are where groups meet, the better.
+    A group is in memory together with the groups that it meets: two, or one at either end of the step. The fewer
+    microbatches meet, the better.
     """
     found: set[Sizes] = set()
     for out in range(len(sizes)):
@@ -54,7 +54,7 @@ def compete(
     search: Callable[[Sequence[Sizes], float], list[float]],
     params: GroupSizeParams = SHIPPED.group_sizes,
 ) -> None:
-    """Let sizes compete: ``search`` plays so many tasks for each of some sizes, and gives the best makespans so far."""
+    """Let sizes compete: ``search`` plays so many tasks for each of some sizes; it returns the best makespans."""
     values = dict(zip(known, search(known, params.tried), strict=True))
     near = [sizes for sizes in neighbouring(min(known, key=values.__getitem__), largest) if sizes not in values]
     near = near[: params.near]

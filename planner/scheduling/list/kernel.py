@@ -1,7 +1,7 @@
 """The list scheduler's inner loop, compiled: one pass over the events of a step.
 
 Serial schedule generation over classes (see ``classes``): at every event each idle stream or channel starts the
-ready class of lowest key that memory admits. Two rules go beyond the textbook:
+ready class of lowest key that memory admits. Three mechanisms go beyond the textbook:
 
 * *Look-ahead.* A resource stays idle where a class of lower key is known to become ready before ``look_ahead`` times
   the duration of the best candidate has passed.
@@ -10,6 +10,8 @@ ready class of lowest key that memory admits. Two rules go beyond the textbook:
   there could still take it, were all older ones to finish and no younger one to release anything. Then the oldest
   unfinished microbatch can always go on, so the scheduler never deadlocks. It needs ``need[c, d]``, the most bytes a
   microbatch of copy c ever holds on d, to fit by itself.
+* *Reservation* (``reserve``). Memory is granted in the order of the keys: an activation also waits if too little memory
+  would be left for all activations of lower key that have not begun on its device. The oldest microbatch is exempt.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class Arrays:
     available: Floats
     need: Floats
     copy_count: Ints
-    computing: Floats  # what a tick of each class is in the mean of all devices that compute
+    computing: Floats  # what a tick of each class adds to the mean busy time of devices that compute
 
     def arguments(self) -> tuple[Any, ...]:
         """The fields, in order, for the kernel."""
@@ -123,10 +125,10 @@ def _admitted(  # type: ignore[no-untyped-def]
     a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr, alloc, devhold_ptr, devhold,
     available, need, copy_count, key, reserve, changes, noted, oldest, younger,
 ):  # fmt: skip
-    """Whether the k-th task of class a may take its memory now: physically, by the banker's rule, by reservation.
+    """Whether the k-th task of class a may take its memory now: it fits, and admission and reservation allow it.
 
     ``oldest[c, d]`` and ``younger[c, d]``, the first microbatch that has not taken all its memory and what younger ones
-    hold, are counted anew where something on d has changed since they were ``noted``.
+    hold, are counted again only if something on d has changed since they were ``noted``.
     """
     begin, end = alloc_ptr[a], alloc_ptr[a + 1]
     if begin == end:
@@ -181,7 +183,7 @@ def _admitted(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, **BARE)
 def _enter(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-untyped-def]
-    """Note class a with each of its resources."""
+    """Add class a to the candidates of each of its resources."""
     for y in range(res_ptr[a], res_ptr[a + 1]):
         r = res[y]
         place[y] = cand_ptr[r] + n_near[r]
@@ -191,7 +193,7 @@ def _enter(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-u
 
 @numba.njit(cache=True, **BARE)
 def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-untyped-def]
-    """Undo ``_enter``: the last of a resource takes the place."""
+    """Undo ``_enter``: the last candidate of each resource takes the free place."""
     for y in range(res_ptr[a], res_ptr[a + 1]):
         r = res[y]
         n_near[r] -= 1
@@ -201,7 +203,7 @@ def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-u
 
 @numba.njit(cache=True, **BARE)
 def _look_at(r, busy, dirty):  # type: ignore[no-untyped-def]
-    """Something has changed for resource r. Where it is busy, it is looked at once it is idle again, anyway."""
+    """Mark resource r, for which something has changed; a busy one is marked anyway when it becomes idle."""
     if not busy[r]:
         add(dirty, r)
 
@@ -212,17 +214,17 @@ def simulate(  # type: ignore[no-untyped-def]
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
     computing, key, look_ahead, reserve, limit, begun, begun_turn, until, horizon, most_idle, start, turn,
 ):  # fmt: skip
-    """Schedule everything; fills ``start`` (ticks) and ``turn`` (the how-manieth start it was), shaped as ``key``.
+    """Schedule everything; fills ``start`` (ticks) and ``turn`` (its rank among all starts), shaped as ``key``.
 
     What starts before ``until`` starts when it did in another list schedule (``begun``, and its ``begun_turn``).
     Returns the makespan in ticks, of what starts up to the ``horizon``; inf as soon as it must exceed ``limit``, or
-    devices have been idle for more than ``most_idle`` (the mean of all that compute); -1 if nothing can go on, which
-    the admission rule excludes where ``need`` fits.
+    devices that compute have been idle for more than ``most_idle`` on average; -1 on deadlock, which admission
+    excludes where ``need`` fits.
     """
     n = len(count)
     n_resources = len(cand_ptr) - 1
-    # Classes all of whose inputs have at least begun, so that they are ready or may soon be: of each resource the first
-    # n_near[r] of its stretch of ``near``, each by its entry in ``res``. Nothing else needs to be looked at.
+    # The candidates of resource r: classes whose inputs have all begun, so that they are ready or soon will be. They
+    # are the first n_near[r] entries of its part of ``near``, each by its entry in ``res``. No other class can be next.
     near = np.zeros(len(cand), dtype=np.int64)
     n_near = np.zeros(n_resources, dtype=np.int64)
     place = np.zeros(len(res), dtype=np.int64)  # of an entry of ``res`` in ``near``
@@ -248,7 +250,7 @@ def simulate(  # type: ignore[no-untyped-def]
     running = 0
     now = 0.0
     makespan = 0.0
-    worked = 0.0  # by the mean device that computes, what has begun
+    worked = 0.0  # mean work begun on the devices that compute
     todo = 0
     turns = 0
     # what starts before ``until``, and what has ended before it
@@ -349,7 +351,7 @@ def simulate(  # type: ignore[no-untyped-def]
                                 if busy[res[y]]:
                                     soon = max(soon, free_at[res[y]])
                             if soon <= now:
-                                continue  # memory keeps it back
+                                continue  # it waits for memory
                         else:
                             for y in range(pred_ptr[a], pred_ptr[a + 1]):
                                 if done[pred[y]] <= k:
@@ -399,7 +401,7 @@ def simulate(  # type: ignore[no-untyped-def]
                     changes[d] += 1
                     for y in range(alloc_ptr[best], alloc_ptr[best + 1]):
                         used[d] += hold_size[alloc[y]]
-                    for s in range(2 * d, 2 * d + 2):  # a microbatch less to keep room for, perhaps
+                    for s in range(2 * d, 2 * d + 2):  # admission may keep less memory free now
                         if not busy[s]:
                             add(dirty, s)
                             again = True
@@ -422,7 +424,7 @@ def simulate(  # type: ignore[no-untyped-def]
                 r = res[y]
                 busy[r] = False
                 add(dirty, r)
-                for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):  # what waited for this and others together
+                for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):  # they may need several resources
                     b = owner[near[x]]
                     if ready[b] and res_ptr[b + 1] - res_ptr[b] > 1:
                         for z in range(res_ptr[b], res_ptr[b + 1]):
@@ -485,7 +487,7 @@ def run(
 
     What starts before ``until`` (ticks) starts as in ``begun``, an earlier list schedule of the same arrays that went
     at least as far. What would start after the ``horizon`` (ticks) is left out, and the makespan is that of the rest.
-    It is given up where devices that compute are idle for more than ``most_idle`` (ticks, their mean).
+    The schedule is given up once devices that compute are idle for more than ``most_idle`` (ticks, on average).
     """
     start, turn = np.full(key.shape, np.nan), np.zeros(key.shape, dtype=np.int64)
     first = (start, turn, 0.0) if begun is None else (begun.start, begun.turn, until)

@@ -1,15 +1,15 @@
 """Rules for a step of many microbatches: groups that flow through the network one behind the other.
 
-What memory has room for is a group. Where the depth of the network visits every device several times (``stage_rounds``,
-one layer a chunk, say), a group that takes ``n`` times a microbatch's work from the first operator to the last
-leaves each device as it comes back to it: its microbatches follow each other by a round's share of that work, and the
-round takes as long as all of them together. Then the forward passes of one group and the backward passes of the
-group before it meet in the same small pattern again and again, on every device at once, which is what the list
-scheduler needs to leave no gap at all. Only the first group's forward passes and the last one's backward passes have
-the devices to themselves; they run as densely as they can.
+A group has as many microbatches as memory holds, or fewer. Say that the path through the network visits every device in
+several virtual-stage rounds (one layer a chunk, for example), and that a group of ``n`` microbatches takes ``n`` times
+the work of one for the whole path. Its microbatches follow each other by a round's share of the work of one, and a
+round takes as long as all of them together. So the group leaves each device just as it comes back to it. Then the
+forward passes of one group and the backward passes of the group before it meet in the same small pattern again and
+again, on every device at once, and the list scheduler leaves almost no gap. Only the first group's forward passes
+(warm-up) and the last one's backward passes (drain) have the devices to themselves; they run as densely as they can.
 
 On DeepSeek-V3's operators (one layer a chunk, 8 devices) this pattern keeps compute busy for at least 98.5 % of the
-time between the ramps (``tests/scheduling/list/test_microbatch_groups.py``), with communication at 92 %.
+time between warm-up and drain (``tests/scheduling/list/test_microbatch_groups.py``), with communication at 92 %.
 """
 
 from __future__ import annotations
@@ -28,47 +28,47 @@ EXACT = ("forward_pace", "forward_depth", "backward_pace", "backward_depth", "ba
 """Numbers that make the pattern repeat where they are 1."""
 
 EXACT_KEPT = 0.7
-"""How often such a number is left as it is."""
+"""How often such a number stays as it is."""
 
 SIZES = ("groups", "first_more", "last_more")
 SIZED_BY = (*SIZES, "rounding")
 ROUNDED = 0.49
 STEADY = 10.0
-"""A stride that leaves no time to wait between stage_rounds."""
+"""A stride so long that a group does not wait between virtual-stage rounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class MicrobatchGroups:
     """Keys of the list scheduler for groups of microbatches. Lower keys go first.
 
-    A *share* is the busiest resource's work for one microbatch over the stage_rounds.
+    A *share* is the busiest resource's work for one microbatch, divided by the number of virtual-stage rounds.
     """
 
     groups: int
     first_more: int = 0  # microbatches that the first group has more than the others
     last_more: int = 0
-    rounding: float = 0.0  # microbatches: where the sizes between come out even, the later groups are smaller
+    rounding: float = 0.0  # microbatches added to the ends of groups before they are rounded: which groups are larger
     fill_pace: float = 0.6  # x share: a later microbatch's forward in the first group
     fill_depth: float = 1.0  # x earliest start of the forward task, there
     turn: float = 1.0  # x forward: when the first group's backward is due
     forward_pace: float = 1.0  # x share, in the other groups
-    forward_depth: float = 1.0  # x the way that takes n microbatches' work for the whole depth
-    meeting: float = -0.5  # x microbatch: forward of a group later than the backward of the one before
+    forward_depth: float = 1.0  # x due time on a path that takes the group's work as a whole
+    meeting: float = -0.5  # x microbatch: delay of a group's forward against the backward of the one before
     backward_pace: float = 1.0  # x share
     backward_depth: float = 1.0  # as forward_depth
     drain_pace: float = 0.7  # x share: a later microbatch's backward in the last group
     drain_depth: float = 1.0  # x earliest start after the first input gradient, there
     weight_offset: float = 0.5  # x microbatch: how long weight gradients wait for idle time
-    forward_stride: float = STEADY  # x share: the next device is come to later by so much, as far as rounds have time
+    forward_stride: float = STEADY  # x share: delay from device to device in a round, as far as it has time
     backward_stride: float = STEADY  # the same
-    spacing: float = 1.0  # x a group's work: the next group
+    spacing: float = 1.0  # x a group's work: distance to the next group
     look_ahead: float = 0.6  # x duration of the task that would start instead
-    deferrable_offset: float = 0.0  # x microbatch: weight gradients that give back no memory wait longer by so much
-    given: tuple[int, ...] = ()  # microbatches of each group, where the first four numbers do not say it
+    deferrable_offset: float = 0.0  # x microbatch: further wait of weight gradients that release no memory
+    given: tuple[int, ...] = ()  # microbatches of each group, instead of the first four numbers
 
     @property
     def reserve(self) -> bool:
-        """Memory is always given in the order of the keys."""
+        """Memory is always granted in the order of the keys."""
         return True
 
     def sizes(self, microbatches: int) -> list[int]:
@@ -115,10 +115,10 @@ class MicrobatchGroups:
         return keys
 
     def _way(self, classes: Classes, scales: Scales, pass_: int, length: float, whole: Floats) -> Floats:
-        """When, on the way through the network that takes ``whole`` seconds (each group's), tasks are due.
+        """When tasks are due on a path through the network that takes ``whole`` seconds (of each group).
 
-        Shaped (classes, groups), for forward (0) or backward (1) passes, that take ``length`` seconds at least. A round
-        begins a round's share of the way after the one before; within it, a device follows the other after the stride.
+        Shaped (classes, groups), for forward (0) or backward (1) passes, which take at least ``length`` seconds.
+        Virtual-stage rounds follow each other by equal shares of ``whole``; in a round, devices follow by the stride.
         """
         stage_rounds = classes.stage_round[:, None]
         done = stage_rounds if pass_ == 0 else scales.stage_rounds - 1 - stage_rounds
@@ -131,7 +131,7 @@ class MicrobatchGroups:
         return due
 
     def nearby(self, rng: np.random.Generator, width: float = 0.15) -> MicrobatchGroups:
-        """One to three numbers changed a little; those that make the pattern repeat seldom."""
+        """A rule with one to three numbers changed a little; those of ``EXACT`` change rarely."""
         changed: dict[str, Any] = {}
         fixed = {
             "given",
@@ -156,19 +156,19 @@ class MicrobatchGroups:
 
 @lru_cache(maxsize=64)
 def _dealt(sizes: tuple[int, ...], counts: tuple[int, ...]) -> tuple[Ints, Floats]:
-    """Of each copy's microbatches (``[copy, k]``): the group, and the place in it."""
+    """The group of each copy's microbatches (``[copy, k]``), and the position in it."""
     begin, place = np.cumsum([0, *sizes]), places(counts)
     group = np.clip(np.searchsorted(begin, place, side="right") - 1, 0, len(sizes) - 1)
     return group, np.maximum(0.0, place - begin[group])
 
 
 def flows(classes: Classes, scales: Scales) -> bool:
-    """Whether there are groups: gradients, and more microbatches than memory has room for at a time."""
+    """Whether there are groups: training, with more microbatches than memory holds at a time."""
     return classes.problem.training and scales.groups > 1
 
 
 def known_groups(scales: Scales) -> tuple[MicrobatchGroups, ...]:
-    """MicrobatchGroups as large as memory allows, and smaller ones that leave it some air."""
+    """Rules with groups as large as memory allows, and with smaller ones that leave some memory free."""
     sizes = sorted({round(scales.groups / full) for full in (1.0, 0.8, 0.73)})
     return tuple(
         replace(known, groups=groups)
@@ -184,7 +184,7 @@ def known_groups(scales: Scales) -> tuple[MicrobatchGroups, ...]:
 
 
 def random_groups(rng: np.random.Generator, scales: Scales) -> MicrobatchGroups:
-    """MicrobatchGroups drawn at random over the ranges in which good ones have been seen, their pattern kept."""
+    """A rule drawn at random from the ranges of good ones; its pattern still repeats."""
     return MicrobatchGroups(
         groups=math.ceil(scales.groups * rng.uniform(0.9, 1.4)),
         first_more=int(rng.choice([0, 0, 1, 2, 3])),

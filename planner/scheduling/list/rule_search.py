@@ -1,12 +1,12 @@
-"""Rules varied: random ones, walks over neighbouring rules from the best, then other rules from some time on.
+"""Search over rules: random ones, walks over neighbouring rules from the best, then re-optimisation from a prefix.
 
-A list schedule is chaotic: a small change of its rule changes all that comes after the first different choice. Walks
-alone can therefore hardly mend the end of a schedule and keep its beginning. So the best schedules are taken up in the
-midst: what starts before a random time stays, what comes after follows another rule, and the shorter schedule is the
-next one to be taken up (a rollout from every point on the way, as in nested Monte Carlo search, Cazenave 2009).
+A list schedule is chaotic: a small change of its rule changes everything after the first choice that differs. Walks
+alone can therefore hardly mend the end of a schedule and keep its beginning. So the best schedules are re-optimised
+from a prefix: what starts before a random time stays, what comes after follows another rule, and the search goes on
+from the shorter schedule (a rollout from every point on the way, as in nested Monte Carlo search, Cazenave 2009).
 
-Each walker of the search has its own generator and sees nothing of the others, so that the schedule found does not
-depend on the number of threads or on which of them is faster.
+Each walker of the search has its own generator and sees nothing of the others, so the schedule found does not depend
+on the number of threads or on their speed.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from planner.scheduling.list.rules import Keyed, Scales, random_rule
 from planner.scheduling.params import SHIPPED, RuleSearchParams
 
 Graded = tuple[float, Keyed]
-"""A rule and its makespan in ticks (inf: not known, only beyond a limit)."""
+"""A rule's makespan in ticks, and the rule (inf: not known, but above a limit)."""
 
 
 TINY = 1e-9
-"""What two ways of adding up idle time may differ by, relatively."""
+"""Relative difference that rounding may make between two sums of the same idle time."""
 
 
 @dataclass(frozen=True)
 class Path:
-    """A schedule that is gone on with, and how good it is up to its horizon."""
+    """A schedule to be re-optimised from a prefix, and its value up to the horizon."""
 
-    value: float  # ticks: its makespan; up to a horizon, the time that devices are idle by then, their mean
+    value: float  # ticks: its makespan; with a horizon, the mean idle time of devices up to it
     run: Run
-    since: tuple[tuple[float, Keyed], ...]  # by which rule it goes on from when (ticks)
+    since: tuple[tuple[float, Keyed], ...]  # (time in ticks, the rule that it follows from then on)
 
     def rule_at(self, time: float) -> Keyed:
         """The rule that it follows at a time (ticks)."""
@@ -63,18 +63,18 @@ class Walker:
 
     @property
     def makespan(self) -> float:
-        """The best makespan of the walker's own, in ticks."""
+        """The walker's own best makespan, in ticks."""
         return np.inf if self.best is None else self.best.makespan
 
     def try_rule(self, rule: Keyed, limit: float) -> float:
-        """Schedule by a rule (ticks; inf beyond ``limit``)."""
+        """The value of the schedule by a rule (ticks; inf beyond ``limit``)."""
         path = self.follow(rule, limit)
         return np.inf if path is None else path.value
 
     def follow(self, rule: Keyed, limit: float = np.inf, path: Path | None = None, until: float = 0.0) -> Path | None:
-        """The schedule by a rule, of which what starts before ``until`` is as in ``path``; kept if it is the best.
+        """The schedule by a rule; what starts before ``until`` (ticks) is as in ``path``. Kept if it is the best.
 
-        None where it is worse than ``limit`` (as the value of paths).
+        None where its value is above ``limit`` (see ``Path``).
         """
         self.evaluations += 1
         keys = rule.keys(self.classes, self.scales)
@@ -101,18 +101,18 @@ class Walker:
         return None if value > limit else Path(value, found, (*before, (until, rule)))
 
     def _idle(self, found: Run) -> float:
-        """Ticks that a device that computes is idle up to the horizon, the mean of all."""
+        """Mean idle time (ticks) up to the horizon of the devices that compute."""
         computing = self.arrays.computing
         tasks = np.flatnonzero(computing)
         worked = np.clip(self.horizon - found.start[tasks], 0.0, self.classes.ticks[tasks, None])
         return float(self.horizon - np.nansum(worked * computing[tasks, None]))
 
     def over(self, control: Control) -> bool:
-        """Whether there is no time for more, or no need."""
+        """Whether time or effort is used up, or the goal is reached."""
         return control.over or self.makespan <= self.goal
 
     def draw(self, evaluations: int, best: float, control: Control) -> Walker:
-        """Try random rules; ``best`` (ticks) is what is known."""
+        """Try random rules; ``best`` (ticks) is the best makespan known."""
         for _ in range(evaluations):
             if self.over(control):
                 break
@@ -127,7 +127,7 @@ class Walker:
         return random_rule(self.rng, self.classes.problem.microbatches, self.scales.groups, self.scales.may_defer)
 
     def walk(self, origin: Graded, evaluations: int, control: Control) -> Walker:
-        """A walk over neighbouring rules that accepts a little worse ones, less and less."""
+        """A walk over neighbouring rules that accepts slightly worse ones, less and less."""
         value, rule = best = origin
         for step in range(evaluations):
             if self.over(control):
@@ -143,9 +143,9 @@ class Walker:
         return self
 
     def go_on(self, path: Path, evaluations: int, control: Control, since: float = 0.0) -> Path:
-        """Continue a schedule from random times on (from ``since``, ticks) by rules near to the one that it has there.
+        """Re-optimise a schedule from random times on (``since`` at the earliest, ticks), by rules close to its own.
 
-        The best that came of it.
+        Returns the best schedule.
         """
         for _ in range(evaluations):
             if self.over(control):
@@ -161,9 +161,9 @@ class Walker:
 def vary(
     walkers: Sequence[Walker], pool: Sequence[Graded], evaluations: int, control: Control, threads: int
 ) -> list[Graded]:
-    """In all walkers random rules, then a walk from one of the best, then schedules of the best taken up in the midst.
+    """In every walker: random rules, then a walk from one of the best, then re-optimisation from a prefix.
 
-    All rules graded, ``pool`` among them.
+    Returns all graded rules, those of ``pool`` among them.
     """
     params = walkers[0].params
     best = min((value for value, _ in pool), default=np.inf)

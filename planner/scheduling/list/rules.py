@@ -1,8 +1,8 @@
 """Priority rules for the list scheduler: a dozen numbers that shape a whole pipeline schedule.
 
-A task's key grows with its microbatch and with how deep in the network it is. Microbatches come in groups: the
-forward passes of the next group overlap the backward passes of the one before, which is what keeps both streams
-busy where a step has few microbatches (the shape that a fluid relaxation of the problem shows).
+A task's key grows with its microbatch and with its depth in the network. Microbatches come in groups: the forward
+passes of a group overlap the backward passes of the group before. This keeps both streams busy if a step has few
+microbatches (a fluid relaxation of the problem shows this shape).
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import numpy as np
 from planner.scheduling.classes import Classes, Floats
 
 FEW = 4
-"""Up to so many microbatches, operators need keys of their own: there is no steady flow for a rule to shape."""
+"""With up to so many microbatches rules also perturb the key of each class: there is no steady state to shape."""
 
 FEW_GROUPS = 3
-"""Up to so many times what memory holds, weight gradients that give back none are put off."""
+"""With up to so many microbatch groups, weight gradients that release no memory may be deferred."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """What the numbers of a rule are multiples of, in seconds."""
+    """What the numbers of a rule are multiples of (seconds), and what the search over rules needs besides."""
 
     microbatch: float  # work of the busiest stream or channel for one microbatch
     step: float  # its work for all of them
     forward: float  # the longest forward path, up to its last task's start
-    groups: int = 1  # into which memory makes the microbatches fall, where one after the other fills it
-    stage_rounds: int = 1  # how often the way through the network comes to a device
-    forward_share: float = 0.0  # of that work which is of forward passes
-    deferrable: bool = False  # whether some weight gradients give back memory, which is short, and others none
+    groups: int = 1  # microbatch groups: how often the microbatches of a step fill the memory
+    stage_rounds: int = 1  # virtual-stage rounds of the path through the network
+    forward_share: float = 0.0  # share of forward passes in that work
+    deferrable: bool = False  # whether memory is capped, and only some weight gradients release it
 
     @property
     def may_defer(self) -> bool:
@@ -42,7 +42,7 @@ class Scales:
 
     @staticmethod
     def of(classes: Classes) -> Scales:
-        """The scales of a problem under a placement; ``groups`` is left to who knows the memory."""
+        """The scales of a problem under a placement; ``groups`` is for the caller to set, from memory."""
         load = np.zeros((2, classes.n_resources))  # of forward and of other passes
         for a in range(classes.n):
             for r in classes.resources[a]:
@@ -64,21 +64,21 @@ class Scales:
 
 
 class Keyed(Protocol):
-    """What the list scheduler is led by."""
+    """The interface of rules: keys and options of the list scheduler."""
 
     @property
     def look_ahead(self) -> float:
-        """x duration of the task that would start instead (see ``kernel``)."""
+        """Look-ahead, x the duration of the task that would start instead (see ``kernel``)."""
 
     @property
     def reserve(self) -> bool:
-        """Whether memory is given in the order of the keys (see ``kernel``)."""
+        """Whether memory is granted in the order of the keys (see ``kernel``)."""
 
     def keys(self, classes: Classes, scales: Scales) -> Floats:
         """Keys shaped (classes, largest count of microbatches)."""
 
     def nearby(self, rng: np.random.Generator, width: float) -> Keyed:
-        """One like it, a little changed."""
+        """A rule close to this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +95,15 @@ class Rule:
     group_backward: float = 0.5  # x step: the next group's backward
     weight_offset: float = 10.0  # x step: how long weight gradients wait for idle time
     look_ahead: float = 0.6  # x duration of the task that would start instead
-    critical: float = 0.0  # x the longest way that is left after the task: sooner where that is long
-    jitter: float = 0.0  # x microbatch x a normal deviate of each class: what tells few microbatches' tasks apart
+    critical: float = 0.0  # x tail: tasks with a long tail come sooner
+    jitter: float = 0.0  # x microbatch x a normal deviate of each class, for few microbatches
     jitter_seed: int = 0
-    reserve: bool = False  # memory is given in the order of the keys (see ``kernel``)
+    reserve: bool = False  # memory is granted in the order of the keys (see ``kernel``)
     later_forward_pace: float = 1.0  # x forward_pace, in all groups but the first
     later_forward_depth: float = 1.0  # x forward_depth, the same
     later_backward_pace: float = 1.0
     later_backward_depth: float = 1.0
-    deferrable_offset: float = 0.0  # x microbatch: weight gradients that give back no memory wait longer by so much
+    deferrable_offset: float = 0.0  # x microbatch: further wait of weight gradients that release no memory
 
     def keys(self, classes: Classes, scales: Scales) -> Floats:
         """Keys shaped (classes, largest count of microbatches)."""
@@ -159,9 +159,9 @@ class Rule:
 
 
 def places(counts: Sequence[int]) -> Floats:
-    """The place of each copy's k-th microbatch among all, dealt to the copies as evenly as can be; ``[copy, k]``.
+    """``[copy, k]``: the position of each copy's k-th microbatch among all, the copies interleaved evenly.
 
-    Microbatches of copies that have as many share their places, since mirrored copies are to run alike.
+    Copies with equally many microbatches have equal positions, so that mirrored copies run alike.
     """
     place = np.zeros((len(counts), max(counts)))
     for copy, count in enumerate(counts):
@@ -170,25 +170,25 @@ def places(counts: Sequence[int]) -> Floats:
 
 
 RULES: tuple[Rule, ...] = (
-    # one forward, one backward: backward first, weight gradients where there is nothing else
+    # 1F1B: backward first, weight gradients if nothing else is ready
     Rule(1, 1.0, 0.0, -10.0, 1.0, 0.0, 0.0, 0.0, 20.0, 0.0),
-    # the same by depth: what has come furthest goes first
+    # the same by depth: the deepest task goes first
     Rule(1, 1.0, -1.0, -10.0, 1.0, -1.0, 0.0, 0.0, 20.0, 0.0),
-    # all forward first, as far as memory goes
+    # GPipe: forward first, as far as memory allows
     Rule(1, 0.1, 0.1, 10.0, 0.1, 0.1, 0.0, 0.0, 20.0, 0.0),
     # weight gradients at once
     Rule(1, 1.0, 0.0, -10.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-    # in the order of an unhindered flow
+    # by earliest start, the microbatches following each other by the work of one
     Rule(1, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 10.0, 0.3),
     # the critical path first
     Rule(1, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, critical=1.0),
-    # groups of microbatches
+    # microbatch groups
     Rule(2),
     Rule(2, look_ahead=0.3),
     Rule(3, group_forward=0.3, group_backward=0.35),
     Rule(1, 0.12, 0.8, 1.0, 0.24, 1.4, 0.0, 0.0, 10.0, 0.6),
     Rule(4, group_forward=0.22, group_backward=0.26),
-    # the same with memory given in their order
+    # the same with memory granted in the order of the keys
     Rule(2, reserve=True),
     Rule(2, look_ahead=0.3, reserve=True),
     Rule(3, group_forward=0.3, group_backward=0.35, reserve=True),
@@ -197,13 +197,14 @@ RULES: tuple[Rule, ...] = (
 
 
 def random_deferrable_offset(rng: np.random.Generator) -> float:
-    """Microbatches for which what gives back no memory waits for idle time; every second time none."""
+    """A random ``deferrable_offset``, in microbatches; 0 half of the time."""
     return float(10.0 ** rng.uniform(0.0, 1.3)) if rng.random() < 0.5 else 0.0
 
 
 def random_rule(rng: np.random.Generator, microbatches: int, natural: int = 1, deferrable: bool = False) -> Rule:
-    """A rule drawn at random over the ranges in which good ones have been seen; ``natural``: groups that suggest
-    themselves.
+    """A rule drawn at random from the ranges of good ones.
+
+    ``natural``: the number of groups that memory suggests. ``deferrable``: weight gradients may be deferred.
     """
     few = microbatches <= FEW
 

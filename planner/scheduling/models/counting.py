@@ -5,11 +5,11 @@
 * one start a step at most, all within the window that heads, tails and the horizon leave;
 * ``C[b, t] <= C[a, t - duration of a]`` for a before b (the k-th start is microbatch k);
 * on every stream and channel, what started within its own duration up to t is at most one;
-* on every device, memory taken less memory released is at most what is there: linear in C.
+* on every device, memory taken less memory released is at most what is available: linear in C.
 
-It asks whether a schedule of at most so many steps exists. The grid is the exact common step of all durations, so
-that an answer "no" is a proof for the placement (with one copy; where microbatches are split between copies, or
-mirrored copies are mirrored into one, only an answer "yes" means something).
+It asks whether a schedule of at most so many steps exists. The grid is the exact common step of all durations, so that
+an answer "no" is a proof for the placement with one copy. With several copies, mirrored or not, only an answer "yes"
+means something.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 One binary for each operator and device, one for each pair of tasks that may meet on a stream; big-M rows with
 windows as tight as heads, tails and the incumbent allow. With one copy it covers every placement that the flags
 allow, so that its dual bound is a bound of the problem. Memory, channels' capacity and transfers that occupy a
-compute stream are relaxed here: the bound stays valid, and the list scheduler, led by the model's starts, makes
-a plan of them.
+compute stream are relaxed here: the bound stays valid, and the list scheduler makes a plan of the model's starts.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 TASKS_AT_MOST = 160
 ROWS_AT_MOST = 6_000
 STEPS_AT_MOST = 100_000.0
-HORIZON = 1_000.0  # of a model without a grid, whatever the seconds
+HORIZON = 1_000.0  # the cutoff of a model without a grid, in its unit
 BOUND_SLACK = 1e-4  # what the tolerances of big-M rows could be worth, in the model's unit
 
 
@@ -327,7 +326,7 @@ class DisjunctiveModel:
 
 
 def _one_machine(ready: Floats, lengths: Floats) -> float:
-    """The earliest end of all of these on one stream, each ready at its time (Jackson, without preemption needed)."""
+    """The earliest end of all these tasks on one stream, each ready at its time (Jackson; needs no preemption)."""
     end = 0.0
     for k in np.argsort(ready, kind="stable"):
         end = max(end, ready[k]) + lengths[k]

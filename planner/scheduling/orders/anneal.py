@@ -4,9 +4,8 @@ A schedule is decided by the order of the tasks on every stream and channel: pla
 its turn has come, its inputs are there and its memory is free. A move takes a task on the critical path that waits
 for another one of its stream, or for memory that this one frees, and exchanges the two, or moves one of them past
 the other and some more (the neighbourhood of van Laarhoven, Aarts and Lenstra's annealing for job shops, "Job Shop
-Scheduling by Simulated Annealing", 1992, with insertions as in Balas and Vazacopoulos, 1998). An order in which
-nothing can go on is no schedule and is not accepted. Where the list scheduler shapes a schedule as a whole, this
-closes its last gaps.
+Scheduling by Simulated Annealing", 1992, with insertions as in Balas and Vazacopoulos, 1998). An order that deadlocks
+is not accepted. List scheduling shapes a schedule as a whole; annealing closes its last gaps.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from planner.scheduling.orders.play import Parts, keep, play, resume, room, row_
 from planner.scheduling.params import SHIPPED, AnnealParams
 
 ROWS, LEAST_TURNS = 32, 16
-"""Moments of a schedule from which on it can be played again, and turns between them at least."""
+"""Snapshots of a schedule from which it can be played again, and the fewest turns between them."""
 
 WIDE = 0.3
 """Share of moves that go past more than one task."""
@@ -39,7 +38,7 @@ REACH = 4
 
 @numba.njit(cache=True, **BARE)
 def shift(seq, i, j):  # type: ignore[no-untyped-def]
-    """Move the element at i to j; those between make room."""
+    """Move the element at i to j; those between shift by one."""
     moved = seq[i]
     step = 1 if i < j else -1
     for x in range(i, j, step):
@@ -67,11 +66,11 @@ def waits(p, seq, owner, last, cause, place, first, second):  # type: ignore[no-
 
 @numba.njit(cache=True, nogil=True)
 def follow(p, seq_ptr, seq, turn, in_turn, stands, places, rest):  # type: ignore[no-untyped-def]
-    """What a played order says of its tasks (class x width + index).
+    """Positions and longest paths of the tasks (class x width + index) of a played order.
 
     Fills ``in_turn`` (tasks by their turns), ``stands`` (which task stands at a place of ``seq``), ``places`` (where,
-    by the entry of ``p.res`` and the index) and ``rest``, the longest way through inputs and orders that follows a
-    task's end, in ticks. Waiting for memory is left out, which only makes it shorter.
+    by the entry of ``p.res`` and the index) and ``rest``, the longest path through inputs and orders after a task's
+    end, in ticks. Waiting for memory is left out, which only makes it shorter.
     """
     width = turn.shape[1]
     met = np.zeros(len(p.tasks), dtype=np.int64)
@@ -184,7 +183,7 @@ def anneal(  # type: ignore[no-untyped-def]
             _move(seq, j, i, lo[r], length[r], times)
             continue
         value, last = then, then_last
-        for x in range(seen.numbers[row, 0] if row >= 0 else 0, tasks):  # what has been played anew
+        for x in range(seen.numbers[row, 0] if row >= 0 else 0, tasks):  # what has been played again
             a, k = in_turn[x] // width, in_turn[x] % width
             start[a, k], turn[a, k], cause[a, k], place[a, k] = (
                 start_2[a, k], turn_2[a, k], cause_2[a, k], place_2[a, k]
@@ -281,7 +280,7 @@ class OrderSearch:
         return OrderSearch(classes, parts, unit, params)
 
     def play(self, orders: Orders) -> Run:
-        """The schedule of given orders; its makespan is -1 where they block each other."""
+        """The schedule of given orders; its makespan is -1 where they deadlock."""
         shape = (self.classes.n, int(self.classes.count.max()))
         start, turn = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
         cause, place = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
@@ -297,7 +296,7 @@ class OrderSearch:
         hot: float | None = None,
         threads: int = 1,
     ) -> Run | None:
-        """Annealings from the orders of ``begin``: the best schedule met; None where they block each other.
+        """Annealings from the orders of ``begin``: the best schedule met; None where they deadlock.
 
         One for each generator, side by side. Stops at ``goal`` ticks. ``hot`` is the first temperature, in units of
         the search.
@@ -322,7 +321,7 @@ class OrderSearch:
         walkers = [(orders.seq.copy(), orders.seq.copy(), rng) for rng in rngs]
         total = max(1, min(params.iterations_at_most, params.played_at_most // tasks))
         slice_ = max(1, params.slice // tasks)
-        # there is no time to cool many tasks down from a disorder
+        # with many tasks there is no time to cool down from a high temperature
         hot = (params.hot if hot is None else hot) * min(1.0, params.cooler_from / tasks)
         temperatures = (hot * self.unit, min(hot / 10, params.cold) * self.unit)
 

@@ -1,13 +1,13 @@
-"""A window of a schedule ordered anew by a MIP, all else as it is.
+"""An LNS window: a MIP re-optimises a part of a schedule, all else as it is.
 
-The window holds the tasks that start one after the other from some instant on. What has started before stays as it
-is; what starts later keeps its order and is summed up in how long it takes after each task of the window. Within, some
-pairs of tasks on one stream or channel may change places: a binary each, big-M rows as tight as the makespan allows.
-Memory is linear in them: a forward pass may start only where what was taken before it, less what is given back before
-it, leaves room. The MIP begins with the order as it is, so that it never does worse.
+The window is a run of tasks in order of start. What starts before it stays as it is. What starts after it keeps its
+order, and counts by the longest path after each task of the window. Inside, some pairs of tasks on one stream or
+channel may change places: a binary each, big-M rows as tight as the makespan allows. Memory is linear in the binaries:
+a forward pass may start only if what is taken before it, less what is released before it, leaves enough memory. The MIP
+starts from the current order, so that the result is never worse.
 
-The objective is the makespan, and next to it by how much the ways through the window come near to it: of many critical
-ways a window mends some, and the next window finds the rest.
+The objective is the makespan, plus how close the paths through the window come to the current makespan: of many
+critical paths one window shortens some, and a later window the rest.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from planner.common.highs import Model
 from planner.scheduling.orders.precedence import PrecedenceGraph
 
 NEAR = 1e-3
-"""Ways at most this much shorter than the makespan (relatively) are worth shortening."""
+"""Paths at most this much shorter than the makespan (relatively) are worth shortening."""
 
 SPAN = 100.0
-"""The solver's unit is chosen such that a window is so long: its tolerances are absolute."""
+"""Length of a window in the solver's unit, since the solver's tolerances are absolute."""
 
 TOLERANCE = 1e-7
 
@@ -35,9 +35,10 @@ GAP = 1e-4
 
 @dataclass(frozen=True)
 class Window:
-    """The tasks ``first`` to before ``past``, by start. Of these, pairs may change places that share one of
-    ``resources`` (None: any), are at most ``reach`` places apart there, and of which one is of ``microbatches`` (None:
-    any).
+    """The tasks ``first`` to before ``past``, by start.
+
+    Two of them may change places if they share one of ``resources`` (None: any), are at most ``reach`` places apart
+    there, and one of them is of ``microbatches`` (None: any).
     """
 
     first: int
@@ -49,10 +50,10 @@ class Window:
 
 @dataclass(frozen=True)
 class SolvedWindow:
-    """``segments``: the window's tasks in their new order, on the resources where it is another; maybe none.
+    """``segments``: the window's tasks in their new order, on the resources where it has changed; may be empty.
 
-    ``exhausted``: there is nothing better, as far as the solver's gap goes. ``pairs``: those that were free.
-    ``effort``: of the solver, in simplex iterations and pairs. ``nodes``: of its tree.
+    ``exhausted``: there is nothing better, within the solver's gap. ``pairs``: how many could change places.
+    ``effort``: tasks, pairs and simplex iterations. ``nodes``: of the branch-and-bound tree.
     """
 
     segments: dict[int, list[int]]
@@ -63,7 +64,7 @@ class SolvedWindow:
 
 
 def solve_window(graph: PrecedenceGraph, window: Window, control: Control, nodes: int) -> SolvedWindow:
-    """Order a window anew, within so many ``nodes`` of the solver's search, on one thread."""
+    """Re-optimise a window, within so many ``nodes`` of branch and bound, on one thread."""
     return _WindowModel(graph, window).solve(control, nodes)
 
 
@@ -134,7 +135,7 @@ class _WindowModel:
         return resources is None or bool(resources & {2 * d, 2 * d + 1})
 
     def _keep_memory(self, d: int) -> None:
-        """Takers wait for the same givers as now, where orders stay, or where the two share no resource."""
+        """A task waits for memory from the same tasks as now, where orders stay or the two share no resource."""
         graph = self.graph
         again = self._may_reorder(d)
         for x, _ in graph.taken[d]:
@@ -171,7 +172,7 @@ class _WindowModel:
         return head
 
     def _tails(self) -> None:
-        """What must follow each task's end: after the window as soon as it leaves it, and at all."""
+        """The longest path after each task's end: directly out of the window (``leave``), and over all (``tail``)."""
         graph = self.graph
         for row in self.graph.rows:
             at = bisect_left(row, self.window.past)
@@ -192,7 +193,7 @@ class _WindowModel:
         if not self.free:
             return SolvedWindow({}, True, 0, self.n, 0)
         self.model = Model()
-        self.values: list[float] = []  # of the order as it is
+        self.values: list[float] = []  # in the current order
         makespan = self._units(self.graph.makespan - self.begin)
         self.makespan = self._column(0.0, makespan, makespan, float(self.n))
         self.at = []
@@ -248,7 +249,7 @@ class _WindowModel:
         return max(self.graph.makespan - self.tail[u], self.end[u])
 
     def _pairs_take_turns(self) -> None:
-        """A binary for each pair that may change places, 1 where the order stays; where only one is in time, none."""
+        """A binary for each pair that may change places, 1 where the order stays; none where v cannot come first."""
         self.order: dict[tuple[int, int], int] = {}
         for u, v in self.free:
             apart = self._latest_end(u) - self.head[v]  # by how much v may start before u has ended
@@ -265,7 +266,7 @@ class _WindowModel:
             self.model.row([self.at[u], self.at[v], column], [1.0, -1.0, other], self._units(self.length[v]))
 
     def _memory_suffices(self, d: int) -> None:
-        """What is taken before a task and not given back before it leaves room for what it takes itself."""
+        """What is taken and not released before a task leaves enough memory for what it takes itself."""
         graph = self.graph
         inside = [(x - self.first, size) for x, size in graph.taken[d] if self._inside(x)]
         if not inside:
@@ -287,14 +288,14 @@ class _WindowModel:
                     used += self._counted(tasks[0] - self.first, v, instant <= self.start[v], -other, terms)
                 elif instant <= self.start[v]:
                     used -= other
-            terms = {column: size for column, size in terms.items() if size}  # who takes as much as another gives
+            terms = {column: size for column, size in terms.items() if size}  # without those that cancel out
             if terms:
                 largest = max(map(abs, terms.values()))
                 room = (float(graph.classes.available[d]) - used) / largest
                 self.model.row(list(terms), [c / largest for c in terms.values()], upper=room + TOLERANCE)
 
     def _counted(self, u: int, v: int, now: bool, size: float, terms: dict[int, float]) -> float:
-        """``size`` where u comes before v: into the terms where that is open; else the constant it amounts to."""
+        """``size`` where u comes before v: added to ``terms`` as far as the order is free; the constant part."""
         if (u, v) in self.order:
             column = self.order[u, v]
             terms[column] = terms.get(column, 0.0) + size
@@ -306,7 +307,7 @@ class _WindowModel:
         return size if now else 0.0
 
     def _ways_end(self) -> None:
-        """The makespan of the ways through the window, and by how much each comes near to the one that there is."""
+        """The makespan of all paths through the window, and by how much each comes close to the current one."""
         graph = self.graph
         near = self._units(graph.makespan * (1 - NEAR) - self.begin)
         for u in range(self.n):

@@ -1,7 +1,7 @@
-"""Playing the orders of a schedule, compiled: who starts when if each resource runs its tasks in a given order.
+"""Plays the orders of a schedule, compiled: all starts, if each resource runs its tasks in a given order.
 
-A changed order need not be played from the beginning: up to the change all is as it was. And most changes make a
-schedule longer, which shows soon after them: what follows each task of the schedule that was changed is known.
+A changed order need not be played from the beginning: up to the change everything stays as it was. Most changes make a
+schedule longer. This shows soon after the change, since the longest path after each task of the old schedule is known.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Parts(NamedTuple):
 
 
 class Snapshots(NamedTuple):
-    """The state of a play at some moments, a row each, in their order: what ``resume`` goes on from."""
+    """The state of a play at some moments, a row each, in order of time: ``resume`` continues from one."""
 
     numbers: Ints  # rows x (turns, tasks to do, last to end, ended just now, queued, running)
     times: Floats  # rows x (now, makespan)
@@ -53,7 +53,7 @@ class Snapshots(NamedTuple):
 
 @numba.njit(cache=True, nogil=True)
 def room(p, n_resources, rows):  # type: ignore[no-untyped-def]
-    """Snapshots not yet taken."""
+    """Empty rows for snapshots."""
     return Snapshots(
         np.zeros((rows, 6), dtype=np.int64),
         np.zeros((rows, 2)),
@@ -81,7 +81,7 @@ def keep(into, taken, first, past):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, **BARE)
 def row_before(seen, rows, r, x):  # type: ignore[no-untyped-def]
-    """The last of ``rows`` snapshots in which nothing hung yet on place ``x`` in the order of resource r; or -1."""
+    """The last of ``rows`` snapshots that does not depend on place ``x`` in the order of resource r; -1 if none."""
     for row in range(rows - 1, -1, -1):
         at = seen.resources[row, 0, r]
         if at < x or (at == x and seen.resources[row, 1, r]):
@@ -105,9 +105,9 @@ def _queue(p, a, queued, to_look_at, n_queued):  # type: ignore[no-untyped-def]
 def play(p, seq_ptr, seq, limit, start, turn, cause, place):  # type: ignore[no-untyped-def]
     """Play the orders ``seq[seq_ptr[r]:seq_ptr[r + 1]]`` (class after class) of all resources.
 
-    Fills, for every task: its start (ticks), the how-manieth start it was, the task whose end let it start
+    Fills, for every task: its start (ticks), the rank of its start among all, the task whose end let it start
     (class x width + index; -1 at time 0), and its place in ``seq``. Returns the makespan and the task that ends
-    last; the makespan is inf as soon as it must exceed ``limit``, -1 where nothing can go on.
+    last; the makespan is inf as soon as it must exceed ``limit``, -1 on deadlock.
     """
     none = room(p, len(seq_ptr) - 1, 0)
     makespan, last, _ = resume(
@@ -120,9 +120,9 @@ def play(p, seq_ptr, seq, limit, start, turn, cause, place):  # type: ignore[no-
 def resume(  # type: ignore[no-untyped-def]
     p, seq_ptr, seq, limit, start, turn, cause, place, before, after, rest, seen, row, taken, every
 ):  # fmt: skip
-    """Play orders from a moment on: row ``row`` of the snapshots ``seen``, from the beginning where that is -1.
+    """Play orders from a snapshot on: row ``row`` of ``seen``, or from the beginning where that is -1.
 
-    As ``play``; what has started before that moment is not filled in. In the schedule from which the orders were
+    As ``play``; what has started before the snapshot is not filled in. In the schedule from which the orders were
     changed, tasks started at ``before`` and were followed by ``rest`` ticks at least. Nothing has changed for those
     that started later than ``after``, so the play also ends where one of them comes too late. Fills the rows of
     ``taken`` that follow, one for every so many turns; also returns how many rows there are then.

@@ -1,8 +1,8 @@
 """A schedule as a graph: its tasks in order of start, what each waits for, and how long the rest takes after it.
 
 With the order of the tasks on every stream and channel and the order in which memory is taken, each task waits for a
-few others: its inputs, the task before it on each resource, and whoever gives back the memory that it takes. The
-longest way from a task to the end of the step says how soon it must have ended.
+few others: its inputs, the task before it on each resource, and the tasks that release the memory that it takes. The
+longest path from a task to the end of the step determines when it must have ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from planner.scheduling.list.kernel import Run
 from planner.scheduling.orders.anneal import Orders
 
 SLACK = 1e-9
-"""What memory and ways are equal within, relatively."""
+"""Relative tolerance for amounts of memory and lengths of paths."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class PrecedenceGraph:
 
     @cached_property
     def rows(self) -> list[list[int]]:
-        """The tasks of each resource, in turn."""
+        """The tasks of each resource, in order."""
         found: list[list[int]] = [[] for _ in range(self.classes.n_resources)]
         for x, resources in enumerate(self.resources):
             for r in resources:
@@ -110,7 +110,7 @@ class PrecedenceGraph:
 
     @cached_property
     def taken(self) -> list[list[tuple[int, float]]]:
-        """By device: the tasks that take memory there, in turn, and how much each."""
+        """By device: the tasks that take memory there, in order, and how much each."""
         size: dict[int, tuple[int, float]] = {}
         for hold in self.classes.holds:
             size[hold.alloc] = (hold.device, size.get(hold.alloc, (0, 0.0))[1] + hold.size)
@@ -122,7 +122,7 @@ class PrecedenceGraph:
 
     @cached_property
     def given(self) -> list[list[tuple[float, tuple[int, ...], float]]]:
-        """By device: when memory is given back, in turn, by the end of which tasks, and how much."""
+        """By device, in order of time: when memory is released, by the end of which tasks, and how much."""
         given: list[list[tuple[float, tuple[int, ...], float]]] = [[] for _ in range(self.classes.problem.n_devices)]
         for hold in self.classes.holds:
             for tasks in zip(*(self._tasks_of(b) for b in hold.releases), strict=True):
@@ -136,7 +136,7 @@ class PrecedenceGraph:
 
     @cached_property
     def memory(self) -> list[list[int]]:
-        """Whose ends each task waits for because they give back the memory that it takes."""
+        """The tasks that each task waits for because their ends release the memory that it takes."""
         found: list[list[int]] = [[] for _ in range(self.n)]
         for d, room in enumerate(self.classes.available.tolist()):
             used, back = 0.0, 0
@@ -151,7 +151,7 @@ class PrecedenceGraph:
 
     @cached_property
     def _followers(self) -> tuple[Ints, Ints]:
-        """Who waits for each task: by precedence, for memory, or because it comes next on a resource."""
+        """The tasks that wait for each task: by precedence, for memory, or as the next on a resource."""
         first, second = self._precedence
         pointer, givers = rows(self.memory)
         takers = np.repeat(np.arange(self.n), np.diff(pointer))
@@ -161,7 +161,7 @@ class PrecedenceGraph:
         return compressed(before, after, self.n)
 
     def followers(self, x: int) -> list[int]:
-        """Who waits for a task."""
+        """The tasks that wait for a task."""
         return _row(self._followers, x)
 
     @cached_property
@@ -172,16 +172,16 @@ class PrecedenceGraph:
 
     @cached_property
     def critical(self) -> Ints:
-        """The tasks on the longest ways."""
+        """The tasks on the longest paths."""
         ways = np.array(self.end) + np.array(self.tail)
         return np.flatnonzero(ways >= self.makespan * (1 - SLACK))
 
     def prepare(self) -> None:
-        """Make all that is made once, before several threads ask for it."""
+        """Compute all cached properties, before several threads use them."""
         _ = self._inputs, self.tail, self.taken, self.given, self.critical
 
     def reordered(self, windows: Iterable[dict[int, list[int]]]) -> Orders:
-        """The orders, with some segments in another order: by resource, tasks that now stand there in a row."""
+        """The orders with some segments replaced; a segment: by resource, tasks that are consecutive there now."""
         found = [list(row) for row in self.rows]
         for segments in windows:
             for r, segment in segments.items():
@@ -198,7 +198,7 @@ def _row(of: tuple[Ints, Ints], x: int) -> list[int]:
 
 @numba.njit(cache=True)
 def _tails(pointer, follower, length):  # type: ignore[no-untyped-def]
-    """Longest ways after each task; whoever follows a task has a higher number."""
+    """The longest path after each task; followers of a task have higher numbers."""
     tail = np.zeros(len(length))
     for x in range(len(length) - 1, -1, -1):
         for y in range(pointer[x], pointer[x + 1]):

@@ -1,1 +1,1 @@
-"""One file a step of the search; ``planner.search.programme`` says which comes when."""
+"""The steps of the search, one file each; ``planner.search.programme`` has their order."""

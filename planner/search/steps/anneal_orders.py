@@ -1,4 +1,4 @@
-"""Orders of the best schedules annealed along their critical paths."""
+"""Anneals the orders of the best schedules along their critical paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from planner.search.state import SearchState
 
 @dataclass(frozen=True)
 class AnnealSome:
-    """Anneal ever fewer searches, since annealing changes which is best; ``halving``: one of the parameters."""
+    """Anneal ever fewer of the best searches for ever longer: annealing changes which is best.
+
+    ``halving``: a field of ``AnnealOrdersParams``.
+    """
 
     halving: Literal["first", "some", "brief"]
 
@@ -25,7 +28,7 @@ class AnnealSome:
         return bool(state.searches)
 
     def run(self, state: SearchState) -> None:
-        """Stage by stage: so many of the best, so many rounds each."""
+        """So many of the best searches, so many rounds each, then the next entry of the halving."""
         for searches, rounds in getattr(state.params.anneal, self.halving):
             for search in state.ranked[:searches]:
                 anneal(state, search, rounds)
@@ -42,14 +45,14 @@ class AnnealBest:
         return bool(state.searches)
 
     def run(self, state: SearchState) -> None:
-        """One round where there are many tasks and little is left; else as long as it gains."""
+        """As long as it gains; only one round with many tasks and a schedule close to its bound."""
         for search in state.ranked[:1]:
             close = state.has_many_tasks and state.is_close(search, state.params.restart.close)
             anneal(state, search, 1 if close else state.params.anneal.rounds)
 
 
 def anneal(state: SearchState, search: ListSearch, rounds: int) -> None:
-    """Rounds of annealing, each improvement offered at once, while they gain anything."""
+    """Rounds of annealing while they gain anything; each improvement is offered at once."""
     incumbent = state.incumbent
     how = f"annealing on placement {search.classes.placement.origin}"
     still = 0

@@ -1,4 +1,4 @@
-"""The baselines as first plans. Nothing that this loads compiles or solves: they are there at once."""
+"""Offers the baselines as first plans. It loads neither numba nor HiGHS, so the first plan is there at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Baselines:
         return bool(state.baselines)
 
     def run(self, state: SearchState) -> None:
-        """Offer each that would be kept, shortest makespan first known, then whether it fits."""
+        """Offer each that is shorter than the best and fits in memory."""
         problem = state.problem
         for layout, timetables in state.baselines.items():
             if problem.layout not in ("auto", layout):
@@ -27,6 +27,6 @@ class Baselines:
             for name, timetable in timetables:
                 best = state.incumbent.best
                 if best is not None and timetable.makespan(problem) >= best.makespan:
-                    continue  # it would not be kept, and whether it fits takes longer to say
+                    continue  # checking its memory would take longer
                 if timetable.placement.copies <= problem.copies and figures(problem, timetable).fits:
                     state.incumbent.offer(timetable, f"the order of {name}", baseline=True)

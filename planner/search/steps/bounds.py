@@ -1,4 +1,4 @@
-"""Bounds of the problem, cheap ones before anything is searched, dear ones once there is something to compare with."""
+"""Bounds of the problem: cheap ones before the search, expensive ones once there is a schedule to compare with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CheapBounds:
 
 @dataclass(frozen=True)
 class OnlyPlacementBound:
-    """The bound of the only placement, where the flags leave one."""
+    """The bound of the only placement, if the flags leave a single one."""
 
     name: str = "bound of the only placement"
 
@@ -44,12 +44,12 @@ class OnlyPlacementBound:
 
 @dataclass(frozen=True)
 class DearBounds:
-    """The dear bounds over all placements, which solve integer programs."""
+    """The expensive bounds over all placements, which solve integer programs."""
 
     name: str = "dear bounds"
 
     def supports(self, state: SearchState) -> bool:
-        """Always: each bound says itself whether it applies."""
+        """Always: a bound that does not apply is 0."""
         return True
 
     def run(self, state: SearchState) -> None:

@@ -14,7 +14,7 @@ from planner.search.state import SearchState
 
 @dataclass(frozen=True)
 class Counting:
-    """Ask the counting model about the best placements; ``small``: only a small model, about the very best."""
+    """Ask the counting model about the best placements; ``small``: only about the very best, if the model is small."""
 
     small: bool = False
 
@@ -28,7 +28,7 @@ class Counting:
         return bool(state.searches)
 
     def run(self, state: SearchState) -> None:
-        """Where a model is small, on a coarse grid it soon finds what little memory hides."""
+        """Ask. A small model, on a coarse grid, soon finds schedules that other searches miss if memory is short."""
         params = state.params.counting
         for search in state.ranked[: 1 if self.small else params.placements]:
             if not state.incumbent.met:
@@ -38,8 +38,8 @@ class Counting:
 def count(state: SearchState, search: ListSearch, most: int) -> None:
     """Ask the counting model, of ``most`` variables at most, for ever shorter schedules on one placement.
 
-    The bound comes first: where it is met, nothing else need be asked. Where an answer does not come in time, a
-    longer schedule is asked for. Where copies are mirrored, its answers "no" prove nothing.
+    First it is asked for a schedule as short as the bound. If a question is not answered in time, a longer schedule
+    is asked for. With several copies, an answer "no" proves nothing.
     """
     incumbent = state.incumbent
     classes, control = search.classes, incumbent.control
@@ -48,7 +48,7 @@ def count(state: SearchState, search: ListSearch, most: int) -> None:
         return
     lowest = max(incumbent.bound, placement_bound(incumbent.problem, placement))
     low = math.ceil(lowest / tick - 1e-6)  # no schedule has fewer steps
-    high = math.ceil(incumbent.best.makespan / tick - 1e-6) - 1  # more are of no interest
+    high = math.ceil(incumbent.best.makespan / tick - 1e-6) - 1  # more is no improvement
     how = f"counting model on placement {placement.origin}"
     target = low
     while low <= high and not incumbent.met and high <= STEPS_AT_MOST:

@@ -1,12 +1,12 @@
-"""Neighbourhood search with the MIP: windows of the best schedule ordered anew, and learning which kind pays.
+"""Large neighbourhood search: a MIP re-optimises windows of the best schedule, and a bandit chooses their kinds.
 
 Which windows pay differs from problem to problem and changes as a schedule gets better: all devices for a short time,
 a few devices for longer, some microbatches against all others. So the kinds compete, as the neighbourhoods of Balans
 do (Cai, Kadioglu and Dilkina, "Balans: Multi-Armed Bandits-based Adaptive Large Neighborhood Search for
-Mixed-Integer Programming Problem", 2024): each has a rate of improvements for the solver's effort, drawn from what is
-known of it (Thompson sampling; improvements as a Poisson process, so a gamma distribution), and the highest draw is
-next. Effort is counted in pairs and simplex iterations, never in seconds: the same seed takes the same way. The windows
-of a kind grow while the solver exhausts them at once, and shrink where it does not.
+Mixed-Integer Programming Problem", 2024). Each kind has an unknown rate of improvements per effort of the solver. The
+rate is drawn from a gamma distribution (improvements as a Poisson process), and the kind with the highest draw is next
+(Thompson sampling). Effort is counted in tasks, pairs and simplex iterations, never in seconds: the same seed gives the
+same windows. The windows of a kind grow while the solver exhausts them with little effort, and shrink if it does not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from planner.search.params import LnsParams
 from planner.search.state import SearchState
 
 Choice = Callable[[PrecedenceGraph, np.random.Generator, int], Window]
-"""How a window of about so many tasks is chosen."""
+"""Chooses a window of about so many tasks."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LnsWindows:
         return bool(state.searches)
 
     def run(self, state: SearchState) -> None:
-        """Windows as long as the session lasts; what has been learnt of their kinds stays for the next."""
+        """One session of windows; what it learns about their kinds is kept for the next."""
         for search in state.ranked[:1]:
             if state.incumbent.met or state.is_close(search):
                 return
@@ -54,7 +54,7 @@ class LnsWindows:
 
 @dataclass
 class Kind:
-    """A kind of window; how large its windows are, and what they have brought for how much effort."""
+    """A kind of window: the size of its windows, and their improvements and effort so far."""
 
     name: str
     choose: Choice
@@ -62,15 +62,15 @@ class Kind:
     paid: int = 0
 
     def __post_init__(self) -> None:
-        """Begin with what every kind is credited with."""
+        """Begin with the prior."""
         self.size, self.gains, self.effort = float(self.params.size), self.params.prior, float(self.params.effort)
 
     def drawn(self, rng: np.random.Generator) -> float:
-        """A rate of improvements that is likely, from what is known."""
+        """A rate of improvements per effort, drawn from its distribution."""
         return float(rng.gamma(self.gains) / self.effort)
 
     def learn(self, improved: bool, effort: float, exhausted: bool, pairs: int) -> None:
-        """Note what a window has brought, and adapt the size of the next."""
+        """Note the result of a window, and adapt the size of the next."""
         params = self.params
         self.paid += improved
         self.gains = params.prior + params.forgets * (self.gains - params.prior) + improved
@@ -94,9 +94,9 @@ def kinds(params: LnsParams) -> list[Kind]:
 
     chosen: dict[str, Choice] = {
         "all devices": slab(near),
-        "all devices, neighbours on a stream": slab(near // 4),
-        "all devices, far on a stream": slab(far),
-        "about a critical task": lambda w, rng, size: _critical(w, rng, size, near),
+        "all devices, short reach": slab(near // 4),
+        "all devices, long reach": slab(far),
+        "around a critical task": lambda w, rng, size: _critical(w, rng, size, near),
         "one device": devices(lambda n: 1),
         "two devices": devices(lambda n: 2),
         "half of the devices": devices(lambda n: (n + 1) // 2),
@@ -108,7 +108,7 @@ def kinds(params: LnsParams) -> list[Kind]:
 
 @dataclass
 class Learnt:
-    """What all sessions of a search have learnt and brought."""
+    """What all sessions of a search have learnt and gained."""
 
     kinds: list[Kind]
     sessions: int = 0
@@ -120,19 +120,19 @@ class Learnt:
         most = sorted((kind for kind in self.kinds if kind.paid), key=lambda kind: -kind.paid)
         what = ", ".join(f"{kind.name} ({kind.paid})" for kind in most) or "none"
         return (
-            f"{self.tried} LNS windows solved by the MIP; they shorten makespans by {self.gained:.6g} s in all; kinds "
-            f"that improved: {what}"
+            f"{self.tried} LNS windows solved by a MIP shorten makespans by {self.gained:.6g} s in total; improvements "
+            f"by kind: {what}"
         )
 
 
 def solve_windows(state: SearchState, search: ListSearch, learnt: Learnt) -> None:
-    """A session of windows of a search's best schedule, each offered where it makes it shorter."""
+    """A session of windows of a search's best schedule; each shorter schedule is offered."""
     incumbent, params = state.incumbent, state.params.lns
     assert search.best is not None
     learnt.sessions += 1
     run = search.orders.play(Orders.of(search.ordered, search.best.start, search.best.turn))
     if run.makespan < 0:
-        return  # memory lets the list scheduler go on where a fixed order would block
+        return  # played in a fixed order, a list schedule may deadlock on memory
     before = search.seconds
     rng = np.random.default_rng((state.seed, learnt.sessions))
     windows = _Windows(search, PrecedenceGraph.of(search.ordered, run), learnt, rng, params)
@@ -155,7 +155,7 @@ class _Windows:
         self.effort = 0
 
     def round(self, control: Control, threads: int) -> bool:
-        """A few windows side by side, all from the schedule as it is; whether it gets shorter."""
+        """Solve a few windows of the current schedule side by side; whether it gets shorter."""
         drawn = self._draw()
         graph, nodes = self.graph, self.params.nodes
         graph.prepare()
@@ -172,7 +172,7 @@ class _Windows:
         self.learnt.tried += len(drawn)
         self.effort += sum(each.effort for each in found)
         control.spend(len(runs) + sum(each.nodes for each in found))
-        best = min(reversed(runs), key=lambda run: run.makespan)  # of equals all together: it leads on
+        best = min(reversed(runs), key=lambda run: run.makespan)  # of equals that of all windows together
         shorter = best.makespan < graph.makespan
         if best is not graph.run:
             self.graph = PrecedenceGraph.of(self.search.ordered, best)
@@ -180,7 +180,7 @@ class _Windows:
         return shorter
 
     def _draw(self) -> list[tuple[Kind, Window]]:
-        """The windows of a round, which do not overlap, each of the kind that is drawn for it."""
+        """The windows of a round, which do not overlap, each of a kind that is drawn for it."""
         drawn: list[tuple[Kind, Window]] = []
         for _ in range(self.params.at_once):
             kind = max(self.learnt.kinds, key=lambda kind: kind.drawn(self.rng))
@@ -190,7 +190,7 @@ class _Windows:
         return drawn
 
     def _played(self, found: Sequence[SolvedWindow]) -> Run:
-        """The schedule of new orders; one that blocks is endless."""
+        """The schedule of new orders; its makespan is inf where they deadlock."""
         run = self.search.orders.play(self.graph.reordered([each.segments for each in found]))
         return run if run.makespan >= 0 else run._replace(makespan=math.inf)
 
@@ -204,7 +204,7 @@ def _slab(
     resources: frozenset[int] | None = None,
     microbatches: frozenset[int] | None = None,
 ) -> Window:
-    """So many tasks in a row, somewhere or about task ``at``."""
+    """``size`` tasks in a row (by start), at random or around task ``at``."""
     size = min(size, graph.n)
     last = graph.n - size
     first = int(rng.integers(last + 1)) if at is None else min(max(0, at - size // 2), last)
@@ -217,7 +217,7 @@ def _critical(graph: PrecedenceGraph, rng: np.random.Generator, size: int, reach
 
 
 def _devices(graph: PrecedenceGraph, rng: np.random.Generator, size: int, reach: int, count: int) -> Window:
-    """Orders on a device and those that follow it in the cluster, and on the channels between these."""
+    """Orders on ``count`` neighbouring devices of the cluster, and on the channels between them."""
     classes = graph.classes
     n = classes.problem.n_devices
     first = int(rng.integers(n))

@@ -1,7 +1,7 @@
-"""Local search on the placement: operators to another device, kept where the schedule gets shorter.
+"""Local search on the placement: moves operators to other devices, and keeps moves that shorten the schedule.
 
-Where the schedules are small, placements are annealed: on an irregular graph the way to a better one leads through
-worse ones. What is annealed is the makespan by list scheduling.
+With few tasks, placements are annealed by the makespan of a list schedule: on an irregular graph the path to a better
+placement leads through worse ones.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from planner.search.steps.anneal_orders import anneal
 from planner.search.steps.vary_rules import vary
 
 ROUNDS = "moving operators"
-"""What counts the rounds of all steps that move operators."""
+"""Key of ``SearchState.rounds``: the rounds of all steps that move operators."""
 
 
 @dataclass(frozen=True)
 class MoveOperators:
-    """Move operators of the best placement where the schedule gets shorter.
+    """Move operators of the best placement; keep moves that shorten the schedule.
 
-    ``annealed``: at first also where it gets longer. ``tuned``: vary rules and anneal on what comes of it.
+    ``annealed``: accept longer schedules, too, less and less. ``tuned``: then vary rules and anneal orders.
     """
 
     annealed: bool = False
@@ -50,7 +50,7 @@ class MoveOperators:
         best = state.ranked[:1]
         moved = self._moved(state)
         if moved is None or not self.tuned or (moved.staged and any(moved is each for each in best)):
-            return  # a schedule of the beam search has left behind what rules alone can do
+            return  # rules alone cannot improve a schedule of the beam search
         vary(state, moved, state.params.vary.after_move)
         anneal(state, moved, state.params.anneal.after_move)
 
@@ -67,8 +67,8 @@ class MoveOperators:
                 state.add(moved)
             where = " to ".join(state.problem.cluster.devices[d].name for d in narrow.devices)
             state.notes.append(
-                f"round {round_} of moving operators: the {narrow.kind} of {where} worked most, "
-                f"{narrow.seconds:.6g} s; makespan {before:.6g} -> {min(before, moved.seconds):.6g} s"
+                f"round {round_} of moving operators: the busiest resource was the {narrow.kind} of {where} "
+                f"({narrow.seconds:.6g} s); makespan {before:.6g} -> {min(before, moved.seconds):.6g} s"
             )
             return moved
         return None
@@ -76,12 +76,12 @@ class MoveOperators:
 
 @dataclass(frozen=True)
 class Heat:
-    """How long a search on placements goes on, and what it accepts."""
+    """How many moves a search on placements makes, and what it accepts."""
 
     moves: int
     hot: float = 0.0  # first temperature, x the best makespan: longer schedules are accepted by it (Metropolis)
     cold: float = 0.0  # last temperature
-    tuning: int = 0  # list schedules by which rules are fitted to where it has come
+    tuning: int = 0  # list schedules that fit rules to a new placement
 
     @staticmethod
     def none(params: MoveParams) -> Heat:
@@ -103,10 +103,10 @@ class Heat:
 
 
 def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], heat: Heat) -> ListSearch:
-    """Move groups of operators; the search of the best placement reached.
+    """Move operators, alone or in merged groups; the search of the best placement reached.
 
-    ``seed``: the user's, and the round. A placement is judged by the few rules that were best on the one it comes from;
-    one whose busiest stream or channel alone works too long is not even scheduled.
+    ``seed``: the user's, and the round. A placement is scheduled by the few rules that were best on the one before. It
+    is not scheduled if its busiest stream or channel alone works too long.
     """
     incumbent, params, threads = state.incumbent, state.params.move, state.threads
     problem, control = incumbent.problem, incumbent.control
@@ -114,7 +114,7 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
         return current
     rng = np.random.default_rng(seed)
     groups = [*merge(problem), *problem.groups]
-    tried = {current.classes.placement.device_of: current.seconds}  # seconds, or more than which it takes
+    tried = {current.classes.placement.device_of: current.seconds}  # makespan in seconds, or a limit that it exceeds
     loads, busiest, best = Loads(problem), bottleneck(current).devices, current
     for step in range(heat.moves):
         if incumbent.met:
@@ -151,7 +151,7 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """The stream or channel that works most in a schedule: on or between which devices, and how long."""
+    """The busiest stream or channel of a schedule: its device or two devices, and the seconds of its work."""
 
     kind: str
     devices: tuple[int, ...]
@@ -159,7 +159,7 @@ class Bottleneck:
 
 
 def bottleneck(search: ListSearch) -> Bottleneck:
-    """What the best schedule of a search keeps busiest."""
+    """The busiest stream or channel in the best schedule of a search."""
     classes, n_devices = search.classes, search.classes.problem.n_devices
     busy = np.zeros(classes.n_resources)
     for a, resources in enumerate(classes.resources):
@@ -179,10 +179,10 @@ def _moved(
     rng: np.random.Generator,
     params: MoveParams,
 ) -> Placement | None:
-    """One or two groups of one copy moved, mostly to where their neighbours are; None where that is not allowed.
+    """The placement with one or two groups of one copy moved; None where that is not allowed.
 
-    Half of the moves take something from the ``busiest`` devices. Where two are moved, the second often takes the place
-    of the first, so that loads stay as they were.
+    Most moves go to the device of a neighbour in the graph, and half of them take from the ``busiest`` devices. A
+    second group often takes the place of the first, so that loads stay about as they are.
     """
     device_of = [list(copy) for copy in placement.device_of]
     copy = device_of[int(rng.integers(len(device_of)))]

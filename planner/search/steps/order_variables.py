@@ -29,15 +29,15 @@ class OrderVariables:
 
 
 def solve_small(state: SearchState) -> None:
-    """Placement, order and bound in one model, where the problem is small and the layout free.
+    """Placement, order and bound in one model, for a small problem with a free layout.
 
-    The model leaves out memory and the capacity of channels: it is asked for ever shorter schedules until it has
-    none, or what it finds gains nothing once those are respected.
+    The model leaves out memory and the capacity of channels. It is asked for ever shorter schedules until there is
+    none, or until its schedule gains nothing once memory and channels are respected.
     """
     incumbent, params = state.incumbent, state.params.order_variables
     problem, control = incumbent.problem, incumbent.control
     how = "order variables"
-    single = replace(problem, copies=1)  # of several copies the model says nothing, but one is allowed, too
+    single = replace(problem, copies=1)  # the model has one copy, which is allowed even where several are
     for _ in range(params.rounds):
         if incumbent.met or incumbent.best is None:
             return
@@ -60,14 +60,14 @@ def solve_small(state: SearchState) -> None:
 
 
 def _follow(state: SearchState, search: ListSearch, starts: dict[tuple[int, int, int], float]) -> None:
-    """Schedules that follow given starts: exactly, as far as memory and channels let them, or as keys."""
+    """Offer schedules that follow given starts: in their order, or by list scheduling with them as keys."""
     incumbent, classes = state.incumbent, search.classes
     start = np.full((classes.n, int(classes.count.max())), np.nan)
     for a in range(classes.n):
         for k in range(int(classes.count[a])):
             if classes.target[a] < 0:
                 start[a, k] = starts[int(classes.operator[a]), int(classes.pass_[a]), k]
-    for a in np.flatnonzero(classes.target >= 0).tolist():  # a transfer leaves when what it waits for has ended
+    for a in np.flatnonzero(classes.target >= 0).tolist():  # a transfer starts when its predecessors have ended
         start[a] = np.max([start[b] + classes.seconds[b] for b in classes.preds[a]], axis=0)
     start /= classes.tick
     incumbent.offer_starts(search, start, "order variables")
@@ -75,4 +75,4 @@ def _follow(state: SearchState, search: ListSearch, starts: dict[tuple[int, int,
     for look_ahead in state.params.order_variables.look_ahead:
         found = run(search.arrays, keys, look_ahead)
         if found.makespan >= 0:
-            incumbent.offer_starts(search, found.start, "list scheduling led by order variables", found.turn)
+            incumbent.offer_starts(search, found.start, "list scheduling guided by order variables", found.turn)

@@ -1,4 +1,4 @@
-"""Placements to try: first those of the families, then what no family holds, and any that fits where none has."""
+"""Placements to try: those of the families, any that fits if none of them does, and free placements."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FamilyPlacements:
 
 @dataclass(frozen=True)
 class AnyThatFits:
-    """Where nothing fits so far: a placement that does, or the proof that there is none."""
+    """If nothing has fitted so far: a placement that does, or the proof that there is none."""
 
     name: str = "any placement that fits"
 
@@ -51,7 +51,7 @@ class AnyThatFits:
 
 @dataclass(frozen=True)
 class ProposePlacements:
-    """Schedule placements that no family holds, and second copies of the best."""
+    """Schedule free placements, and the best placement with second copies."""
 
     name: str = "propose placements"
 
@@ -69,7 +69,7 @@ class ProposePlacements:
 def first_placements(problem: Problem, params: PlacementParams) -> Iterator[Placement]:
     """Those of the families; with many operators and few microbatches also that by earliest finish.
 
-    There the way of a microbatch counts, and whatever comes later takes long.
+    There the latency of a microbatch matters most, and all later steps take long.
     """
     yield from family_placements(problem)
     few = problem.microbatches <= params.few_microbatches and problem.n_operators > params.many_operators
@@ -78,7 +78,7 @@ def first_placements(problem: Problem, params: PlacementParams) -> Iterator[Plac
 
 
 def proposals(state: SearchState) -> Iterator[Placement]:
-    """Placements that no family holds: by earliest finish, and from the assignment MIP over merged groups.
+    """Free placements: by earliest finish, and from the assignment MIP over merged groups.
 
     What was merged goes into the notes. None where the layout is not free.
     """
@@ -102,7 +102,7 @@ def proposals(state: SearchState) -> Iterator[Placement]:
         finer = opened(problem, groups, found)
         if finer is None or control.over:
             continue
-        control.report(f"assignment MIP, {in_flight}, {len(finer) - len(groups)} groups more at device boundaries")
+        control.report(f"assignment MIP, {in_flight}, {len(finer) - len(groups)} more groups at device boundaries")
         again = AssignmentModel(problem, finer, held).solve(control, state.threads, nodes)
         state.notes.append(f"level 1 refined groups at device boundaries, {in_flight}: {len(groups)} -> {len(finer)}")
         if again is not None:
@@ -110,10 +110,10 @@ def proposals(state: SearchState) -> Iterator[Placement]:
 
 
 def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]:
-    """For a placement of one copy: the same with second copies for every other microbatch, half of the devices away.
+    """A placement of one copy with second copies, half of the devices away, for half of the microbatches.
 
-    Of the operators of the last round only (where gradients begin, so that they begin on twice as many devices), and of
-    all. None where only one copy is allowed, or devices are not alike.
+    First of the operators of the last virtual-stage round only (gradients begin there, then on twice as many devices),
+    then of all operators. Nothing if only one copy is allowed, or devices are not alike.
     """
     where = placement.device_of[0]
     devices = sorted(set(where))
@@ -127,14 +127,14 @@ def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]
         return
     away = {d: devices[(n + len(devices) // 2) % len(devices)] for n, d in enumerate(devices)}
     (stage_round,) = placement.stage_rounds(problem.topological)
-    for first, what in {max(stage_round): "the last stage_round", 0: "all"}.items():
+    for first, what in {max(stage_round): "the last virtual-stage round", 0: "all"}.items():
         copy = tuple(away[d] if at >= first else d for d, at in zip(where, stage_round, strict=True))
         if problem.allows(copy):
             yield Placement((where, copy), f"{placement.origin}, second copies of {what}")
 
 
 def any_that_fits(problem: Problem, only: Placement | None, control: Control, threads: int) -> Iterator[Placement]:
-    """Where no placement has fitted so far: one that does, if it is found in time.
+    """If no placement has fitted so far: one that does, if it is found in time.
 
     ``only``: the only placement that the layout allows, where that is known. Raises ``Impossible`` with the proof
     that nothing fits.
@@ -142,7 +142,7 @@ def any_that_fits(problem: Problem, only: Placement | None, control: Control, th
     from planner.placement.fit import find_fit, fits
 
     if only is not None:
-        if fits(problem, only) is False:  # and not only because time was over before it was tried
+        if fits(problem, only) is False:  # proven, not only cut off by the deadline
             raise Impossible(_why_not(problem, only))
         return
     control.report("a placement that fits in memory")
@@ -167,8 +167,8 @@ def any_that_fits(problem: Problem, only: Placement | None, control: Control, th
         decided &= answer is not None
     if decided:
         raise Impossible(
-            f"no placement of layout {problem.layout} has room for its parameters and the activations of one "
-            "microbatch: every way to cut the topological order nearest to the file's was looked at"
+            f"no placement of layout {problem.layout} fits its parameters and the activations of one microbatch in "
+            "memory: all cuts of the topological order nearest to the file's have been checked"
             + ("; without --layout there are placements that fit" if free is not None else "")
         )
 

@@ -1,4 +1,4 @@
-"""The best placement searched anew: orders keep the shape that they begin with."""
+"""Searches the best placement again: annealing keeps the shape of the schedule that it starts from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planner.search.steps.vary_rules import shape
 
 @dataclass(frozen=True)
 class Restart:
-    """Vary rules anew on the best placement, with another seed, then anneal."""
+    """Vary rules again on the best placement, with another seed, then anneal."""
 
     name: str = "restart"
 
@@ -21,7 +21,7 @@ class Restart:
         return bool(state.searches)
 
     def run(self, state: SearchState) -> None:
-        """A search of its own on the same placement, unless that leaves little to gain."""
+        """A new search on the same placement, unless its schedule is close to its bound."""
         for search in state.ranked[:1]:
             if state.is_close(search, state.params.restart.close):
                 return

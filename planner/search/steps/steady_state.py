@@ -1,7 +1,7 @@
-"""Many microbatches: a schedule of a few with a repeatable window, run as often as it takes.
+"""Many microbatches: schedules a few of them, and repeats the steady-state pattern of that schedule.
 
-What is searched is a problem with a few microbatches; what is offered is its schedule with the window repeated, on
-the problem as posed. So the effort does not grow with the number of microbatches.
+The search runs on a problem with a few microbatches. It offers that schedule with its pattern repeated as often as the
+whole problem needs. So the effort does not grow with the number of microbatches.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from planner.scheduling.steady_state import PERIODS, Window, find_window, tolera
 from planner.search.state import SearchState
 
 PATTERNS = "steady-state patterns"
-"""What counts that patterns have been tried."""
+"""Key of ``SearchState.rounds``: whether patterns have been tried."""
 
 
 @dataclass(frozen=True)
 class SteadyState:
     """Steady-state patterns of a few microbatches, repeated; once in a search.
 
-    ``early``: only where that is cheap beside a schedule of the whole step. Else a schedule of the whole is soon found,
-    and shorter.
+    ``early``: only if that takes little time compared with a schedule of the whole step. Otherwise a schedule of the
+    whole step is found soon, and is shorter.
     """
 
     early: bool = False
 
     @property
     def name(self) -> str:
-        """When it comes."""
+        """Patterns, early or not."""
         return f"{PATTERNS}, early" if self.early else PATTERNS
 
     def supports(self, state: SearchState) -> bool:
-        """Whether they have not been tried, and there are microbatches enough."""
+        """Whether patterns have not been tried yet, and there are enough microbatches."""
         few = few_microbatches(state)
         if state.rounds[PATTERNS] or few is None:
             return False
@@ -51,7 +51,7 @@ class SteadyState:
         return not self.early or brief or state.tasks > state.params.steady_state.too_many
 
     def run(self, state: SearchState) -> None:
-        """Schedule, find patterns, repeat them, anneal them."""
+        """Schedule a few microbatches; find patterns, repeat and anneal them."""
         state.rounds[PATTERNS] += 1
         repeat(state)
 
@@ -69,7 +69,7 @@ class _Found:
 def few_microbatches(state: SearchState) -> int | None:
     """How many microbatches to search with; None where the problem has too few to gain from that.
 
-    Any window of one to four starts of each copy makes up the difference.
+    The others are a multiple of what any pattern runs (one to four microbatches of each copy).
     """
     problem = state.problem
     per_round = int(np.lcm.reduce(PERIODS)) * int(np.lcm.reduce(np.arange(1, problem.copies + 1)))
@@ -81,7 +81,7 @@ def few_microbatches(state: SearchState) -> int | None:
 
 
 def repeat(state: SearchState) -> None:
-    """Offer schedules with windows; anneal the best of them where they leave a gap."""
+    """Offer schedules with patterns repeated; anneal the best patterns if a gap is left."""
     incumbent, params = state.incumbent, state.params.steady_state
     problem, control = incumbent.problem, incumbent.control
     few = few_microbatches(state)
@@ -111,7 +111,7 @@ def _offer_best(state: SearchState, found: list[_Found]) -> None:
 
 
 def _searches(state: SearchState, problem: Problem) -> Iterator[ListSearch]:
-    """The placements of the families, with mirrored copies also mirrored."""
+    """Searches on the placements of the families; with mirrored copies also those that run both copies alike."""
     for placement in family_placements(problem):
         try:
             search = ListSearch.of(problem, placement, state.seed, state.params.schedule)
@@ -122,7 +122,7 @@ def _searches(state: SearchState, problem: Problem) -> Iterator[ListSearch]:
 
 
 def _stretchable(problem: Problem, search: ListSearch, schedules: Iterable[Run]) -> list[_Found]:
-    """The best of some schedules that has a window."""
+    """The best of some schedules that have a pattern; empty where none has."""
     copies = search.full.placement.copies
     best: _Found | None = None
     for schedule in schedules:
@@ -145,7 +145,7 @@ def _by_rules(search: ListSearch) -> Iterator[Run]:
 
 
 def _by_baselines(replay: Callable[[], BaselineTimetables]) -> Callable[[ListSearch], Iterator[Run]]:
-    """Schedules learnt from the baselines on the same placement, replayed only if they are asked for."""
+    """Schedules learnt from the baselines on the same placement; baselines are replayed only when needed."""
     teachers = cache(replay)
 
     def schedules(search: ListSearch) -> Iterator[Run]:
@@ -157,15 +157,15 @@ def _by_baselines(replay: Callable[[], BaselineTimetables]) -> Callable[[ListSea
 
 
 def _block(found: _Found) -> Orders:
-    """The orders of a schedule, its window as their block."""
+    """The orders of a schedule, with its pattern as the block that is repeated."""
     classes, window = found.search.ordered, found.window
     orders = Orders.of(classes, found.run.start, found.run.turn)
-    begin = window.begin - tolerance(found.run.start)  # the window was found with it
+    begin = window.begin - tolerance(found.run.start)  # as when the window was found
     return orders.with_block(classes, found.run.start, begin, begin + window.length)
 
 
 def _offer(state: SearchState, few: ListSearch, orders: Orders, each: int, how: str) -> None:
-    """Play the orders, in whose block every class starts ``each`` times, as often as the microbatches need."""
+    """Offer orders with their block (``each`` starts of every class) repeated as often as the microbatches need."""
     problem = state.problem
     copies = few.full.placement.copies
     many = _like(few, problem)
@@ -176,7 +176,7 @@ def _offer(state: SearchState, few: ListSearch, orders: Orders, each: int, how: 
 
 
 def _anneal(state: SearchState, found: _Found) -> None:
-    """Anneal orders whose window is run a few times, every repetition alike."""
+    """Anneal orders in which the pattern is repeated a few times, all repetitions alike."""
     problem, incumbent, params = state.problem, state.incumbent, state.params.steady_state
     copies = found.search.full.placement.copies
     some = replace(
@@ -198,10 +198,10 @@ def _anneal(state: SearchState, found: _Found) -> None:
 
 
 def _like(search: ListSearch, problem: Problem) -> ListSearch:
-    """The search on the same placement of a problem with another number of microbatches."""
+    """The same search (placement, mirrored or not) for a problem with another number of microbatches."""
     other = ListSearch.of(problem, search.full.placement, 0, search.params)
     if search.mirrored is not None:
         half = other.mirror(0)
-        assert half is not None, "whether copies mirror does not depend on the number of microbatches"
+        assert half is not None, "whether copies mirror each other does not depend on the number of microbatches"
         return half
     return other

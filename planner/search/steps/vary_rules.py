@@ -1,4 +1,4 @@
-"""Rules of the list scheduler varied, and steps of several microbatch groups shaped by a beam search."""
+"""Varies the rules of the list scheduler; steps of several microbatch groups get a beam search, too."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class VaryRules:
 
 
 def longer(state: SearchState, search: ListSearch) -> float:
-    """How long rules are varied, x the usual: where they alone shape the whole, the longer the fewer tasks."""
+    """How long rules are varied, x the usual: with many tasks and no beam search, the longer the fewer tasks."""
     tasks = search.classes.n_tasks
     if search.staged or tasks <= state.params.schedule.many_tasks:
         return 1.0
@@ -37,7 +37,7 @@ def longer(state: SearchState, search: ListSearch) -> float:
 
 
 def vary(state: SearchState, search: ListSearch, share: float, afresh: bool = False) -> None:
-    """Vary rules, for a share of the usual evaluations; ``afresh``: others than have been varied before."""
+    """Vary rules, for a share of the usual evaluations; ``afresh``: not those that have been varied before."""
     incumbent = state.incumbent
     if incumbent.met or state.is_close(search):
         return
@@ -49,7 +49,7 @@ def vary(state: SearchState, search: ListSearch, share: float, afresh: bool = Fa
 
 
 def shape(state: SearchState, search: ListSearch) -> None:
-    """Vary rules at length; a step of several groups by a beam search, to which rules suggest the groups' sizes."""
+    """Vary rules at length. With several microbatch groups they suggest group sizes to a beam search, which follows."""
     length = longer(state, search)
     vary(state, search, state.params.vary.suggesting if search.staged else length, afresh=length > 1)
     incumbent = state.incumbent

@@ -49,7 +49,7 @@ def test_a_row_for_an_operator_of_a_block_means_all_copies_and_the_block_stays(t
     assert (graph.name, graph.microbatches) == ("1e3", 3)  # a name that YAML could take for a number
 
 
-def test_what_nobody_measured_stays(tmp_path: Path) -> None:
+def test_times_that_were_not_measured_stay(tmp_path: Path) -> None:
     graph, _, remarks = merged(tmp_path, HEAD + "layer.attention,I,a100,0.007\nhead,W,,1\n")
     assert time(graph, "layer.0.attention", Pass.I) == {"a100": 0.007, "v100": 0.009}
     assert time(graph, "head", Pass.W) == 1 and time(graph, "head") == 0.002

@@ -231,7 +231,7 @@ def branch() -> Any:
     [
         (wrong_shapes, "node 'MatMul': does not fit its inputs"),
         (unknown_operator, "node 'foo': the shape of tensor 'h' is not known"),
-        (branch, "node 'maybe': is a If, which runs as often as the data says"),
+        (branch, "node 'maybe': is a If, whose number of runs depends on the data"),
     ],
 )
 def test_models_that_cannot_be_counted(

@@ -1,4 +1,4 @@
-"""Steps shaped stage by stage: horizons, what is idle by then, sizes of groups, and schedules that come of it."""
+"""Beam search over horizons: the horizons, idle time by then, sizes of groups, and the schedules."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_path_up_to_a_horizon_is_the_beginning_of_the_whole() -> None:
         assert walker.best is None  # it is no schedule of the step
 
 
-def test_horizons_come_after_packets_have_met() -> None:
+def test_horizons_come_after_groups_have_met() -> None:
     """Four groups: after the first and the second have met, after the second and the third, and the end."""
     (walker,) = walkers(looped(40), 1)
     first, second, end = horizons(walker)
@@ -55,7 +55,7 @@ def test_horizons_come_after_packets_have_met() -> None:
     assert len(horizons(walkers(looped(20), 1)[0])) == 2
 
 
-def test_schedules_of_stages_are_valid_and_better_than_the_rule_they_began_with() -> None:
+def test_schedules_of_the_beam_are_valid_and_better_than_the_rule_they_began_with() -> None:
     """And the same whatever the number of threads is."""
     search = looped(40)
     sizes = (10, 9, 10, 11)
@@ -76,7 +76,7 @@ def test_schedules_of_stages_are_valid_and_better_than_the_rule_they_began_with(
 
 
 def test_a_longer_search_begins_with_what_a_shorter_one_has_found() -> None:
-    """No stage but the last ends worse than it did before; the last one has to be found anew."""
+    """No horizon but the last has a worse schedule than before; the last one is searched again."""
     search, sizes, control = looped(40), (10, 9, 10, 11), Control(time_limit=600.0)
     limit = search.try_rule(MicrobatchGroups(1, given=sizes))
     first = in_stages(walkers(search, 2), sizes, 4e6, limit, control)

@@ -94,7 +94,7 @@ def test_at_the_least_memory_that_a_placement_needs(seed: int) -> None:
 
 
 def test_an_order_that_memory_forces() -> None:
-    """Inference, room for 3: of two branches (3 bytes, then 1) joined at the end, one is finished before the other."""
+    """Inference, memory for 3: of two branches (3 bytes, then 1) joined at the end, one finishes before the other."""
     heads = [operator(f"head{b}", times=(1.0,), activation=2.0) for b in (0, 1)]
     ends = [operator(f"end{b}", f"head{b}", times=(1.0,), activation=0.5) for b in (0, 1)]
     join = operator("join", "end0", "end1", times=(1.0,))
@@ -129,8 +129,8 @@ def test_a_limit_ends_a_schedule_early() -> None:
     assert np.array_equal(first.start, again.start, equal_nan=True)
 
 
-def test_a_schedule_taken_up_in_the_midst() -> None:
-    """What starts before a time stays, by the same keys the rest, too; by others the schedule is complete and valid."""
+def test_a_schedule_reoptimised_from_a_prefix() -> None:
+    """Starts before a time stay; with the same keys the rest does, with others the schedule is complete and valid."""
     changed = 0
     for seed in range(400, 500):
         problem = random_problem(seed)
@@ -186,7 +186,7 @@ def test_rules_nearby_keep_their_groups() -> None:
 
 
 def test_retime_refuses_an_order_that_memory_forbids() -> None:
-    """Room for one activation, and an order that starts two forward passes at once: None."""
+    """Memory for one activation, and an order that starts two forward passes at once: None."""
     classes = build_classes(
         posed(*chain(1, activation=1.0), devices=unit_cluster(1, 1.0), microbatches=2), Placement(((0,),))
     )
@@ -211,7 +211,7 @@ def test_common_step(values: list[float], step: float | None) -> None:
     assert common_step(np.array(values)) == (None if step is None else pytest.approx(step))
 
 
-def test_what_takes_no_time_is_waited_for_when_a_schedule_is_taken_up() -> None:
+def test_tasks_without_length_are_waited_for_when_a_schedule_is_resumed() -> None:
     """What starts after it at the same instant starts in a turn of its own, on the same streams."""
     times = [(0.0, 1.0, 0.0), (2.0, 0.0, 1.0), (0.0, 0.0, 0.0), (1.0, 2.0, 0.0)]
     operators = [operator(f"o{k}", *([f"o{k - 1}"] if k else []), times=times[k % 4]) for k in range(12)]

@@ -23,8 +23,8 @@ def test_sizes_hold_every_microbatch(microbatches: int) -> None:
         rule = rule.nearby(rng) if rng.random() < 0.8 else random_groups(rng, search.scales)
 
 
-def test_uneven_packets_are_the_first_and_the_last() -> None:
-    """What the ends have more is taken from all others alike."""
+def test_uneven_groups_are_the_first_and_the_last() -> None:
+    """The microbatches that the two ends have more are taken from all others alike."""
     assert MicrobatchGroups(4).sizes(40) == [10, 10, 10, 10]
     assert MicrobatchGroups(4, first_more=2, last_more=2).sizes(40) == [11, 9, 9, 11]
     assert MicrobatchGroups(3).sizes(2) == [1, 1]
@@ -97,8 +97,8 @@ def test_what_gives_back_no_memory_may_wait() -> None:
         assert any(random_groups(np.random.default_rng(k), scales).deferrable_offset for k in range(9)) == drawn
 
 
-def test_no_gap_between_the_ramps() -> None:
-    """Between the ramps compute works nearly all the time; the known rules without groups take a fifth longer.
+def test_no_gap_between_warm_up_and_drain() -> None:
+    """Between warm-up and drain compute works nearly all the time; known rules without groups take a fifth longer.
 
     The scales are those of the config: four layers a device, a microbatch's work is that of four layers.
     """
@@ -130,10 +130,10 @@ def test_no_gap_between_the_ramps() -> None:
 
 
 @pytest.mark.parametrize(("size", "least", "most"), [(9, 0.0, 0.001), (10, 0.06, 0.09)])
-def test_how_large_packets_may_be(size: int, least: float, most: float) -> None:
+def test_how_large_groups_may_be(size: int, least: float, most: float) -> None:
     """Where two groups meet, nine microbatches leave no gap; ten lack 2.2 slots' memory and lose some 70 ms each time.
 
-    Six groups: the second and the third meeting, far from both ramps.
+    Six groups: the second and the third meeting, far from warm-up and drain.
     """
     search = looped(6 * size)
     classes, work = search.classes, search.scales.microbatch * size

@@ -77,7 +77,7 @@ def test_sequential_where_one_activation_fits() -> None:
 
 
 def test_memory_that_two_readers_hold() -> None:
-    """Inference, room for one activation that two streams read: free once both have read it, so 3 s a microbatch."""
+    """Inference, memory for one activation that two streams read: free once both have read it, so 3 s a microbatch."""
     source = operator("source", times=(1.0,), activation=1.0)
     quick = operator("quick", "source", times=(1.0,), stream=Stream.COMM)
     slow = operator("slow", "source", times=(2.0,))

@@ -52,8 +52,8 @@ def uneven(stages: int, microbatches: int, latency: bool = False) -> Problem:
     return posed(*operators, devices=cluster, microbatches=microbatches, copies=2, layout="bidirectional")
 
 
-def test_mirrored_copies_fold() -> None:
-    """Copies that mirror each other pair up classes of equal length on mirrored devices, half of them in use."""
+def test_mirrored_copies() -> None:
+    """Mirrored copies pair up classes of equal length on mirrored devices, half of them in use."""
     problem = config("dualpipe-4x8", copies=2, layout="bidirectional")
     classes = build_classes(problem, bidirectional(problem))
     half = mirror(classes)
@@ -69,20 +69,20 @@ def test_mirrored_copies_fold() -> None:
     [(((0, 1, 2, 3), (1, 2, 3, 0)), 8), (((0, 1, 2, 3),), 8), (((0, 1, 2, 3), (3, 2, 1, 0)), 7)],
     ids=["copies that do not mirror", "one copy", "uneven split"],
 )
-def test_what_does_not_fold(device_of: tuple[tuple[int, ...], ...], microbatches: int) -> None:
-    """Only two mirrored copies with as many microbatches each mirror."""
+def test_copies_that_are_not_mirrored(device_of: tuple[tuple[int, ...], ...], microbatches: int) -> None:
+    """Only two copies on mirrored devices with equally many microbatches are mirrored."""
     problem = config("dualpipe-4x8", copies=2, microbatches=microbatches)
     assert mirror(build_classes(problem, Placement(device_of))) is None
 
 
-def test_a_device_of_both_copies_does_not_fold() -> None:
+def test_copies_that_share_a_device_are_not_mirrored() -> None:
     """The middle device of an odd number would have to run two tasks at once."""
     problem = posed(*chain(3), devices=3, microbatches=4, copies=2)
     assert mirror(build_classes(problem, Placement(((0, 1, 2), (2, 1, 0))))) is None
 
 
-def test_what_folded_copies_restrict_they_expand() -> None:
-    """Starts of copy 0 say all that there is to say about copies that run alike."""
+def test_mirrored_starts_restrict_and_expand() -> None:
+    """The starts of copy 0 determine those of copies that run alike."""
     problem = uneven(4, 8, latency=True)
     search = ListSearch.of(problem, bidirectional(problem), 0).mirror(0)
     assert search is not None and search.mirrored is not None
@@ -143,7 +143,7 @@ def test_unequal_passes_reach_the_bound(stages: int, microbatches: int) -> None:
     assert makespan(search) == pytest.approx(bound)
 
 
-def test_published_orders_teach() -> None:
+def test_schedules_follow_baselines() -> None:
     """An order that needs more memory than there is still leads to a schedule that fits."""
     problem = config("dualpipe-8x20", copies=2, layout="bidirectional", memory_cap=8)
     search = ListSearch.of(problem, bidirectional(problem), 0).mirror(0)
@@ -153,7 +153,7 @@ def test_published_orders_teach() -> None:
     assert makespan(search) > 64
 
 
-def test_devices_that_differ_do_not_fold() -> None:
+def test_copies_on_unlike_devices_are_not_mirrored() -> None:
     """Transfers that occupy the compute stream at one end of the pipeline and not at the other."""
     exclusive = DeviceType("exclusive", exclusive_transfers=True)
     overlap = DeviceType("overlap")
@@ -165,7 +165,7 @@ def test_devices_that_differ_do_not_fold() -> None:
     assert checked(problem, solved(problem, 5.0)) == []
 
 
-def test_a_folded_transfer_occupies_one_stream_once() -> None:
+def test_a_mirrored_transfer_occupies_one_stream_once() -> None:
     """Between the two middle devices, whose streams are one when mirrored."""
     cluster = unit_cluster(4, None, NetworkLevel(1e9), exclusive_transfers=True)
     problem = posed(*chain(4, output=1e8), devices=cluster, microbatches=8, copies=2)

@@ -1,4 +1,4 @@
-"""Windows ordered anew: what a schedule waits for, orders that are never worse, optima of tiny problems."""
+"""LNS windows: the precedence of a schedule, orders that are never worse, optima of tiny problems."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NODES = 1_000
 
 
 def scheduled(problem: Problem, placement: Placement, seed: int) -> tuple[ListSearch, PrecedenceGraph] | None:
-    """A schedule by a random rule, played as its orders are; None where there is none."""
+    """A schedule by a random rule, its orders played; None if there is none."""
     try:
         search = ListSearch.of(problem, placement, 0)
     except DoesNotFit:
@@ -50,7 +50,7 @@ def seconds(search: ListSearch, run: Run) -> float:
 
 
 def test_tails_reach_the_end() -> None:
-    """Whoever follows a task starts after its end; the longest way through any task is no longer than the step."""
+    """Successors of a task start after its end; the longest path through any task is no longer than the step."""
     seen = 0
     for seed in range(60):
         found = random_schedule(seed)
@@ -115,7 +115,7 @@ def test_a_window_of_all_is_optimal() -> None:
 
 
 def test_memory_decides_the_order() -> None:
-    """Two branches on one device, room for one activation: the forward pass of the second waits for a gradient.
+    """Two branches on one device, memory for one activation: the forward pass of the second waits for a gradient.
 
     The order with both forwards first would be as short, but does not fit, and is not proposed.
     """

@@ -21,7 +21,7 @@ LNS = LnsParams()
 
 
 def poor(microbatches: int) -> tuple[Problem, ListSearch]:
-    """DeepSeek-V3's layers dealt to the devices, scheduled by the known rules and nothing else."""
+    """DeepSeek-V3's layers assigned round-robin, scheduled by the known rules only."""
     problem = config("deepseek-v3-units", microbatches=microbatches)
     placement = next(p for p in family_placements(problem) if p.origin == "interleaved x4")
     search = ListSearch.of(problem, placement, 0)
