@@ -32,7 +32,7 @@ def flags_of(config: Path) -> list[str]:
     raise SystemExit(f"{config}/graph.yaml has no line '# run: planner solve ...'")
 
 
-def solve(config: Path, extra: list[str], look_ahead: float) -> dict[str, Any]:
+def solve(config: Path, extra: list[str], timeout: float) -> dict[str, Any]:
     """The figures of one run; only `error` if there is no plan."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "plan.json"
@@ -45,11 +45,11 @@ def solve(config: Path, extra: list[str], look_ahead: float) -> dict[str, Any]:
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
-                timeout=look_ahead,
+                timeout=timeout,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return {"error": f"still running after {look_ahead:g} s"}
+            return {"error": f"still running after {timeout:g} s"}
         seconds = time.perf_counter() - started
         if not out.is_file():
             last = (run.stderr.strip().splitlines() or ["no message"])[-1]

@@ -33,7 +33,7 @@ from planner.problem import (
     Stream,
     Work,
 )
-from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.search import Incumbent, SearchParams, SearchState
 from planner.timetable.timetable import Timetable
 from planner.verification import Violation, verify_plan

@@ -11,7 +11,7 @@ from planner.baselines import BASELINES, SCHEDULES, NotApplicable
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, note
 from planner.commands.deliver import deliver
-from planner.commands.inputs import check_output, posed
+from planner.commands.inputs import check_output, problem_of
 from planner.commands.names import known_baseline
 from planner.files.errors import listed
 from planner.files.flag_values import UsageFault
@@ -43,7 +43,7 @@ def run(flags: BaselineFlags) -> int:
         chunked = listed(n for n in BASELINES if SCHEDULES[n].chunks > 1) or "none"
         raise UsageFault(f"{name} puts one chunk on a device: leave out --chunks (baselines that take it: {chunked})")
     check_output(flags.output, flags.graph, flags.cluster)
-    problem = posed(flags)
+    problem = problem_of(flags)
     try:
         plan = baseline_plan(name, problem)
     except NotApplicable as reason:

@@ -49,7 +49,7 @@ def check_output(output: str | None, graph: Path, cluster: Path) -> None:
         ensure_writable(output)
 
 
-def posed(flags: Inputs, **more: Any) -> Problem:
+def problem_of(flags: Inputs, **more: Any) -> Problem:
     """The problem of the two files and the options."""
     cap = None if flags.memory_cap is None else memory_size("--memory-cap", flags.memory_cap)
     graph, cluster = read_graph(flags.graph), read_cluster(flags.cluster)

@@ -103,7 +103,7 @@ def run_solve(
             now = time.monotonic()
             if over_since is None and control.remaining <= 0:  # a limit of effort sets no deadline
                 over_since = now
-            grace = PATIENCE if signals.received and control.incumbent is None else GRACE
+            grace = PATIENCE if signals.received and control.fallback is None else GRACE
             if now > latest or (over_since is not None and now > over_since + grace):
                 break
             if line is not None:
@@ -115,7 +115,7 @@ def run_solve(
         raise errors[0]
     if plans:
         return Outcome(_marked(plans[0], signals))
-    incumbent = control.incumbent
+    incumbent = control.fallback
     if incumbent is None:
         raise Abandoned("no plan was found in time")
     return Outcome(_marked(replace(incumbent, solve_seconds=control.elapsed), signals), abandoned=True)

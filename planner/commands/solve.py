@@ -16,7 +16,7 @@ from planner.commands import flags as shared
 from planner.commands.common import ExitCode, leave_now, note
 from planner.commands.declared import Help, OneOf, Recorded, flag_of, recorded
 from planner.commands.deliver import deliver
-from planner.commands.inputs import check_output, posed
+from planner.commands.inputs import check_output, problem_of
 from planner.commands.lazy import BEGUN
 from planner.commands.names import baselines_named, known_baseline
 from planner.commands.running import GRACE, START, Abandoned, ProgressLine, run_solve, signals_caught
@@ -143,7 +143,7 @@ def run(flags: SolveFlags) -> int:
         baselines = _baseline_names(flags.baselines, flags.beat)
         time_limit = _time_limit(read)
         check_output(flags.output, flags.graph, flags.cluster)
-        problem = posed(flags, copies=flags.copies, layout=flags.layout)
+        problem = problem_of(flags, copies=flags.copies, layout=flags.layout)
         options = search_options(problem, read | {"time_limit": time_limit, "baselines": baselines})
         started = min(time.monotonic(), begun + START)
         effort = math.inf if flags.effort is None else float(flags.effort)

@@ -26,7 +26,14 @@ from planner.plan.plan import Plan, PlanWindow
 from planner.problem import Problem
 from planner.scheduling.classes import build_classes
 from planner.scheduling.retime import retime
-from planner.scheduling.steady_state import Window, classes_and_starts, copies_at_work, is_window, stretched, window_of
+from planner.scheduling.steady_state import (
+    Pattern,
+    classes_and_starts,
+    copies_at_work,
+    is_pattern,
+    pattern_of,
+    stretched,
+)
 from planner.scheduling.steady_state import tolerance as tolerance_of
 from planner.search import Incumbent
 from planner.timetable.timetable import Timetable
@@ -58,7 +65,7 @@ def run(flags: StretchFlags) -> int:
     plan = read_plan(path)
     problem = _problem(path, plan, flags)
     timetable = timetable_of(plan, problem)
-    window = window_of(problem, timetable) if plan.window is None else plan.window
+    window = pattern_of(problem, timetable) if plan.window is None else plan.window
     if window is None:
         note(f"{path} has no steady-state pattern: no part of its schedule can be repeated")
         return ExitCode.NO_PLAN
@@ -112,8 +119,8 @@ def _stretched(
     """The timetable with the pattern repeated so many times more."""
     classes, start = classes_and_starts(problem, timetable)
     copies = copies_at_work(classes)
-    again = Window(window.start, window.length, window.microbatches // copies)
-    if window.microbatches % copies or not is_window(classes, start, again, 1.0):
+    again = Pattern(window.start, window.length, window.microbatches // copies)
+    if window.microbatches % copies or not is_pattern(classes, start, again, 1.0):
         raise InputError(path, None, "window", "cannot be repeated; with null instead, stretch looks for one")
     counts = tuple(count and count + times * again.each for count in classes.counts)
     many = build_classes(longer, timetable.placement, counts)
@@ -146,7 +153,7 @@ def _plan(path: Path, plan: Plan, problem: Problem, timetable: Timetable, contro
         solve_seconds=round(control.elapsed, 3),
         notes=(f"stretched from {plan.microbatches} microbatches", *plan.notes),
         objective=plan.objective,
-        window=window_of(problem, timetable),
+        window=pattern_of(problem, timetable),
     )
     try:
         return verified(made, problem)

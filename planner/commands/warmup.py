@@ -9,8 +9,8 @@ from planner.common.budget import Control
 from planner.placement.loads import Loads
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
 from planner.scheduling.classes import build_classes
+from planner.scheduling.list_search import ListSearch
 from planner.scheduling.orders.precedence import PrecedenceGraph
-from planner.scheduling.placement_search import ListSearch
 from planner.scheduling.retime import retime
 
 

@@ -1,8 +1,8 @@
 """The time and effort that a long search has left, and its progress.
 
 Effort is counted in one unit: a schedule evaluated from its beginning to its end, or a node of a branch-and-bound
-tree. It is added up when work that ran side by side has ended, so that a limit of effort cuts a search off at the same
-place on every machine and with any number of threads.
+tree. Replaying a known order is not counted. Effort is added up when work that ran side by side has ended, so that a
+limit of effort cuts a search off at the same place on every machine and with any number of threads.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Control:
     stop_requested: threading.Event = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
     effort: float = math.inf  # units, see above
-    incumbent: Any = None  # a verified plan to fall back on where a solver does not return in time
+    fallback: Any = None  # a verified plan to fall back on where a solver does not return in time
     best: float | None = None
     bound: float | None = None
     spent: float = 0.0  # of the effort

@@ -8,7 +8,7 @@ from planner.objectives.certified import verified
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
 from planner.problem import Problem
-from planner.scheduling.steady_state import window_of
+from planner.scheduling.steady_state import pattern_of
 from planner.timetable.figures import figures
 
 
@@ -44,6 +44,6 @@ def baseline_plan(name: str, problem: Problem) -> Plan:
             "and memory",
             *(() if fits else ("needs more memory than the devices offer",)),
         ),
-        window=window_of(problem, timetable),
+        window=pattern_of(problem, timetable),
     )
     return verified(plan, problem, cap=fits)

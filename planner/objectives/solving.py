@@ -13,7 +13,7 @@ from planner.objectives.options import NoPlan, SolveOptions
 from planner.plan.build import build_plan
 from planner.plan.plan import BaselineFigures, Figure, Plan
 from planner.problem import Impossible, Problem
-from planner.scheduling.steady_state import window_of
+from planner.scheduling.steady_state import pattern_of
 from planner.search import Candidate, Incumbent, SearchParams, SearchState, search
 
 
@@ -52,7 +52,7 @@ class Solving:
 
         def publish(best: Candidate) -> None:
             # meanwhile nothing is proven for another objective
-            self.control.incumbent = self.plan(best, incumbent, self.options.objective == "makespan")
+            self.control.fallback = self.plan(best, incumbent, self.options.objective == "makespan")
 
         incumbent.publish = publish
         return incumbent
@@ -89,7 +89,7 @@ class Solving:
             solve_seconds=round(self.control.elapsed, 3),
             baselines=self.compared,
             notes=(f"found by {best.how}", *notes),
-            window=window_of(problem, best.timetable),
+            window=pattern_of(problem, best.timetable),
             objective=options.objective,
             sought=sought,
         )

@@ -17,7 +17,7 @@ from planner.problem import Problem
 GROUPS_AT_MOST = 40
 """Groups times devices is the number of binaries; beyond some hundreds HiGHS proves nothing in seconds."""
 
-OPENED_AT_MOST = 80
+REFINED_AT_MOST = 80
 """Groups after refinement; most of them stay where they are."""
 
 
@@ -63,13 +63,13 @@ def merge(problem: Problem, at_most: int = GROUPS_AT_MOST) -> tuple[tuple[int, .
     return tuple(tuple(m) for m in members_of.values())
 
 
-def opened(
+def refined(
     problem: Problem, groups: Sequence[Sequence[int]], device_of: Sequence[int]
 ) -> tuple[tuple[int, ...], ...] | None:
     """The groups, refined at the device boundaries of a placement; None where there is none to refine.
 
     Merging may have hidden the best cuts. So groups at a boundary are split into operators (or what ``colocate``
-    joins), and all others stay merged. The groups with the most work come first, up to ``OPENED_AT_MOST`` groups.
+    joins), and all others stay merged. The groups with the most work come first, up to ``REFINED_AT_MOST`` groups.
     """
     label_of = {i: n for n, members in enumerate(problem.groups) for i in members}
     group_of = {i: g for g, members in enumerate(groups) for i in members}
@@ -79,7 +79,7 @@ def opened(
     parts = {g: sorted({label_of[i] for i in groups[g]}) for g in border}
     count, chosen = len(groups), set[int]()
     for g in sorted(border, key=lambda g: (-float(work[list(groups[g])].sum()), g)):
-        if len(parts[g]) > 1 and count + len(parts[g]) - 1 <= OPENED_AT_MOST:
+        if len(parts[g]) > 1 and count + len(parts[g]) - 1 <= REFINED_AT_MOST:
             count += len(parts[g]) - 1
             chosen.add(g)
     if not chosen:

@@ -257,14 +257,6 @@ class Problem:
         return self.cluster.transfer_seconds(names[source].name, names[target].name, float(self.output[i]))
 
     @cached_property
-    def transfers_are_free(self) -> bool:
-        """Whether no output takes time between any two devices."""
-        sizes = {float(self.output[i]) for i, readers in enumerate(self.consumers) if readers}
-        names = [d.name for d in self.cluster.devices]
-        levels = {self.cluster.level(a, b) for a in names for b in names if a != b}
-        return not any(level is not None and level.seconds(size) > 0 for level in levels for size in sizes)
-
-    @cached_property
     def exclusive(self) -> npt.NDArray[np.bool_]:
         """``exclusive[d]``: a transfer also occupies the compute stream of device d."""
         return np.array([d.type.exclusive_transfers for d in self.cluster.devices])

@@ -1,10 +1,10 @@
 """Steady-state patterns: a part of a schedule that can be repeated any number of times, so one solve serves every M.
 
-A pattern is a window of time in which every class of every copy starts equally often, n times, and which can be run
+A pattern is a pattern of time in which every class of every copy starts equally often, n times, and which can be run
 twice in a row: everything that starts in it starts again one length later, and everything after it is that much later.
 Tasks may straddle its ends. One repetition is checked on the whole schedule (inputs, streams, channels, memory). Then
 any number is possible, since a repetition only meets the one before and the one after: every class runs in each of
-them on its stream, so no task lasts longer than the window.
+them on its stream, so no task lasts longer than the pattern.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from planner.scheduling.classes import Classes, Floats, Ints, build_classes
 from planner.timetable.timetable import Timetable
 
 PERIODS = (1, 2, 3, 4)
-"""Starts of each class in a window: the numbers that are tried."""
+"""Starts of each class in a pattern: the numbers that are tried."""
 
 CHECKED_AT_MOST = 60
 """Windows that are checked on the whole schedule, the quickest first."""
 
 TASKS_CHECKED_AT_MOST = 500_000
-"""Tasks checked in all windows together, so that few windows of a long step are checked."""
+"""Tasks checked in all patterns together, so that few patterns of a long step are checked."""
 
 TOLERANCE = 1e-9
 """Instants this close (relative to the makespan) are one."""
 
 
 @dataclass(frozen=True)
-class Window:
+class Pattern:
     """It begins at ``begin``, lasts ``length`` (in the unit of the starts), and every class starts ``each`` times."""
 
     begin: float
@@ -42,8 +42,8 @@ class Window:
     each: int
 
 
-def find_window(classes: Classes, start: Floats, unit: float) -> Window | None:
-    """The window with the quickest pace, of those the shortest; None where there is none of up to four starts.
+def find_pattern(classes: Classes, start: Floats, unit: float) -> Pattern | None:
+    """The pattern with the quickest pace, of those the shortest; None where there is none of up to four starts.
 
     ``start``: shaped (classes, largest count), in multiples of ``unit`` seconds, each row in order.
     """
@@ -56,21 +56,21 @@ def find_window(classes: Classes, start: Floats, unit: float) -> Window | None:
     first = np.concatenate([np.arange(max(0, len(guide) - period)) for period in PERIODS])
     begin, length = guide[first], guide[first + each] - guide[first]
     pace = np.round(length / each / same) if same else np.zeros(len(each))
-    # The steady state is in the middle of a schedule: windows there come first.
+    # The steady state is in the middle of a schedule: patterns there come first.
     off_middle = np.abs(2 * first + each - len(guide))
     good = np.flatnonzero((length > same) & _are_even(start, begin, length, each, same))
     most = min(CHECKED_AT_MOST, max(1, TASKS_CHECKED_AT_MOST // start.size))
     for k in good[np.lexsort((off_middle[good], each[good], pace[good]))][:most]:
-        window = Window(float(begin[k]), float(length[k]), int(each[k]))
-        if fits(classes, stretched(start, window, 1, same), unit, same):
-            return _earliest(start, guide, int(first[k]), window, same)
+        pattern = Pattern(float(begin[k]), float(length[k]), int(each[k]))
+        if fits(classes, stretched(start, pattern, 1, same), unit, same):
+            return _earliest(start, guide, int(first[k]), pattern, same)
     return None
 
 
-def is_window(classes: Classes, start: Floats, window: Window, unit: float) -> bool:
-    """Whether the schedule can be stretched by running ``window`` again."""
+def is_pattern(classes: Classes, start: Floats, pattern: Pattern, unit: float) -> bool:
+    """Whether the schedule can be stretched by running ``pattern`` again."""
     same = tolerance(start)
-    return _is_even(start, window, same) and fits(classes, stretched(start, window, 1, same), unit, same)
+    return _is_even(start, pattern, same) and fits(classes, stretched(start, pattern, 1, same), unit, same)
 
 
 def tolerance(start: Floats) -> float:
@@ -78,45 +78,45 @@ def tolerance(start: Floats) -> float:
     return TOLERANCE * max(0.0, float(np.nanmax(start)))
 
 
-def _is_even(start: Floats, window: Window, same: float) -> bool:
-    begin, length, each = np.array([window.begin]), np.array([window.length]), np.array([window.each])
+def _is_even(start: Floats, pattern: Pattern, same: float) -> bool:
+    begin, length, each = np.array([pattern.begin]), np.array([pattern.length]), np.array([pattern.each])
     return bool(_are_even(start, begin, length, each, same)[0])
 
 
 def _are_even(start: Floats, begin: Floats, length: Floats, each: Ints, same: float) -> npt.NDArray[np.bool_]:
-    """``[window]``: whether every class starts ``each`` times in it."""
+    """``[pattern]``: whether every class starts ``each`` times in it."""
     even = np.ones(len(begin), dtype=bool)
     for row in start:
         even &= np.searchsorted(row, begin + length - same) - np.searchsorted(row, begin - same) == each
     return even
 
 
-def _earliest(start: Floats, guide: Floats, first: int, window: Window, same: float) -> Window:
-    """The first of the equal windows that directly precede this one: repeated there, it gives the same schedule.
+def _earliest(start: Floats, guide: Floats, first: int, pattern: Pattern, same: float) -> Pattern:
+    """The first of the equal patterns that directly precede this one: repeated there, it gives the same schedule.
 
-    ``first``: of the starts of the guide, the one at which the window begins.
+    ``first``: of the starts of the guide, the one at which the pattern begins.
     """
-    times = first // window.each
+    times = first // pattern.each
     for row in start:
-        k = int(np.searchsorted(row, window.begin - same))
+        k = int(np.searchsorted(row, pattern.begin - same))
         back = np.arange(k)[::-1]
-        again = -((back - k) // window.each)  # windows between a start and the one that it must be equal to
-        differs = np.abs(row[back + again * window.each] - again * window.length - row[back]) > same
-        times = min(times, int(np.argmax(np.append(differs, True))) // window.each)
-    earlier = Window(float(guide[first - times * window.each]), window.length, window.each)
-    return earlier if _is_even(start, earlier, same) else window
+        again = -((back - k) // pattern.each)  # patterns between a start and the one that it must be equal to
+        differs = np.abs(row[back + again * pattern.each] - again * pattern.length - row[back]) > same
+        times = min(times, int(np.argmax(np.append(differs, True))) // pattern.each)
+    earlier = Pattern(float(guide[first - times * pattern.each]), pattern.length, pattern.each)
+    return earlier if _is_even(start, earlier, same) else pattern
 
 
-def stretched(start: Floats, window: Window, times: int, same: float = 0.0) -> Floats:
-    """Starts with the window run ``times`` times more."""
-    before = start < window.begin - same
-    after = start >= window.begin + window.length - same
+def stretched(start: Floats, pattern: Pattern, times: int, same: float = 0.0) -> Floats:
+    """Starts with the pattern run ``times`` times more."""
+    before = start < pattern.begin - same
+    after = start >= pattern.begin + pattern.length - same
     within = ~before & ~after & ~np.isnan(start)
     n, width = start.shape
-    longer = np.full((n, width + times * window.each), np.nan)
+    longer = np.full((n, width + times * pattern.each), np.nan)
     for a in range(n):
-        again = [start[a, within[a]] + i * window.length for i in range(times + 1)]
-        row = np.concatenate([start[a, before[a]], *again, start[a, after[a]] + times * window.length])
+        again = [start[a, within[a]] + i * pattern.length for i in range(times + 1)]
+        row = np.concatenate([start[a, before[a]], *again, start[a, after[a]] + times * pattern.length])
         longer[a, : len(row)] = row
     return longer
 
@@ -159,16 +159,16 @@ def _memory_fits(classes: Classes, device: int, start: Floats, ends: Floats, sam
     return bool(size[np.lexsort((size, np.concatenate(instants)))].cumsum().max() <= room)
 
 
-# -- windows of plans -----------------------------------------------------------------------------------------
+# -- patterns of plans -----------------------------------------------------------------------------------------
 
 
-def window_of(problem: Problem, timetable: Timetable) -> PlanWindow | None:
+def pattern_of(problem: Problem, timetable: Timetable) -> PlanWindow | None:
     """The steady-state pattern of a timetable, in seconds; None where it has none."""
     classes, start = classes_and_starts(problem, timetable)
-    window = find_window(classes, start, 1.0)
-    if window is None:
+    pattern = find_pattern(classes, start, 1.0)
+    if pattern is None:
         return None
-    return PlanWindow(window.begin, window.length, window.each * copies_at_work(classes))
+    return PlanWindow(pattern.begin, pattern.length, pattern.each * copies_at_work(classes))
 
 
 def classes_and_starts(problem: Problem, timetable: Timetable) -> tuple[Classes, Floats]:

@@ -12,7 +12,7 @@ from planner.scheduling.classes import Floats, Ints
 from planner.timetable.timetable import Timetable
 
 if TYPE_CHECKING:  # it loads numba, and the first plan does not need it
-    from planner.scheduling.placement_search import ListSearch
+    from planner.scheduling.list_search import ListSearch
 
 
 BETTER = 1e-12
@@ -56,6 +56,16 @@ class Incumbent:
     def proven(self) -> bool:
         """Whether the gap is within what was asked for."""
         return self.best is not None and self.best.makespan - self.bound <= self.gap * self.best.makespan
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether to schedule another placement: for a first schedule even after the deadline.
+
+        A baseline that meets the bound is replaced by a schedule of the search's own, if there is time.
+        """
+        if self.best is None:
+            return True
+        return not self.control.over and (self.best.baseline or not self.met)
 
     @property
     def hopeless(self) -> bool:
@@ -105,6 +115,10 @@ class Incumbent:
         if bound > self.bound:
             self.bound = bound
             self.control.report(how, bound=bound)
+
+    def raise_placement_bound(self, placement: Placement, bound: float) -> None:
+        """Note a proven bound of a placement, in seconds."""
+        self.placement_bounds[placement.device_of] = max(bound, self.placement_bounds.get(placement.device_of, 0.0))
 
     def publish_best(self) -> None:
         """Make a plan of the best before a solver runs that may not return in time."""

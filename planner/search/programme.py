@@ -34,7 +34,7 @@ def expected_of_windows(state: SearchState) -> float:
 
 def expected_of_restart(state: SearchState) -> float:
     """The same for a restart: lower if it needs a beam search, which takes several times as long."""
-    beam = any(search.groups for search in state.ranked[:1])
+    beam = any(search.group_sizes for search in state.ranked[:1])
     return expected(state) * (state.params.adaptive.beam if beam else 1.0)
 
 

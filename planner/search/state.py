@@ -16,7 +16,7 @@ from planner.search.incumbent import Candidate, Incumbent
 from planner.search.params import SearchParams
 
 if TYPE_CHECKING:  # they load numba and HiGHS, and the first plan needs neither
-    from planner.scheduling.placement_search import ListSearch
+    from planner.scheduling.list_search import ListSearch
 
 
 @dataclass
@@ -34,7 +34,7 @@ class SearchState:
     params: SearchParams = field(default_factory=SearchParams)
     notes: list[str] = field(default_factory=list)
     searches: list[ListSearch] = field(default_factory=list)
-    seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements in ``searches``
+    seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements tried, pruned or too large
     pruned: int = 0  # placements whose bound is above the best makespan
     rounds: Counter[str] = field(default_factory=Counter)  # how often a step has run: for seeds and notes
     learnt: dict[str, Any] = field(default_factory=dict)  # what steps keep from run to run, by their names
@@ -103,8 +103,7 @@ class SearchState:
     def try_all(self, placements: Iterable[Placement]) -> None:
         """Schedule each placement by the known rules, while there is a gap and time."""
         for placement in placements:
-            best = self.incumbent.best
-            if best is not None and (self.incumbent.control.over or (self.incumbent.met and not best.baseline)):
+            if not self.incumbent.wants_more:
                 return
             self._keep_ready()
             self.try_placement(placement)
@@ -113,7 +112,7 @@ class SearchState:
         """Schedule a placement by the known rules, unless its bound is above the best makespan."""
         if placement.device_of in self.seen:
             return
-        from planner.scheduling.placement_search import DoesNotFit, ListSearch
+        from planner.scheduling.list_search import DoesNotFit, ListSearch
 
         self.seen.add(placement.device_of)
         best = self.incumbent.best
@@ -128,7 +127,7 @@ class SearchState:
         promising = self.params.placements.promising
         for each in (search, search.mirror(self.seed)):
             best = self.incumbent.best
-            if each is None or (self.incumbent.met and not (best is not None and best.baseline)):
+            if each is None or not self.incumbent.wants_more:
                 continue
             each.try_known_rules(self.incumbent.control, np.inf if best is None else best.makespan * promising)
             for timetables in self.baselines.values():

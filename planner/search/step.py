@@ -11,7 +11,7 @@ class Step(Protocol):
     """One way to make the best schedule shorter or the bound higher.
 
     A step has no state of its own between runs. What it learns is in ``SearchState``, so a programme can name a step
-    twice, and two searches can share one.
+    twice, and two searches can share one. Steps are hashable: frozen dataclasses, as a rule.
     """
 
     @property

@@ -21,7 +21,7 @@ from planner.files.plan_file import read_plan
 from planner.problem import Problem
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 120
+GRACE = 120
 """Seconds after the time limit at which a command is killed."""
 
 KEPT = ("makespan", "lower_bound", "placement_lower_bound", "gap", "bubble_ratio", "status", "objective", "notes")
@@ -38,14 +38,14 @@ def run(case: Case, limit: float | None, with_cpsat: bool = False) -> Row:
         out = Path(folder) / "plan.json"
         files = [str(ROOT / "configs" / case.config / f"{which}.yaml") for which in ("graph", "cluster")]
         command = ["solve", *files, *case.flags, "--time-limit", f"{seconds:g}", "--quiet", "-o", str(out)]
-        row |= _measured(command, seconds + PATIENCE)
+        row |= _measured(command, seconds + GRACE)
         if not out.is_file():
             row["error"] = row.pop("last_line")
         else:
             row.pop("last_line")
             plan = json.loads(out.read_text(encoding="utf-8"))
             row["plan"] = _figures(plan, posed)
-            checked = _measured(["verify", str(out), "--graph", files[0], "--cluster", files[1]], PATIENCE)
+            checked = _measured(["verify", str(out), "--graph", files[0], "--cluster", files[1]], GRACE)
             row["verified"] = checked["exit"] == 0
             if with_cpsat and not case.by_period:
                 from case_studies.cpsat import cpsat, placement_of
@@ -99,7 +99,7 @@ def _figures(plan: dict[str, Any], problem: Problem) -> Row:
     return found
 
 
-def _measured(arguments: list[str], look_ahead: float) -> Row:
+def _measured(arguments: list[str], timeout: float) -> Row:
     """Exit code, seconds of the whole command, peak bytes of its process, and its last line on stderr."""
     command = [str(Path(sys.executable).with_name("planner")), *arguments]
     with tempfile.TemporaryFile() as errors:
@@ -110,7 +110,7 @@ def _measured(arguments: list[str], look_ahead: float) -> Row:
             exited, status, usage = os.wait4(process.pid, os.WNOHANG)
             if not exited:
                 time.sleep(0.02)
-                if time.perf_counter() - started > look_ahead:
+                if time.perf_counter() - started > timeout:
                     process.kill()
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

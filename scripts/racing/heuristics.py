@@ -10,7 +10,7 @@ from planner.common.budget import Control
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.layouts import family_placements
 from planner.problem import Impossible, Problem
-from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.timetable.figures import figures
 from racing.child import Reporter
 from racing.problem import read

@@ -329,7 +329,7 @@ def test_search_that_does_not_come_back(
         raise Left(int(code))
 
     def stuck(problem: Problem, control: Control, options: SolveOptions) -> Plan:
-        control.incumbent = found(problem, control, options)
+        control.fallback = found(problem, control, options)
         time.sleep(30)
         raise AssertionError
 

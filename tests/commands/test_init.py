@@ -49,7 +49,7 @@ def test_every_kind_of_entry_is_shown(tmp_path: Path) -> None:
     ]
     assert all(operator.times.keys() == set(Pass) for operator in graph.operators)
     assert problem.duration.ravel().tolist() == pytest.approx([1e-3] * problem.duration.size)
-    assert not problem.transfers_are_free
+    assert problem.transfer(0, 0, 1) > 0
 
 
 @pytest.mark.parametrize("there", NAMES)

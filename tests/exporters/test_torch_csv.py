@@ -31,7 +31,7 @@ from planner.objectives.baseline import baseline_plan
 from planner.plan.plan import Plan
 from planner.problem import Placement, Problem, Stream
 from planner.scheduling.list.kernel import run
-from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.retime import retime
 
 

@@ -59,7 +59,7 @@ def test_a_plan_on_the_way_is_not_optimal() -> None:
         best, state = solving.shortest(Control())
         assert best.makespan == state.incumbent.bound
         state.incumbent.publish_best()
-        assert solving.control.incumbent.status == status
+        assert solving.control.fallback.status == status
 
 
 def test_one_activation_at_a_time() -> None:
@@ -118,10 +118,10 @@ def test_a_stop_proves_nothing() -> None:
 
 
 def test_no_time_is_no_proof() -> None:
-    """The only placement of a layout fits; that it could not be scheduled in no time at all says nothing."""
+    """The only placement of a layout fits: without time it gets a first schedule, and nothing is called impossible."""
     problem = posed(*chain(2, activation=1.0), devices=unit_cluster(2, 1.0), microbatches=4, layout="linear")
-    with pytest.raises(NoPlan):
-        solve(problem, Control(1e-9), SolveOptions({}))
+    plan = solve(problem, Control(1e-9), SolveOptions({}))
+    assert checked(problem, plan) == []
 
 
 def test_a_printed_makespan_can_be_asked_for() -> None:

@@ -15,9 +15,9 @@ from planner.placement.assignment import AssignmentModel
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.fit import fits
 from planner.placement.layouts import all_cuts, family_placement, family_placements, only_placement, stage_hosts
-from planner.placement.merge import OPENED_AT_MOST, describe, merge, opened
+from planner.placement.merge import REFINED_AT_MOST, describe, merge, refined
 from planner.problem import ByDevice, Impossible, NetworkLevel, Placement, Problem
-from planner.scheduling.placement_search import ListSearch
+from planner.scheduling.list_search import ListSearch
 from planner.search.params import MoveParams
 from planner.search.steps.move_operators import Heat, move_groups
 
@@ -164,7 +164,7 @@ def test_refined_groups(at_most: int) -> None:
         groups = merge(problem, at_most)
         device = {g: int(problem.runs_on[list(g)].all(axis=0).argmax()) for g in groups}
         device_of = [device[next(g for g in groups if i in g)] for i in range(problem.n_operators)]
-        finer = opened(problem, groups, device_of)
+        finer = refined(problem, groups, device_of)
         inner = {
             g
             for g in groups
@@ -186,11 +186,11 @@ def test_opening_has_a_limit() -> None:
     """A chain of 200 in two groups: both are at the border, neither may be refined; of forty groups some are."""
     problem = posed(*chain(200), devices=2)
     halves = (tuple(range(100)), tuple(range(100, 200)))
-    assert opened(problem, halves, [0] * 100 + [1] * 100) is None
+    assert refined(problem, halves, [0] * 100 + [1] * 100) is None
     forty = merge(problem)
-    finer = opened(problem, forty, [i % 2 for i in range(200)])
+    finer = refined(problem, forty, [i % 2 for i in range(200)])
     assert finer is not None
-    assert len(forty) < len(finer) <= OPENED_AT_MOST
+    assert len(forty) < len(finer) <= REFINED_AT_MOST
 
 
 def test_assignment_balances_two_speeds() -> None:

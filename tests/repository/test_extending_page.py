@@ -132,6 +132,7 @@ def test_an_objective(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     run_lines("objective")
     plan = read_plan("half.json")
     assert {task.device for task in plan.tasks} == {"gpu0"}
+    assert plan.lower_bound is not None and 0 < plan.lower_bound < plan.makespan
     capsys.readouterr()
     assert main(["solve", "--help"]) == 0
     assert "half" in capsys.readouterr().out

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from planner.bounds import BOUNDS
 from planner.files import read_cluster, read_graph
 from planner.files.plan_file import read_plan
 from planner.verification import Rule, verify_plan
@@ -46,3 +47,9 @@ def test_the_page_lists_the_rules() -> None:
     """One row a rule, in the words of the enum."""
     rows = "".join(f"| {rule} | {rule.title} | {rule.meaning} |\n" for rule in Rule)
     assert f"|---|---|---|\n{rows}\n" in PAGE
+
+
+def test_every_bound_stands_on_its_page() -> None:
+    """By the name that the registry gives it."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "bounds.md").read_text(encoding="utf-8")
+    assert [bound.name for bound in BOUNDS if f"\n| {bound.name} |" not in page] == []

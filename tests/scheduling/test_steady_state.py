@@ -12,23 +12,23 @@ from planner.placement.layouts import only_placement
 from planner.plan.plan import PlanWindow
 from planner.problem import Placement, Problem
 from planner.scheduling.classes import build_classes
+from planner.scheduling.list_search import ListSearch
 from planner.scheduling.orders.anneal import Orders
-from planner.scheduling.placement_search import ListSearch
 from planner.scheduling.retime import retime
-from planner.scheduling.steady_state import Window, find_window, fits, is_window, stretched, window_of
+from planner.scheduling.steady_state import Pattern, find_pattern, fits, is_pattern, pattern_of, stretched
 
 
 def with_microbatches(problem: Problem, microbatches: int) -> Problem:
     return Problem(problem.graph, problem.cluster, microbatches, problem.copies, layout=problem.layout)
 
 
-def stretch_and_check(search: ListSearch, window: Window, times: int) -> float:
-    """The makespan of a schedule with its window run more often; the timetable is valid."""
+def stretch_and_check(search: ListSearch, pattern: Pattern, times: int) -> float:
+    """The makespan of a schedule with its pattern run more often; the timetable is valid."""
     assert search.best is not None
     problem, copies = search.full.problem, search.full.placement.copies
-    longer = with_microbatches(problem, problem.microbatches + times * window.each * copies)
+    longer = with_microbatches(problem, problem.microbatches + times * pattern.each * copies)
     classes = build_classes(longer, search.full.placement)
-    start = stretched(search.best.start, window, times)
+    start = stretched(search.best.start, pattern, times)
     seconds = retime(classes, start if search.mirrored is None else search.mirrored.expand(start))
     assert seconds is not None
     timetable = classes.timetable(seconds)
@@ -45,11 +45,11 @@ def test_dualpipe_repeats_every_six_seconds() -> None:
     assert search is not None
     search.try_known_rules(Control())
     assert search.best is not None and search.seconds == 99.0
-    window = find_window(search.classes, search.best.start, search.classes.tick)
-    assert window is not None
-    assert (window.length * search.classes.tick, window.each) == (6.0, 1)
-    assert stretch_and_check(search, window, 1) == 105.0
-    assert stretch_and_check(search, window, 30) == 3 * 92 + 3
+    pattern = find_pattern(search.classes, search.best.start, search.classes.tick)
+    assert pattern is not None
+    assert (pattern.length * search.classes.tick, pattern.each) == (6.0, 1)
+    assert stretch_and_check(search, pattern, 1) == 105.0
+    assert stretch_and_check(search, pattern, 30) == 3 * 92 + 3
 
 
 def test_windows_of_random_problems() -> None:
@@ -59,40 +59,40 @@ def test_windows_of_random_problems() -> None:
         search = listed(seed, microbatches=(8, 12), operators=4, devices=3)
         if search is None:
             continue
-        window = find_window(search.classes, search.best.start, search.classes.tick)
-        if window is None:
+        pattern = find_pattern(search.classes, search.best.start, search.classes.tick)
+        if pattern is None:
             continue
         found += 1
-        assert is_window(search.classes, search.best.start, window, search.classes.tick)
-        longest = Window(window.begin, window.length * 1.01, window.each)
-        assert not is_window(search.classes, search.best.start, longest, search.classes.tick)
+        assert is_pattern(search.classes, search.best.start, pattern, search.classes.tick)
+        longest = Pattern(pattern.begin, pattern.length * 1.01, pattern.each)
+        assert not is_pattern(search.classes, search.best.start, longest, search.classes.tick)
         before = search.seconds
         for times in (1, 5):
-            longer = stretch_and_check(search, window, times)
-            assert longer <= before + times * window.length * search.classes.tick * (1 + 1e-9)
+            longer = stretch_and_check(search, pattern, times)
+            assert longer <= before + times * pattern.length * search.classes.tick * (1 + 1e-9)
     assert found >= 40
 
 
 def test_copies_that_run_different_numbers() -> None:
-    """17 and 16 microbatches: the window adds one to each, as often as it is run."""
+    """17 and 16 microbatches: the pattern adds one to each, as often as it is run."""
     problem = config("dualpipe-8x20", copies=2, layout="bidirectional", microbatches=33)
     placement = only_placement(problem)
     assert placement is not None
     search = ListSearch.of(problem, placement, 0)
     search.try_known_rules(Control())
     assert search.best is not None and search.mirrored is None and search.full.counts == (17, 16)
-    window = find_window(search.classes, search.best.start, search.classes.tick)
-    assert window is not None
-    assert (window.length * search.classes.tick, window.each) == (6.0, 1)
-    assert stretch_and_check(search, window, 30) == pytest.approx(search.seconds + 180.0)
+    pattern = find_pattern(search.classes, search.best.start, search.classes.tick)
+    assert pattern is not None
+    assert (pattern.length * search.classes.tick, pattern.each) == (6.0, 1)
+    assert stretch_and_check(search, pattern, 30) == pytest.approx(search.seconds + 180.0)
 
 
 def test_the_first_of_equal_windows() -> None:
-    """However long the step is, its window begins where the schedule has settled."""
+    """However long the step is, its pattern begins where the schedule has settled."""
     for microbatches in (20, 400):
         problem = config("dualpipe-8x20", copies=2, layout="bidirectional", microbatches=microbatches)
-        window = window_of(problem, baseline_timetable("dualpipe", problem))
-        assert window == PlanWindow(27.0, 6.0, 2)
+        pattern = pattern_of(problem, baseline_timetable("dualpipe", problem))
+        assert pattern == PlanWindow(27.0, 6.0, 2)
 
 
 def test_no_window_where_nothing_settles() -> None:
@@ -102,7 +102,7 @@ def test_no_window_where_nothing_settles() -> None:
     search = ListSearch.of(problem, classes.placement, 0)
     search.try_known_rules(Control())
     assert search.best is not None
-    assert find_window(classes, search.best.start, classes.tick) is None
+    assert find_pattern(classes, search.best.start, classes.tick) is None
 
 
 @pytest.mark.parametrize(
@@ -135,12 +135,13 @@ def test_blocks_of_orders() -> None:
     search = ListSearch.of(problem, placement, 0)
     search.try_known_rules(Control())
     assert search.best is not None
-    window = find_window(search.classes, search.best.start, search.classes.tick)
-    assert window is not None
+    pattern = find_pattern(search.classes, search.best.start, search.classes.tick)
+    assert pattern is not None
     orders = Orders.of(search.classes, search.best.start, search.best.turn)
-    block = orders.with_block(search.classes, search.best.start, window.begin, window.begin + window.length).repeated(3)
-    longer = with_microbatches(problem, 16 + 4 * window.each)
+    end = pattern.begin + pattern.length
+    block = orders.with_block(search.classes, search.best.start, pattern.begin, end).repeated(3)
+    longer = with_microbatches(problem, 16 + 4 * pattern.each)
     other = ListSearch.of(longer, placement, 0)
     played = other.orders.play(block)
-    assert played.makespan * other.classes.tick <= search.seconds + 2 * window.length * search.classes.tick
+    assert played.makespan * other.classes.tick <= search.seconds + 2 * pattern.length * search.classes.tick
     assert block.repeated(1).seq.tolist() == orders.seq.tolist()

@@ -10,8 +10,8 @@ from planner.common.budget import Control
 from planner.placement.layouts import only_placement
 from planner.problem import Placement, Problem
 from planner.scheduling.list.rules import RULES
+from planner.scheduling.list_search import ListSearch
 from planner.scheduling.models.counting import VARIABLES_AT_MOST
-from planner.scheduling.placement_search import ListSearch
 from planner.search import Incumbent, SearchParams
 from planner.search.steps.counting import count
 from planner.search.steps.order_variables import OrderVariables
@@ -133,7 +133,7 @@ def test_a_search_repeats() -> None:
         search = ListSearch.of(problem, placement, 7)
         search.try_known_rules(Control())
         before = search.makespan
-        search.improve(100, Control(), 0.0)
+        search.vary_rules(100, Control(), 0.0)
         assert search.makespan <= before
         assert search.evaluations > len(RULES)
         assert search.best is not None
@@ -142,7 +142,7 @@ def test_a_search_repeats() -> None:
     search = ListSearch.of(problem, placement, 7)
     search.try_known_rules(Control())
     tried = search.evaluations
-    search.improve(100, Control(), search.seconds)
+    search.vary_rules(100, Control(), search.seconds)
     assert search.evaluations == tried
 
 
@@ -152,7 +152,7 @@ def test_a_long_search_begins_afresh() -> None:
     for afresh in (False, True):
         search = ListSearch.of(problem, Placement(((0, 1, 2, 0, 1),)), 7)
         search.pool = [(0.0, RULES[0])]
-        search.improve(100, Control(), 0.0, afresh=afresh)
+        search.vary_rules(100, Control(), 0.0, afresh=afresh)
         assert len(search.pool) > 1
         assert (RULES[0] in [rule for _, rule in search.pool]) is not afresh
 

@@ -40,7 +40,7 @@ def horizons(walker: Walker, params: BeamParams = SHIPPED.beam) -> list[float]:
     return [*((turn + (k + params.past_turn) * group) / classes.tick for k in meetings), np.inf]
 
 
-def in_stages(
+def search_horizons(
     walkers: Sequence[Walker],
     sizes: Sizes,
     played: float,
@@ -59,25 +59,25 @@ def in_stages(
     back = params.back * scales.step / scales.groups / classes.tick
     ends = horizons(walkers[0], params)
     between = [(1.0 - params.beginning - params.end) / max(1, len(ends) - 2)] * (len(ends) - 2)
-    stage = _Stage([], 0.0, 0.0, ends[0], 0.0, sizes, best, control, params)
+    part = _Horizon([], 0.0, 0.0, ends[0], 0.0, sizes, best, control, params)
     found: list[list[Path]] = []
     shares = [1.0 - params.end - sum(between), *between, params.end]
     for k, (horizon, share) in enumerate(zip(ends, shares, strict=True)):
         each = share * played / classes.n_tasks * max(1.0, best / horizon)
-        stage = replace(stage, horizon=horizon, evaluations=each)
-        paths = stage.run(walkers, threads, earlier[k] if k < len(earlier) else ())
+        part = replace(part, horizon=horizon, evaluations=each)
+        paths = part.run(walkers, threads, earlier[k] if k < len(earlier) else ())
         if not paths:
             break
         if horizon < np.inf:
             found.append(paths)
-        stage = replace(stage, paths=paths, since=max(0.0, horizon - back), until=horizon)
+        part = replace(part, paths=paths, since=max(0.0, horizon - back), until=horizon)
     for walker in walkers:
         walker.horizon = np.inf
     return found
 
 
 @dataclass(frozen=True)
-class _Stage:
+class _Horizon:
     """The search up to one horizon: schedules that continue given beginnings. Times are in ticks."""
 
     paths: Sequence[Path]  # beginnings to continue; none before the first horizon
@@ -97,16 +97,16 @@ class _Stage:
         drawn = chain(*side_by_side(lambda walker: self._draw(walker, each), walkers, threads))
         origins = _best([*drawn, *earlier], max(params.walks, count))
         steps = int(evaluations * params.walked / max(1, len(origins))) + 1
-        walked = self._dealt(lambda walker, path: self._walk(walker, path, steps), walkers, origins, threads)
+        walked = self._distributed(lambda walker, path: self._walk(walker, path, steps), walkers, origins, threads)
         going = _best([*walked, *earlier], max(params.width, count))
         rest = int(evaluations * (1.0 - params.drawn - params.walked) / max(1, len(going))) + 1
-        gone_on = self._dealt(
+        gone_on = self._distributed(
             lambda walker, path: walker.go_on(path, rest, self.control, self.since), walkers, going, threads
         )
         return _best(gone_on, params.width)
 
     @staticmethod
-    def _dealt(
+    def _distributed(
         work: Callable[[Walker, Path], Path], walkers: Sequence[Walker], paths: Sequence[Path], threads: int
     ) -> list[Path]:
         """The results for paths that are assigned to the walkers round-robin; walkers share no random numbers."""

@@ -169,6 +169,8 @@ def places(counts: Sequence[int]) -> Floats:
     return place
 
 
+# columns: groups, forward pace and depth, backward offset, pace and depth, group forward and backward, weight offset,
+# look-ahead
 RULES: tuple[Rule, ...] = (
     # 1F1B: backward first, weight gradients if nothing else is ready
     Rule(1, 1.0, 0.0, -10.0, 1.0, 0.0, 0.0, 0.0, 20.0, 0.0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.scheduling.placement_search import ListSearch
+from planner.scheduling.list_search import ListSearch
 from planner.search.state import SearchState
 
 
@@ -29,7 +29,9 @@ class AnnealSome:
 
     def run(self, state: SearchState) -> None:
         """So many of the best searches, so many rounds each, then the next entry of the halving."""
-        for searches, rounds in getattr(state.params.anneal, self.halving):
+        params = state.params.anneal
+        halvings = {"first": params.first, "some": params.some, "brief": params.brief}
+        for searches, rounds in halvings[self.halving]:
             for search in state.ranked[:searches]:
                 anneal(state, search, rounds)
 

@@ -44,7 +44,7 @@ class OnlyPlacementBound:
 
 @dataclass(frozen=True)
 class DearBounds:
-    """The expensive bounds over all placements, which solve integer programs."""
+    """The bounds over all placements that may take seconds."""
 
     name: str = "dear bounds"
 

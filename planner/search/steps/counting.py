@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from planner.bounds import placement_bound
 from planner.placement.layouts import only_placement
+from planner.scheduling.list_search import ListSearch
 from planner.scheduling.models.counting import STEPS_AT_MOST, VARIABLES_AT_MOST, CountingModel
-from planner.scheduling.placement_search import ListSearch
 from planner.search.state import SearchState
 
 
@@ -46,8 +45,7 @@ def count(state: SearchState, search: ListSearch, most: int) -> None:
     placement, tick = classes.placement, classes.tick
     if incumbent.best is None:
         return
-    lowest = max(incumbent.bound, placement_bound(incumbent.problem, placement))
-    low = math.ceil(lowest / tick - 1e-6)  # no schedule has fewer steps
+    low = math.ceil(incumbent.bound_of(placement) / tick - 1e-6)  # no schedule has fewer steps
     high = math.ceil(incumbent.best.makespan / tick - 1e-6) - 1  # more is no improvement
     how = f"counting model on placement {placement.origin}"
     target = low
@@ -64,7 +62,7 @@ def count(state: SearchState, search: ListSearch, most: int) -> None:
         elif answer.impossible:
             low = target = target + 1
             if placement.copies == 1:
-                incumbent.placement_bounds[placement.device_of] = low * tick
+                incumbent.raise_placement_bound(placement, low * tick)
                 only = only_placement(incumbent.problem)
                 if only is not None and only.device_of == placement.device_of:
                     incumbent.raise_bound(low * tick, how)

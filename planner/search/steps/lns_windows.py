@@ -20,10 +20,10 @@ import numpy as np
 from planner.common.budget import Control
 from planner.common.threads import side_by_side
 from planner.scheduling.list.kernel import Run
+from planner.scheduling.list_search import ListSearch
 from planner.scheduling.orders.anneal import Orders
 from planner.scheduling.orders.lns_model import SolvedWindow, Window, solve_window
 from planner.scheduling.orders.precedence import PrecedenceGraph
-from planner.scheduling.placement_search import ListSearch
 from planner.search.params import LnsParams
 from planner.search.state import SearchState
 

@@ -15,7 +15,7 @@ from planner.common.tolerance import SAME
 from planner.placement.loads import Loads
 from planner.placement.merge import merge
 from planner.problem import Placement, Problem
-from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.search.params import MoveParams
 from planner.search.state import SearchState
 from planner.search.steps.anneal_orders import anneal
@@ -49,7 +49,7 @@ class MoveOperators:
         """A round of moves."""
         best = state.ranked[:1]
         moved = self._moved(state)
-        if moved is None or not self.tuned or (moved.staged and any(moved is each for each in best)):
+        if moved is None or not self.tuned or (moved.needs_beam and any(moved is each for each in best)):
             return  # rules alone cannot improve a schedule of the beam search
         vary(state, moved, state.params.vary.after_move)
         anneal(state, moved, state.params.anneal.after_move)
@@ -140,7 +140,7 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
             continue
         search.pool += rules[params.rules_tried :]
         if heat.tuning and (search.seconds < best.seconds or rng.random() < params.tuned):
-            search.improve(heat.tuning, control, incumbent.bound_of(placement), threads)
+            search.vary_rules(heat.tuning, control, incumbent.bound_of(placement), threads)
         tried[placement.device_of] = search.seconds
         current, busiest = search, bottleneck(search).devices
         if search.seconds < best.seconds:

@@ -8,8 +8,8 @@ import numpy as np
 
 from planner.problem import Placement
 from planner.scheduling.list.kernel import run
+from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.models.disjunctive import DisjunctiveModel
-from planner.scheduling.placement_search import DoesNotFit, ListSearch
 from planner.search.state import SearchState
 
 

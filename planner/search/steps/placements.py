@@ -11,7 +11,7 @@ import numpy as np
 from planner.common.budget import Control
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.layouts import all_cuts, family_placements, only_placement
-from planner.placement.merge import describe, merge, opened
+from planner.placement.merge import describe, merge, refined
 from planner.problem import Impossible, Placement, Problem
 from planner.search.params import PlacementParams
 from planner.search.state import SearchState
@@ -99,7 +99,7 @@ def proposals(state: SearchState) -> Iterator[Placement]:
         if found is None:
             continue
         yield Placement.single(found, f"assignment MIP ({held} in flight)")
-        finer = opened(problem, groups, found)
+        finer = refined(problem, groups, found)
         if finer is None or control.over:
             continue
         control.report(f"assignment MIP, {in_flight}, {len(finer) - len(groups)} more groups at device boundaries")

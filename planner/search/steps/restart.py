@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.scheduling.placement_search import ListSearch
+from planner.scheduling.list_search import ListSearch
 from planner.search.state import SearchState
 from planner.search.steps.anneal_orders import anneal
 from planner.search.steps.vary_rules import shape
@@ -31,4 +31,4 @@ class Restart:
             again = again if search.mirrored is None else again.mirror(seed) or again
             shape(state, again)
             anneal(state, again, state.params.restart.rounds)
-            state.searches.append(again)
+            state.add(again)

@@ -18,9 +18,9 @@ from planner.placement.layouts import family_placements
 from planner.problem import Problem
 from planner.scheduling.list.kernel import Run, run
 from planner.scheduling.list.rules import RULES
+from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.orders.anneal import Orders
-from planner.scheduling.placement_search import DoesNotFit, ListSearch
-from planner.scheduling.steady_state import PERIODS, Window, find_window, tolerance
+from planner.scheduling.steady_state import PERIODS, Pattern, find_pattern, tolerance
 from planner.search.state import SearchState
 
 PATTERNS = "steady-state patterns"
@@ -63,7 +63,7 @@ class _Found:
     makespan: float  # seconds, with as many microbatches as the problem has
     search: ListSearch
     run: Run
-    window: Window  # in ticks
+    pattern: Pattern  # in ticks
 
 
 def few_microbatches(state: SearchState) -> int | None:
@@ -107,7 +107,7 @@ def repeat(state: SearchState) -> None:
 def _offer_best(state: SearchState, found: list[_Found]) -> None:
     for best in found[:1]:
         how = f"a steady-state pattern of placement {best.search.full.placement.origin}"
-        _offer(state, best.search, _block(best), best.window.each, how)
+        _offer(state, best.search, _block(best), best.pattern.each, how)
 
 
 def _searches(state: SearchState, problem: Problem) -> Iterator[ListSearch]:
@@ -128,13 +128,13 @@ def _stretchable(problem: Problem, search: ListSearch, schedules: Iterable[Run])
     for schedule in schedules:
         if schedule.makespan < 0:
             continue
-        window = find_window(search.classes, schedule.start, search.classes.tick)
-        if window is None:
+        pattern = find_pattern(search.classes, schedule.start, search.classes.tick)
+        if pattern is None:
             continue
-        more = (problem.microbatches - search.full.problem.microbatches) / copies / window.each
-        makespan = (schedule.makespan + more * window.length) * search.classes.tick
+        more = (problem.microbatches - search.full.problem.microbatches) / copies / pattern.each
+        makespan = (schedule.makespan + more * pattern.length) * search.classes.tick
         if best is None or makespan < best.makespan:
-            best = _Found(makespan, search, schedule, window)
+            best = _Found(makespan, search, schedule, pattern)
     return [] if best is None else [best]
 
 
@@ -158,10 +158,10 @@ def _by_baselines(replay: Callable[[], BaselineTimetables]) -> Callable[[ListSea
 
 def _block(found: _Found) -> Orders:
     """The orders of a schedule, with its pattern as the block that is repeated."""
-    classes, window = found.search.ordered, found.window
+    classes, pattern = found.search.ordered, found.pattern
     orders = Orders.of(classes, found.run.start, found.run.turn)
-    begin = window.begin - tolerance(found.run.start)  # as when the window was found
-    return orders.with_block(classes, found.run.start, begin, begin + window.length)
+    begin = pattern.begin - tolerance(found.run.start)  # as when the pattern was found
+    return orders.with_block(classes, found.run.start, begin, begin + pattern.length)
 
 
 def _offer(state: SearchState, few: ListSearch, orders: Orders, each: int, how: str) -> None:
@@ -180,7 +180,7 @@ def _anneal(state: SearchState, found: _Found) -> None:
     problem, incumbent, params = state.problem, state.incumbent, state.params.steady_state
     copies = found.search.full.placement.copies
     some = replace(
-        problem, microbatches=found.search.full.problem.microbatches + (params.times - 1) * copies * found.window.each
+        problem, microbatches=found.search.full.problem.microbatches + (params.times - 1) * copies * found.pattern.each
     )
     search = _like(found.search, some)
     orders: Orders | None = _block(found).repeated(params.times)
@@ -194,7 +194,7 @@ def _anneal(state: SearchState, found: _Found) -> None:
         incumbent.control.report(how)
         orders = search.orders.anneal(orders, incumbent.control, goal, rng.spawn(walkers), threads=state.threads)
         if orders is not None:
-            _offer(state, search, orders, found.window.each, how)
+            _offer(state, search, orders, found.pattern.each, how)
 
 
 def _like(search: ListSearch, problem: Problem) -> ListSearch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from planner.scheduling.placement_search import ListSearch
+from planner.scheduling.list_search import ListSearch
 from planner.search.state import SearchState
 
 
@@ -31,7 +31,7 @@ class VaryRules:
 def longer(state: SearchState, search: ListSearch) -> float:
     """How long rules are varied, x the usual: with many tasks and no beam search, the longer the fewer tasks."""
     tasks = search.classes.n_tasks
-    if search.staged or tasks <= state.params.schedule.many_tasks:
+    if search.needs_beam or tasks <= state.params.schedule.many_tasks:
         return 1.0
     return max(1.0, state.params.vary.long / tasks)
 
@@ -44,18 +44,18 @@ def vary(state: SearchState, search: ListSearch, share: float, afresh: bool = Fa
     how = f"list scheduling on placement {search.classes.placement.origin}, rules varied"
     incumbent.control.report(how)
     evaluations = int(state.params.vary.evaluations * share)
-    search.improve(evaluations, incumbent.control, state.goal(search), state.threads, afresh)
+    search.vary_rules(evaluations, incumbent.control, state.goal(search), state.threads, afresh)
     incumbent.offer_search(search, how)
 
 
 def shape(state: SearchState, search: ListSearch) -> None:
     """Vary rules at length. With several microbatch groups they suggest group sizes to a beam search, which follows."""
     length = longer(state, search)
-    vary(state, search, state.params.vary.suggesting if search.staged else length, afresh=length > 1)
+    vary(state, search, state.params.vary.suggesting if search.needs_beam else length, afresh=length > 1)
     incumbent = state.incumbent
-    if incumbent.met or state.is_close(search) or not search.groups:
+    if incumbent.met or state.is_close(search) or not search.group_sizes:
         return
     how = f"beam search over horizons on placement {search.classes.placement.origin}"
     incumbent.control.report(how)
-    search.stage(incumbent.control, state.goal(search), state.threads)
+    search.beam_search(incumbent.control, state.goal(search), state.threads)
     incumbent.offer_search(search, how)

@@ -7,11 +7,11 @@ import pytest
 from solver_problems import looped, violations
 
 from planner.common.budget import Control
-from planner.scheduling.list.beam import horizons, in_stages
+from planner.scheduling.list.beam import horizons, search_horizons
 from planner.scheduling.list.kernel import run
 from planner.scheduling.list.microbatch_groups import MicrobatchGroups, random_groups
 from planner.scheduling.list.rule_search import Walker
-from planner.scheduling.placement_search import ListSearch
+from planner.scheduling.list_search import ListSearch
 from planner.scheduling.retime import retime
 
 
@@ -63,7 +63,7 @@ def test_schedules_of_the_beam_are_valid_and_better_than_the_rule_they_began_wit
     found = []
     for threads in (1, 2):
         team = walkers(search, 2)
-        stages = in_stages(team, sizes, 6e6, alone, Control(time_limit=600.0), threads)
+        stages = search_horizons(team, sizes, 6e6, alone, Control(time_limit=600.0), threads)
         rules = [rule for paths in stages for path in paths for _, rule in path.since]
         assert {tuple(rule.sizes(40)) for rule in rules if isinstance(rule, MicrobatchGroups)} == {sizes}
         assert all(walker.horizon == np.inf for walker in team)
@@ -79,10 +79,10 @@ def test_a_longer_search_begins_with_what_a_shorter_one_has_found() -> None:
     """No horizon but the last has a worse schedule than before; the last one is searched again."""
     search, sizes, control = looped(40), (10, 9, 10, 11), Control(time_limit=600.0)
     limit = search.try_rule(MicrobatchGroups(1, given=sizes))
-    first = in_stages(walkers(search, 2), sizes, 4e6, limit, control)
+    first = search_horizons(walkers(search, 2), sizes, 4e6, limit, control)
     assert len(first) == len(horizons(walkers(search, 1)[0])) - 1
-    again = in_stages(walkers(search, 1), sizes, 1e4, limit, control, earlier=first)
-    alone = in_stages(walkers(search, 1), sizes, 1e4, limit, control)
+    again = search_horizons(walkers(search, 1), sizes, 1e4, limit, control, earlier=first)
+    alone = search_horizons(walkers(search, 1), sizes, 1e4, limit, control)
     for before, with_it, without in zip(first, again, alone, strict=True):
         assert with_it[0].value <= before[0].value < without[0].value
 

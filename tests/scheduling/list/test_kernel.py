@@ -12,7 +12,7 @@ from planner.problem import Placement, Problem, common_step
 from planner.scheduling.classes import Classes, Floats, build_classes
 from planner.scheduling.list.kernel import run
 from planner.scheduling.list.rules import RULES, random_rule
-from planner.scheduling.placement_search import DoesNotFit, ListSearch
+from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.retime import retime
 
 

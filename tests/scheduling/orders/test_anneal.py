@@ -23,9 +23,9 @@ from planner.common.budget import Control
 from planner.placement.layouts import only_placement
 from planner.problem import Cluster, Device, DeviceType, NetworkLevel, Placement, Problem
 from planner.scheduling.classes import build_classes
+from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.mirror import mirror
 from planner.scheduling.orders.anneal import Orders
-from planner.scheduling.placement_search import DoesNotFit, ListSearch
 from planner.scheduling.retime import retime
 
 

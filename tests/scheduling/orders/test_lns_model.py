@@ -12,9 +12,9 @@ from planner.placement.layouts import family_placements
 from planner.problem import Placement, Problem
 from planner.scheduling.list.kernel import Run
 from planner.scheduling.list.rules import random_rule
+from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.orders.lns_model import Window, solve_window
 from planner.scheduling.orders.precedence import PrecedenceGraph
-from planner.scheduling.placement_search import DoesNotFit, ListSearch
 from planner.scheduling.retime import retime
 
 NODES = 1_000

@@ -11,8 +11,8 @@ from solver_problems import config, state_of, violations
 from planner.common.budget import Control
 from planner.placement.layouts import family_placements
 from planner.problem import Problem
+from planner.scheduling.list_search import ListSearch
 from planner.scheduling.orders.precedence import PrecedenceGraph
-from planner.scheduling.placement_search import ListSearch
 from planner.search.incumbent import Incumbent
 from planner.search.params import LnsParams, SearchParams
 from planner.search.steps.lns_windows import Kind, Learnt, kinds, solve_windows

@@ -8,7 +8,7 @@ from solver_problems import chain, config, posed, state_of, unit_cluster
 from planner.common.budget import Control
 from planner.placement.layouts import family_placement
 from planner.problem import Placement, Problem
-from planner.scheduling.placement_search import ListSearch
+from planner.scheduling.list_search import ListSearch
 from planner.search.steps.placements import proposals, second_copies
 
 

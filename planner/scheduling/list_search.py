@@ -18,7 +18,7 @@ from planner.common.threads import side_by_side
 from planner.placement.memory import Need, microbatch_need, parameters_on, sequence
 from planner.problem import Placement, Problem
 from planner.scheduling.classes import Classes, Floats, build_classes, keep_to_order
-from planner.scheduling.list.beam import in_stages
+from planner.scheduling.list.beam import search_horizons
 from planner.scheduling.list.group_sizes import Sizes, best_sizes, compete
 from planner.scheduling.list.kernel import Arrays, Run, flatten, run
 from planner.scheduling.list.microbatch_groups import flows, known_groups
@@ -54,7 +54,7 @@ class ListSearch:
     rng: np.random.Generator
     best: Run | None = None  # in ticks
     pool: list[tuple[float, Keyed]] = field(default_factory=list)
-    groups: list[Sizes] = field(default_factory=list)  # sizes of microbatch groups of the best rules
+    group_sizes: list[Sizes] = field(default_factory=list)  # sizes of microbatch groups of the best rules
     evaluations: int = 0
     params: ScheduleParams = SHIPPED
 
@@ -154,11 +154,11 @@ class ListSearch:
             control.spend(1)
 
     @property
-    def staged(self) -> bool:
+    def needs_beam(self) -> bool:
         """Whether schedules come from a beam search over horizons."""
         return self.classes.n_tasks >= self.params.many_tasks and self.scales.groups > self.params.beam.meetings
 
-    def improve(
+    def vary_rules(
         self, evaluations: int, control: Control, target: float, threads: int = 1, afresh: bool = False
     ) -> None:
         """Vary rules (see ``rule_search.vary``) until ``target`` seconds are reached.
@@ -175,16 +175,16 @@ class ListSearch:
         evaluations = control.at_most(evaluations)
         graded = vary(walkers, () if afresh else self.pool, evaluations, control, threads)
         self.pool = graded[: self.params.rules.remembered]
-        if self.staged:
-            self.groups = best_sizes(graded, sum(self.classes.counts), self.params.group_sizes.known)
+        if self.needs_beam:
+            self.group_sizes = best_sizes(graded, sum(self.classes.counts), self.params.group_sizes.known)
         self._learn_from(walkers, control)
 
-    def stage(self, control: Control, target: float, threads: int = 1) -> None:
+    def beam_search(self, control: Control, target: float, threads: int = 1) -> None:
         """Beam search over horizons (see ``beam``), first for good group sizes, until ``target`` seconds are reached.
 
         Several sizes are searched side by side, with a walker each; a single one is searched by all walkers.
         """
-        if not self.groups:
+        if not self.group_sizes:
             return
         goal, best = target / self.classes.tick * (1 + 1e-12), self.makespan
         known: dict[Sizes, list[list[Path]]] = {}  # what a longer search with the same sizes begins with
@@ -192,7 +192,8 @@ class ListSearch:
 
         def in_team(team: tuple[Sizes, list[Walker]], played: float, threads: int) -> list[list[Path]]:
             sizes, walkers = team
-            return in_stages(walkers, sizes, played, best, control, threads, known.get(sizes, ()), self.params.beam)
+            earlier = known.get(sizes, ())
+            return search_horizons(walkers, sizes, played, best, control, threads, earlier, self.params.beam)
 
         def searched(some: Sequence[Sizes], played: float) -> list[float]:
             alone = len(some) == 1
@@ -206,7 +207,7 @@ class ListSearch:
                 makespans[sizes] = min(makespans.get(sizes, np.inf), *(walker.makespan for walker in walkers))
             return [makespans[sizes] for sizes in some]
 
-        compete(self.groups, self._largest_group, searched, self.params.group_sizes)
+        compete(self.group_sizes, self._largest_group, searched, self.params.group_sizes)
 
     @property
     def _largest_group(self) -> int:
