@@ -54,7 +54,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 # Once, so that the first solve does not wait for it.
 $(COMPILED): $(STAMP)
-	$(BIN)/python -m planner.commands.warmup
+	$(BIN)/python -m planner warmup
 	touch $@
 
 demo: $(COMPILED)
@@ -122,5 +122,5 @@ configs: $(STAMP)
 	$(BIN)/python scripts/make_configs.py
 
 clean:
-	rm -rf .venv build dist demo planner.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist demo parallelism_planner.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

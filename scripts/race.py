@@ -42,7 +42,7 @@ def machine() -> str:
         except PackageNotFoundError:
             return f"no {name}"
 
-    packages = ", ".join(map(of, ("planner", "highspy", "ortools", "numba", "numpy")))
+    packages = ", ".join(map(of, ("parallelism-planner", "highspy", "ortools", "numba", "numpy")))
     return f"{cores} cores ({model}), {platform.system()}, Python {platform.python_version()}, {packages}."
 
 
@@ -125,7 +125,7 @@ def run(
 
     results["machine"], at = machine(), commit()
     # Compile the kernels first, as the installation does.
-    subprocess.run([sys.executable, "-m", "planner.commands.warmup"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "planner", "warmup"], cwd=ROOT, check=True)
     for case in found:
         kept = results["cases"].setdefault(case.name, {})
         runs = kept.get("runs", {})

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
@@ -31,6 +33,7 @@ COMMANDS = {
     "show": "The report of a plan, from its file alone; pictures and a page where asked for.",
     "export": "A plan as a file that another program reads.",
     "simulate": "Replay a plan many times with disturbed times: how long the step takes then, beside the baselines.",
+    "warmup": "Compile the search now, so that the first plan does not wait for it.",
     "init": "Write a small graph.yaml and cluster.yaml to start from.",
     "schema": "The JSON Schema of a file format.",
     "import": "A graph.yaml from a model or a graph of another format.",
@@ -96,13 +99,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = bool(os.environ.get("PLANNER_DEBUG"))
     gc.freeze()  # imported objects and large plans are no garbage: collect less often
     gc.set_threshold(200_000, 50, 100)
+    _hear_sigterm()
     try:
         given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
         result = app(given, prog_name="planner", standalone_mode=False)
+        if result == INTERRUPTED:  # what typer makes of Ctrl-C
+            _complain("interrupted")
         return int(result or 0)
     except KeyboardInterrupt:
         _complain("interrupted")
-        return 128 + 2
+        return INTERRUPTED
+    except Terminated:
+        _complain("terminated")
+        return 128 + 15
     except Exception as error:
         known = _known_error(error)
         if known is not None:
@@ -115,6 +124,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     finally:
         gc.freeze()  # saves 0.15 s: the last collection skips all that solvers have loaded
+
+
+INTERRUPTED = 128 + 2
+"""Exit code of Ctrl-C, as shells have it."""
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised where the program is, so that it leaves no temporary file behind; ``solve`` listens itself."""
+
+
+def _hear_sigterm() -> None:
+    def handle(number: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, handle)
 
 
 def _known_error(error: Exception) -> tuple[int, str] | None:

@@ -34,9 +34,11 @@ def emit(text: str) -> None:
             reconfigure(errors="replace")  # a terminal without UTF-8 shows ? instead of a traceback
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # What is left in the buffer would raise again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise UsageFault(f"stdout cannot be written: {(error.strerror or str(error)).lower()}") from error
 
 
 def note(text: str, quiet: bool = False) -> None:

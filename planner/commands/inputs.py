@@ -43,7 +43,9 @@ class Inputs(Protocol):
 
 
 def check_output(output: str | None, graph: Path, cluster: Path) -> None:
-    """Raise now if the plan could not be written later."""
+    """Raise now if the plan could not be written later, or if both inputs are stdin."""
+    if str(graph) == str(cluster) == "-":
+        raise UsageFault("graph and cluster cannot both come from stdin: name a file for one of them")
     if output is not None and output != "-":
         not_an_input(output, {"graph": graph, "cluster": cluster})
         ensure_writable(output)

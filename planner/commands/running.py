@@ -104,7 +104,7 @@ def run_solve(
             if over_since is None and control.remaining <= 0:  # a limit of effort sets no deadline
                 over_since = now
             grace = PATIENCE if signals.received and control.fallback is None else GRACE
-            if now > latest or (over_since is not None and now > over_since + grace):
+            if now - control.clock.lost > latest or (over_since is not None and now > over_since + grace):
                 break
             if line is not None:
                 line.draw(control)

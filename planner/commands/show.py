@@ -36,9 +36,9 @@ class ShowFlags:
 
     plan: options.PlanFile
     svg: options.Picture = None
-    png: Annotated[str | None, typer.Option(metavar="FILE", help="The same as PNG (pip install 'planner[png]').")] = (
-        None
-    )
+    png: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The same as PNG (pip install 'parallelism-planner[png]').")
+    ] = None
     html: Annotated[
         str | None, typer.Option(metavar="FILE", help="An interactive page of the plan there; it works offline.")
     ] = None

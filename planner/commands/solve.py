@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import signature
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ from planner.placement.layouts import LAYOUTS, check_layout
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.facts import PlanFacts
+from planner.report.weak import weakness
 from planner.report.words import percent, seconds
 
 DEFAULT_TIME_LIMIT = 60.0
@@ -148,6 +150,7 @@ def run(flags: SolveFlags) -> int:
         started = min(time.monotonic(), begun + START)
         effort = math.inf if flags.effort is None else float(flags.effort)
         control = Control(time_limit, stop_requested=stop, started=started, effort=effort)
+        control.notice = partial(note, quiet=flags.quiet)
         latest = min(begun + time_limit + RESERVE, started + time_limit + GRACE)
         try:
             outcome = run_solve(problem, control, options, signals, latest, ProgressLine.wanted(flags.quiet))
@@ -164,6 +167,9 @@ def run(flags: SolveFlags) -> int:
                 leave_now(ExitCode.NO_PLAN)
             return ExitCode.NO_PLAN
         code = deliver(outcome.plan, flags)
+        weak = weakness(outcome.plan)
+        if weak is not None:
+            note(weak, flags.quiet)
         if _missed(outcome.plan, max_bubble, flags.beat, flags.quiet) and code == ExitCode.DONE:
             code = ExitCode.THRESHOLD
         if outcome.abandoned:

@@ -1,47 +1,26 @@
-"""Compile the kernels once, right after installation, so that the first plan does not wait for them."""
+"""``planner warmup``: compiles the search right after installation, so that the first plan does not wait for it."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from planner.baselines import baseline_timetable
-from planner.common.budget import Control
-from planner.placement.loads import Loads
-from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
-from planner.scheduling.classes import build_classes
-from planner.scheduling.list_search import ListSearch
-from planner.scheduling.orders.precedence import PrecedenceGraph
-from planner.scheduling.retime import retime
+from planner.commands import flags as options
+from planner.commands.common import ExitCode, note
 
 
-def main() -> None:
-    """Schedule two operators, place one; numba keeps the machine code beside the source (or in its cache directory)."""
-    kind = DeviceType("any")
-    operators = (
-        Operator("a", dict.fromkeys(Pass, 1.0), activation=1.0, held_for_weight_grad=1.0),
-        Operator("b", dict.fromkeys(Pass, 1.0), inputs=("a",), activation=1.0, held_for_weight_grad=1.0),
-    )
-    problem = Problem(
-        Graph("warm-up", Mode.TRAINING, 2, operators), Cluster("one", (Device("d", "d", kind),), {"any": kind}), 2
-    )
-    search = ListSearch.of(problem, Placement.single([0, 0]), seed=0)
-    search.try_known_rules(Control())
-    search.anneal(1, Control(), 0.0)
-    assert search.best is not None
-    assert max(PrecedenceGraph.of(search.ordered, search.best).tail) > 0
-    _warm_up_placements(kind)
-    timetable = baseline_timetable("1f1b", problem)  # compiles the replay: numba is loaded by now
-    classes = build_classes(problem, timetable.placement)
-    start = classes.starts_of(timetable)
-    assert start is not None and retime(classes, start) is not None
+@dataclass(frozen=True)
+class WarmupFlags:
+    """Options of ``planner warmup``."""
+
+    quiet: options.NoNotes = False
 
 
-def _warm_up_placements(kind: DeviceType) -> None:
-    """An operator that may run on either of two devices."""
-    cluster = Cluster("two", (Device("d", "d", kind), Device("e", "e", kind)), {"any": kind})
-    two = Problem(Graph("two", Mode.INFERENCE, 1, (Operator("a", {Pass.F: 1.0}),)), cluster, 1)
-    assert Loads(two).anneal((0,), 10, 0.0, Control(), np.random.default_rng(0)) is not None
+def run(flags: WarmupFlags) -> int:
+    """Compile what no cache keeps yet."""
+    from planner.common import compiled
+    from planner.search.compiling import compile_all
 
-
-if __name__ == "__main__":
-    main()
+    compile_all()
+    if compiled.uncached:
+        note(compiled.NOT_KEPT, flags.quiet)
+    return ExitCode.DONE

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,8 +34,36 @@ class Progress:
 
 
 @dataclass
+class Clock:
+    """Seconds since a start, without the pauses: what all parts of a search share."""
+
+    started: float
+    paused: float = 0.0  # seconds, of pauses that have ended
+    since: float | None = None  # when the pause began that there is now
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start, without pauses."""
+        return (time.monotonic() if self.since is None else self.since) - self.started - self.paused
+
+    @property
+    def lost(self) -> float:
+        """Seconds of all pauses so far."""
+        return self.paused + (0.0 if self.since is None else time.monotonic() - self.since)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """What takes time here does not count."""
+        self.since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.paused, self.since = self.lost, None
+
+
+@dataclass
 class Control:
-    """A deadline, a limit of effort, a stop flag that a signal sets, and a listener for progress."""
+    """A deadline, a limit of effort, a stop flag that a signal sets, and listeners for progress and notes."""
 
     time_limit: float = 60.0  # seconds; inf: none
     listener: Callable[[Progress], None] | None = None
@@ -46,11 +75,17 @@ class Control:
     bound: float | None = None
     spent: float = 0.0  # of the effort
     parent: Control | None = None  # which spends what its parts spend
+    notice: Callable[[str], None] | None = None  # told what a user should know at once
+    clock: Clock = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Share the clock of the whole."""
+        self.clock = Clock(self.started) if self.parent is None else self.parent.clock
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self.started
+        """Seconds since the start, without pauses."""
+        return self.clock.elapsed
 
     @property
     def remaining(self) -> float:
@@ -88,7 +123,14 @@ class Control:
         return limited
 
     def _limited(self, time_limit: float, effort: float) -> Control:
-        return Control(time_limit, self.listener, self.stop_requested, self.started, effort, parent=self)
+        part = Control(time_limit, self.listener, self.stop_requested, self.started, effort, parent=self)
+        part.notice = self.notice
+        return part
+
+    def say(self, what: str) -> None:
+        """Tell a user something at once."""
+        if self.notice is not None:
+            self.notice(what)
 
     def report(self, trying: str, best: float | None = None, bound: float | None = None) -> None:
         """Note the best and the bound where they improve, and tell the listener."""

@@ -6,20 +6,27 @@ import errno
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
+
+READER = 2.0
+"""Seconds that a named pipe has to find a reader."""
 
 
 def ensure_writable(path: Path | str) -> None:
     """Raise ``OSError`` now, before any work, where ``write_whole`` could not write the file later."""
+    if _is_special(path):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return  # opening a pipe would wait for its reader
     target = _target(path)
-    if _is_special(target):
-        with target.open("ab"):
-            return
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a directory", str(path))
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.")
-    os.close(handle)
-    os.unlink(name)
+    try:
+        os.close(handle)
+    finally:  # whatever signal comes
+        os.unlink(name)
 
 
 def write_whole(path: Path | str, content: str | bytes) -> None:
@@ -28,12 +35,12 @@ def write_whole(path: Path | str, content: str | bytes) -> None:
     An existing file keeps its permissions, a link stays a link; a terminal, pipe or device such as
     ``/dev/stdout`` is written to as it is. Raises ``OSError`` where the file cannot be written.
     """
-    target = _target(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
-    if _is_special(target):
-        with target.open("wb") as stream:
-            stream.write(data)
-    elif target.is_dir():
+    if _is_special(path):
+        _write_special(path, data)
+        return
+    target = _target(path)
+    if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a directory", str(path))
     else:
         _replace(target, data)
@@ -69,6 +76,31 @@ def _target(path: Path | str) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _is_special(target: Path) -> bool:
-    """Whether the path is there, but as a device, pipe or socket."""
-    return target.exists() and not target.is_file() and not target.is_dir()
+def _is_special(path: Path | str) -> bool:
+    """Whether the path is there, but as a device, pipe or socket.
+
+    The path itself is asked, not its ``realpath``: ``/dev/stdout`` leads to a pipe that has no path.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _write_special(path: Path | str, data: bytes) -> None:
+    """Write to a device or pipe. A named pipe gets ``READER`` seconds to find a reader."""
+    until = time.monotonic() + READER
+    while True:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() > until:
+                raise OSError(errno.ENXIO, "nobody reads from this pipe", str(path)) from error
+            time.sleep(0.05)
+    os.set_blocking(handle, True)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)

@@ -159,7 +159,9 @@ def _reason(best: _Candidate) -> str:
 
 def _remedy(source: PlanSource, best: _Candidate) -> str:
     assert best.makespan is not None
-    return f"--repair does it, and the step takes {seconds(best.makespan)} instead of {seconds(source.plan.makespan)}"
+    repaired, planned = seconds(best.makespan), seconds(source.plan.makespan)
+    takes = f"takes {repaired}, as before" if repaired == planned else f"takes {repaired} instead of {planned}"
+    return f"--repair does it, and the step {takes}"
 
 
 def _with_full_backwards(source: PlanSource, chosen: _Candidate) -> tuple[StageSchedule, float | None]:

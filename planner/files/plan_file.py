@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict, get_type_hints  # pydantic wants its own TypedDict below Python 3.12
 
 from planner.files.errors import InputError
+from planner.files.reading import read_bytes
 from planner.plan.plan import (
     FIGURES,
     SCHEMA,
@@ -171,15 +172,16 @@ def plan_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, **schema}
 
 
+MAX_BYTES = 1024**3
+"""A plan of a million tasks takes some 150 MB."""
+
+
 def read_plan(path: Path | str) -> Plan:
     """The plan in a file. Raises ``InputError`` where it is missing, no JSON or no plan.
 
     Keys that the format does not name are ignored. Numbers only have to be finite; ``verify`` checks what they mean.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(path, None, None, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+    data = read_bytes(Path(path), MAX_BYTES)
     raw = _parse(path, data)
     if not isinstance(raw, dict):
         raise InputError(path, None, None, "is no plan: the file must hold one JSON object")

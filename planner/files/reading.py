@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from planner.files.errors import InputError
 
 
 def read_bytes(path: Path, most: int, remedy: str | None = None) -> bytes:
-    """The content of a file of at most ``most`` bytes; ``remedy`` says what to do about a larger one.
+    """The content of a file of at most ``most`` bytes; ``remedy`` says what to do about a larger one. ``-``: stdin.
 
     Raises ``InputError`` where it cannot be read or is larger.
     """
+    if str(path) == "-":
+        return _limited(sys.stdin.buffer.read(most + 1), path, most, remedy)
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)
@@ -22,6 +25,10 @@ def read_bytes(path: Path, most: int, remedy: str | None = None) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(path, None, None, f"cannot be read: {reason}") from None
+    return _limited(content, path, most, remedy)
+
+
+def _limited(content: bytes, path: Path, most: int, remedy: str | None) -> bytes:
     if len(content) > most:
         message = f"is larger than {most // 1024**2} MiB"
         raise InputError(path, None, None, message if remedy is None else f"{message}: {remedy}")

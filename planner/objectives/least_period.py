@@ -21,6 +21,7 @@ from planner.placement.layouts import family_placements
 from planner.placement.loads import Loads
 from planner.placement.period_model import PeriodModel
 from planner.problem import Placement, Problem
+from planner.search.compiling import compile_if_needed
 from planner.search.params import PeriodParams
 
 
@@ -47,6 +48,7 @@ class PeriodSearch:
 
     def run(self) -> LeastPeriod | None:
         """The best placement whose memory holds a microbatch; None if none was found in time. Raises ``Impossible``."""
+        compile_if_needed(self.control)
         loads = Loads(self.problem)
         bound = period_bound(self.problem, self.control)
         found = sorted(self._families(loads), key=lambda each: each[0])

@@ -15,6 +15,7 @@ from planner.plan.plan import BaselineFigures, Figure, Plan
 from planner.problem import Impossible, Problem
 from planner.scheduling.steady_state import pattern_of
 from planner.search import Candidate, Incumbent, SearchParams, SearchState, search
+from planner.timetable.event_loop import INTERPRETED
 
 
 class Solving:
@@ -36,6 +37,10 @@ class Solving:
     @staticmethod
     def of(problem: Problem, control: Control, options: SolveOptions) -> Solving:
         """Replay the baselines, for comparison and as first schedules."""
+        if problem.microbatches * int(problem.has_pass.sum()) > INTERPRETED:  # replays are compiled, too
+            from planner.search.compiling import compile_if_needed
+
+            compile_if_needed(control)
         baselines, reasons = replayed(problem, control)
         timetables = dict(entry for entries in baselines.values() for entry in entries)
         compared = tuple(

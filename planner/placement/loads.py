@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from planner.common.budget import Control
+from planner.common.compiled import compiled
 from planner.common.ragged import rows
 from planner.problem import Placement, Problem
 
@@ -51,7 +51,7 @@ class Parts(NamedTuple):
     cap: Floats
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def evaluate(p, device_of, loads, taken):  # type: ignore[no-untyped-def]
     """Fill loads (compute streams, communication streams, channels) and bytes; the load of the busiest."""
     n, n_devices = p.work.shape
@@ -83,7 +83,7 @@ def evaluate(p, device_of, loads, taken):  # type: ignore[no-untyped-def]
     return loads.max()
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _smooth(loads, taken, cap, scale):  # type: ignore[no-untyped-def]
     """The mean of a high power of the loads, much more where memory is short."""
     total = 0.0
@@ -97,7 +97,7 @@ def _smooth(loads, taken, cap, scale):  # type: ignore[no-untyped-def]
     return value
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def anneal(  # type: ignore[no-untyped-def]
     p, group_ptr, group, allowed, order, near_ptr, near, device_of, best_of, best, begin, end, total, scale,
     goal, rng,

@@ -7,6 +7,7 @@ Everything that placement, schedule and bounds need stands here as plain arrays,
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,9 @@ from planner.problem.segments import Segments, segments_of
 
 MEMORY_SLACK = 4e-12
 """Relative slack of a memory comparison: less than a byte at 80 GiB, more than the rounding of a sum."""
+
+PAIRS_AT_MOST = 20_000_000
+"""Operators x devices: their pass times alone take half a gigabyte."""
 
 Floats = npt.NDArray[np.float64]
 PartitionAsked = tuple[tuple[tuple[int, ...], ...], tuple[int, ...] | None]
@@ -64,6 +68,12 @@ class Problem:
             raise ProblemError("microbatches must be at least 1")
         if self.copies < 1:
             raise ProblemError("copies must be at least 1")
+        pairs = self.n_operators * self.n_devices
+        if pairs > PAIRS_AT_MOST:
+            raise ProblemError(
+                f"{self.n_operators:,} operators on {self.n_devices:,} devices are {pairs:,} pairs, and a plan decides "
+                f"among {PAIRS_AT_MOST:,} at most: lower repeat in the graph or count in the cluster"
+            )
         known = self.cluster.names()
         for operator in self.graph.operators:
             for name in operator.devices or ():
@@ -75,12 +85,12 @@ class Problem:
         self._reject_operators_without_device()
 
     def _reject_operators_without_device(self) -> None:
-        for i, operator in enumerate(self.operators):
-            if not self.runs_on[i].any():
-                raise Impossible(
-                    f"operator {operator.name!r} has no device that may run it: "
-                    + "; ".join(f"{d.name}: {_refusal(operator, d)}" for d in self.cluster.devices)
-                )
+        for i in np.flatnonzero(~self.runs_on.any(axis=1)).tolist():
+            operator = self.operators[i]
+            raise Impossible(
+                f"operator {operator.name!r} has no device that may run it: "
+                + "; ".join(f"{d.name}: {_refusal(operator, d)}" for d in self.cluster.devices)
+            )
         for members in self.groups:
             if len(members) > 1 and not self.runs_on[list(members)].all(axis=0).any():
                 names = ", ".join(repr(self.operators[i].name) for i in members)
@@ -188,21 +198,27 @@ class Problem:
     def duration(self) -> Floats:
         """``duration[i, p, d]`` in seconds; inf where device d cannot run the pass, 0 where it is absent."""
         table = np.zeros((self.n_operators, 3, self.n_devices))
+        rows: dict[int, Floats] = {}  # by the cost's identity: repetitions of a block share their costs
         for i, operator in enumerate(self.operators):
             for p, which in enumerate(PASS_ORDER):
                 if self.has_pass[i, p]:
                     cost = operator.times[which]
-                    table[i, p] = [pass_seconds(cost, device) for device in self.cluster.devices]
+                    if id(cost) not in rows:
+                        rows[id(cost)] = np.array([pass_seconds(cost, device) for device in self.cluster.devices])
+                    table[i, p] = rows[id(cost)]
         return table
 
     @cached_property
     def runs_on(self) -> npt.NDArray[np.bool_]:
         """``runs_on[i, d]``: whether device d may run operator i (``devices`` and every pass has a time)."""
         allowed: npt.NDArray[np.bool_] = np.asarray(np.isfinite(self.duration).all(axis=1))
+        rows: dict[tuple[str, ...], npt.NDArray[np.bool_]] = {}
         for i, operator in enumerate(self.operators):
-            if operator.devices is not None:
-                for d, device in enumerate(self.cluster.devices):
-                    allowed[i, d] &= any(device.answers_to(name) for name in operator.devices)
+            names = operator.devices
+            if names is not None:
+                if names not in rows:
+                    rows[names] = np.array([any(map(each.answers_to, names)) for each in self.cluster.devices])
+                allowed[i] &= rows[names]
         return allowed
 
     @cached_property
@@ -288,6 +304,10 @@ class Problem:
             and np.array_equal(self.duration[:, :, a], self.duration[:, :, b])
         ):
             return False
+        if not self.cluster.links:
+            here, there = self.cluster.devices[a].node, self.cluster.devices[b].node
+            alone = self._node_sizes[here] == self._node_sizes[there] == 1
+            return here == there or alone or self.cluster.within_node == self.cluster.between_nodes
         names = [d.name for d in self.cluster.devices]
         level = self.cluster.level
         if level(names[a], names[b]) != level(names[b], names[a]):
@@ -297,6 +317,10 @@ class Problem:
             for c in names
             if c not in (names[a], names[b])
         )
+
+    @cached_property
+    def _node_sizes(self) -> Counter[str | None]:
+        return Counter(device.node for device in self.cluster.devices)
 
     # -- placements -------------------------------------------------------------------------------------
 

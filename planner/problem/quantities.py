@@ -42,6 +42,11 @@ class Dimension:
         units = "|".join(re.escape(unit).replace("\\ ", " ") for unit in self.units)
         return rf"^\s*\+?{NUMBER}\s*(?:{units})?\s*$"
 
+    @property
+    def article(self) -> str:
+        """That of the noun."""
+        return "an" if self.noun[0] in "aeiou" else "a"
+
 
 def _prefixed(*units: str, kilo: tuple[str, ...] = ("k", "K")) -> dict[str, Fraction]:
     powers = {"": 0, **dict.fromkeys(kilo, 1), "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
@@ -91,7 +96,7 @@ def parse_quantity(value: object, dimension: Dimension) -> float:
     if isinstance(value, str):
         return _parse_text(value, dimension)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise QuantityError(f"must be a {dimension.noun}, {_forms(dimension)} (got {_kind(value)})")
+        raise QuantityError(f"must be {dimension.article} {dimension.noun}, {_forms(dimension)} (got {_kind(value)})")
     return _checked(value, str(value), dimension)
 
 
@@ -101,7 +106,7 @@ def _parse_text(text: str, dimension: Dimension) -> float:
     shown = "".join(c if c.isprintable() else "?" for c in shown)
     match = _WRITTEN.fullmatch(text) if len(text) <= LONGEST_TEXT else None
     if match is None:
-        raise QuantityError(f"is not a {dimension.noun}: write {_forms(dimension)} (got {shown!r})")
+        raise QuantityError(f"is not {dimension.article} {dimension.noun}: write {_forms(dimension)} (got {shown!r})")
     sign, number, unit = match.groups()
     if unit and unit not in dimension.units:
         raise QuantityError(_unit_message(unit[:40], dimension))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from planner.common.version import extra_hint
+
 SCALE = 2.0
 """Pixels a unit of the SVG: sharp on paper and on fine screens."""
 
@@ -22,7 +24,7 @@ def png_of(svg: str) -> bytes:
         from resvg_py import svg_to_bytes
     except ImportError as error:
         raise NoPng(
-            f"PNG needs a package that is missing ({error.name}): pip install 'planner[png]'; --svg needs nothing"
+            f"PNG needs a package that is missing ({error.name}): {extra_hint('png')}; --svg needs nothing"
         ) from error
 
     try:

@@ -9,6 +9,9 @@ from planner.plan.plan import Unit
 
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 _SIZES = tuple((1024.0**power, f"{prefix}iB") for power, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "K")))
+NOTHING = 1e-9
+"""A share below this is a difference of rounding; so is a time a thousand times shorter, in seconds."""
+
 NONE = "-"
 """Stands where there is no figure."""
 
@@ -20,7 +23,9 @@ def plain(name: str) -> str:
 
 def number(value: float, digits: int = 4) -> str:
     """A number of some significant digits, without exponents where people would write none."""
-    if value == 0 or 1e-4 <= abs(value) < 1e7:
+    if abs(value) < NOTHING:
+        return "0"
+    if 1e-4 <= abs(value) < 1e7:
         whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0
         text = f"{value:.{max(0, digits - whole)}f}" if abs(value) >= 1 else f"{value:.{digits}g}"
         return text.rstrip("0").rstrip(".") if "." in text else text
@@ -31,6 +36,8 @@ def seconds(value: float | None, digits: int = 5) -> str:
     """``63 s``, ``371.2 ms``."""
     if value is None:
         return NONE
+    if abs(value) < NOTHING * 1e-3:
+        return "0 s"
     each, unit = time_unit(value)
     return f"{number(value / each, digits)} {unit}"
 
@@ -62,9 +69,11 @@ def percent(ratio: float | None) -> str:
 
 
 def gap(value: float | None) -> str:
-    """A gap in percent; what is below a millionth shows its order of magnitude, not a false 0."""
+    """A gap in percent. Below a ten-thousandth it shows its order of magnitude; below ``NOTHING`` it is 0."""
     if value is None:
         return NONE
+    if abs(value) < NOTHING:
+        return "0 %"
     if 0 < abs(value) < 1e-4:
         return f"{value * 100:.0e} %"
     return f"{value * 100:.4g} %"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numba.cpython.unsafe.numbers import trailing_zeros
+
+from planner.common.compiled import compiled
 
 BARE: dict[str, Any] = {"nogil": True, "_nrt": False, "error_model": "numpy"}
 """Options of numba: no reference counts, which took half of the time, and no exceptions."""
@@ -20,19 +21,19 @@ NONE, ONE, ALL = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)
 # Sets of numbers below n are n // 64 + 1 words of 64 bits.
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def add(bits, x):  # type: ignore[no-untyped-def]
     """Put x into the set."""
     bits[x >> 6] |= ONE << np.uint64(x & 63)
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def discard(bits, x):  # type: ignore[no-untyped-def]
     """Take x out of the set, if it is in it."""
     bits[x >> 6] &= ~(ONE << np.uint64(x & 63))
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def least(bits, begin):  # type: ignore[no-untyped-def]
     """The least number of the set from ``begin`` on; -1 if there is none."""
     word = begin >> 6
@@ -48,7 +49,7 @@ def least(bits, begin):  # type: ignore[no-untyped-def]
 # As ``heapq``: what is at k is not later than what is at 2 k + 1 and at 2 k + 2 (Williams, "Heapsort", 1964).
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def push(ends, runs, size, end, a):  # type: ignore[no-untyped-def]
     """Add class a, which ends at ``end``, to a heap of ``size``; the new size."""
     k = size
@@ -62,7 +63,7 @@ def push(ends, runs, size, end, a):  # type: ignore[no-untyped-def]
     return size + 1
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def pop(ends, runs, size):  # type: ignore[no-untyped-def]
     """Remove what ends first, ``ends[0]`` and ``runs[0]``, from a heap of ``size``; the new size."""
     size -= 1

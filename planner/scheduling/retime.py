@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import heapq
 
-import numba
 import numpy as np
 
+from planner.common.compiled import compiled
 from planner.common.ragged import rows
 from planner.scheduling.classes import Classes, Floats, Ints
 
@@ -62,7 +62,7 @@ def _inputs_first(classes: Classes, shape: tuple[int, ...]) -> Ints:
     return turn
 
 
-@numba.njit(cache=True)
+@compiled()
 def _play(  # type: ignore[no-untyped-def]
     seconds, start, turn, count, lasts, res_ptr, res, n_resources, pred_ptr, pred, succ_ptr, succ, take_ptr, take,
     free_ptr, free, hold_device, hold_size, hold_releases, room,

@@ -18,8 +18,11 @@ def search(state: SearchState, brief: bool = False) -> Candidate | None:
     ``brief``: known rules and a little annealing only. Raises ``Impossible`` with the proof that there is no plan.
     """
     Baselines().run(state)
-    from planner.search.programme import OPENING, programme  # loads numba and HiGHS: a first plan needs neither
+    # These load numba and HiGHS, which a first plan does not need.
+    from planner.search.compiling import compile_if_needed
+    from planner.search.programme import OPENING, programme
 
+    compile_if_needed(state.incumbent.control, state.incumbent.publish_best)
     for step in OPENING:
         if step.supports(state):
             step.run(state)
@@ -30,9 +33,11 @@ def search(state: SearchState, brief: bool = False) -> Candidate | None:
 
 def search_on(state: SearchState, placement: Placement) -> Candidate | None:
     """Search for the best schedule on one placement; None if there was no time for any."""
+    from planner.search.compiling import compile_if_needed
     from planner.search.programme import on_placement
     from planner.search.steps.bounds import CheapBounds
 
+    compile_if_needed(state.incumbent.control)
     CheapBounds().run(state)
     state.try_placement(placement)
     return _improve(state, on_placement(state))

@@ -32,9 +32,9 @@ def interpreted(*arrays: npt.NDArray[np.generic]) -> Any:
 @cache
 def compiled() -> Callable[..., Any]:
     """``simulate`` as machine code."""
-    import numba  # here, so that small networks do without
+    from planner.common import compiled as code  # numba: here, so that small networks do without
 
-    function: Callable[..., Any] = numba.njit(cache=True)(simulate)
+    function: Callable[..., Any] = code.compiled()(simulate)
     return function
 
 

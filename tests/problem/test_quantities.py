@@ -83,6 +83,7 @@ def test_equal_amounts_in_different_units_are_equal():
         ("1e400 s", SECONDS, "finite"),
         ("1e30 min", SECONDS, "absurd"),
         ("nan", SECONDS, "is not a time"),
+        ("nan", FLOP, "is not an amount of work"),
         (".inf", SECONDS, "is not a time"),
         ("", SECONDS, "is not a time"),
         ("ms", SECONDS, "is not a time"),

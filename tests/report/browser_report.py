@@ -1,6 +1,6 @@
 """The page in a real headless Chromium, and the PNG. `.ci/run` calls it by name: it needs Chromium and two extras.
 
-apt-get install chromium chromium-driver; pip install 'planner[browser,png]'
+apt-get install chromium chromium-driver; pip install 'parallelism-planner[browser,png]'
 """
 
 from __future__ import annotations

@@ -294,4 +294,5 @@ def test_png_without_its_package(
     monkeypatch.setitem(sys.modules, "resvg_py", None)
     assert main(["show", "plan.json", "--png", "plan.png"]) == 2
     captured = capsys.readouterr()
-    assert "planner[png]" in captured.err and captured.err.count("\n") == 1 and not Path("plan.png").exists()
+    assert "parallelism-planner[png]" in captured.err and captured.err.count("\n") == 1
+    assert not Path("plan.png").exists()

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
+from planner.common.compiled import compiled
 from planner.common.ragged import rows
 from planner.scheduling.classes import Classes, Floats, Ints
 from planner.scheduling.containers import BARE, add, discard, least, pop, push
@@ -120,7 +120,7 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
     )
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def _admitted(  # type: ignore[no-untyped-def]
     a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr, alloc, devhold_ptr, devhold,
     available, need, copy_count, key, reserve, changes, noted, oldest, younger,
@@ -181,7 +181,7 @@ def _admitted(  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def _enter(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-untyped-def]
     """Add class a to the candidates of each of its resources."""
     for y in range(res_ptr[a], res_ptr[a + 1]):
@@ -191,7 +191,7 @@ def _enter(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-u
         n_near[r] += 1
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-untyped-def]
     """Undo ``_enter``: the last candidate of each resource takes the free place."""
     for y in range(res_ptr[a], res_ptr[a + 1]):
@@ -201,14 +201,14 @@ def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-u
         near[place[y]], place[last] = last, place[y]
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def _look_at(r, busy, dirty):  # type: ignore[no-untyped-def]
     """Mark resource r, for which something has changed; a busy one is marked anyway when it becomes idle."""
     if not busy[r]:
         add(dirty, r)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def simulate(  # type: ignore[no-untyped-def]
     count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numba
 import numpy as np
 
 from planner.common.budget import Control
+from planner.common.compiled import compiled
 from planner.common.ragged import rows
 from planner.common.threads import side_by_side
 from planner.scheduling.classes import Classes, Floats, Ints
@@ -36,7 +36,7 @@ WIDE = 0.3
 REACH = 4
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def shift(seq, i, j):  # type: ignore[no-untyped-def]
     """Move the element at i to j; those between shift by one."""
     moved = seq[i]
@@ -46,7 +46,7 @@ def shift(seq, i, j):  # type: ignore[no-untyped-def]
     seq[j] = moved
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def waits(p, seq, owner, last, cause, place, first, second):  # type: ignore[no-untyped-def]
     """Pairs on one resource of which the second waits for the first along the critical path; their number."""
     width = cause.shape[1]
@@ -64,7 +64,7 @@ def waits(p, seq, owner, last, cause, place, first, second):  # type: ignore[no-
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def follow(p, seq_ptr, seq, turn, in_turn, stands, places, rest):  # type: ignore[no-untyped-def]
     """Positions and longest paths of the tasks (class x width + index) of a played order.
 
@@ -104,7 +104,7 @@ def follow(p, seq_ptr, seq, turn, in_turn, stands, places, rest):  # type: ignor
         rest[a, k] = longest
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def _move(seq, i, j, lo, length, times):  # type: ignore[no-untyped-def]
     """Move the element at i to j, in every repetition of the block at ``lo`` if they are in it.
 
@@ -124,7 +124,7 @@ def _move(seq, i, j, lo, length, times):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def anneal(  # type: ignore[no-untyped-def]
     p, seq_ptr, seq, best_seq, owner, lo, length, times, begin, end, total, hot, cold, goal, rng
 ):  # fmt: skip

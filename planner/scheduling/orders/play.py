@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from planner.common.compiled import compiled
 from planner.scheduling.classes import Floats, Ints
 from planner.scheduling.containers import BARE, pop, push
 
@@ -51,7 +51,7 @@ class Snapshots(NamedTuple):
     runs: Ints
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def room(p, n_resources, rows):  # type: ignore[no-untyped-def]
     """Empty rows for snapshots."""
     return Snapshots(
@@ -66,7 +66,7 @@ def room(p, n_resources, rows):  # type: ignore[no-untyped-def]
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def keep(into, taken, first, past):  # type: ignore[no-untyped-def]
     """Replace rows ``first`` to ``past`` of some snapshots by those of others."""
     into.numbers[first:past] = taken.numbers[first:past]
@@ -79,7 +79,7 @@ def keep(into, taken, first, past):  # type: ignore[no-untyped-def]
     into.runs[first:past] = taken.runs[first:past]
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def row_before(seen, rows, r, x):  # type: ignore[no-untyped-def]
     """The last of ``rows`` snapshots that does not depend on place ``x`` in the order of resource r; -1 if none."""
     for row in range(rows - 1, -1, -1):
@@ -89,7 +89,7 @@ def row_before(seen, rows, r, x):  # type: ignore[no-untyped-def]
     return -1
 
 
-@numba.njit(cache=True, **BARE)
+@compiled(**BARE)
 def _queue(p, a, queued, to_look_at, n_queued):  # type: ignore[no-untyped-def]
     """Queue the resources of class a; how many are queued then."""
     for y in range(p.res_ptr[a], p.res_ptr[a + 1]):
@@ -101,7 +101,7 @@ def _queue(p, a, queued, to_look_at, n_queued):  # type: ignore[no-untyped-def]
     return n_queued
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def play(p, seq_ptr, seq, limit, start, turn, cause, place):  # type: ignore[no-untyped-def]
     """Play the orders ``seq[seq_ptr[r]:seq_ptr[r + 1]]`` (class after class) of all resources.
 
@@ -116,7 +116,7 @@ def play(p, seq_ptr, seq, limit, start, turn, cause, place):  # type: ignore[no-
     return makespan, last
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def resume(  # type: ignore[no-untyped-def]
     p, seq_ptr, seq, limit, start, turn, cause, place, before, after, rest, seen, row, taken, every
 ):  # fmt: skip

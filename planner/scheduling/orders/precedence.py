@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-import numba
 import numpy as np
 
+from planner.common.compiled import compiled
 from planner.common.ragged import compressed, rows
 from planner.scheduling.classes import Classes, Floats, Ints
 from planner.scheduling.list.kernel import Run
@@ -196,7 +196,7 @@ def _row(of: tuple[Ints, Ints], x: int) -> list[int]:
     return list(values[pointer[x] : pointer[x + 1]].tolist())
 
 
-@numba.njit(cache=True)
+@compiled()
 def _tails(pointer, follower, length):  # type: ignore[no-untyped-def]
     """The longest path after each task; followers of a task have higher numbers."""
     tail = np.zeros(len(length))

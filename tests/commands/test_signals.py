@@ -1,0 +1,57 @@
+"""Signals and streams outside of a solve: no traceback, no temporary file, one line that says what happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CONFIG = Path(__file__).parents[2] / "configs" / "dualpipe-4x8"
+PLANNER = [sys.executable, "-m", "planner"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_an_input_is_awaited(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """The graph comes from stdin, which stays open: the command ends at once, and leaves nothing."""
+    command = [*PLANNER, "baseline", "1f1b", "-", str(CONFIG / "cluster.yaml"), "-o", str(tmp_path / "plan.json")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(2.0)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said.count("\n")) == (code, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_graph_from_stdin() -> None:
+    """``planner import ... | planner solve - cluster.yaml``."""
+    command = [
+        *PLANNER,
+        "solve",
+        "-",
+        str(CONFIG / "cluster.yaml"),
+        "--quiet",
+        "--baselines",
+        "none",
+        "--effort",
+        "500",
+    ]
+    run = subprocess.run(
+        command, input=(CONFIG / "graph.yaml").read_text(), capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "makespan 27 s" in run.stdout
+    both = subprocess.run([*PLANNER, "solve", "-", "-"], capture_output=True, text=True, check=False)
+    assert both.returncode == 2 and "both" in both.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_stdout_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([*PLANNER, "schema", "graph"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr == "planner: stdout cannot be written: no space left on device\n"
