@@ -20,6 +20,7 @@ from planner.objectives.options import NoPlan, SolveOptions
 from planner.objectives.registry import solve
 from planner.plan.plan import Plan, plan_to_json
 from planner.problem import Impossible, NetworkLevel, Problem
+from planner.search import SearchParams
 
 
 def small(devices: int = 3) -> Problem:
