@@ -25,8 +25,8 @@ from planner.problem.segments import Segments, segments_of
 MEMORY_SLACK = 4e-12
 """Relative slack of a memory comparison: less than a byte at 80 GiB, more than the rounding of a sum."""
 
-PAIRS_AT_MOST = 20_000_000
-"""Operators x devices: their pass times alone take half a gigabyte."""
+PAIRS_AT_MOST = 5_000_000
+"""Operators x devices: with more, reading and the baselines alone take so long that no time limit would hold."""
 
 Floats = npt.NDArray[np.float64]
 PartitionAsked = tuple[tuple[tuple[int, ...], ...], tuple[int, ...] | None]

@@ -172,12 +172,12 @@ def test_the_step_that_gains_most_is_next(begun: SearchState) -> None:
 
 def test_effort_ends_a_search_at_the_same_place() -> None:
     """With a limit of effort, one thread or two: the same tasks; with more effort no longer plan."""
-    problem = config("deepseek-v3-units", microbatches=4)
+    problem = config("deepseek-v3-units", microbatches=2)
 
     def plan(effort: float, threads: int) -> Plan:
         options = SolveOptions({}, threads=threads, params=SearchParams.for_tests())
         return solve(problem, Control(float("inf"), effort=effort), options)
 
-    alone, together, longer = plan(200, 1), plan(200, 2), plan(600, 2)
+    alone, together, longer = plan(60, 1), plan(60, 2), plan(200, 2)
     assert (alone.tasks, alone.transfers) == (together.tasks, together.transfers)
     assert longer.makespan <= together.makespan
