@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,12 +16,23 @@ CONFIG = Path(__file__).parents[2] / "configs" / "dualpipe-4x8"
 PLANNER = [sys.executable, "-m", "planner"]
 
 
+def wait_until_it_listens(pid: int) -> None:
+    """Until the process handles SIGTERM, as its status says: however long it takes to load."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+        if caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.05)
+    raise AssertionError("it does not listen")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_while_an_input_is_awaited(number: signal.Signals, code: int, tmp_path: Path) -> None:
     """The graph comes from stdin, which stays open: the command ends at once, and leaves nothing."""
     command = [*PLANNER, "baseline", "1f1b", "-", str(CONFIG / "cluster.yaml"), "-o", str(tmp_path / "plan.json")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(2.0)
+    wait_until_it_listens(process.pid)
     process.send_signal(number)
     _, said = process.communicate(timeout=20)
     assert (process.returncode, said.count("\n")) == (code, 1)

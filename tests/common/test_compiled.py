@@ -42,7 +42,7 @@ def test_the_cache_is_used(tmp_path: Path) -> None:
 def test_a_damaged_cache_counts_as_empty(damaged: str, tmp_path: Path) -> None:
     """Index or code cut off, or other bytes: compiled anew, and whole again for the next process."""
     run(tmp_path)
-    for content in (b"", b"\x80", b"no pickle at all"):
+    for content in (b"", b"no pickle at all"):
         files = list((tmp_path / "cache").rglob(damaged))
         assert files
         for file in files:

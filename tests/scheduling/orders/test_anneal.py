@@ -162,7 +162,7 @@ def test_copies_on_unlike_devices_are_not_mirrored() -> None:
     cluster = Cluster("mixed", devices, types, within_node=NetworkLevel(1e9))
     problem = posed(*chain(4, output=1e8), devices=cluster, microbatches=4, copies=2)
     assert mirror(build_classes(problem, Placement(((0, 1, 2, 3), (3, 2, 1, 0))))) is None
-    assert checked(problem, solved(problem, 5.0)) == []
+    assert checked(problem, solved(problem, 1.5)) == []
 
 
 def test_a_mirrored_transfer_occupies_one_stream_once() -> None:
