@@ -14,6 +14,7 @@ from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, not_an_input, note, report_style
 from planner.commands.names import baselines_named
 from planner.commands.problem_of_plan import label, presentable, problem_of_plan, sound_times
+from planner.common.version import DISTRIBUTION
 from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import Plan
@@ -37,7 +38,7 @@ class ShowFlags:
     plan: options.PlanFile
     svg: options.Picture = None
     png: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The same as PNG (pip install 'parallelism-planner[png]').")
+        str | None, typer.Option(metavar="FILE", help=f"The same as PNG (pip install '{DISTRIBUTION}[png]').")
     ] = None
     html: Annotated[
         str | None, typer.Option(metavar="FILE", help="An interactive page of the plan there; it works offline.")

@@ -42,8 +42,7 @@ def write_whole(path: Path | str, content: str | bytes) -> None:
     target = _target(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a directory", str(path))
-    else:
-        _replace(target, data)
+    _replace(target, data)
 
 
 def _replace(target: Path, data: bytes) -> None:

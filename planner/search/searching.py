@@ -28,7 +28,7 @@ def search(state: SearchState, brief: bool = False) -> Candidate | None:
             step.run(state)
         if state.incumbent.hopeless:
             return None
-    return _improve(state, programme(state, brief))
+    return run_steps(state, programme(state, brief))
 
 
 def search_on(state: SearchState, placement: Placement) -> Candidate | None:
@@ -40,10 +40,10 @@ def search_on(state: SearchState, placement: Placement) -> Candidate | None:
     compile_if_needed(state.incumbent.control)
     CheapBounds().run(state)
     state.try_placement(placement)
-    return _improve(state, on_placement(state))
+    return run_steps(state, on_placement(state))
 
 
-def _improve(state: SearchState, steps: Iterable[Step]) -> Candidate | None:
+def run_steps(state: SearchState, steps: Iterable[Step]) -> Candidate | None:
     """Run the steps while there is a gap and time. A plan is made before each, since a step may not return in time."""
     incumbent = state.incumbent
     for step in steps:

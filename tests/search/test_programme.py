@@ -16,7 +16,7 @@ from planner.problem import Placement, Problem
 from planner.search import SearchParams, SearchState
 from planner.search.adaptive import Adaptive
 from planner.search.programme import BRIEF, LARGE, ON_PLACEMENT_LARGE, ON_PLACEMENT_SMALL, OPENING, SMALL, programme
-from planner.search.searching import _improve as improve
+from planner.search.searching import run_steps
 from planner.search.step import Step
 
 
@@ -154,7 +154,7 @@ def test_steps_that_do_not_apply_are_passed_over(begun: SearchState) -> None:
         Recorded("c", log, ends=True),
         Recorded("d", log),
     )
-    improve(begun, steps)
+    run_steps(begun, steps)
     assert log == ["a", "c"]
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -60,6 +60,9 @@ class Kind:
     choose: Choice
     params: LnsParams
     paid: int = 0
+    size: float = field(init=False)
+    gains: float = field(init=False)
+    effort: float = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with the prior."""
