@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from planner.baselines import SCHEDULES
 from planner.baselines.replayed import BaselineTimetables, baseline_figures, baseline_timetables, replayed
 from planner.common.budget import Control
 from planner.common.tolerance import WITHIN
@@ -15,7 +16,12 @@ from planner.plan.plan import BaselineFigures, Figure, Plan
 from planner.problem import Impossible, Problem
 from planner.scheduling.steady_state import pattern_of
 from planner.search import Candidate, Incumbent, SearchParams, SearchState, search
+from planner.search.steps.baselines import Baselines
 from planner.timetable.event_loop import INTERPRETED
+from planner.timetable.timetable import Timetable
+
+READY_AFTER = 1.0
+"""Seconds of replaying baselines after which the first that fits becomes a plan at once."""
 
 
 class Solving:
@@ -41,7 +47,16 @@ class Solving:
             from planner.search.compiling import compile_if_needed
 
             compile_if_needed(control)
-        baselines, reasons = replayed(problem, control)
+
+        def ready(name: str, timetable: Timetable) -> None:
+            """Have a plan for a stop while the others are replayed, where that takes long."""
+            if control.fallback is None and control.elapsed > READY_AFTER:
+                alone = Solving(problem, control, options, {SCHEDULES[name].family: [(name, timetable)]}, ())
+                state = alone.state(alone.incumbent(control))
+                Baselines().run(state)
+                state.incumbent.publish_best()
+
+        baselines, reasons = replayed(problem, control, ready)
         timetables = dict(entry for entries in baselines.values() for entry in entries)
         compared = tuple(
             baseline_figures(name, problem, timetables[name])
