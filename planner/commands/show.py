@@ -124,17 +124,22 @@ class ShowFlags:
         from planner.report.svg import gantt_svg
 
         picture = gantt_svg(plans, titles)
+        rendered = None if self.png is None else self._rendered(picture)  # before any file is written: it may fail
         if self.svg is not None:
             write_whole(self.svg, picture)
             note(f"picture written to {self.svg}")
-        if self.png is not None:
-            from planner.report.png import NoPng, png_of
-
-            try:
-                write_whole(self.png, png_of(picture))
-            except NoPng as error:
-                raise UsageFault(str(error)) from error
+        if self.png is not None and rendered is not None:
+            write_whole(self.png, rendered)
             note(f"picture written to {self.png}")
+
+    @staticmethod
+    def _rendered(picture: str) -> bytes:
+        from planner.report.png import NoPng, png_of
+
+        try:
+            return png_of(picture)
+        except NoPng as error:
+            raise UsageFault(str(error)) from error
 
     def _draw_html(self, drawn: Sequence[_Drawn]) -> None:
         from planner.report.html import Shown, report_html
