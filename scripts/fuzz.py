@@ -49,6 +49,7 @@ def run(numbers: range, seed: int, only: str | None, keep: Path) -> tuple[Counte
             kept.mkdir(parents=True)
             laid_out(case, kept)
             (kept / "stdin").write_bytes(case.stdin or b"")
+            (kept / "wrong").write_text("\n".join(wrong), encoding="utf-8", errors="replace")
             (kept / "command").write_text(f"{case} < stdin\n", encoding="utf-8")
     return ended, failed
 

@@ -17,7 +17,7 @@ from planner.commands.problem_of_plan import label, presentable, problem_of_plan
 from planner.common.version import DISTRIBUTION
 from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
-from planner.plan.plan import Plan
+from planner.plan.plan import Plan, plan_to_json
 from planner.problem import Problem
 
 
@@ -166,7 +166,9 @@ def run(flags: ShowFlags) -> int:
     flags.check()
     plan = presentable(flags.plan)
     flags.draw(plan)
-    if flags.format is options.Format.json:
+    if flags.format is options.Format.json and str(flags.plan) == "-":
+        emit(plan_to_json(plan))  # stdin cannot be read again
+    elif flags.format is options.Format.json:
         emit(flags.plan.read_text(encoding="utf-8"))  # the file itself, with keys that this version does not know
     else:
         emit(report_text(plan, *report_style()))

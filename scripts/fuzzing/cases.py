@@ -151,7 +151,9 @@ Template = Callable[[Draft], list[str]]
 
 def _solve(draft: Draft) -> list[str]:
     limits = ["--time-limit", "2", "--effort", draft.random.choice(["1", "10", "40"])]
-    return [*draft.needs("graph.yaml", "cluster.yaml"), *limits, *draft.output()]
+    objective = draft.maybe("--objective", draft.random.choice(["memory", "period", "utilization"]), share=0.2)
+    copies = draft.maybe("--copies", "2", share=0.2)
+    return [*draft.needs("graph.yaml", "cluster.yaml"), *limits, *objective, *copies, *draft.output()]
 
 
 def _baseline(draft: Draft) -> list[str]:
@@ -163,7 +165,7 @@ def _compare(draft: Draft) -> list[str]:
 
 
 def _verify(draft: Draft) -> list[str]:
-    return [draft.plan(), *draft.inputs(), *draft.maybe("--format", "json")]
+    return [draft.plan(), *draft.inputs()]
 
 
 def _stretch(draft: Draft) -> list[str]:
@@ -214,6 +216,9 @@ TEMPLATES: Mapping[str, tuple[int, Template]] = {
     "warmup": (0, lambda draft: []),  # compiles for a second, and reads nothing
 }
 """How often a command comes, and how its command line begins before it is mutated."""
+
+FORMATTED = ("solve", "baseline", "compare", "verify", "show", "simulate", "stretch", "configs")
+"""Those that have ``--format``."""
 
 
 @cache
@@ -278,6 +283,8 @@ def case_of(seed: int, number: int) -> Case:
             if instead == "-":
                 stdin = files[file] if random.random() < 0.9 else None
             words = [instead if word == file else word for word in words]
+    if name in FORMATTED:
+        words += draft.maybe("--format", "json", share=0.2)
     if random.random() < 0.02:
         options = True
         words = words[: random.randrange(len(words) + 1)]
