@@ -48,7 +48,8 @@ def install(shell: str | None) -> None:
 
     try:
         name, path = write(_known(shell), "planner", ASKED)
-    except (OSError, ValueError) as error:  # ValueError: the start-up file of the shell is not UTF-8
+    # ValueError: the start-up file of the shell is not UTF-8. RuntimeError: there is no home.
+    except (OSError, ValueError, RuntimeError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise UsageFault(f"completion cannot be installed: {reason.lower()}; --show-completion prints it") from error
     typer.echo(f"completion for {name} written to {path}: it works in the next shell")
