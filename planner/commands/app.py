@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from planner import __version__
+from planner.commands import completion
 from planner.commands.lazy import Command, LazyCommand
 
 ABOUT = "Plans distributed deep learning at operator level: placement and schedule, with a proven bound."
@@ -35,6 +36,7 @@ COMMANDS = {
     "simulate": "Replay a plan many times with disturbed times: how long the step takes then, beside the baselines.",
     "warmup": "Compile the search now, so that the first plan does not wait for it.",
     "init": "Write a small graph.yaml and cluster.yaml to start from.",
+    "configs": "The graphs and clusters that come with planner: list them, or copy them with --copy DIR.",
     "schema": "The JSON Schema of a file format.",
     "import": "A graph.yaml from a model or a graph of another format.",
 }
@@ -73,7 +75,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 internal error, 2 bad usage or input, 3 proven infeasible, 4 no plan within the "
     "limit, 5 threshold not met, 6 verify found violations.",
     context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
+    add_completion=False,  # planner.commands.completion has the options: typer's fail where no shell can be detected
     rich_markup_mode=None,  # plain help: it is read in logs and pipes as well
     pretty_exceptions_enable=False,
 )
@@ -90,6 +92,14 @@ def _planner(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
+    install_completion: Annotated[
+        str | None,
+        typer.Option(metavar="[SHELL]", callback=completion.install, is_eager=True, help="Complete planner on Tab."),
+    ] = None,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(metavar="[SHELL]", callback=completion.show, is_eager=True, help="Print the script that does so."),
+    ] = None,
 ) -> None:
     """Options of ``planner`` itself."""
 
@@ -102,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _hear_sigterm()
     try:
         given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+        given = completion.prepared(given)
         result = app(given, prog_name="planner", standalone_mode=False)
         if result == INTERRUPTED:  # what typer makes of Ctrl-C
             _complain("interrupted")

@@ -20,11 +20,15 @@ from planner.report.facts import PlanFacts
 from planner.report.words import size
 
 
+def _names() -> list[str]:
+    return list(BASELINES)
+
+
 @dataclass(frozen=True)
 class BaselineFlags:
     """Options of ``planner baseline``."""
 
-    name: Annotated[str, typer.Argument(metavar="NAME", help="gpipe, 1f1b, zb1p, dualpipe, ...")]
+    name: Annotated[str, typer.Argument(metavar="NAME", help="gpipe, 1f1b, zb1p, dualpipe, ...", autocompletion=_names)]
     graph: options.GraphFile
     cluster: options.ClusterFile
     output: options.Output = None

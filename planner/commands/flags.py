@@ -44,6 +44,7 @@ Picture = Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Draw
 Quiet = Annotated[
     bool, typer.Option("--quiet", help="No progress and no notes on stderr; the report shrinks to one line.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 NoNotes = Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")]
 
 Microbatches = Annotated[

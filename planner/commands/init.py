@@ -11,9 +11,8 @@ import typer
 
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, note
-from planner.files.errors import InputError
 from planner.files.flag_values import UsageFault
-from planner.files.whole import ensure_writable, write_whole
+from planner.files.whole import make_folder, write_all
 
 GRAPH = """\
 # What one microbatch computes, operator by operator: a small transformer in training. Replace it with yours.
@@ -57,8 +56,8 @@ operators:
 """
 
 CLUSTER = """\
-# Devices and the network between them. Ready files for A100, H100, H800, H200, B200, MI300X and Ascend 910B stand in
-# configs/clusters/ of planner's repository. All keys: docs/formats.md.
+# Devices and the network between them. Ready files for A100, H100, H800, H200, B200, MI300X and Ascend 910B come with
+# planner: planner configs. All keys: docs/formats.md.
 schema: planner/cluster@1
 name: my-cluster
 
@@ -87,7 +86,7 @@ class InitFlags:
     """Options of ``planner init``."""
 
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to write them.")] = Path()
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False
+    force: options.Force = False
     quiet: options.NoNotes = False
 
 
@@ -102,15 +101,9 @@ def run(flags: InitFlags) -> int:
     if there and not flags.force:
         verb = "exists" if len(there) == 1 else "exist"
         raise UsageFault(f"{' and '.join(there)} {verb} already: name another folder, or --force to replace them")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(folder, None, None, f"cannot be made a folder: {reason.lower()}") from None
+    make_folder(folder)
+    write_all(targets)
     for path in targets:
-        ensure_writable(path)
-    for path, text in targets.items():
-        write_whole(path, text)
         note(f"written to {path}", flags.quiet)
     emit("planner solve " + " ".join(shlex.quote(str(path)) for path in targets) + "\n")
     return ExitCode.DONE

@@ -17,7 +17,7 @@ from planner.commands.problem_of_plan import label, presentable, problem_of_plan
 from planner.common.version import DISTRIBUTION
 from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
-from planner.plan.plan import Plan
+from planner.plan.plan import Plan, plan_to_json
 from planner.problem import Problem
 
 
@@ -124,17 +124,22 @@ class ShowFlags:
         from planner.report.svg import gantt_svg
 
         picture = gantt_svg(plans, titles)
+        rendered = None if self.png is None else self._rendered(picture)  # before any file is written: it may fail
         if self.svg is not None:
             write_whole(self.svg, picture)
             note(f"picture written to {self.svg}")
-        if self.png is not None:
-            from planner.report.png import NoPng, png_of
-
-            try:
-                write_whole(self.png, png_of(picture))
-            except NoPng as error:
-                raise UsageFault(str(error)) from error
+        if self.png is not None and rendered is not None:
+            write_whole(self.png, rendered)
             note(f"picture written to {self.png}")
+
+    @staticmethod
+    def _rendered(picture: str) -> bytes:
+        from planner.report.png import NoPng, png_of
+
+        try:
+            return png_of(picture)
+        except NoPng as error:
+            raise UsageFault(str(error)) from error
 
     def _draw_html(self, drawn: Sequence[_Drawn]) -> None:
         from planner.report.html import Shown, report_html
@@ -161,7 +166,9 @@ def run(flags: ShowFlags) -> int:
     flags.check()
     plan = presentable(flags.plan)
     flags.draw(plan)
-    if flags.format is options.Format.json:
+    if flags.format is options.Format.json and str(flags.plan) == "-":
+        emit(plan_to_json(plan))  # stdin cannot be read again
+    elif flags.format is options.Format.json:
         emit(flags.plan.read_text(encoding="utf-8"))  # the file itself, with keys that this version does not know
     else:
         emit(report_text(plan, *report_style()))

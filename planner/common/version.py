@@ -7,5 +7,6 @@ DISTRIBUTION = "parallelism-planner"
 
 
 def extra_hint(extra: str) -> str:
-    """How to install one of the extras, from the wheel or from a checkout."""
-    return f"pip install '{DISTRIBUTION}[{extra}]', or pip install -e '.[{extra}]' in a checkout"
+    """How to add one of the extras: where the wheel is installed pip takes it from there, without the package index."""
+    of_wheel = f"pip install '{DISTRIBUTION}[{extra}]' where its wheel is installed"
+    return f"{of_wheel}, pip install -e '.[{extra}]' in a checkout"

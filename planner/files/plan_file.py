@@ -32,6 +32,7 @@ from planner.plan.plan import (
 
 Seconds = Annotated[float, Field(description="seconds")]
 Bytes = Annotated[float, Field(description="bytes")]
+Index = Annotated[int, Field(ge=-(2**31), lt=2**31)]  # what is not from 0 on is for planner verify to say
 PassName = Annotated[Literal["F", "I", "W"], Field(description="F: forward, I: input gradient, W: weight gradient")]
 
 
@@ -46,7 +47,7 @@ class PlacedRow(TypedDict):
     """The device of one copy of one operator."""
 
     operator: str
-    copy: int
+    copy: Index
     device: str
 
 
@@ -55,8 +56,8 @@ TaskRow = TypedDict(
     {
         "operator": str,
         "pass": PassName,
-        "microbatch": int,
-        "copy": int,
+        "microbatch": Index,
+        "copy": Index,
         "device": str,
         "stream": Literal["compute", "comm"],
         "start": Seconds,
@@ -68,8 +69,8 @@ TransferRow = TypedDict(
     {
         "operator": Annotated[str, Field(description="the producer, for the gradient (pass I) too")],
         "pass": Literal["F", "I"],
-        "microbatch": int,
-        "copy": int,
+        "microbatch": Index,
+        "copy": Index,
         "from": str,
         "to": str,
         "start": Seconds,
@@ -121,7 +122,7 @@ class PlanRow(TypedDict):
     graph: SourceRow
     cluster: SourceRow
     options: Annotated[dict[str, Any], Field(description="every flag that shaped the result")]
-    microbatches: int
+    microbatches: Index
     objective: str
     status: Literal["optimal", "feasible", "interrupted"]
     makespan: Seconds

@@ -14,6 +14,8 @@ def read_bytes(path: Path, most: int, remedy: str | None = None) -> bytes:
     Raises ``InputError`` where it cannot be read or is larger.
     """
     if str(path) == "-":
+        if sys.stdin is None:  # as `<&-` leaves it
+            raise InputError(path, None, None, "cannot be read: stdin is closed")
         return _limited(sys.stdin.buffer.read(most + 1), path, most, remedy)
     try:
         with path.open("rb") as file:
