@@ -98,6 +98,14 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
+def cut_inside(text: str, width: int) -> str:
+    """The text, shortened to a width in its middle: names of devices differ at their ends."""
+    if len(text) <= width:
+        return text
+    end = width // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
+
+
 def names_in_brief(names: Iterable[str], among: Iterable[str]) -> str:
     """``embed, layer.0-3, layer.4.(attn, mlp)``: repetitions of a block by their numbers.
 

@@ -12,16 +12,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
+from browser_page import Page
 from random_plans import plan_of
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
 from solver_problems import chain, config, posed, unit_cluster
 
 from planner.baselines import baseline_timetable
@@ -29,9 +28,9 @@ from planner.commands.app import main
 from planner.plan.plan import Plan, plan_to_json
 from planner.problem import NetworkLevel, Problem
 from planner.report.html import Shown, report_html
+from planner.report.html import page as html_page
 from planner.report.svg import gantt_svg
 
-LEFT, RIGHT = 118, 14  # of the plot in a chart, as in chart.js
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--window-size=1400,1000"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -50,88 +49,6 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield browser
     browser.quit()
-
-
-class Page:
-    """A report opened in the browser."""
-
-    def __init__(self, browser: webdriver.Chrome, folder: Path, text: str) -> None:
-        self.browser = browser
-        browser.get_log("browser")  # those of the page before
-        (folder / "report.html").write_text(text, encoding="utf-8")
-        browser.get((folder / "report.html").as_uri())
-        self.ready = int(self.script("return document.documentElement.dataset.ready"))
-        self.settle()
-
-    def script(self, text: str, *arguments: Any) -> Any:
-        return self.browser.execute_script(text, *arguments)  # type: ignore[no-untyped-call]
-
-    def settle(self) -> None:
-        """Two frames later everything asked for is drawn."""
-        self.browser.execute_async_script(
-            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 30)))"
-        )
-
-    def canvas(self, name: str = "gantt-0") -> WebElement:
-        return self.browser.find_element(By.ID, name)
-
-    def range(self, name: str = "gantt-0") -> tuple[float, float]:
-        data = self.script("return [arguments[0].dataset.from, arguments[0].dataset.to]", self.canvas(name))
-        return float(data[0]), float(data[1])
-
-    def x(self, at: float, name: str = "gantt-0") -> float:
-        """Where an instant is, from the left edge of the canvas."""
-        start, end = self.range(name)
-        plot = self.script("return arguments[0].clientWidth", self.canvas(name)) - LEFT - RIGHT
-        return float(LEFT + (at - start) / (end - start) * plot)
-
-    def colour(self, x: float, y: float, name: str = "gantt-0") -> tuple[int, ...]:
-        pixel = self.script(
-            "const [c, x, y] = arguments, r = c.width / c.clientWidth;"
-            "return Array.from(c.getContext('2d').getImageData(x * r, y * r, 1, 1).data)",
-            self.canvas(name),
-            x,
-            y,
-        )
-        return tuple(pixel[:3])
-
-    def count(self, variable: str, name: str = "gantt-0") -> int:
-        """How many pixels have the colour of a variable of the style sheet."""
-        found = self.script(
-            "const [c, name] = arguments, style = getComputedStyle(document.documentElement);"
-            "const hex = style.getPropertyValue('--' + name).trim().slice(1);"
-            "const want = [0, 2, 4].map((k) => parseInt(hex.slice(k, k + 2), 16));"
-            "const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;"
-            "for (let k = 0; k < data.length; k += 4)"
-            "  if (want.every((w, i) => data[k + i] === w)) n += 1; return n",
-            self.canvas(name),
-            variable,
-        )
-        return int(found)
-
-    def move(self, x: float, y: float, name: str = "gantt-0") -> None:
-        canvas = self.canvas(name)
-        self.script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-        size = canvas.size
-        actions = ActionChains(self.browser, duration=20)
-        actions.move_to_element_with_offset(canvas, round(x - size["width"] / 2), round(y - size["height"] / 2))
-        actions.perform()
-        self.settle()
-
-    def tooltip(self) -> str:
-        box = self.browser.find_element(By.ID, "tooltip")
-        return box.text if box.is_displayed() else ""
-
-    def press(self, selector: str) -> None:
-        self.browser.find_element(By.CSS_SELECTOR, selector).click()
-        self.settle()
-
-    def keys(self, *keys: str) -> None:
-        self.canvas().send_keys(*keys)
-        self.settle()
-
-    def complaints(self) -> list[str]:
-        return [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 def published(problem: Problem, name: str) -> Plan:
@@ -284,6 +201,112 @@ def test_fifty_thousand_tasks(chromium: webdriver.Chrome, tmp_path: Path) -> Non
     page.keys("+", "+", "+")
     page.move(page.x(sum(page.range()) / 2), ROW)
     assert "microbatch" in page.tooltip() or "idle" in page.tooltip()
+    assert page.complaints() == []
+
+
+def pipeline(count: int, microbatches: int, memory: float, *, prefix: str = "g", first: float = 1.0) -> Shown:
+    """1F1B on devices with a cap; ``first``: the activation of the first stage, of the others 1."""
+    cluster = unit_cluster(count, memory, NetworkLevel(None, 0.25))
+    devices = tuple(replace(device, name=f"{prefix}{k}") for k, device in enumerate(cluster.devices))
+    head, *others = chain(count, parameters=2.0, activation=1.0)
+    operators = (replace(head, activation=first), *others)
+    problem = posed(*operators, devices=replace(cluster, devices=devices), microbatches=microbatches)
+    return Shown(published(problem, "1f1b"), "1f1b", problem)
+
+
+def test_no_width_scrolls_the_page_sideways(chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    """Tables scroll in their own boxes; at 1280 pixels that of 64 devices with long names fits; axes can be read."""
+    text = report_html(pipeline(64, 8, 600.0, prefix="rack-07.cluster-europe-west4.example.internal/gpu-"))
+    for width in (390, 768, 1280):
+        page = Page(chromium, tmp_path, text, width)
+        inner, whole = page.script("return [innerWidth, document.documentElement.scrollWidth]")
+        assert inner == width and whole <= width
+        boxes = page.script(
+            "return [...document.querySelectorAll('.wide')].map((box) =>"
+            " [box.getBoundingClientRect().right, box.scrollWidth - box.clientWidth, box.firstChild.className])"
+        )
+        assert all(right <= width for right, _, _ in boxes)
+        (hidden,) = (hidden for _, hidden, name in boxes if name == "devices")
+        assert hidden > 100 if width == 390 else hidden == 0 if width == 1280 else True
+        for name in ("gantt-0", "memory-0"):
+            page.script("document.getElementById(arguments[0]).scrollIntoView()", name)
+            page.settle()
+            assert len(page.canvas(name).get_attribute("data-ticks").split(", ")) >= 4, (width, name)
+        assert page.complaints() == []
+
+
+def test_names_of_devices_stay_beside_their_numbers(chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    """On a phone the table scrolls under its first column."""
+    page = Page(chromium, tmp_path, report_html(pipeline(4, 8, 60.0)), 390)
+    before, after, name = page.script(
+        "const box = document.querySelector('.devices').parentElement, cell = box.querySelector('tbody td:last-child');"
+        "const x = (each) => each.getBoundingClientRect().left; const before = x(cell); box.scrollLeft = 10000;"
+        "return [before, x(cell), x(box.querySelector('tbody th')) - x(box)]"
+    )
+    assert before > 390 and after < 390 and name == pytest.approx(0, abs=1)
+
+
+def test_little_memory_is_seen(chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    """A tenth of the cap takes at least a fifth of the band, beside others of a tenth and beside a full device."""
+    for first in (1.0, 14.0):
+        page = Page(chromium, tmp_path, report_html(pipeline(4, 8, 60.0, first=first)))
+        page.script("document.getElementById('memory-0').scrollIntoView()")
+        page.settle()
+        x = page.x(12.0, "memory-0")
+        for device in range(4):
+            column = page.column(x, 24 + 16 + device * (58 + 16), 58, "memory-0")
+            filled = sum(each in (rgb(page, "parameters"), rgb(page, "s0")) for each in column)
+            assert filled >= 58 / 5, (first, device)
+
+
+def test_many_microbatches_open_on_warm_up_and_one_window(chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    """Also on a phone; ``all`` shows all, ``start`` returns. Few microbatches are shown whole."""
+    text = report_html(pipeline(16, 128, 60.0))
+    for width in (390, 1280):
+        page = Page(chromium, tmp_path, text, width)
+        opened = page.range()
+        assert opened[0] == 0 and page.count("F") > 500 and page.count("steady") > 100
+        output = page.browser.find_element(By.ID, "range")
+        assert output.text.endswith("warm-up and one steady window of 16 microbatches")
+        page.press("[data-zoom=reset]")
+        assert page.range()[1] > 2 * opened[1] and output.text == ""
+        page.press("[data-zoom=start]")
+        assert page.range() == opened
+    few = Page(chromium, tmp_path, report_html(pipeline(4, 8, 60.0)))
+    assert not few.browser.find_element(By.CSS_SELECTOR, "[data-zoom=start]").is_displayed()
+    assert few.range()[1] > 30
+
+
+def test_deepseek_of_128_microbatches(chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    """A page of 3 MB at most that draws its opening; says how long that took (no limit: CI's cores are shared)."""
+    problem = config("deepseek-v3-h800", microbatches=128)
+    text = report_html(Shown(published(problem, "1f1b"), "1f1b", problem))
+    assert len(text) <= 3_000_000
+    begun = time.perf_counter()
+    page = Page(chromium, tmp_path, text)
+    took = time.perf_counter() - begun
+    print(f"DeepSeek-V3, 128: {len(text) / 1e6:.2f} MB, ready after {page.ready} ms, {took:.1f} s in all")
+    assert page.count("F") > 500 and page.count("steady") > 100
+    assert page.complaints() == []
+
+
+def test_the_middle_of_1000_microbatches_is_hatched(
+    chromium: webdriver.Chrome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It opens as ever; shown whole, start and end are drawn and nothing between them answers to the pointer."""
+    monkeypatch.setattr(html_page, "TASKS_AT_MOST", 6_000)
+    page = Page(chromium, tmp_path, report_html(pipeline(4, 1000, 60.0)))
+    assert page.count("F") > 500
+    page.press("[data-zoom=reset]")
+    end = page.range()[1]
+    page.move(page.x(0.1 * end), ROW)
+    assert "microbatch" in page.tooltip() or "idle" in page.tooltip()
+    for name in ("gantt-0", "memory-0"):
+        page.move(page.x(0.6 * end, name), 60, name)
+        drawn = {rgb(page, each) for each in ("F", "I", "W", "band", "parameters", "s0")}
+        assert page.tooltip() == "" and not drawn & set(page.column(page.x(0.6 * end, name), 30, 80, name))
+    page.move(page.x(0.95 * end, "memory-0"), 60, "memory-0")
+    assert "parameters" in page.tooltip()
     assert page.complaints() == []
 
 

@@ -1,6 +1,5 @@
 // A canvas with the shared time axis: size, wheel, drag, keys and drawing.
 
-const LEFT = 118;
 const RIGHT = 14;
 const TOP = 24;
 const FONT = '11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
@@ -10,6 +9,7 @@ class Chart {
     this.canvas = canvas;
     this.view = view;
     this.height = height;
+    this.wide = canvas.clientWidth; // as it was drawn last
     this.pending = false;
     this.visible = false; // on the screen, or nearly
     this.stale = true; // must be drawn again
@@ -31,21 +31,30 @@ class Chart {
     canvas.addEventListener("pointermove", (event) => this.move(event));
     canvas.addEventListener("pointerup", (event) => this.up(event));
     canvas.addEventListener("pointercancel", () => this.release());
-    canvas.addEventListener("pointerleave", () => this.leave());
+    canvas.addEventListener("pointerleave", (event) => this.leave(event));
     canvas.addEventListener("dblclick", () => view.reset());
     canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
+  get narrow() {
+    return this.wide < 600;
+  }
+
+  // Where the plot begins: names stand left of it.
+  get left() {
+    return this.narrow ? 76 : 118;
+  }
+
   get plot() {
-    return Math.max(1, this.canvas.clientWidth - LEFT - RIGHT);
+    return Math.max(1, this.wide - this.left - RIGHT);
   }
 
   x(time) {
-    return LEFT + ((time - this.view.from) / (this.view.to - this.view.from)) * this.plot;
+    return this.left + ((time - this.view.from) / (this.view.to - this.view.from)) * this.plot;
   }
 
   time(x) {
-    return this.view.from + ((x - LEFT) / this.plot) * (this.view.to - this.view.from);
+    return this.view.from + ((x - this.left) / this.plot) * (this.view.to - this.view.from);
   }
 
   refresh() {
@@ -58,7 +67,8 @@ class Chart {
   render() {
     this.pending = false;
     this.stale = false;
-    const wide = this.canvas.clientWidth;
+    this.wide = this.canvas.clientWidth;
+    const { wide } = this;
     if (!wide) return;
     const ratio = Math.min(window.devicePixelRatio || 1, 16000 / Math.max(wide, this.height));
     const [columns, rows] = [Math.round(wide * ratio), Math.round(this.height * ratio)];
@@ -75,35 +85,96 @@ class Chart {
     ctx.textBaseline = "middle";
     this.axis(ctx);
     this.draw(ctx);
+    this.phases(ctx);
     this.canvas.dataset.from = this.view.from;
     this.canvas.dataset.to = this.view.to;
   }
 
+  // As many ticks as have room for their labels; the labels at the edges are moved into the picture.
   axis(ctx) {
-    const rough = (this.view.to - this.view.from) / Math.max(2, this.plot / 110);
-    const power = 10 ** Math.floor(Math.log10(rough));
-    const tick = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough);
-    const [each, unit] = TIMES.find(([size]) => this.view.to >= size) || TIMES[3];
-    const places = Math.min(9, Math.max(0, Math.ceil(-Math.log10((tick / each) * 1.0000001))));
+    const { tick, label } = this.ticks(ctx);
     ctx.strokeStyle = palette.line;
     ctx.fillStyle = palette.faint;
     ctx.lineWidth = 1;
     ctx.textAlign = "center";
     ctx.beginPath();
+    const labels = [];
     for (let k = Math.ceil(this.view.from / tick); k * tick <= this.view.to; k += 1) {
       const x = Math.round(this.x(k * tick)) + 0.5;
       ctx.moveTo(x, TOP - 6);
       ctx.lineTo(x, this.height);
-      ctx.fillText(`${((k * tick) / each).toFixed(places)} ${unit}`, x, 9);
+      const text = label(k * tick);
+      labels.push(text);
+      const half = ctx.measureText(text).width / 2;
+      ctx.fillText(text, Math.min(x, this.wide - half - 1), 9);
     }
     ctx.globalAlpha = 0.6;
     ctx.stroke();
     ctx.globalAlpha = 1;
+    this.canvas.dataset.ticks = labels.join(", "); // for tests
+  }
+
+  ticks(ctx) {
+    const span = this.view.to - this.view.from;
+    const [each, unit] = TIMES.find(([size]) => this.view.to >= size) || TIMES[3];
+    for (let power = 10 ** Math.floor(Math.log10((span * 20) / this.plot)); ; power *= 10) {
+      for (const tick of [power, 2 * power, 5 * power]) {
+        const places = Math.min(9, Math.max(0, Math.ceil(-Math.log10((tick / each) * 1.0000001))));
+        const label = (time) => `${(time / each).toFixed(places)} ${unit}`;
+        const widest = ctx.measureText(label(this.view.to)).width;
+        const apart = (tick / span) * this.plot;
+        if (apart > widest + 12 && (apart > 80 || this.narrow || tick > span)) return { tick, label };
+      }
+    }
+  }
+
+  // On a page that opens on a part of the step: what is warm-up, and what is a steady window, of this very plan.
+  phases(ctx) {
+    const { phases } = this.plan;
+    if (!this.view.opening || !phases || phases.warmUp === null) return;
+    const part = (from, to, colour) => {
+      const [a, b] = [from, to].map((time) => Math.min(Math.max(this.x(time), this.left), this.left + this.plot));
+      ctx.fillStyle = colour;
+      if (b > a) ctx.fillRect(a, TOP - 5, b - a, 3);
+    };
+    part(0, phases.warmUp, palette.warmUp);
+    part(phases.warmUp, phases.until, palette.steady);
+  }
+
+  // The part of a very long step that the page does not hold.
+  leftOut(ctx) {
+    const { leftOut } = this.plan;
+    if (!leftOut || leftOut.end <= this.view.from || leftOut.start >= this.view.to) return;
+    const a = Math.max(this.x(leftOut.start), this.left);
+    const b = Math.min(this.x(leftOut.end), this.left + this.plot);
+    ctx.fillStyle = palette.ground;
+    ctx.fillRect(a, TOP, b - a, this.height);
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(a, TOP, b - a, this.height);
+    ctx.clip();
+    ctx.strokeStyle = palette.line;
+    ctx.lineWidth = 1;
+    ctx.beginPath();
+    for (let x = a - this.height; x < b; x += 12) {
+      ctx.moveTo(x, this.height);
+      ctx.lineTo(x + this.height, 0);
+    }
+    ctx.stroke();
+    ctx.restore();
+    const text = clipped(ctx, `${leftOut.tasks} tasks not drawn`, b - a - 8);
+    const wide = ctx.measureText(text).width;
+    if (b - a < 60) return;
+    ctx.fillStyle = palette.ground;
+    ctx.fillRect((a + b - wide) / 2 - 4, TOP + 2, wide + 8, 18);
+    ctx.fillStyle = palette.ink;
+    ctx.textAlign = "center";
+    ctx.fillText(text, (a + b) / 2, TOP + 11);
   }
 
   // Over the names on the left the wheel scrolls the page.
   wheel(event) {
-    if (event.offsetX < LEFT) return;
+    if (event.offsetX < this.left) return;
     event.preventDefault();
     const step = event.deltaMode === 1 ? 30 : event.deltaMode === 2 ? 300 : 1;
     const span = this.view.to - this.view.from;
@@ -121,7 +192,7 @@ class Chart {
   }
 
   move(event) {
-    this.pointer = { x: event.offsetX, y: event.offsetY, clientX: event.clientX, clientY: event.clientY };
+    this.pointer = pointer(event);
     if (this.drag) {
       const by = event.offsetX - this.drag.x;
       if (!this.drag.moved && Math.abs(by) < 4) return;
@@ -135,10 +206,13 @@ class Chart {
     }
   }
 
-  up() {
+  up(event) {
     const clicked = this.drag && !this.drag.moved;
     this.release();
-    if (clicked) this.click();
+    if (!clicked) return;
+    this.pointer = pointer(event);
+    this.hover(); // a finger does not hover before it taps
+    this.click();
   }
 
   release() {
@@ -146,7 +220,9 @@ class Chart {
     this.canvas.classList.remove("dragging");
   }
 
-  leave() {
+  // What a finger has tapped stays until the next tap.
+  leave(event) {
+    if (event.pointerType === "touch") return;
     this.pointer = null;
     hideTooltip();
     this.hover();
@@ -187,6 +263,19 @@ class Chart {
     ctx.stroke();
     ctx.setLineDash([]);
   }
+}
+
+function pointer(event) {
+  return { x: event.offsetX, y: event.offsetY, clientX: event.clientX, clientY: event.clientY };
+}
+
+// A name with its end, in which the devices of one machine differ.
+function shortened(ctx, name, width) {
+  if (ctx.measureText(name).width <= width) return name;
+  let kept = name.length - 1;
+  const cut = () => `${name.slice(0, kept >> 1)}…${name.slice(name.length - ((kept + 1) >> 1))}`;
+  while (kept > 2 && ctx.measureText(cut()).width > width) kept -= 1;
+  return cut();
 }
 
 function clipped(ctx, text, width) {

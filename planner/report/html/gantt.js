@@ -31,12 +31,13 @@ class Gantt extends Chart {
     for (let d = 0; d < this.plan.devices.length; d += 1) this.device(ctx, d);
     ctx.save();
     ctx.beginPath();
-    ctx.rect(LEFT, 0, this.plot + 2, this.height);
+    ctx.rect(this.left, 0, this.plot + 2, this.height);
     ctx.clip();
     for (let row = 0; row < this.rows.length; row += 1) if (this.rows[row][1]) this.tasks(ctx, row);
     if (mode.path) this.path(ctx);
     if (mode.transfers) this.transfers(ctx);
     if (this.found) this.outline(ctx);
+    this.leftOut(ctx);
     this.mark(ctx, this.plan.makespan, palette.ink, []);
     if (this.plan.bound !== null) this.mark(ctx, this.plan.bound, palette.bound, [5, 4]);
     ctx.restore();
@@ -46,20 +47,20 @@ class Gantt extends Chart {
     const [y, high] = this.rows[2 * d];
     const [below, thin] = this.rows[2 * d + 1];
     const bottom = thin ? below + thin : y + high;
-    const end = Math.min(this.x(this.plan.makespan), LEFT + this.plot);
+    const end = Math.min(this.x(this.plan.makespan), this.left + this.plot);
     ctx.fillStyle = palette.band;
-    if (end > LEFT) ctx.fillRect(LEFT, y, end - LEFT, bottom - y);
+    if (end > this.left) ctx.fillRect(this.left, y, end - this.left, bottom - y);
     if (high >= 8) {
       ctx.fillStyle = palette.ink;
       ctx.textAlign = "right";
-      ctx.fillText(clipped(ctx, this.plan.devices[d], LEFT - 14), LEFT - 8, y + high / 2);
+      ctx.fillText(shortened(ctx, this.plan.devices[d], this.left - 14), this.left - 8, y + high / 2);
     }
     if (!mode.idle) return;
     const { cause, start, end: until } = this.plan.idle;
     for (const k of this.byDevice[d]) {
       if (until[k] <= this.view.from || start[k] >= this.view.to) continue;
-      const a = Math.max(this.x(start[k]), LEFT);
-      const b = Math.min(this.x(until[k]), LEFT + this.plot);
+      const a = Math.max(this.x(start[k]), this.left);
+      const b = Math.min(this.x(until[k]), this.left + this.plot);
       ctx.fillStyle = palette.idle[cause[k]];
       ctx.fillRect(a, y + 1, Math.max(b - a, 0.4), high - 2);
     }
@@ -107,8 +108,8 @@ class Gantt extends Chart {
         continue;
       }
       settle();
-      const a = Math.max(x, LEFT - 4);
-      const b = Math.min(x + wide, LEFT + this.plot + 4);
+      const a = Math.max(x, this.left - 4);
+      const b = Math.min(x + wide, this.left + this.plot + 4);
       ctx.globalAlpha = this.strength(microbatch[k]);
       [ctx.fillStyle] = this.colours(k);
       ctx.fillRect(a, y, b - a - (wide > 3 ? 0.6 : 0), high);
@@ -136,7 +137,7 @@ class Gantt extends Chart {
         !single && last + 1 < upto && start[last + 1] - end[last] <= close && microbatch[last + 1] === microbatch[k] &&
         pass[last + 1] === pass[k] && copy[last + 1] === copy[k]
       ) last += 1;
-      const [a, b] = [Math.max(this.x(start[k]), LEFT), Math.min(this.x(end[last]), LEFT + this.plot)];
+      const [a, b] = [Math.max(this.x(start[k]), this.left), Math.min(this.x(end[last]), this.left + this.plot)];
       const apart = (end[k] - start[k]) * this.plot / (this.view.to - this.view.from) > 90;
       const text = single || apart
         ? `${this.plan.operators[operator[k]]}${single ? "" : ` ${microbatch[k]}`}` : String(microbatch[k]);
@@ -268,7 +269,7 @@ class Gantt extends Chart {
 
   // What lies under the pointer: {task}, {idle} or null.
   under() {
-    if (!this.pointer || this.pointer.x < LEFT) return null;
+    if (!this.pointer || this.pointer.x < this.left) return null;
     const { x, y } = this.pointer;
     const row = this.rows.findIndex(([top, high]) => high && y >= top - 1 && y <= top + high + 1);
     if (row < 0) return null;

@@ -1,6 +1,6 @@
 // The page: charts on one axis, buttons, keys, light and dark.
 
-const document_ = JSON.parse(element("data").textContent);
+const document_ = await embedded();
 const view = new View(Math.max(...document_.plans.map((plan) => plan.makespan)) * 1.005);
 
 applyTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
@@ -16,7 +16,8 @@ document_.plans.forEach((plan, k) => {
 });
 
 function redraw() {
-  document.body.className = `by-${mode.colour}${mode.idle ? " show-idle" : ""}`;
+  const phases = view.opening && document_.plans.some((plan) => plan.phases && plan.phases.warmUp !== null);
+  document.body.className = `by-${mode.colour}${mode.idle ? " show-idle" : ""}${phases ? " phases" : ""}`;
   document.querySelectorAll("[data-colour]").forEach((button) => {
     button.setAttribute("aria-pressed", String(button.dataset.colour === mode.colour));
   });
@@ -42,7 +43,7 @@ document.querySelectorAll("[data-colour]").forEach((button) => {
 document.querySelectorAll("[data-show]").forEach((button) => {
   button.addEventListener("click", () => toggle(button.dataset.show));
 });
-const zooms = { in: () => view.zoom(1.6), out: () => view.zoom(1 / 1.6), reset: () => view.reset() };
+const zooms = { in: () => view.zoom(1.6), out: () => view.zoom(1 / 1.6), reset: () => view.reset(), start: () => view.start() };
 document.querySelectorAll("[data-zoom]").forEach((button) => {
   button.addEventListener("click", zooms[button.dataset.zoom]);
 });
@@ -54,6 +55,7 @@ element("theme").addEventListener("click", () => {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const keys = {
+    s: () => view.start(),
     p: () => colourBy("pass"),
     m: () => colourBy("microbatch"),
     i: () => toggle("idle"),
@@ -70,7 +72,8 @@ document.addEventListener("keydown", (event) => {
 
 view.listeners.push(() => {
   const whole = view.from === 0 && view.to === view.until;
-  element("range").textContent = whole ? "" : `${seconds(view.from)} to ${seconds(view.to)}`;
+  const text = whole ? "" : `${seconds(view.from)} to ${seconds(view.to)} of ${seconds(document_.plans[0].makespan)}`;
+  element("range").textContent = text + (view.opened ? `: ${opened(view.opening)}` : "");
 });
 
 // In print the page is light and shows the whole step.
@@ -85,6 +88,13 @@ addEventListener("afterprint", () => {
   for (const chart of charts) chart.render();
 });
 
+function opened({ warmUp, microbatches }) {
+  return warmUp === null
+    ? "the first microbatches" : `warm-up and one steady window of ${microbatches} microbatches`;
+}
+
+view.open(document_.plans[0].phases, charts[0].plot);
+document.querySelector("[data-zoom=start]").hidden = !view.opening;
 redraw();
 charts[0].render();
 document.documentElement.dataset.ready = String(Math.round(performance.now()));

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -14,6 +13,8 @@ from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.facts import PlanFacts
 from planner.report.html.data import CAUSES, PlanDrawing
+from planner.report.html.kept import BYTES_AT_MOST, FEWEST_TASKS, TASKS_AT_MOST
+from planner.report.html.packed import packed
 from planner.report.html.tables import (
     IDLE_CLASSES,
     baseline_table,
@@ -25,7 +26,7 @@ from planner.report.html.tables import (
 )
 from planner.report.words import percent, seconds
 
-SCRIPTS = ("view.js", "chart.js", "gantt.js", "memory.js", "main.js")
+SCRIPTS = ("data.js", "view.js", "chart.js", "gantt.js", "memory.js", "main.js")
 """In the order in which they stand in the page, as one script."""
 
 
@@ -41,10 +42,11 @@ class Shown:
 def report_html(shown: Shown, baselines: Sequence[Shown] = ()) -> str:
     """The page of a plan, with whole plans of baselines under it on the same time axis."""
     drawings = [PlanDrawing(each.plan, each.title, each.problem) for each in (shown, *baselines)]
+    documents, data = _data(drawings)
     plan, facts = shown.plan, PlanFacts(shown.plan)
     name = f"{_origin(plan)} of {plan.graph.name} on {plan.cluster.name}"
     script = "".join(_asset(each) for each in SCRIPTS)
-    script = f'"use strict";\n(() => {{\n{script}}})();\n'
+    script = f'"use strict";\n(async () => {{\n{script}}})();\n'
     parts = {
         "title": text(name),
         "policy": _policy(script),
@@ -52,14 +54,17 @@ def report_html(shown: Shown, baselines: Sequence[Shown] = ()) -> str:
         "tiles": tiles(plan, facts),
         "legend": _legend(drawings),
         "other": "operator" if plan.microbatches == 1 else "microbatch",
-        "schedules": "".join(_schedule(k, drawing) for k, drawing in enumerate(drawings)),
+        "schedules": "".join(
+            _schedule(k, drawing, document["leftOut"])
+            for k, (drawing, document) in enumerate(zip(drawings, documents, strict=True))
+        ),
         "exact": text(_exactness(drawings)),
         "memory": _memory(drawings),
         "devices": "".join(_devices(k, drawing) for k, drawing in enumerate(drawings)),
         "baselines": baseline_table(plan, facts),
         "inputs": inputs_table(plan),
         "version": text(plan.planner_version),
-        "data": _embedded({"causes": [cause.value for cause in CAUSES], "plans": [d.document() for d in drawings]}),
+        "data": data,
         "script": script,
     }
     page = _asset("report.html")
@@ -70,16 +75,21 @@ def _asset(name: str) -> str:
     return files("planner.report.html").joinpath(name).read_text(encoding="utf-8")
 
 
+def _data(drawings: Sequence[PlanDrawing]) -> tuple[list[dict[str, Any]], str]:
+    """The plans as documents and packed; with fewer tasks, where those that the limit allows take too many bytes."""
+    most = TASKS_AT_MOST // len(drawings)
+    while True:
+        documents = [drawing.document(most) for drawing in drawings]
+        data = packed({"causes": [cause.value for cause in CAUSES], "plans": documents})
+        if len(data) <= BYTES_AT_MOST or most < FEWEST_TASKS:
+            return documents, data
+        most = min(most, max(len(d["tasks"]["gap"]) for d in documents)) // 2
+
+
 def _policy(script: str) -> str:
     """The policy: only this script runs, and nothing is loaded. Names in files stay text."""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
-
-
-def _embedded(document: dict[str, Any]) -> str:
-    """JSON for a script element: without ``<`` (no end tag, no comment) and in ASCII (no line separators)."""
-    compact = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return compact.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _origin(plan: Plan) -> str:
@@ -96,6 +106,10 @@ def _legend(drawings: Sequence[PlanDrawing]) -> str:
         keys.append("<span class='key pass'><i class='F second'></i>light: copy 1 and above</span>")
     what = "operator" if drawings[0].plan.microbatches == 1 else "microbatch"
     keys.append(f"<span class='key microbatch'><i class='scale'></i>{what}, first to last</span>")
+    if any(task.stream == "comm" for drawing in drawings for task in drawing.plan.tasks):
+        keys.append("<span class='key'><i class='rows'></i>thick row: compute stream; thin row: communication</span>")
+    keys.append("<span class='key phase'><i class='warm-up'></i>warm-up</span>")
+    keys.append("<span class='key phase'><i class='steady'></i>steady window</span>")
     causes = {idle.cause for drawing in drawings for idle in drawing.idle}
     for cause, name in zip(CAUSES, IDLE_CLASSES, strict=True):
         if cause in causes:
@@ -103,13 +117,23 @@ def _legend(drawings: Sequence[PlanDrawing]) -> str:
     return "".join(keys)
 
 
-def _schedule(k: int, drawing: PlanDrawing) -> str:
+def _schedule(k: int, drawing: PlanDrawing, gone: Mapping[str, Any] | None) -> str:
     plan = drawing.plan
     figures = f"makespan {seconds(plan.makespan)}, bubble {percent(plan.bubble_ratio)}"
     label = f"{drawing.title}: {figures}. Arrow keys move, plus and minus zoom, 0 shows all."
     return (
         f"<h3>{text(drawing.title)} <small>{text(figures)}</small></h3>"
-        f"<canvas id='gantt-{k}' tabindex='0' role='img' aria-label='{text(label)}'></canvas>"
+        f"<canvas id='gantt-{k}' tabindex='0' role='img' aria-label='{text(label)}'></canvas>{_left_out(gone)}"
+    )
+
+
+def _left_out(gone: Mapping[str, Any] | None) -> str:
+    if gone is None:
+        return ""
+    since, until = seconds(gone["start"]), seconds(gone["end"])
+    return (
+        f"<p class='note'>Too many tasks for one page: the charts leave out {gone['tasks']:,} of them, from {since} to "
+        f"{until} (hatched). Figures and tables count all.</p>"
     )
 
 
@@ -137,7 +161,9 @@ def _memory(drawings: Sequence[PlanDrawing]) -> str:
         for k in with_memory
     ) + (
         "<p class='note'>Grey: parameters. Colours: activations, one colour per stage (a run of operators that follow "
-        "each other on the device), the first one lowest; the table and the tooltips name them. Dashed: the cap.</p>"
+        "each other on the device), the first one lowest; the table and the tooltips name them. Dashed: the cap. Where "
+        "the fullest device uses less than half of its cap, all bands end at the same part of it (dotted). A band that "
+        "stays below a sixth of that is magnified (\u00d72, \u00d74, ...); the words above it name its scale.</p>"
     )
 
 

@@ -11,7 +11,20 @@ from planner.plan.plan import BaselineFigures, Figure, Plan
 from planner.report.facts import PlanFacts
 from planner.report.html.data import CAUSES, PlanDrawing
 from planner.report.memory import DeviceMemory
-from planner.report.words import NONE, amount, cut, gap, names_in_brief, number, percent, plain, quotient, seconds, size
+from planner.report.words import (
+    NONE,
+    amount,
+    cut,
+    cut_inside,
+    gap,
+    names_in_brief,
+    number,
+    percent,
+    plain,
+    quotient,
+    seconds,
+    size,
+)
 
 IDLE_CLASSES = ("input", "comm", "transfer", "memory", "held", "nothing")
 """Style classes of the causes, in the order of ``CAUSES``."""
@@ -56,8 +69,8 @@ def device_table(drawing: PlanDrawing, facts: PlanFacts) -> str:
     """Bubble, idle time by cause and memory of every device, and their sums."""
     plan, table = drawing.plan, drawing.idle_seconds()
     shown = [k for k in range(len(CAUSES)) if table[:, k].any()]
-    heads = ["device", "operators", "busy", "bubble", "", "span bubble"]
-    heads += [CAUSES[k].value for k in shown] + ["", "peak memory", "at", "of cap"]
+    heads = ["device", "operators", "busy", "bubble", "span bubble"]
+    heads += [CAUSES[k].value for k in shown] + ["", "peak memory", "of cap"]
     number_of = {name: k for k, name in enumerate(drawing.events.nodes.devices)}
     everything = list(dict.fromkeys(placed.operator for placed in plan.placement))
     rows = []
@@ -66,21 +79,20 @@ def device_table(drawing: PlanDrawing, facts: PlanFacts) -> str:
         ratio = device.bubble / plan.makespan if plan.makespan > 0 else 0.0
         names = names_in_brief(facts.operators_of[device.name], everything)
         cells = [
-            f"<th scope='row'>{text(device.name, 40)}</th>",
+            f"<th scope='row'>{_device(device.name)}</th>",
             f"<td class='names'>{text(names, 160) or 'none'}</td>",
-            *(_cell(seconds(v)) for v in (device.busy, device.bubble)),
-            _cell(percent(ratio)),
+            _cell(seconds(device.busy)),
+            _cell(seconds(device.bubble), percent(ratio)),
             _cell(seconds(device.span_bubble)),
             *(_cell(seconds(float(idle[k])) if idle[k] > 0 else "") for k in shown),
             f"<td class='share'>{_shares(device.busy, idle.tolist(), plan.makespan)}</td>",
-            _cell(size(device.peak_memory)),
-            _cell(seconds(device.peak_memory_at)),
+            _cell(size(device.peak_memory), f"at {seconds(device.peak_memory_at)}"),
             f"<td class='share'>{_filled(device.peak_memory, device.memory)}</td>",
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     sums = [_cell(percent(float(table[:, k].sum()) / _total(plan))) for k in shown]
-    foot = f"<th scope='row' colspan='4'>of all devices x makespan</th>{_cell(percent(plan.bubble_ratio_all))}<td></td>"
-    return _table(heads, rows, f"<tr>{foot}{''.join(sums)}<td colspan='4'></td></tr>")
+    foot = f"<th scope='row' colspan='3'>of all devices x makespan</th>{_cell(percent(plan.bubble_ratio_all))}<td></td>"
+    return _table("devices", heads, rows, f"<tr>{foot}{''.join(sums)}<td colspan='3'></td></tr>")
 
 
 def peak_table(devices: Sequence[DeviceMemory]) -> str:
@@ -96,25 +108,33 @@ def peak_table(devices: Sequence[DeviceMemory]) -> str:
             if value > 0
         )
         rows.append(
-            f"<tr><th scope='row'>{text(device.name, 40)}</th>{_cell(size(device.parameters + sum(held)))}"
+            f"<tr><th scope='row'>{_device(device.name)}</th>{_cell(size(device.parameters + sum(held)))}"
             f"{_cell(seconds(at))}<td class='names causes'>{causes}</td></tr>"
         )
-    return _table(["device", "peak memory", "at", "parameters, and activations by stage"], rows)
+    return _table("peaks", ["device", "peak memory", "at", "parameters, and activations by stage"], rows)
 
 
 def _total(plan: Plan) -> float:
     return len(plan.devices) * plan.makespan or 1.0
 
 
-def _cell(value: str) -> str:
-    return f"<td>{text(value)}</td>"
+def _device(name: str) -> str:
+    return text(cut_inside(plain(name), 60))
 
 
-def _table(heads: Sequence[str], rows: Sequence[str], foot: str = "") -> str:
+def _cell(value: str, below: str = "") -> str:
+    return f"<td>{text(value)}{f'<small>{text(below)}</small>' if below else ''}</td>"
+
+
+def _table(name: str, heads: Sequence[str], rows: Sequence[str], foot: str = "") -> str:
+    """A table in a box of its own, in which it scrolls sideways where the page is narrower."""
     left = dict.fromkeys(("operators", "parameters, and activations by stage"), " class='names'")
     head = "".join(f"<th scope='col'{left.get(each, '')}>{text(each)}</th>" for each in heads)
     foot = f"<tfoot>{foot}</tfoot>" if foot else ""
-    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{foot}</table></div>"
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{foot}"
+    return (
+        f"<div class='wide' tabindex='0' role='region' aria-label='{name}'><table class='{name}'>{body}</table></div>"
+    )
 
 
 def _shares(busy: float, idle: Sequence[float], makespan: float) -> str:
@@ -154,7 +174,7 @@ def baseline_table(plan: Plan, facts: PlanFacts) -> str:
     )
     rows = [_baseline_row(each, plan, longest) for each in (own, *plan.baselines)]
     heads = ["schedule", "", "makespan", "plan / it", "bubble", "span bubble", "peak memory", "copies", "fits"]
-    return _table(heads, rows)
+    return _table("baselines", heads, rows)
 
 
 def _baseline_row(each: BaselineFigures, plan: Plan, longest: float) -> str:

@@ -2,6 +2,7 @@
 
 const TIMES = [[1, "s"], [1e-3, "ms"], [1e-6, "us"], [1e-9, "ns"]];
 const SIZES = [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]];
+const LEGIBLE = 24; // pixels for a microbatch
 const element = (id) => document.getElementById(id);
 
 function digits(value, significant = 5) {
@@ -10,13 +11,14 @@ function digits(value, significant = 5) {
   return Math.abs(text) >= 1e7 || Math.abs(text) < 1e-4 ? String(text.toExponential()) : String(text);
 }
 
-function withUnit(value, units, smallest) {
+function withUnit(value, units, smallest, significant) {
   const [each, unit] = units.find(([size]) => Math.abs(value) >= size) || smallest;
-  return `${digits(value / each)} ${unit}`;
+  return `${digits(value / each, significant)} ${unit}`;
 }
 
 const seconds = (value) => withUnit(value, TIMES, value === 0 ? TIMES[0] : TIMES[3]);
-const bytes = (value) => withUnit(value, SIZES, [1, "B"]);
+const bytes = (value, significant) => withUnit(value, SIZES, [1, "B"], significant);
+const percent = (share) => `${digits(100 * share, share < 0.1 ? 2 : 3)} %`;
 
 // The interval [from, to] of all charts, in seconds.
 class View {
@@ -24,6 +26,7 @@ class View {
     this.until = until > 0 ? until : 1;
     this.from = 0;
     this.to = this.until;
+    this.opening = null; // the phases of the plan, where the page opens on them
     this.listeners = [];
   }
 
@@ -48,6 +51,21 @@ class View {
     this.set(this.from + time, this.to + time);
   }
 
+  // Warm-up and one steady window, where a whole step would give a microbatch too few of the pixels to be read.
+  open(phases, pixels) {
+    if (!phases || phases.until > this.until / 2 || (phases.period / this.until) * pixels >= LEGIBLE) return;
+    this.opening = phases;
+    this.set(0, phases.until);
+  }
+
+  get opened() {
+    return this.opening !== null && this.from === 0 && this.to === this.opening.until;
+  }
+
+  start() {
+    if (this.opening) this.set(0, this.opening.until);
+  }
+
   reset() {
     this.set(0, this.until);
   }
@@ -63,7 +81,8 @@ const IDLE = ["input", "comm", "transfer", "memory", "held", "nothing"];
 function readPalette() {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-  const names = ["ground", "ink", "faint", "line", "band", "path", "arrow", "bound", "memory", "parameters", "focus"];
+  const names = ["ground", "ink", "faint", "line", "band", "path", "arrow", "bound", "memory", "parameters", "focus",
+    "warmUp", "steady"];
   palette = Object.fromEntries(names.map((name) => [name, colour(name)]));
   palette.pass = ["F", "I", "W"].map((pass) => [colour(pass), colour(`${pass}2`)]);
   palette.idle = IDLE.map(colour);
