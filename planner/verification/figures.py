@@ -17,7 +17,7 @@ Instants = Callable[[float], float]
 
 
 def check_figures(facts: Facts, work: Work, memory: dict[str, DeviceMemory], when: Instants) -> Iterator[Violation]:
-    """Yield the figures that do not follow from the tasks. ``when``: the instants of ``memory`` for those of ``work``."""
+    """Yield the figures that do not follow from the tasks. ``when``: instants of ``memory`` by those of ``work``."""
     plan = facts.plan
     if plan.microbatches != work.microbatches:
         yield Violation(Rule.FIGURES, f"microbatches is {plan.microbatches}, but the step has {work.microbatches}")
