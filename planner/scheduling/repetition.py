@@ -20,6 +20,7 @@ from planner.scheduling.steady_state import (
     classes_and_starts,
     copies_at_work,
     find_pattern,
+    is_pattern,
     stretched,
     tolerance,
 )
@@ -174,6 +175,9 @@ def repeat_pattern(whole: Problem, short: Problem, timetable: Timetable, pattern
     added = pattern.each * copies_at_work(classes)
     times, rest = divmod(whole.microbatches - short.microbatches, added)
     begin = _between_starts(start, pattern)
+    if begin is None:  # no instant before the first start is left, and the rounding of the next pattern's is in the way
+        pattern = replace(pattern, begin=pattern.begin + pattern.length)
+        begin = _between_starts(start, pattern) if is_pattern(classes, start, pattern, 1.0) else None
     if rest or times < 1 or begin is None:
         return None
     part = PlanRepetition(times, begin, pattern.length, added)

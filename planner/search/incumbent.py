@@ -126,6 +126,9 @@ class Incumbent:
         if seconds is not None:
             self.offer(search.full.timetable(seconds), how)
 
+    def offer_placement(self, placement: Placement) -> None:
+        """Offer what there is to find on a placement besides list schedules."""
+
     def prove(self, value: Callable[[Problem, Control], float], how: str) -> None:
         """Raise the bound by an argument for any problem."""
         self.raise_bound(value(self.posed, self.control), how)

@@ -9,6 +9,7 @@ from planner.bounds import placement_bound
 from planner.bounds.problem import load_bound
 from planner.common.budget import Control
 from planner.problem import Placement, Problem
+from planner.scheduling.modulo import modulo_timetable
 from planner.scheduling.repetition import repetition_of, short_step
 from planner.search.incumbent import BETTER, Candidate, Incumbent
 from planner.timetable.timetable import Timetable
@@ -66,6 +67,12 @@ class RepeatedIncumbent(Incumbent):
             makespan = found.makespan - self.shortened.seconds
             self.best = Candidate(found.timetable, makespan, how, baseline, found.part)
             self.control.report(how, best=found.makespan)
+
+    def offer_placement(self, placement: Placement) -> None:
+        """Offer its modulo schedule, which has a steady state."""
+        timetable = modulo_timetable(self.problem, placement)
+        if timetable is not None:
+            self.offer(timetable, f"modulo scheduling on placement {placement.origin}")
 
     def prove(self, value: Callable[[Problem, Control], float], how: str) -> None:
         """Raise the bound by an argument for any problem."""

@@ -135,6 +135,7 @@ class SearchState:
                     each.follow(timetable)
             self.searches.append(each)
             self.incumbent.offer_search(each, f"list scheduling on placement {placement.origin}")
+        self.incumbent.offer_placement(placement)
 
     def _keep_ready(self) -> None:
         """Make a plan of the best now and then, since there may be too little time at the end.
