@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
@@ -98,6 +98,12 @@ class Problem:
                     f"operators {names} share the colocate label {self.operators[members[0]].colocate!r}, "
                     "but no device may run all of them"
                 )
+
+    def with_microbatches(self, microbatches: int) -> Problem:
+        """The same problem with another number of microbatches; it shares the partitions that have been found."""
+        other = replace(self, microbatches=microbatches)
+        vars(other)["partitions"] = self.partitions
+        return other
 
     # -- sizes ------------------------------------------------------------------------------------------
 

@@ -134,7 +134,11 @@ class ListSearch:
         start = self.full.starts_of(timetable)
         if start is None:
             return []
-        start = (start if self.mirrored is None else self.mirrored.restrict(start)) / self.classes.tick
+        return self.learn_starts(start if self.mirrored is None else self.mirrored.restrict(start))
+
+    def learn_starts(self, start: Floats) -> list[Run]:
+        """Schedules in the order of starts (seconds, of the classes of this search), or with them as keys."""
+        start = start / self.classes.tick
         keys = np.nan_to_num(start, nan=np.inf)
         played = self.orders.play(Orders.of(self.ordered, start))
         return [played, *(run(self.arrays, keys, look_ahead) for look_ahead in (0.0, 0.5))]

@@ -112,6 +112,14 @@ class SteadyStateParams:
 
 
 @dataclass(frozen=True)
+class ModuloParams:
+    """Modulo schedules: one microbatch laid out so that it can begin again every period."""
+
+    periods: int = 100  # that are tried, each 4 % longer than the one before: up to 50 times the least
+    played: int = 3  # placements on which the whole step is played
+
+
+@dataclass(frozen=True)
 class CountingParams:
     """The counting model, asked for ever shorter schedules of one placement."""
 
@@ -162,6 +170,7 @@ class SearchParams:
     lns: LnsParams = field(default_factory=LnsParams)
     restart: RestartParams = field(default_factory=RestartParams)
     steady_state: SteadyStateParams = field(default_factory=SteadyStateParams)
+    modulo: ModuloParams = field(default_factory=ModuloParams)
     counting: CountingParams = field(default_factory=CountingParams)
     order_variables: OrderVariablesParams = field(default_factory=OrderVariablesParams)
     adaptive: AdaptiveParams = field(default_factory=AdaptiveParams)

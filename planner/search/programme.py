@@ -14,6 +14,7 @@ from planner.search.steps.anneal_orders import AnnealBest, AnnealSome
 from planner.search.steps.bounds import CheapBounds, DearBounds, OnlyPlacementBound
 from planner.search.steps.counting import Counting
 from planner.search.steps.lns_windows import LnsWindows
+from planner.search.steps.modulo_schedules import ModuloSchedules
 from planner.search.steps.move_operators import MoveOperators
 from planner.search.steps.order_variables import OrderVariables
 from planner.search.steps.placements import AnyThatFits, FamilyPlacements, ProposePlacements
@@ -55,6 +56,7 @@ IN_TURNS = Adaptive(
 OPENING: tuple[Step, ...] = (
     CheapBounds(),
     OnlyPlacementBound(),
+    ModuloSchedules(),
     SteadyState(early=True),
     FamilyPlacements(),
     AnyThatFits(),

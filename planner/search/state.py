@@ -120,8 +120,9 @@ class SearchState:
             self.pruned += 1
             return
         self.incumbent.control.report(f"placement {placement.origin}")
+        known = (s for s in self.searches if s.full.placement.device_of == placement.device_of and s.mirrored is None)
         try:
-            search = ListSearch.of(self.problem, placement, self.seed, self.params.schedule)
+            search = next(known, None) or ListSearch.of(self.problem, placement, self.seed, self.params.schedule)
         except DoesNotFit:
             return
         promising = self.params.placements.promising
@@ -133,7 +134,8 @@ class SearchState:
             for timetables in self.baselines.values():
                 for _, timetable in timetables:
                     each.follow(timetable)
-            self.searches.append(each)
+            if not any(each is other for other in self.searches):
+                self.searches.append(each)
             self.incumbent.offer_search(each, f"list scheduling on placement {placement.origin}")
         self.incumbent.offer_placement(placement)
 

@@ -32,6 +32,7 @@ def test_the_opening() -> None:
     assert names(OPENING) == [
         "cheap bounds",
         "bound of the only placement",
+        "modulo schedules",
         "steady-state patterns, early",
         "family placements",
         "any placement that fits",

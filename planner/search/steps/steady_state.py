@@ -7,7 +7,7 @@ whole problem needs. So the effort does not grow with the number of microbatches
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -22,6 +22,7 @@ from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.orders.anneal import Orders
 from planner.scheduling.steady_state import PERIODS, Pattern, find_pattern, tolerance
 from planner.search.state import SearchState
+from planner.search.steps.modulo_schedules import MODULO
 
 PATTERNS = "steady-state patterns"
 """Key of ``SearchState.rounds``: whether patterns have been tried."""
@@ -47,6 +48,8 @@ class SteadyState:
         few = few_microbatches(state)
         if state.rounds[PATTERNS] or few is None:
             return False
+        if self.early and state.rounds[MODULO]:
+            return False  # memory binds: there is a schedule already, and rules hardly settle in a pattern
         brief = few * state.tasks_each <= state.params.schedule.many_tasks
         return not self.early or brief or state.tasks > state.params.steady_state.too_many
 
@@ -88,7 +91,7 @@ def repeat(state: SearchState) -> None:
     if few is None:
         return
     control.report(f"steady-state patterns, {few} microbatches")
-    small = replace(problem, microbatches=few)
+    small = problem.with_microbatches(few)
     searches = list(_searches(state, small))
     found: list[_Found] = []
     for schedules in (_by_rules, _by_baselines(lambda: state.replay(small))):
@@ -179,9 +182,8 @@ def _anneal(state: SearchState, found: _Found) -> None:
     """Anneal orders in which the pattern is repeated a few times, all repetitions alike."""
     problem, incumbent, params = state.problem, state.incumbent, state.params.steady_state
     copies = found.search.full.placement.copies
-    some = replace(
-        problem, microbatches=found.search.full.problem.microbatches + (params.times - 1) * copies * found.pattern.each
-    )
+    more = (params.times - 1) * copies * found.pattern.each
+    some = problem.with_microbatches(found.search.full.problem.microbatches + more)
     search = _like(found.search, some)
     orders: Orders | None = _block(found).repeated(params.times)
     goal = problem_bound(some, incumbent.control) / search.classes.tick * (1 + 1e-9)

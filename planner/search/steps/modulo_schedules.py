@@ -1,0 +1,56 @@
+"""Modulo schedules, where memory decides how fast microbatches follow each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.placement.layouts import family_placements
+from planner.search.state import SearchState
+
+MODULO = "modulo schedules"
+"""Key of ``SearchState.rounds``: on how many placements they have been found."""
+
+
+@dataclass(frozen=True)
+class ModuloSchedules:
+    """Modulo schedules on the placements of the families, the best of them played as schedules of the whole step."""
+
+    name: str = MODULO
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether memory is capped, and a step has more microbatches than it has devices."""
+        problem = state.problem
+        return bool(np.isfinite(problem.cap).any()) and problem.microbatches > problem.n_devices
+
+    def run(self, state: SearchState) -> None:
+        """Lay out one microbatch on each placement that memory binds; play the shortest."""
+        from planner.scheduling.list_search import DoesNotFit, ListSearch
+        from planner.scheduling.modulo import ModuloSchedule, is_bound_by_memory, modulo_schedule
+
+        incumbent, params = state.incumbent, state.params.modulo
+        found: list[tuple[float, ListSearch, ModuloSchedule]] = []
+        for placement in family_placements(state.problem):
+            if incumbent.control.over:
+                break
+            incumbent.control.report(f"modulo schedules, placement {placement.origin}")
+            try:
+                search = ListSearch.of(state.problem, placement, state.seed, state.params.schedule)
+            except DoesNotFit:
+                continue
+            if not is_bound_by_memory(search.ordered):
+                continue
+            schedule = modulo_schedule(search.ordered, params.periods)
+            incumbent.control.spend(1)
+            if schedule is not None:
+                found.append((schedule.makespan(search.ordered), search, schedule))
+        found.sort(key=lambda each: each[0])
+        state.rounds[MODULO] += len(found)
+        for _, search, schedule in found[: params.played]:
+            if incumbent.met or incumbent.control.over:
+                return
+            for each in search.learn_starts(schedule.starts(search.ordered)):
+                search.keep(each)
+            state.searches.append(search)  # not seen: known rules are tried on it, too
+            incumbent.offer_search(search, f"a modulo schedule on placement {search.full.placement.origin}")
