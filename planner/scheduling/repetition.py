@@ -62,7 +62,7 @@ def short_step(whole: Problem) -> Problem | None:
         few += (whole.microbatches - few) % unit
         least = few * each
         if least <= IN_FULL and few + unit <= whole.microbatches:
-            return replace(whole, microbatches=few)
+            return whole.with_microbatches(few)
     if tasks <= IN_FULL_AT_MOST:
         return None
     raise ProblemError(
@@ -104,7 +104,7 @@ class Repetition:
         classes, start = self._classes_and_starts
         pattern = self._pattern
         counts = tuple(count and count + times * pattern.each for count in classes.counts)
-        longer = replace(self.short, microbatches=sum(counts))
+        longer = self.short.with_microbatches(sum(counts))
         many = build_classes(longer, self.timetable.placement, counts)
         return longer, many.timetable(stretched(start, pattern, times))
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from planner.bounds import placement_bound
 from planner.bounds.problem import load_bound
 from planner.common.budget import Control
 from planner.problem import Placement, Problem
-from planner.scheduling.modulo import modulo_timetable
+from planner.scheduling.classes import build_classes
+from planner.scheduling.modulo import modulo_schedule
 from planner.scheduling.repetition import repetition_of, short_step
 from planner.search.incumbent import BETTER, Candidate, Incumbent
 from planner.timetable.timetable import Timetable
+
+PERIODS_TRIED = 100
+"""Periods of a modulo schedule, each 4 % longer than the one before."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Shortened:
 
     def whole_of(self, problem: Problem) -> Problem:
         """The whole step of a short one, which may have fewer devices or lower caps."""
-        return replace(problem, microbatches=self.whole.microbatches)
+        return problem.with_microbatches(self.whole.microbatches)
 
 
 @dataclass
@@ -70,9 +74,11 @@ class RepeatedIncumbent(Incumbent):
 
     def offer_placement(self, placement: Placement) -> None:
         """Offer its modulo schedule, which has a steady state."""
-        timetable = modulo_timetable(self.problem, placement)
-        if timetable is not None:
-            self.offer(timetable, f"modulo scheduling on placement {placement.origin}")
+        classes = build_classes(self.problem, placement)
+        found = modulo_schedule(classes, PERIODS_TRIED)
+        if found is not None:
+            timetable = classes.timetable(found.starts(classes))
+            self.offer(timetable, f"a modulo schedule on placement {placement.origin}")
 
     def prove(self, value: Callable[[Problem, Control], float], how: str) -> None:
         """Raise the bound by an argument for any problem."""
