@@ -217,7 +217,11 @@ def read_plan(path: Path | str) -> Plan:
         if more:
             message += f" (and {more} more)"
         raise InputError(path, None, _field(first["loc"]), message) from error
-    return _plan(rows)
+    plan = _plan(rows)
+    if plan.repeated is not None and plan.listed_microbatches < 1:
+        too_many = f"adds {plan.repeated.more} microbatches, and the plan has {plan.microbatches}"
+        raise InputError(path, None, "repeated", too_many)
+    return plan
 
 
 def _parse(path: Path | str, data: bytes) -> Any:

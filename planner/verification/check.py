@@ -90,8 +90,9 @@ def _repeated(
     work = Work.of(short).repeated(Work.of(long), times, repeated.times)
     whole = limits.facts(plan, graph, cluster, microbatches)
     found = [
-        Violation(v.rule, f"{v.message} (with {times} of {repeated.times} repetitions)")
-        for v in _schedule(long, memory)
+        Violation(v.rule, f"{v.message} (with {k} of {repeated.times} repetitions)")
+        for k, facts, held in ((0, short, device_memory(short)), (times, long, memory))
+        for v in _schedule(facts, held)
     ]
     if microbatches != plan.microbatches:
         what = f"microbatches is {plan.microbatches}, but the step has {microbatches}"

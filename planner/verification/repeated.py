@@ -5,9 +5,9 @@ copy that runs some has e of them in the part. ``check_repetition`` sees to it t
 one operator and copy, or one transfer of it) starts exactly e times in the part, for e microbatches that follow each
 other: a, ..., a + e - 1, with those below a before the part and all others after it.
 
-``repeated_plan(plan, r)`` is the step with the part repeated r times. All rules are checked on one of them, with R
-repetitions, where R is at least 3 H + 4, and H e is the largest difference of the numbers a of two classes of one copy.
-Then the rules hold for any number K above R, for these reasons.
+``repeated_plan(plan, r)`` is the step with the part repeated r times. All rules are checked on the step that is listed,
+which commands draw, and on one with R repetitions. R is at least 3 H + 4, where H e is the largest difference of the
+numbers a of two classes of one copy. Then the rules hold for any number K above R, for these reasons.
 
 - Call an item's *turn* 0 before the part, i in its i-th repetition (from 0), and K after it. Let q be from 0 to K - R.
   An item with a turn from q to q + R is also an item of the step with R repetitions, q L earlier and for a microbatch
