@@ -25,7 +25,7 @@ from planner.plan.build import build_plan, timetable_of
 from planner.plan.plan import Plan, PlanWindow
 from planner.problem import Problem
 from planner.scheduling.classes import build_classes
-from planner.scheduling.repetition import IN_FULL, Repetition, repeat_pattern
+from planner.scheduling.repetition import Repetition, fits_in_full, repeat_pattern
 from planner.scheduling.retime import retime
 from planner.scheduling.steady_state import (
     Pattern,
@@ -139,7 +139,7 @@ class _Stretch:
         again = Pattern(self.window.start, self.window.length, self.window.microbatches // copies)
         if self.window.microbatches % copies or not is_pattern(classes, start, again, 1.0):
             raise InputError(self.path, None, "window", "cannot be repeated; with null instead, stretch looks for one")
-        if self.longer.microbatches * int(self.longer.has_pass.sum()) > IN_FULL:
+        if not fits_in_full(self.longer):
             repetition = repeat_pattern(self.longer, self.listed, self.timetable, again)
             if repetition is not None:
                 return self._made(control, repetition.timetable, repetition)

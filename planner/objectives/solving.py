@@ -164,7 +164,7 @@ class Solving:
         state = self.state(incumbent)
         best = search(state)
         if limit and incumbent.bound > limit * WITHIN:
-            asked = incumbent.posed_seconds(limit)
+            asked = self.options.max_makespan or incumbent.posed_seconds(limit)
             raise Impossible(f"no plan takes at most {asked:g} s: none is shorter than {incumbent.posed_bound:g} s")
         if best is None or (limit and best.makespan > limit * WITHIN):
             raise NoPlan("no plan was found within the limits, and none is proven not to exist")

@@ -50,10 +50,10 @@ def short_step(whole: Problem) -> Problem | None:
     Any part of it that a pattern can be (one to four microbatches of each copy) makes up the difference. Raises
     ``ProblemError`` for a step that is too large either way.
     """
+    if fits_in_full(whole):
+        return None
     each = int(whole.has_pass.sum())
     tasks = each * whole.microbatches
-    if tasks <= IN_FULL:
-        return None
     copies = range(1, min(COPIES, max(2, whole.copies)) + 1)
     unit = int(np.lcm.reduce(PERIODS)) * int(np.lcm.reduce(copies))
     least = 0
@@ -71,6 +71,11 @@ def short_step(whole: Problem) -> Problem | None:
         f"{whole.n_devices:,} devices the short step would have {least:,} tasks, and {IN_FULL:,} is the most: lower "
         "repeat in the graph, count in the cluster or --microbatches"
     )
+
+
+def fits_in_full(problem: Problem) -> bool:
+    """Whether a step has few enough tasks to be planned in full."""
+    return int(problem.has_pass.sum()) * problem.microbatches <= IN_FULL
 
 
 @dataclass(frozen=True)

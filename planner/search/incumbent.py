@@ -126,8 +126,8 @@ class Incumbent:
         if seconds is not None:
             self.offer(search.full.timetable(seconds), how)
 
-    def offer_placement(self, placement: Placement) -> None:
-        """Offer what there is to find on a placement besides list schedules."""
+    def offer_more(self, search: ListSearch) -> None:
+        """Offer what there is to find on the placement of a search besides list schedules."""
 
     def prove(self, value: Callable[[Problem, Control], float], how: str) -> None:
         """Raise the bound by an argument for any problem."""

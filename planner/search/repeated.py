@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from planner.bounds import placement_bound
 from planner.bounds.problem import load_bound
 from planner.common.budget import Control
 from planner.problem import Placement, Problem
-from planner.scheduling.classes import build_classes
 from planner.scheduling.modulo import modulo_schedule
 from planner.scheduling.repetition import repetition_of, short_step
 from planner.search.incumbent import BETTER, Candidate, Incumbent
 from planner.timetable.timetable import Timetable
+
+if TYPE_CHECKING:  # it loads numba
+    from planner.scheduling.list_search import ListSearch
 
 PERIODS_TRIED = 100
 """Periods of a modulo schedule, each 4 % longer than the one before."""
@@ -72,13 +75,12 @@ class RepeatedIncumbent(Incumbent):
             self.best = Candidate(found.timetable, makespan, how, baseline, found.part)
             self.control.report(how, best=found.makespan)
 
-    def offer_placement(self, placement: Placement) -> None:
-        """Offer its modulo schedule, which has a steady state."""
-        classes = build_classes(self.problem, placement)
-        found = modulo_schedule(classes, PERIODS_TRIED)
+    def offer_more(self, search: ListSearch) -> None:
+        """Offer a modulo schedule, which has a steady state. A list schedule may have none."""
+        found = modulo_schedule(search.ordered, PERIODS_TRIED)
         if found is not None:
-            timetable = classes.timetable(found.starts(classes))
-            self.offer(timetable, f"a modulo schedule on placement {placement.origin}")
+            timetable = search.full.timetable(found.starts(search.ordered))
+            self.offer(timetable, f"a modulo schedule on placement {search.full.placement.origin}")
 
     def prove(self, value: Callable[[Problem, Control], float], how: str) -> None:
         """Raise the bound by an argument for any problem."""
