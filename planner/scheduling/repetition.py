@@ -28,14 +28,17 @@ from planner.timetable.figures import Figures, figures, ratio
 from planner.timetable.period import busy_seconds
 from planner.timetable.timetable import Timetable
 
-IN_FULL = 500_000
-"""Tasks up to which a step is planned in full. The plan of a step twice as large takes a gigabyte of memory."""
+IN_FULL = 200_000
+"""Tasks up to which a step is planned in full. Of twice as many, replays and checks take most of a short time limit."""
 
 IN_FULL_AT_MOST = 1_200_000
 """Tasks up to which a step is planned in full if it has too few microbatches for a part to be repeated."""
 
+SHORT, SHORT_AT_MOST = 60_000, 400_000
+"""Tasks of the short step, as a rule and at most."""
+
 PER_DEVICE = (8, 4, 2)
-"""Microbatches of the short step for each device: the first number that keeps it within ``IN_FULL``."""
+"""Microbatches of the short step for each device: the first number that keeps it within ``SHORT``, else the last."""
 
 FEWEST = 24
 """Microbatches of the short step, at least."""
@@ -61,14 +64,15 @@ def short_step(whole: Problem) -> Problem | None:
         few = max(FEWEST, per_device * whole.n_devices)
         few += (whole.microbatches - few) % unit
         least = few * each
-        if least <= IN_FULL and few + unit <= whole.microbatches:
+        enough = SHORT if per_device > PER_DEVICE[-1] else SHORT_AT_MOST
+        if least <= enough and few + unit <= whole.microbatches:
             return whole.with_microbatches(few)
     if tasks <= IN_FULL_AT_MOST:
         return None
     raise ProblemError(
         f"the step has {tasks:,} tasks ({each:,} of each of {whole.microbatches:,} microbatches). Up to "
         f"{IN_FULL_AT_MOST:,} are planned in full; of more, a short step is planned and a part of it repeated, but on "
-        f"{whole.n_devices:,} devices the short step would have {least:,} tasks, and {IN_FULL:,} is the most: lower "
+        f"{whole.n_devices:,} devices the short step would have {least:,} tasks, and {SHORT_AT_MOST:,} is the most: lower "
         "repeat in the graph, count in the cluster or --microbatches"
     )
 

@@ -21,6 +21,7 @@ def few_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of more than 900 tasks count as long."""
     monkeypatch.setattr(repetition, "IN_FULL", 900)
     monkeypatch.setattr(repetition, "IN_FULL_AT_MOST", 900)
+    monkeypatch.setattr(repetition, "SHORT_AT_MOST", 900)
 
 
 def is_sound(problem: Problem, plan: Plan) -> None:
