@@ -99,6 +99,8 @@ def solve(
 ) -> Plan:
     """The best plan that is found within the limits, verified, with a proven lower bound.
 
+    Of a very long step its tasks list the steady state once; ``Plan.repeated`` says how often it runs.
+
     - ``time_limit``: seconds; None: no limit. A solver at work by then may take some seconds longer
     - ``effort``: schedules evaluated and branch-and-bound nodes; with ``time_limit=None``, the same plan on any machine
     - ``gap``: a plan is optimal where it is within this fraction of the bound

@@ -92,8 +92,9 @@ def test_limits_of_makespan_and_memory() -> None:
         solved(problem, 20.0, objective="memory", max_makespan=14000.0)
 
 
-def test_too_large_either_way() -> None:
+def test_too_large_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the tasks and the limits."""
+    monkeypatch.setattr(repetition, "SHORT", 900)
     problem = posed(*chain(40), devices=unit_cluster(40), microbatches=1000)
     with pytest.raises(ProblemError, match=r"120,000 tasks.*900.*short step would have 10,560"):
         solved(problem, 5.0)
