@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 from planner.baselines import NotApplicable, baseline_timetable
-from planner.bounds import placement_bound, problem_bound
 from planner.common.budget import Control
 from planner.objectives.certified import verified
 from planner.plan.build import build_plan
@@ -34,6 +33,8 @@ def baseline_plan(name: str, problem: Problem) -> Plan:
     has the bounds of the problem that need no search; else it has no bounds, since they do not hold for it. A
     bidirectional baseline brings its own copies, which its options allow.
     """
+    from planner.bounds import placement_bound, problem_bound
+
     control = Control()
     short = short_step(problem)
     timetable = baseline_timetable(name, problem if short is None else short)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from planner.baselines.replayed import BaselineTimetables, baseline_figures, baseline_timetables, replayed
-from planner.bounds import problem_bound
 from planner.common.budget import Control
 from planner.common.tolerance import WITHIN
 from planner.objectives.baseline import NO_STEADY_STATE, baseline_repetition
@@ -15,14 +15,16 @@ from planner.objectives.options import NoPlan, SolveOptions
 from planner.plan.build import build_plan
 from planner.plan.plan import BaselineFigures, Figure, Plan
 from planner.problem import Impossible, Problem
-from planner.scheduling.repetition import Repetition
+from planner.scheduling.repetition import Repetition, short_step
 from planner.scheduling.steady_state import pattern_of
 from planner.search import Candidate, Incumbent, SearchParams, SearchState, search
-from planner.search.repeated import RepeatedIncumbent, Shortened
 from planner.timetable.event_loop import INTERPRETED
 from planner.timetable.figures import figures
 from planner.timetable.period import period
 from planner.timetable.timetable import Timetable
+
+if TYPE_CHECKING:  # it loads HiGHS, and the first plan does not need it
+    from planner.search.repeated import Shortened
 
 LEAST = 1e-12
 """Seconds: a limit that no step keeps, since 0 stands for none."""
@@ -52,9 +54,12 @@ class Solving:
     @staticmethod
     def of(problem: Problem, control: Control, options: SolveOptions) -> Solving:
         """Replay the baselines, for comparison and as first schedules; of a very long step, on a short one."""
-        shortened = Shortened.of(problem, control)
-        if shortened is not None:
-            problem = shortened.short
+        shortened, short = None, short_step(problem)
+        if short is not None:
+            from planner.search.repeated import Shortened
+
+            shortened = Shortened.of(problem, short, control)
+            problem = short
         if problem.microbatches * int(problem.has_pass.sum()) > INTERPRETED:  # replays are compiled, too
             from planner.search.compiling import compile_if_needed
 
@@ -80,10 +85,14 @@ class Solving:
         gap = self.options.gap
         if self.shortened is None:
             return Incumbent(problem, control, gap, publish, enough)
+        from planner.search.repeated import RepeatedIncumbent
+
         return RepeatedIncumbent(problem, control, gap, publish, enough, shortened=self.shortened)
 
     def bound(self, problem: Problem, control: Control) -> float:
         """Seconds that no makespan of a search on the problem beats, by the cheap bounds."""
+        from planner.bounds import problem_bound
+
         found = self.incumbent_of(problem, control)
         found.prove(problem_bound, "bounds")
         return found.bound

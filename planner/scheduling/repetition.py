@@ -72,8 +72,8 @@ def short_step(whole: Problem) -> Problem | None:
     raise ProblemError(
         f"the step has {tasks:,} tasks ({each:,} of each of {whole.microbatches:,} microbatches). Up to "
         f"{IN_FULL_AT_MOST:,} are planned in full; of more, a short step is planned and a part of it repeated, but on "
-        f"{whole.n_devices:,} devices the short step would have {least:,} tasks, and {SHORT_AT_MOST:,} is the most: lower "
-        "repeat in the graph, count in the cluster or --microbatches"
+        f"{whole.n_devices:,} devices the short step would have {least:,} tasks, and {SHORT_AT_MOST:,} is the most: "
+        "lower repeat in the graph, count in the cluster or --microbatches"
     )
 
 

@@ -11,7 +11,7 @@ from planner.bounds.problem import load_bound
 from planner.common.budget import Control
 from planner.problem import Placement, Problem
 from planner.scheduling.modulo import modulo_schedule
-from planner.scheduling.repetition import repetition_of, short_step
+from planner.scheduling.repetition import repetition_of
 from planner.search.incumbent import BETTER, Candidate, Incumbent
 from planner.timetable.timetable import Timetable
 
@@ -35,13 +35,10 @@ class Shortened:
     seconds: float
 
     @staticmethod
-    def of(problem: Problem, control: Control) -> Shortened | None:
-        """None for a step that is planned in full. Raises ``ProblemError`` where it is too large either way."""
-        short = short_step(problem)
-        if short is None:
-            return None
-        pace = load_bound(problem, control) / problem.microbatches
-        return Shortened(problem, short, (problem.microbatches - short.microbatches) * pace)
+    def of(whole: Problem, short: Problem, control: Control) -> Shortened:
+        """With what the further microbatches take at the least pace that the load allows."""
+        pace = load_bound(whole, control) / whole.microbatches
+        return Shortened(whole, short, (whole.microbatches - short.microbatches) * pace)
 
     def whole_of(self, problem: Problem) -> Problem:
         """The whole step of a short one, which may have fewer devices or lower caps."""
