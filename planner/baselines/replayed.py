@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from planner.baselines import BASELINES, SCHEDULES, NotApplicable, baseline_timetable
 from planner.common.budget import Control
@@ -15,12 +15,18 @@ BaselineTimetables = Mapping[str, list[tuple[str, Timetable]]]
 """Timetables of baselines by layout, each with its name."""
 
 
+Ready = Callable[[str, Timetable], None]
+"""Told of each baseline as soon as it has been replayed."""
+
+
 def baseline_timetables(problem: Problem, control: Control) -> BaselineTimetables:
     """The timetables of the baselines by layout."""
     return replayed(problem, control)[0]
 
 
-def replayed(problem: Problem, control: Control) -> tuple[BaselineTimetables, dict[str, str]]:
+def replayed(
+    problem: Problem, control: Control, ready: Ready = lambda name, timetable: None
+) -> tuple[BaselineTimetables, dict[str, str]]:
     """The timetables of the baselines by layout, and the reasons why others are missing."""
     baselines: dict[str, list[tuple[str, Timetable]]] = {}
     reasons: dict[str, str] = {}
@@ -30,9 +36,12 @@ def replayed(problem: Problem, control: Control) -> tuple[BaselineTimetables, di
             reasons[name] = "not replayed: half of the time limit was over"
             continue
         try:
-            baselines.setdefault(SCHEDULES[name].family, []).append((name, baseline_timetable(name, problem)))
+            timetable = baseline_timetable(name, problem)
         except NotApplicable as reason:
             reasons[name] = str(reason)
+            continue
+        baselines.setdefault(SCHEDULES[name].family, []).append((name, timetable))
+        ready(name, timetable)
     return baselines, reasons
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from planner.baselines import SCHEDULES
 from planner.baselines.replayed import BaselineTimetables, baseline_figures, baseline_timetables, replayed
 from planner.common.budget import Control
 from planner.common.tolerance import WITHIN
@@ -18,6 +19,7 @@ from planner.problem import Impossible, Problem
 from planner.scheduling.repetition import Repetition, short_step
 from planner.scheduling.steady_state import pattern_of
 from planner.search import Candidate, Incumbent, SearchParams, SearchState, search
+from planner.search.steps.baselines import Baselines
 from planner.timetable.event_loop import INTERPRETED
 from planner.timetable.figures import figures
 from planner.timetable.period import period
@@ -28,6 +30,9 @@ if TYPE_CHECKING:  # it loads HiGHS, and the first plan does not need it
 
 LEAST = 1e-12
 """Seconds: a limit that no step keeps, since 0 stands for none."""
+
+READY_AFTER = 1.0
+"""Seconds of replaying baselines after which the first that fits becomes a plan at once."""
 
 
 class Solving:
@@ -64,7 +69,17 @@ class Solving:
             from planner.search.compiling import compile_if_needed
 
             compile_if_needed(control)
-        baselines, reasons = replayed(problem, control)
+
+        def ready(name: str, timetable: Timetable) -> None:
+            """Have a plan for a stop while the others are replayed, where that takes long."""
+            if control.fallback is None and control.elapsed > READY_AFTER:
+                only = {SCHEDULES[name].family: [(name, timetable)]}
+                alone = Solving(problem, control, options, only, (), shortened)
+                state = alone.state(alone.incumbent(control))
+                Baselines().run(state)
+                state.incumbent.publish_best()
+
+        baselines, reasons = replayed(problem, control, ready)
         timetables = dict(entry for entries in baselines.values() for entry in entries)
         compared = tuple(
             _compared(name, problem, timetables[name], shortened)

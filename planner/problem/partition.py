@@ -28,6 +28,9 @@ Homes = Mapping[int, tuple[int, ...]]
 HOMES_AT_MOST = 64
 """Choices of devices for labels whose operators stand apart that are looked at one by one."""
 
+BLOCK = 1_000_000
+"""Pairs of a start and an end that are compared at once."""
+
 
 def shares_devices(hosts: Sequence[Sequence[int]]) -> bool:
     """Whether several of the stages have the same devices, so that a label's operators may stand apart in them."""
@@ -132,10 +135,13 @@ def _prefix_sums(
     certain hosts.
     """
     sums: dict[tuple[int, int, tuple[int, ...]], Floats] = {}
+    alike: dict[bytes, Floats] = {}  # most devices are like others
     wanted = [
         [(d, 0 if in_flight is None else in_flight[s], tuple(those) if homes else ()) for d in those]
         for s, those in enumerate(hosts)
     ]
+    within = np.array([i for segment in segments for i in segment])
+    begins = np.cumsum([0, *map(len, segments)])[:-1]
     for d, held, stage in {key for those in wanted for key in those}:
         allowed = problem.runs_on[:, d].copy()
         allowed[[i for i, home in homes.items() if home != stage]] = False
@@ -143,10 +149,11 @@ def _prefix_sums(
         room = problem.cap_with_slack[d]
         size = (problem.parameters + held * problem.activation) / room if held and room > 0 else np.zeros(len(work))
         columns = np.stack([np.where(problem.on_comm, 0.0, work), np.where(problem.on_comm, work, 0.0), ~allowed, size])
-        sums[d, held, stage] = np.zeros((4, len(segments) + 1))
-        sums[d, held, stage][:, 1:] = np.cumsum(
-            [columns[:, list(segment)].sum(axis=1) for segment in segments], axis=0
-        ).T
+        known = columns.tobytes()
+        if known not in alike:
+            alike[known] = np.zeros((4, len(segments) + 1))
+            alike[known][:, 1:] = np.add.reduceat(columns[:, within], begins, axis=1).cumsum(axis=1)
+        sums[d, held, stage] = alike[known]
     return [[sums[key] for key in those] for those in wanted]
 
 
@@ -218,19 +225,35 @@ class _Cuts:
         came_from = np.zeros((self.stages, self.n + 1), dtype=int)
         for s in range(self.stages):
             next_time, next_squares = np.full(self.n + 1, np.inf), np.full(self.n + 1, np.inf)
-            for j in np.flatnonzero(starts[s + 1]).tolist() if s + 1 < self.stages else [self.n]:
-                low = int(np.searchsorted(furthest[s], j))  # the furthest end grows with the start
-                times = time[low:j] + cut_times[s, low:j]
-                least = times.min()
-                load = np.max([sums[:2, j, None] - sums[:2, low:j] for sums in self.sums[s]], axis=(0, 1))
-                evenness = np.where(times <= least * (1.0 + SAME), squares[low:j] + load**2, np.inf)
-                at = int(evenness.argmin())
-                next_time[j], next_squares[j], came_from[s, j] = times[at], evenness[at], low + at
+            ends = np.flatnonzero(starts[s + 1]) if s + 1 < self.stages else np.array([self.n])
+            lows = np.searchsorted(furthest[s], ends)  # the furthest end grows with the start
+            here = {id(sums): sums for sums in self.sums[s]}.values()
+            for some in _blocks(ends - lows):
+                low, j = lows[some], ends[some]
+                i = low[:, None] + np.arange(int((j - low).max()))
+                outside, i = i >= j[:, None], np.minimum(i, self.n)
+                times = np.where(outside, np.inf, time[i] + cut_times[s, i])
+                least = times.min(axis=1)
+                load = np.max([sums[:2, j, None] - sums[:2, i] for sums in here], axis=(0, 1))
+                evenness = np.where(times <= least[:, None] * (1.0 + SAME), squares[i] + load**2, np.inf)
+                at = evenness.argmin(axis=1)
+                row = np.arange(len(j))
+                next_time[j], next_squares[j], came_from[s, j] = times[row, at], evenness[row, at], low + at
             time, squares = next_time, next_squares
         cuts = [self.n]
         for s in reversed(range(self.stages)):
             cuts.append(int(came_from[s, cuts[-1]]))
         return cuts[::-1]
+
+
+def _blocks(widths: Ints) -> Iterator[slice]:
+    """Runs of rows of these widths that fit in an array of moderate size together."""
+    first = 0
+    while first < len(widths):
+        widest = np.maximum.accumulate(widths[first:])
+        rows = max(1, int((widest * np.arange(1, len(widest) + 1) <= BLOCK).sum()))
+        yield slice(first, first + rows)
+        first += rows
 
 
 def _ends(running: Floats, room: float) -> Ints:
