@@ -31,6 +31,7 @@ from planner.placement.layouts import check_layout
 from planner.plan.plan import Plan
 from planner.problem import Impossible, Problem, ProblemError
 from planner.problem.quantities import BYTES, FRACTION, SECONDS, Dimension, QuantityError, parse_quantity
+from planner.report.excerpt import not_in_full
 from planner.verification import Rule, Violation
 
 __all__ = [
@@ -97,6 +98,8 @@ def solve(
     baselines: Sequence[str] = (),
 ) -> Plan:
     """The best plan that is found within the limits, verified, with a proven lower bound.
+
+    Of a very long step its tasks list the steady state once; ``Plan.repeated`` says how often it runs.
 
     - ``time_limit``: seconds; None: no limit. A solver at work by then may take some seconds longer
     - ``effort``: schedules evaluated and branch-and-bound nodes; with ``time_limit=None``, the same plan on any machine
@@ -172,6 +175,9 @@ def export(plan: Plan, to: str, problem: Problem | None = None, **options: Any) 
     unknown = set(options) - {field.name for field in fields(exporter.options)}
     if unknown:
         raise ValueError(f"{to} has no option {', '.join(sorted(unknown))}")
+    reason = not_in_full(plan)
+    if reason is not None:
+        raise CannotExport(reason)
     violations = [] if problem is None else [v for v in violations_of(plan, problem) if v.rule != Rule.MEMORY]
     if violations:
         raise ValueError(f"the plan is not valid for the problem: {violations[0]}")

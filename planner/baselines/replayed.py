@@ -8,7 +8,7 @@ from planner.baselines import BASELINES, SCHEDULES, NotApplicable, baseline_time
 from planner.common.budget import Control
 from planner.plan.plan import BaselineFigures
 from planner.problem import Problem
-from planner.timetable.figures import figures
+from planner.timetable.figures import Figures
 from planner.timetable.timetable import Timetable
 
 BaselineTimetables = Mapping[str, list[tuple[str, Timetable]]]
@@ -45,9 +45,8 @@ def replayed(
     return baselines, reasons
 
 
-def baseline_figures(name: str, problem: Problem, timetable: Timetable) -> BaselineFigures:
-    """The row of a baseline in a plan."""
-    found = figures(problem, timetable)
+def baseline_figures(name: str, found: Figures, timetable: Timetable) -> BaselineFigures:
+    """The row of a baseline in a plan, from its figures."""
     return BaselineFigures(
         name=name,
         makespan=found.makespan,

@@ -35,6 +35,7 @@ Bools = npt.NDArray[np.bool_]
 
 OPERATORS_AT_MOST = 64
 PATTERNS_AT_MOST = 20_000
+SPLITS_AT_MOST = 5_000
 NODES = 50
 CERTAIN = 1e-3
 """Operators count as without a host if at least this much of one is left over."""
@@ -49,7 +50,8 @@ def pattern_bound(problem: Problem, control: Control) -> float:
     if len(problem.device_classes) != 1 or problem.copies > 2 or not problem.runs_on.all():
         return 0.0
     compute = [i for i in problem.topological if not problem.on_comm[i]]
-    if not compute or len(compute) > OPERATORS_AT_MOST:
+    splits = problem.microbatches // 2 + 1 if problem.copies == 2 else 1
+    if not compute or len(compute) > OPERATORS_AT_MOST or splits > SPLITS_AT_MOST:
         return 0.0
     passes = problem.duration[compute, :, 0]
     if not (passes == passes[0]).all() or passes[0].sum() <= 0:

@@ -12,7 +12,7 @@ from planner.commands import declared
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, not_an_input, note
 from planner.commands.lazy import Command
-from planner.commands.problem_of_plan import problem_of_plan, sound_times
+from planner.commands.problem_of_plan import in_full, problem_of_plan, sound_times
 from planner.exporters import CannotExport
 from planner.exporters.registry import EXPORTERS
 from planner.files.errors import listed
@@ -57,6 +57,7 @@ def run(flags: ExportFlags, *of_formats: Any) -> int:
     if to_file:
         ensure_writable(str(output))
     plan = read_plan(path)
+    in_full(path, plan)
     sound_times(path, plan)
     problem = problem_of_plan(path, plan, flags.graph, flags.cluster)
     try:

@@ -61,6 +61,15 @@ def sound_times(path: Path, plan: Plan) -> None:
                 )
 
 
+def in_full(path: Path, plan: Plan) -> None:
+    """Raise ``UsageFault`` where the plan does not list all of its tasks."""
+    from planner.report.excerpt import not_in_full
+
+    reason = not_in_full(plan, str(path))
+    if reason is not None:
+        raise UsageFault(f"{path}: {reason}")
+
+
 def presentable(path: Path) -> Plan:
     """The plan in a file, if a report can be made of it."""
     plan = read_plan(path)

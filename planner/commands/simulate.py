@@ -15,7 +15,7 @@ from planner.baselines import BASELINES, NotApplicable
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, note, report_style
 from planner.commands.names import baselines_named
-from planner.commands.problem_of_plan import presentable, problem_of_plan, sound_times
+from planner.commands.problem_of_plan import in_full, presentable, problem_of_plan, sound_times
 from planner.commands.replayed import chosen_baselines, replayed
 from planner.events import Events, events_of
 from planner.files.errors import InputError, did_you_mean
@@ -62,6 +62,7 @@ def run(flags: SimulateFlags) -> int:
     jitter = ratio("--jitter", flags.jitter)
     plans = [presentable(path) for path in paths]
     for path, plan in zip(paths, plans, strict=True):
+        in_full(path, plan)
         sound_times(path, plan)
     different = different_problems(plans)
     if different:

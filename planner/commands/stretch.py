@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ from planner.plan.build import build_plan, timetable_of
 from planner.plan.plan import Plan, PlanWindow
 from planner.problem import Problem
 from planner.scheduling.classes import build_classes
+from planner.scheduling.repetition import Repetition, fits_in_full, repeat_pattern
 from planner.scheduling.retime import retime
 from planner.scheduling.steady_state import (
     Pattern,
@@ -35,7 +36,7 @@ from planner.scheduling.steady_state import (
     stretched,
 )
 from planner.scheduling.steady_state import tolerance as tolerance_of
-from planner.search import Incumbent
+from planner.search import Candidate, Incumbent
 from planner.timetable.timetable import Timetable
 from planner.verification import verify_plan
 
@@ -64,15 +65,19 @@ def run(flags: StretchFlags) -> int:
     control = Control()
     plan = read_plan(path)
     problem = _problem(path, plan, flags)
-    timetable = timetable_of(plan, problem)
-    window = pattern_of(problem, timetable) if plan.window is None else plan.window
+    listed = problem.with_microbatches(plan.listed_microbatches)
+    timetable = timetable_of(plan, listed)
+    window = plan.window
+    if plan.repeated is not None:
+        window = PlanWindow(plan.repeated.start, plan.repeated.length, plan.repeated.microbatches)
+    elif window is None:
+        window = pattern_of(listed, timetable)
     if window is None:
         note(f"{path} has no steady-state pattern: no part of its schedule can be repeated")
         return ExitCode.NO_PLAN
     times = _times(path, plan, window, microbatches)
-    longer = replace(problem, microbatches=microbatches)
-    found = _stretched(path, plan, problem, timetable, window, longer, times)
-    return deliver(_plan(path, plan, longer, found, control), flags)
+    found = _Stretch(path, plan, listed, timetable, window, problem.with_microbatches(microbatches), times)
+    return deliver(found.plan(control), flags)
 
 
 def _problem(path: Path, plan: Plan, flags: StretchFlags) -> Problem:
@@ -101,64 +106,82 @@ def _times(path: Path, plan: Plan, window: PlanWindow, microbatches: int) -> int
     """How often the pattern must be repeated for so many microbatches."""
     if microbatches > MAX_MICROBATCHES:
         raise UsageFault(f"--microbatches must be at most {MAX_MICROBATCHES}")
-    more, each = microbatches - plan.microbatches, window.microbatches
+    has, each = plan.listed_microbatches, window.microbatches
+    more = microbatches - has
+    holds = f"{path} has {has}" if plan.repeated is None else f"{path} lists {has}"
     if more < 0:
-        raise UsageFault(f"--microbatches {microbatches}: {path} has {plan.microbatches}, and is not cut short")
+        raise UsageFault(f"--microbatches {microbatches}: {holds}, and is not cut short")
     if more % each:
         below = microbatches - more % each
         raise UsageFault(
-            f"--microbatches {microbatches} cannot be reached: {path} has {plan.microbatches}, and each repetition of "
-            f"its pattern adds {each}; the nearest are {below} and {below + each}"
+            f"--microbatches {microbatches} cannot be reached: {holds}, and each repetition of its pattern adds "
+            f"{each}; the nearest are {below} and {below + each}"
         )
     return more // each
 
 
-def _stretched(
-    path: Path, plan: Plan, problem: Problem, timetable: Timetable, window: PlanWindow, longer: Problem, times: int
-) -> Timetable:
-    """The timetable with the pattern repeated so many times more."""
-    classes, start = classes_and_starts(problem, timetable)
-    copies = copies_at_work(classes)
-    again = Pattern(window.start, window.length, window.microbatches // copies)
-    if window.microbatches % copies or not is_pattern(classes, start, again, 1.0):
-        raise InputError(path, None, "window", "cannot be repeated; with null instead, stretch looks for one")
-    counts = tuple(count and count + times * again.each for count in classes.counts)
-    many = build_classes(longer, timetable.placement, counts)
-    starts = stretched(start, again, times, tolerance_of(start))
-    # Starts are as early as the order allows, except where the order does not show the reason to wait: a baseline
-    # has rules of its own, and earlier starts may take more memory.
-    as_it_is = plan.origin != "solve" or plan.objective != "makespan"
-    earlier = None if as_it_is else retime(many, starts)
-    return many.timetable(starts if earlier is None else earlier)
+@dataclass(frozen=True)
+class _Stretch:
+    """A plan, and how often its pattern is repeated for the ``longer`` problem. ``listed``: that of its tasks."""
 
+    path: Path
+    origin: Plan
+    listed: Problem
+    timetable: Timetable
+    window: PlanWindow
+    longer: Problem
+    times: int
 
-def _plan(path: Path, plan: Plan, problem: Problem, timetable: Timetable, control: Control) -> Plan:
-    """The plan of a stretched timetable, with the bounds that need no search."""
-    asked: Any = plan.options.get("gap")
-    gap = float(asked) if isinstance(asked, int | float) and not isinstance(asked, bool) else GAP
-    incumbent = Incumbent(problem, control, gap, lambda _: None)
-    incumbent.raise_bound(problem_bound(problem, control), "bounds")
-    only = only_placement(problem)
-    if only is not None:
-        incumbent.raise_bound(placement_bound(problem, only), "bounds")
-    incumbent.offer(timetable, "stretching")
-    made = build_plan(
-        problem,
-        timetable,
-        origin=plan.origin,
-        status="optimal" if incumbent.proven and plan.objective == "makespan" else "feasible",
-        lower_bound=incumbent.bound,
-        placement_lower_bound=incumbent.bound_of(timetable.placement),
-        options=_options(plan, problem.microbatches),
-        solve_seconds=round(control.elapsed, 3),
-        notes=(f"stretched from {plan.microbatches} microbatches", *plan.notes),
-        objective=plan.objective,
-        window=pattern_of(problem, timetable),
-    )
-    try:
-        return verified(made, problem)
-    except InvalidPlan as error:  # the fault is in the file: its window, or options that are not those of the plan
-        raise InputError(path, None, None, f"cannot be stretched: {error}") from error
+    def plan(self, control: Control) -> Plan:
+        """The plan of the longer step, with the bounds that need no search."""
+        classes, start = classes_and_starts(self.listed, self.timetable)
+        copies = copies_at_work(classes)
+        again = Pattern(self.window.start, self.window.length, self.window.microbatches // copies)
+        if self.window.microbatches % copies or not is_pattern(classes, start, again, 1.0):
+            raise InputError(self.path, None, "window", "cannot be repeated; with null instead, stretch looks for one")
+        if not fits_in_full(self.longer):
+            repetition = repeat_pattern(self.longer, self.listed, self.timetable, again)
+            if repetition is not None:
+                return self._made(control, repetition.timetable, repetition)
+        counts = tuple(count and count + self.times * again.each for count in classes.counts)
+        many = build_classes(self.longer, self.timetable.placement, counts)
+        starts = stretched(start, again, self.times, tolerance_of(start))
+        # Starts are as early as the order allows, except where the order does not show the reason to wait: a baseline
+        # has rules of its own, and earlier starts may take more memory.
+        as_it_is = self.origin.origin != "solve" or self.origin.objective != "makespan"
+        earlier = None if as_it_is else retime(many, starts)
+        return self._made(control, many.timetable(starts if earlier is None else earlier), None)
+
+    def _made(self, control: Control, timetable: Timetable, repetition: Repetition | None) -> Plan:
+        plan, problem = self.origin, self.longer
+        asked: Any = plan.options.get("gap")
+        gap = float(asked) if isinstance(asked, int | float) and not isinstance(asked, bool) else GAP
+        incumbent = Incumbent(problem, control, gap, lambda _: None)
+        incumbent.prove(problem_bound, "bounds")
+        only = only_placement(problem)
+        if only is not None:
+            incumbent.prove(lambda posed, _: placement_bound(posed, only), "bounds")
+        makespan = timetable.makespan(problem) if repetition is None else repetition.makespan
+        incumbent.best = Candidate(timetable, makespan, "stretching")
+        made = build_plan(
+            problem if repetition is None else self.listed,
+            timetable,
+            origin=plan.origin,
+            status="optimal" if incumbent.proven and plan.objective == "makespan" else "feasible",
+            lower_bound=incumbent.bound,
+            placement_lower_bound=incumbent.bound_of(timetable.placement),
+            options=_options(plan, problem.microbatches),
+            solve_seconds=round(control.elapsed, 3),
+            notes=(f"stretched from {plan.microbatches} microbatches", *plan.notes),
+            objective=plan.objective,
+            window=pattern_of(problem, timetable) if repetition is None else None,
+            repeated=None if repetition is None else repetition.part,
+            whole=None if repetition is None else repetition.figures(),
+        )
+        try:
+            return verified(made, problem)
+        except InvalidPlan as error:  # the fault is in the file: its window, or options that are not those of the plan
+            raise InputError(self.path, None, None, f"cannot be stretched: {error}") from error
 
 
 def _options(plan: Plan, microbatches: int) -> dict[str, Any]:

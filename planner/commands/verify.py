@@ -12,6 +12,7 @@ from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit
 from planner.commands.problem_of_plan import cap_option, whole_option
 from planner.files.plan_file import read_plan
+from planner.plan.plan import Plan
 
 VERIFICATION = "planner/verification@1"
 
@@ -62,6 +63,12 @@ def run(flags: VerifyFlags) -> int:
     else:
         emit(
             f"OK: {path} is valid: {len(plan.tasks)} tasks, {len(plan.transfers)} transfers, "
-            f"{len(plan.devices)} devices, makespan {plan.makespan:.12g} s\n"
+            f"{len(plan.devices)} devices, makespan {plan.makespan:.12g} s{_repeated(plan)}\n"
         )
     return ExitCode.VIOLATIONS if violations else ExitCode.DONE
+
+
+def _repeated(plan: Plan) -> str:
+    if plan.repeated is None:
+        return ""
+    return f" (for {plan.microbatches} microbatches; a part of the list is run {plan.repeated.times} times more)"

@@ -25,6 +25,7 @@ from planner.plan.plan import (
     Plan,
     PlannedTask,
     PlannedTransfer,
+    PlanRepetition,
     PlanWindow,
     Source,
     Unit,
@@ -113,6 +114,22 @@ class WindowRow(TypedDict):
     microbatches: Annotated[int, Field(ge=1, description="that one repetition adds, all copies together")]
 
 
+class RepeatedRow(TypedDict):
+    """A part of the schedule that runs more often than it is listed.
+
+    It lasts from ``start`` to ``start + length``; ``e = microbatches / (copies that run a microbatch)``. A microbatch
+    counts by its place among those of its copy, from 0; copy 0 has the lowest numbers, then copy 1, and so on. What
+    starts before ``start`` runs as listed. What starts from ``start`` on and before ``start + length`` with microbatch
+    j also runs at ``start of it + i x length`` with microbatch ``j + i x e``, for i from 1 to ``times``. What starts at
+    ``start + length`` or later runs ``times x length`` later, with microbatch ``j + times x e``.
+    """
+
+    times: Annotated[int, Field(ge=1, description="how often it runs besides the one time that is listed")]
+    start: Annotated[float, Field(ge=0, description="seconds")]
+    length: Annotated[float, Field(gt=0, description="seconds")]
+    microbatches: Annotated[int, Field(ge=1, description="that one repetition adds, all copies together")]
+
+
 class PlanRow(TypedDict):
     """A schedule of one training or inference step, with its figures and proven bounds."""
 
@@ -132,6 +149,7 @@ class PlanRow(TypedDict):
     bubble_ratio: float
     bubble_ratio_all: float
     window: NotRequired[Annotated[WindowRow | None, Field(description="null: none is known")]]
+    repeated: NotRequired[Annotated[RepeatedRow | None, Field(description="null: tasks and transfers are all")]]
     solve_seconds: Seconds
     placement: list[PlacedRow]
     tasks: list[TaskRow]
@@ -200,7 +218,11 @@ def read_plan(path: Path | str) -> Plan:
         if more:
             message += f" (and {more} more)"
         raise InputError(path, None, _field(first["loc"]), message) from error
-    return _plan(rows)
+    plan = _plan(rows)
+    if plan.repeated is not None and plan.listed_microbatches < 1:
+        too_many = f"adds {plan.repeated.more} microbatches, and the plan has {plan.microbatches}"
+        raise InputError(path, None, "repeated", too_many)
+    return plan
 
 
 def _parse(path: Path | str, data: bytes) -> Any:
@@ -307,6 +329,7 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
         ),
         notes=tuple(rows.get("notes", ())),
         window=_window(rows.get("window")),
+        repeated=_repeated(rows.get("repeated")),
     )
     return replace(plan, figures=tuple(figure.of(plan) for figure in _figures(rows)))
 
@@ -322,6 +345,10 @@ def _figures(rows: Mapping[str, Any]) -> Iterator[Figure]:
 
 def _window(row: Mapping[str, Any] | None) -> PlanWindow | None:
     return None if row is None else PlanWindow(**_only(row, *PlanWindow.__dataclass_fields__))
+
+
+def _repeated(row: Mapping[str, Any] | None) -> PlanRepetition | None:
+    return None if row is None else PlanRepetition(**_only(row, *PlanRepetition.__dataclass_fields__))
 
 
 def _only(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

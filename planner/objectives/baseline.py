@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from planner.baselines import baseline_timetable
+import math
+from dataclasses import replace
+
+from planner.baselines import NotApplicable, baseline_timetable
 from planner.common.budget import Control
 from planner.objectives.certified import verified
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
 from planner.problem import Problem
+from planner.scheduling.repetition import Repetition, repetition_of, short_step
 from planner.scheduling.steady_state import pattern_of
 from planner.timetable.figures import figures
+from planner.timetable.timetable import Timetable
+
+NO_STEADY_STATE = "no steady state was found in its order that could be repeated for so many microbatches"
+
+
+def baseline_repetition(whole: Problem, short: Problem, timetable: Timetable) -> Repetition | None:
+    """The whole step of a baseline from its short one, whatever memory it takes; None if it has no steady state."""
+    free = replace(short, memory_cap=math.inf)
+    found = repetition_of(whole, free, timetable)
+    return None if found is None else replace(found, short=short)
 
 
 def baseline_plan(name: str, problem: Problem) -> Plan:
@@ -22,11 +36,21 @@ def baseline_plan(name: str, problem: Problem) -> Plan:
     from planner.bounds import placement_bound, problem_bound
 
     control = Control()
-    timetable = baseline_timetable(name, problem)
-    fits = figures(problem, timetable).fits
+    short = short_step(problem)
+    timetable = baseline_timetable(name, problem if short is None else short)
+    window, repeated, whole = None, None, figures(problem, timetable) if short is None else None
+    if short is None:
+        window = pattern_of(problem, timetable)
+    else:
+        repetition = baseline_repetition(problem, short, timetable)
+        if repetition is None:
+            raise NotApplicable(NO_STEADY_STATE)
+        timetable, repeated, whole = repetition.timetable, repetition.part, repetition.figures()
+    assert whole is not None
+    fits = whole.fits
     comparable = fits and timetable.placement.copies <= problem.copies
     plan = build_plan(
-        problem,
+        problem if short is None else short,
         timetable,
         origin=f"baseline:{name}",
         status="feasible",
@@ -44,6 +68,8 @@ def baseline_plan(name: str, problem: Problem) -> Plan:
             "and memory",
             *(() if fits else ("needs more memory than the devices offer",)),
         ),
-        window=pattern_of(problem, timetable),
+        window=window,
+        repeated=repeated,
+        whole=whole,
     )
     return verified(plan, problem, cap=fits)

@@ -29,8 +29,7 @@ class Utilization:
         from planner.objectives.least_period import PeriodSearch, period_bound
         from planner.plan.plan import Figure
         from planner.problem import Impossible
-        from planner.search import Incumbent, search, search_on
-        from planner.timetable.period import period
+        from planner.search import search, search_on
 
         problem, control, options = solving.problem, solving.control, solving.options
         longest, limit = (options.max_period or 0.0) * WITHIN, solving.limit
@@ -39,14 +38,14 @@ class Utilization:
             known, first = solving.shortest(control.part(FIRST_SHARE))
             whole = first.incumbent
             limit = known.makespan * WITHIN
-        whole.raise_bound(problem_bound(problem, control), "bounds")
+        whole.prove(problem_bound, "bounds")
 
         def slow(smaller: Problem) -> bool:
-            short = limit and problem_bound(smaller, control) > limit * WITHIN
+            short = limit and solving.bound(smaller, control) > limit * WITHIN
             return bool(short or (longest and period_bound(smaller, control) > longest * WITHIN))
 
         def within(smaller: Problem, limited: Control) -> Candidate | None:
-            incumbent = Incumbent(smaller, limited, options.gap, lambda _: None, 0.0 if longest else limit)
+            incumbent = solving.incumbent_of(smaller, limited, 0.0 if longest else limit)
             state = solving.state(incumbent)
             if longest:
                 seed, threads, params = options.seed, options.threads, solving.params.period
@@ -68,5 +67,5 @@ class Utilization:
             raise NoPlan("no number of devices was found to be enough, and nothing is proven")
         figures = [Figure("devices", fewest.devices, fewest.bound)]
         if longest:
-            figures.insert(0, Figure("period", period(problem, fewest.best.timetable), None))
+            figures.insert(0, Figure("period", solving.period(fewest.best), None))
         return solving.plan(fewest.best, whole, fewest.devices == fewest.bound, sought=figures)

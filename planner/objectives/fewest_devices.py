@@ -7,7 +7,7 @@ Sets that the bounds prove too slow are skipped. A search without success proves
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -59,7 +59,7 @@ def fewest_devices(
             except Impossible:
                 continue
             if found is not None:
-                best = Candidate(lifted(found.timetable, devices), found.makespan, found.how)
+                best = replace(found, timetable=lifted(found.timetable, devices), baseline=False)
                 return Fewest(best, size, min(proven, size))
             excluded = False
         if excluded and proven == size:

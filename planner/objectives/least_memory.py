@@ -14,9 +14,8 @@ import numpy as np
 
 from planner.common.budget import Control
 from planner.common.tolerance import WITHIN
-from planner.problem import Impossible, Problem, Step, common_step
+from planner.problem import Impossible, Problem, common_step
 from planner.search.incumbent import Candidate
-from planner.timetable.figures import figures
 
 FINE = 2e-3
 """Peaks closer than this (relatively) count as one where sizes have no common step."""
@@ -31,23 +30,28 @@ class LeastMemory:
     bound: float
 
 
-def least_memory(
-    problem: Problem,
-    first: Candidate,
-    limit: float,
-    search: Callable[[Problem, float], Candidate | None],
-    control: Control,
-) -> LeastMemory:
-    """Lower the peak of ``first``, keeping the makespan within ``limit`` seconds.
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of problems with lower caps: a schedule of at most ``limit`` seconds.
 
-    ``search(problem, limit)`` looks for a schedule within the limit; it may raise ``Impossible``.
+    ``bound``: seconds that no schedule beats. ``search``: a schedule within so many seconds; it may raise
+    ``Impossible``. ``peak``: the bytes of the fullest device.
     """
-    best, peak = first, _peak(problem, first)
+
+    limit: float
+    bound: Callable[[Problem, Control], float]
+    search: Callable[[Problem, float], Candidate | None]
+    peak: Callable[[Candidate], float]
+
+
+def least_memory(problem: Problem, first: Candidate, asked: Asked, control: Control) -> LeastMemory:
+    """Lower the peak of ``first``, within the limit."""
+    best, peak = first, asked.peak(first)
     step = _step_of_sizes(problem)
     proven, open_ = 0.0, peak  # no plan fits in ``proven``; the bounds do not exclude ``open_``
     while not control.over and (cap := _between(proven, open_, step)) is not None:
         control.report(f"whether a peak of {cap:g} B is possible")
-        if _too_long(replace(problem, memory_at_most=cap), limit, control):
+        if asked.bound(replace(problem, memory_at_most=cap), control) > asked.limit * WITHIN:
             proven = cap
         else:
             open_ = cap
@@ -55,26 +59,15 @@ def least_memory(
     while not control.over and (cap := _between(given_up, peak, step)) is not None:
         control.report(f"plans with a peak of at most {cap:g} B")
         try:
-            found = search(replace(problem, memory_at_most=cap), limit)
+            found = asked.search(replace(problem, memory_at_most=cap), asked.limit)
         except Impossible:
             found = None
             proven = proven if control.over else max(proven, cap)
         if found is None:
             given_up = cap
         else:
-            best, peak = found, min(peak, _peak(problem, found))
+            best, peak = found, min(peak, asked.peak(found))
     return LeastMemory(best, peak, min(peak, proven + (step or 0.0)) if proven > 0 else 0.0)
-
-
-def _peak(problem: Problem, candidate: Candidate) -> float:
-    return figures(problem, candidate.timetable).peak_memory
-
-
-def _too_long(problem: Problem, limit: float, control: Control) -> bool:
-    """Whether every plan is proven to take longer."""
-    from planner.bounds import problem_bound
-
-    return Step.of(problem).round_up(problem_bound(problem, control)) > limit * WITHIN
 
 
 def _step_of_sizes(problem: Problem) -> float | None:

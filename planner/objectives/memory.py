@@ -23,9 +23,9 @@ class Memory:
 
     def solve(self, solving: Solving) -> Plan:
         """A schedule first, then ever lower peaks."""
-        from planner.objectives.least_memory import least_memory
+        from planner.objectives.least_memory import Asked, least_memory
         from planner.plan.plan import Figure
-        from planner.search import Incumbent, search
+        from planner.search import search
 
         control, options, limit = solving.control, solving.options, solving.limit
         best, state = solving.shortest(control if limit else control.part(FIRST_SHARE), limit)
@@ -33,11 +33,12 @@ class Memory:
 
         def within(capped: Problem, seconds: float) -> Candidate | None:
             """A schedule under lower caps that takes no longer than so many seconds."""
-            low = Incumbent(capped, control, options.gap, lambda _: None, seconds * WITHIN)
+            low = solving.incumbent_of(capped, control, seconds * WITHIN)
             found = search(solving.state(low), brief=True)
             return found if found is not None and found.makespan <= low.enough else None
 
-        least = least_memory(solving.problem, best, limit or best.makespan, within, control)
+        asked = Asked(limit or best.makespan, solving.bound, within, solving.peak)
+        least = least_memory(solving.problem, best, asked, control)
         proven = least.peak - least.bound <= options.gap * least.peak
         figure = Figure("memory", least.peak, least.bound)
         return solving.plan(least.best, state.incumbent, proven, state.notes, [figure])

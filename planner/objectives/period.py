@@ -26,7 +26,6 @@ class Period:
         from planner.objectives.least_period import PeriodSearch
         from planner.plan.plan import Figure
         from planner.search import search_on
-        from planner.timetable.period import period
 
         problem, control, options = solving.problem, solving.control, solving.options
         limited = control.part(PLACEMENT_SHARE)
@@ -38,7 +37,7 @@ class Period:
         best = search_on(state, found.placement)
         if best is None:
             raise NoPlan("no schedule was found within the limits, and none is proven not to exist")
-        seconds = period(problem, best.timetable)
+        seconds = solving.period(best)
         bound = min(found.bound, seconds)
         proven = seconds - bound <= options.gap * seconds
         notes = (

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from planner.baselines import SCHEDULES
 from planner.baselines.replayed import BaselineTimetables, baseline_figures, baseline_timetables, replayed
 from planner.common.budget import Control
 from planner.common.tolerance import WITHIN
+from planner.objectives.baseline import NO_STEADY_STATE, baseline_repetition
 from planner.objectives.certified import verified
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.plan.build import build_plan
 from planner.plan.plan import BaselineFigures, Figure, Plan
 from planner.problem import Impossible, Problem
+from planner.scheduling.repetition import Repetition, short_step
 from planner.scheduling.steady_state import pattern_of
 from planner.search import Candidate, Incumbent, SearchParams, SearchState, search
 from planner.search.steps.baselines import Baselines
 from planner.timetable.event_loop import INTERPRETED
+from planner.timetable.figures import figures
+from planner.timetable.period import period
 from planner.timetable.timetable import Timetable
+
+if TYPE_CHECKING:  # it loads HiGHS, and the first plan does not need it
+    from planner.search.repeated import Shortened
+
+LEAST = 1e-12
+"""Seconds: a limit that no step keeps, since 0 stands for none."""
 
 READY_AFTER = 1.0
 """Seconds of replaying baselines after which the first that fits becomes a plan at once."""
@@ -34,15 +45,26 @@ class Solving:
         options: SolveOptions,
         baselines: BaselineTimetables,
         compared: tuple[BaselineFigures, ...],
+        shortened: Shortened | None = None,
     ) -> None:
         self.problem, self.control, self.options = problem, control, options
+        self.shortened = shortened
         self.params = options.params or SearchParams()
         self.baselines, self.compared = baselines, compared
-        self.limit = (options.max_makespan or 0.0) * WITHIN  # so that a makespan as a plan prints it can be the limit
+        limit = (options.max_makespan or 0.0) * WITHIN  # so that a makespan as a plan prints it can be the limit
+        if limit and shortened is not None:
+            limit = max(limit - shortened.seconds, LEAST)
+        self.limit = limit
 
     @staticmethod
     def of(problem: Problem, control: Control, options: SolveOptions) -> Solving:
-        """Replay the baselines, for comparison and as first schedules."""
+        """Replay the baselines, for comparison and as first schedules; of a very long step, on a short one."""
+        shortened, short = None, short_step(problem)
+        if short is not None:
+            from planner.search.repeated import Shortened
+
+            shortened = Shortened.of(problem, short, control)
+            problem = short
         if problem.microbatches * int(problem.has_pass.sum()) > INTERPRETED:  # replays are compiled, too
             from planner.search.compiling import compile_if_needed
 
@@ -51,7 +73,8 @@ class Solving:
         def ready(name: str, timetable: Timetable) -> None:
             """Have a plan for a stop while the others are replayed, where that takes long."""
             if control.fallback is None and control.elapsed > READY_AFTER:
-                alone = Solving(problem, control, options, {SCHEDULES[name].family: [(name, timetable)]}, ())
+                only = {SCHEDULES[name].family: [(name, timetable)]}
+                alone = Solving(problem, control, options, only, (), shortened)
                 state = alone.state(alone.incumbent(control))
                 Baselines().run(state)
                 state.incumbent.publish_best()
@@ -59,16 +82,39 @@ class Solving:
         baselines, reasons = replayed(problem, control, ready)
         timetables = dict(entry for entries in baselines.values() for entry in entries)
         compared = tuple(
-            baseline_figures(name, problem, timetables[name])
+            _compared(name, problem, timetables[name], shortened)
             if name in timetables
-            else BaselineFigures(name, reason=reasons[name])
+            else BaselineFigures(name, reason=reasons[name] if shortened is None else _of_short(problem, reasons[name]))
             for name in options.baselines
         )
-        return Solving(problem, control, options, baselines, compared)
+        return Solving(problem, control, options, baselines, compared, shortened)
+
+    def incumbent_of(
+        self,
+        problem: Problem,
+        control: Control,
+        enough: float = 0.0,
+        publish: Callable[[Candidate], None] = lambda _: None,
+    ) -> Incumbent:
+        """The incumbent of a search on the problem, or on one with fewer devices or lower caps."""
+        gap = self.options.gap
+        if self.shortened is None:
+            return Incumbent(problem, control, gap, publish, enough)
+        from planner.search.repeated import RepeatedIncumbent
+
+        return RepeatedIncumbent(problem, control, gap, publish, enough, shortened=self.shortened)
+
+    def bound(self, problem: Problem, control: Control) -> float:
+        """Seconds that no makespan of a search on the problem beats, by the cheap bounds."""
+        from planner.bounds import problem_bound
+
+        found = self.incumbent_of(problem, control)
+        found.prove(problem_bound, "bounds")
+        return found.bound
 
     def incumbent(self, control: Control, enough: float = 0.0) -> Incumbent:
         """The incumbent of a search; each best schedule becomes a plan at once, for a stop while a solver is busy."""
-        incumbent = Incumbent(self.problem, control, self.options.gap, lambda _: None, enough)
+        incumbent = self.incumbent_of(self.problem, control, enough)
 
         def publish(best: Candidate) -> None:
             # meanwhile nothing is proven for another objective
@@ -96,24 +142,45 @@ class Solving:
     ) -> Plan:
         """The verified plan. ``proven``: whether the objective is, apart from the makespan; ``sought``: its figures."""
         problem, options = self.problem, self.options
-        proven &= best.makespan - incumbent.bound <= options.gap * best.makespan
+        proven &= incumbent.closed(best)
         interrupted = self.control.stop_requested.is_set() and not proven
+        repetition = self.repetition(best)
+        placed = incumbent.posed_seconds(incumbent.bound_of(best.timetable.placement))
         plan = build_plan(
             problem,
             best.timetable,
             origin="solve",
             status="optimal" if proven else "interrupted" if interrupted else "feasible",
-            lower_bound=incumbent.bound,
-            placement_lower_bound=incumbent.bound_of(best.timetable.placement),
+            lower_bound=incumbent.posed_bound,
+            placement_lower_bound=placed,
             options=options.flags,
             solve_seconds=round(self.control.elapsed, 3),
             baselines=self.compared,
             notes=(f"found by {best.how}", *notes),
-            window=pattern_of(problem, best.timetable),
+            window=pattern_of(problem, best.timetable) if repetition is None else None,
+            repeated=best.repeated,
+            whole=None if repetition is None else repetition.figures(),
             objective=options.objective,
             sought=sought,
         )
-        return verified(plan, problem)
+        return verified(plan, problem if self.shortened is None else self.shortened.whole)
+
+    def repetition(self, found: Candidate) -> Repetition | None:
+        """The whole step of a schedule of a short one; None where the step is planned in full."""
+        if self.shortened is None:
+            return None
+        assert found.repeated is not None, "an incumbent of a very long step keeps no schedule without"
+        return Repetition(self.shortened.whole, self.problem, found.timetable, found.repeated)
+
+    def peak(self, found: Candidate) -> float:
+        """Bytes that the fullest device holds."""
+        repetition = self.repetition(found)
+        return (figures(self.problem, found.timetable) if repetition is None else repetition.figures()).peak_memory
+
+    def period(self, found: Candidate) -> float:
+        """Seconds a microbatch of the busiest stream or channel."""
+        repetition = self.repetition(found)
+        return period(self.problem, found.timetable) if repetition is None else repetition.period()
 
     def shortest(self, control: Control, limit: float = 0.0) -> tuple[Candidate, SearchState]:
         """The shortest schedule, or one within a limit. Raises ``Impossible`` or ``NoPlan``."""
@@ -121,7 +188,22 @@ class Solving:
         state = self.state(incumbent)
         best = search(state)
         if limit and incumbent.bound > limit * WITHIN:
-            raise Impossible(f"no plan takes at most {limit:g} s: none is shorter than {incumbent.bound:g} s")
+            asked = self.options.max_makespan or incumbent.posed_seconds(limit)
+            raise Impossible(f"no plan takes at most {asked:g} s: none is shorter than {incumbent.posed_bound:g} s")
         if best is None or (limit and best.makespan > limit * WITHIN):
             raise NoPlan("no plan was found within the limits, and none is proven not to exist")
         return best, state
+
+
+def _compared(name: str, problem: Problem, timetable: Timetable, shortened: Shortened | None) -> BaselineFigures:
+    """The row of a baseline; for a very long step, of its steady state repeated."""
+    if shortened is None:
+        return baseline_figures(name, figures(problem, timetable), timetable)
+    repetition = baseline_repetition(shortened.whole, problem, timetable)
+    if repetition is None:
+        return BaselineFigures(name, reason=NO_STEADY_STATE)
+    return baseline_figures(name, repetition.figures(), timetable)
+
+
+def _of_short(problem: Problem, reason: str) -> str:
+    return f"replayed on {problem.microbatches} microbatches, whose steady state would be repeated: {reason}"

@@ -17,13 +17,14 @@ from planner.plan.plan import (
     Plan,
     PlannedTask,
     PlannedTransfer,
+    PlanRepetition,
     PlanWindow,
     Source,
 )
 from planner.problem.graph import PASS_ORDER, Stream
 from planner.problem.placement import Placement
 from planner.problem.problem import Problem
-from planner.timetable.figures import figures
+from planner.timetable.figures import Figures, figures
 from planner.timetable.memory import INSTANT, MemoryProfile, memory_profile
 from planner.timetable.timetable import TimedTransfer, Timetable
 
@@ -45,14 +46,18 @@ def build_plan(
     objective: str = "makespan",
     window: PlanWindow | None = None,
     sought: Sequence[Figure] = (),
+    repeated: PlanRepetition | None = None,
+    whole: Figures | None = None,
 ) -> Plan:
     """The plan of a timetable, with its figures and gap. ``sought``: the figures of its objective.
+
+    ``repeated``: a part of the timetable that runs more often, in a step whose figures are those of ``whole``.
 
     A bound that exceeds the makespan by rounding alone becomes the makespan; one that exceeds it by more stays, so
     that ``verify`` reports it. The bound of the problem holds for every placement, so that the placement's is never
     below it.
     """
-    found = figures(problem, timetable)
+    found = figures(problem, timetable) if whole is None else whole
     lower_bound = _without_rounding(lower_bound, found.makespan)
     placement_lower_bound = _without_rounding(placement_lower_bound, found.makespan)
     if lower_bound is not None and placement_lower_bound is not None:
@@ -63,7 +68,7 @@ def build_plan(
         graph=Source(problem.graph.name, problem.graph.sha256),
         cluster=Source(problem.cluster.name, problem.cluster.sha256),
         options=dict(options),
-        microbatches=problem.microbatches,
+        microbatches=problem.microbatches + (0 if repeated is None else repeated.more),
         objective=objective,
         status=status,
         makespan=found.makespan,
@@ -80,6 +85,7 @@ def build_plan(
         baselines=tuple(baselines),
         notes=tuple(notes),
         window=window,
+        repeated=repeated,
     )
     return replace(plan, figures=tuple(figure.of(plan) for figure in sought))
 
@@ -153,15 +159,15 @@ def _transfers(problem: Problem, timetable: Timetable) -> tuple[PlannedTransfer,
 
 
 def timetable_of(plan: Plan, problem: Problem) -> Timetable:
-    """The timetable of a plan that is valid for the problem."""
+    """The timetable of the tasks that a plan lists; it is valid for the problem of so many microbatches."""
     operator = {o.name: i for i, o in enumerate(problem.operators)}
     device = {d.name: d_ for d_, d in enumerate(problem.cluster.devices)}
     pass_ = {p.value: k for k, p in enumerate(PASS_ORDER)}
     device_of = [[0] * problem.n_operators for _ in range(plan.copies)]
     for p in plan.placement:
         device_of[p.copy][operator[p.operator]] = device[p.device]
-    copy_of = [0] * plan.microbatches
-    start = np.full((problem.n_operators, len(pass_), plan.microbatches), np.nan)
+    copy_of = [0] * plan.listed_microbatches
+    start = np.full((problem.n_operators, len(pass_), plan.listed_microbatches), np.nan)
     for t in plan.tasks:
         start[operator[t.operator], pass_[t.pass_], t.microbatch] = t.start
         copy_of[t.microbatch] = t.copy

@@ -14,6 +14,7 @@ from planner.plan.rows import (
     PlacedOperator,
     PlannedTask,
     PlannedTransfer,
+    PlanRepetition,
     PlanWindow,
     Source,
     Unit,
@@ -29,6 +30,7 @@ __all__ = [
     "FigureKind",
     "PlacedOperator",
     "Plan",
+    "PlanRepetition",
     "PlanWindow",
     "PlannedTask",
     "PlannedTransfer",
@@ -113,6 +115,7 @@ class Plan:
     notes: tuple[str, ...] = field(default=())  # how it was found, what was merged, what bound holds
     window: PlanWindow | None = None  # None: none is known
     figures: tuple[Figure, ...] = ()  # of the objective, where it is not the makespan alone
+    repeated: PlanRepetition | None = None  # None: tasks and transfers are all there are
 
     def figure(self, key: str) -> Figure | None:
         """The figure of that key; None where the plan has none."""
@@ -131,6 +134,11 @@ class Plan:
     def write(self, path: Path | str) -> None:
         """Write ``plan.json``, whole or not at all. Raises ``OSError`` where the file cannot be written."""
         write_whole(path, plan_to_json(self))
+
+    @property
+    def listed_microbatches(self) -> int:
+        """The microbatches of ``tasks`` and ``transfers``: all, unless a part of the plan is repeated."""
+        return self.microbatches - (0 if self.repeated is None else self.repeated.more)
 
     @property
     def copies(self) -> int:
@@ -159,6 +167,7 @@ def plan_to_json(plan: Plan) -> str:
             "bubble_ratio": text.compact(float(plan.bubble_ratio)),
             "bubble_ratio_all": text.compact(float(plan.bubble_ratio_all)),
             "window": text.compact(text.window_row(plan.window)),
+            **({} if plan.repeated is None else {"repeated": text.compact(text.repetition_row(plan.repeated))}),
             "solve_seconds": text.compact(float(plan.solve_seconds)),
             "placement": text.rows(
                 {"operator": p.operator, "copy": p.copy, "device": p.device} for p in plan.placement

@@ -71,6 +71,26 @@ class PlanWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanRepetition:
+    """A part of the schedule that runs more often than the plan lists it: from ``start``, ``length`` seconds long.
+
+    ``tasks`` and ``transfers`` show it once. What starts before it runs as listed. What starts in it runs ``times``
+    times more, each time ``length`` later and for microbatches of its own. What starts after it is ``times`` lengths
+    later.
+    """
+
+    times: int
+    start: float  # seconds
+    length: float  # seconds
+    microbatches: int  # that one repetition adds, all copies together
+
+    @property
+    def more(self) -> int:
+        """The microbatches that the plan does not list."""
+        return self.times * self.microbatches
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Which file the plan was made from: the name in it and the SHA-256 of its bytes."""
 

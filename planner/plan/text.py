@@ -9,7 +9,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from planner.plan.rows import BaselineFigures, PlannedTask, PlannedTransfer, PlanWindow, Unit
+from planner.plan.rows import BaselineFigures, PlannedTask, PlannedTransfer, PlanRepetition, PlanWindow, Unit
 from planner.timetable.figures import DeviceFigures
 
 _encode = json.JSONEncoder(allow_nan=False, separators=(", ", ": ")).encode
@@ -89,6 +89,16 @@ def window_row(window: PlanWindow | None) -> dict[str, Any] | None:
     if window is None:
         return None
     return {"start": float(window.start), "length": float(window.length), "microbatches": int(window.microbatches)}
+
+
+def repetition_row(repeated: PlanRepetition) -> dict[str, Any]:
+    """The part of the schedule that runs more often than it is listed."""
+    return {
+        "times": int(repeated.times),
+        "start": float(repeated.start),
+        "length": float(repeated.length),
+        "microbatches": int(repeated.microbatches),
+    }
 
 
 def device_row(device: DeviceFigures) -> dict[str, Any]:

@@ -36,7 +36,7 @@ _ROWS: tuple[_Row, ...] = (
     ("over the cap", lambda f, _: "yes" if f.over_cap else "no"),
     ("copies", lambda f, _: str(f.plan.copies)),
     ("parameter sets", lambda f, _: number(f.parameter_sets, 3)),
-    ("transfers", lambda f, _: str(len(f.plan.transfers))),
+    ("transfers", lambda f, _: f"{len(f.plan.transfers)}{' listed' if f.plan.repeated else ''}"),
 )
 
 

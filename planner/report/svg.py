@@ -9,6 +9,7 @@ from math import ceil, floor, log10
 from xml.sax.saxutils import escape
 
 from planner.plan.plan import Plan
+from planner.report.excerpt import excerpt, excerpt_note
 from planner.report.facts import PlanFacts
 from planner.report.words import cut, gap, number, percent, plain, seconds, time_unit
 
@@ -43,14 +44,16 @@ def gantt_svg(plans: Plan | Sequence[Plan], titles: Sequence[str] | None = None,
     """One self-contained picture of the plans, one under the other on the same time axis."""
     plans = (plans,) if isinstance(plans, Plan) else tuple(plans)
     titles = tuple(titles) if titles is not None else tuple(_name(plan) for plan in plans)
+    notes = tuple(excerpt_note(plan) for plan in plans)
+    plans = tuple(map(excerpt, plans))
     until = max((plan.makespan for plan in plans), default=0.0) or 1.0
     names = [plain(device.name) for plan in plans for device in plan.devices]
     left = MARGIN + 10 + 6.6 * max((len(cut(name, 18)) for name in names), default=4)
     scale = (width - left - MARGIN - 8) / until
     body: list[str] = []
     y = MARGIN
-    for plan, title in zip(plans, titles, strict=True):
-        panel = _Panel(plan, title, left, scale)
+    for plan, title, note in zip(plans, titles, notes, strict=True):
+        panel = _Panel(plan, title, left, scale, note)
         body.extend(panel.draw(y))
         y += panel.height
     body.extend(_axis(until, left, scale, y))
@@ -68,8 +71,9 @@ def gantt_svg(plans: Plan | Sequence[Plan], titles: Sequence[str] | None = None,
 class _Panel:
     """One plan: its title line, and a band per device."""
 
-    def __init__(self, plan: Plan, title: str, left: float, scale: float) -> None:
+    def __init__(self, plan: Plan, title: str, left: float, scale: float, note: str | None) -> None:
         self.plan = plan
+        self.note = note  # in place of the figures, if only a part of the plan is drawn
         self.title = title
         self.left = left
         self.scale = scale
@@ -116,6 +120,8 @@ class _Panel:
         yield from self._marks(top + HEAD - 6, y - GAP + 4)
 
     def _figures(self) -> str:
+        if self.note is not None:
+            return self.note
         plan = self.plan
         words = [f"makespan {seconds(plan.makespan)}", f"bubble {percent(plan.bubble_ratio)}"]
         if plan.lower_bound is not None:

@@ -6,8 +6,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from planner.plan.plan import BaselineFigures, Figure, Plan, PlanWindow
+from planner.plan.plan import BaselineFigures, Figure, Plan, PlanRepetition, PlanWindow
 from planner.report.chart import chart
+from planner.report.excerpt import excerpt, excerpt_note
 from planner.report.facts import PlanFacts
 from planner.report.tables import pairs, rendered, table
 from planner.report.words import (
@@ -37,8 +38,9 @@ def report_text(plan: Plan, width: int = 100, color: bool = False) -> str:
     parts += [_devices(plan, facts), *_more_devices(plan), Text()]
     if plan.baselines:
         parts += [_baselines(plan, facts), *_baseline_remarks(plan), Text()]
-    lines = chart(plan, facts, width)
-    parts += [*lines, Text()] if lines else []
+    drawn = excerpt(plan)
+    lines = chart(drawn, facts if drawn is plan else PlanFacts(drawn), width)
+    parts += [*lines, *_excerpt_remark(plan), Text()] if lines else []
     parts += [Text(line, style="dim") for line in _meaning(plan)]
     return rendered(parts, width, color)
 
@@ -67,6 +69,8 @@ def _summary(plan: Plan, facts: PlanFacts) -> list[tuple[str, str]]:
     rows += [(figure.kind.title, _sought(figure)) for figure in plan.figures if figure.value is not None]
     if plan.window is not None:
         rows.append(("steady state", _window(plan.window)))
+    if plan.repeated is not None:
+        rows.append(("steady state", _repeated(plan.repeated)))
     rows += [("how" if i == 0 else "", plain(note)) for i, note in enumerate(plan.notes)]
     rows.append(("took", f"{seconds(plan.solve_seconds, 3)}, planner {plain(plan.planner_version)}"))
     return rows
@@ -96,6 +100,19 @@ def _copies(plan: Plan, facts: PlanFacts) -> str:
 def _window(window: PlanWindow) -> str:
     passing = _count(window.microbatches, "microbatch", "microbatches")
     return f"repeats from {seconds(window.start)} every {seconds(window.length)}, {passing} (for more: planner stretch)"
+
+
+def _repeated(repeated: PlanRepetition) -> str:
+    passing = _count(repeated.microbatches, "microbatch", "microbatches")
+    return (
+        f"from {seconds(repeated.start)}, {seconds(repeated.length)} long, {passing}: listed once, runs "
+        f"{repeated.times} times more"
+    )
+
+
+def _excerpt_remark(plan: Plan) -> list[Text]:
+    remark = excerpt_note(plan)
+    return [] if remark is None else [Text(f"The step is {remark}.", style="dim")]
 
 
 def _peak(facts: PlanFacts) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from planner.common.budget import Control
+from planner.plan.plan import PlanRepetition
 from planner.problem import Placement, Problem, Step
 from planner.scheduling.classes import Floats, Ints
 from planner.timetable.timetable import Timetable
@@ -27,6 +28,7 @@ class Candidate:
     makespan: float  # seconds
     how: str
     baseline: bool = False  # whether it is a baseline's: an equally short schedule of the search replaces it
+    repeated: PlanRepetition | None = None  # a part of it that is repeated, in a step of very many tasks
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Incumbent:
     def __post_init__(self) -> None:
         """Find the step of the grid on which all makespans fall."""
         self.step = Step.of(self.problem)
+        self.posed = self.problem  # as a user asked for it: what bounds are of
 
     @property
     def met(self) -> bool:
@@ -55,7 +58,21 @@ class Incumbent:
     @property
     def proven(self) -> bool:
         """Whether the gap is within what was asked for."""
-        return self.best is not None and self.best.makespan - self.bound <= self.gap * self.best.makespan
+        return self.best is not None and self.closed(self.best)
+
+    def closed(self, found: Candidate) -> bool:
+        """Whether a schedule is within the gap asked for."""
+        makespan = self.posed_seconds(found.makespan)
+        return makespan - self.posed_bound <= self.gap * makespan
+
+    def posed_seconds(self, makespan: float) -> float:
+        """A makespan of the search as that of the problem posed."""
+        return makespan
+
+    @property
+    def posed_bound(self) -> float:
+        """The bound of the problem posed."""
+        return self.bound
 
     @property
     def wants_more(self) -> bool:
@@ -109,6 +126,13 @@ class Incumbent:
         if seconds is not None:
             self.offer(search.full.timetable(seconds), how)
 
+    def offer_more(self, search: ListSearch) -> None:
+        """Offer what there is to find on the placement of a search besides list schedules."""
+
+    def prove(self, value: Callable[[Problem, Control], float], how: str) -> None:
+        """Raise the bound by an argument for any problem."""
+        self.raise_bound(value(self.posed, self.control), how)
+
     def raise_bound(self, bound: float, how: str) -> None:
         """Note a proven bound of the problem."""
         bound = self.step.round_up(bound)
@@ -130,8 +154,10 @@ class Incumbent:
         if self.best is not None and self.best.makespan <= self.bound * (1 + BETTER):
             return self.bound  # the best is optimal: no other placement is of interest
         if placement.device_of not in self.placement_bounds:
-            from planner.bounds import placement_bound
-
-            found = placement_bound(self.problem, placement)
-            self.placement_bounds[placement.device_of] = self.step.round_up(found)
+            self.placement_bounds[placement.device_of] = self._placement_bound(placement)
         return max(self.bound, self.placement_bounds[placement.device_of])
+
+    def _placement_bound(self, placement: Placement) -> float:
+        from planner.bounds import placement_bound
+
+        return self.step.round_up(placement_bound(self.problem, placement))

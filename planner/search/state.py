@@ -137,6 +137,7 @@ class SearchState:
             if not any(each is other for other in self.searches):
                 self.searches.append(each)
             self.incumbent.offer_search(each, f"list scheduling on placement {placement.origin}")
+        self.incumbent.offer_more(search)
 
     def _keep_ready(self) -> None:
         """Make a plan of the best now and then, since there may be too little time at the end.

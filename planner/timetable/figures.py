@@ -83,16 +83,16 @@ def _figures(problem: Problem, timetable: Timetable) -> Figures:
     working = [row for row, some in zip(rows, runs, strict=True) if some]
     return Figures(
         makespan=makespan,
-        bubble_ratio=_ratio([row.bubble for row in working], makespan),
-        bubble_ratio_all=_ratio([row.bubble for row in rows], makespan),
-        span_bubble_ratio=_ratio([row.span_bubble for row in working], makespan),
+        bubble_ratio=ratio([row.bubble for row in working], makespan),
+        bubble_ratio_all=ratio([row.bubble for row in rows], makespan),
+        span_bubble_ratio=ratio([row.span_bubble for row in working], makespan),
         peak_memory=max(row.peak_memory for row in rows),
         fits=all(row.peak_memory <= cap for row, cap in zip(rows, problem.cap_with_slack, strict=True)),
         devices=tuple(rows),
     )
 
 
-def _ratio(bubbles: list[float], makespan: float) -> float:
+def ratio(bubbles: list[float], makespan: float) -> float:
     """The part of the devices' time that is bubble."""
     if not bubbles or makespan == 0.0:
         return 0.0

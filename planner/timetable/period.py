@@ -14,6 +14,11 @@ from planner.timetable.timetable import Timetable
 
 def period(problem: Problem, timetable: Timetable) -> float:
     """Seconds a microbatch of the busiest stream or channel."""
+    return max(busy_seconds(problem, timetable).values(), default=0.0) / problem.microbatches
+
+
+def busy_seconds(problem: Problem, timetable: Timetable) -> dict[tuple[int | str, ...], float]:
+    """How long each stream and channel works in the step."""
     busy: defaultdict[tuple[int | str, ...], float] = defaultdict(float)
     for copy, microbatches in Counter(timetable.copy_of).items():
         for i, d in enumerate(timetable.placement.device_of[copy]):
@@ -25,4 +30,4 @@ def period(problem: Problem, timetable: Timetable) -> float:
         for end in (transfer.source, transfer.target):
             if problem.exclusive[end]:
                 busy["compute", end] += seconds
-    return max(busy.values(), default=0.0) / problem.microbatches
+    return busy

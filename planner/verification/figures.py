@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
-
-import numpy as np
+from collections.abc import Callable, Iterator
 
 from planner.plan.plan import DeviceFigures
 from planner.verification.facts import DURATION, Facts, Violation, number
 from planner.verification.memory import SLACK, DeviceMemory
 from planner.verification.rules import Rule
-from planner.verification.table import Ints
+from planner.verification.work import Work
+
+Instants = Callable[[float], float]
+"""From an instant of the whole step to one of the tasks that are checked."""
 
 
-def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Violation]:
-    """Yield the figures that do not follow from the tasks."""
+def check_figures(facts: Facts, work: Work, memory: dict[str, DeviceMemory], when: Instants) -> Iterator[Violation]:
+    """Yield the figures that do not follow from the tasks. ``when``: instants of ``memory`` by those of ``work``."""
     plan = facts.plan
-    if plan.microbatches != facts.microbatches:
-        yield Violation(Rule.FIGURES, f"microbatches is {plan.microbatches}, but the step has {facts.microbatches}")
-    if not close(plan.makespan, facts.makespan, facts.tolerance):
-        yield wrong("makespan", plan.makespan, facts.makespan)
-
-    table, devices = facts.table, list(facts.devices)
-    work = {
-        name: np.flatnonzero(facts.usable_rows & (table.device == d) & (table.on_comm == 0))
-        for d, name in enumerate(devices)
-    }
-    running = {devices[d] for d in np.unique(table.device[facts.usable_rows]).tolist()}
-    busy = {name: math.fsum((table.end[rows] - table.start[rows]).tolist()) for name, rows in work.items()}
-    bubble = {name: facts.makespan - seconds for name, seconds in busy.items()}
-
+    if plan.microbatches != work.microbatches:
+        yield Violation(Rule.FIGURES, f"microbatches is {plan.microbatches}, but the step has {work.microbatches}")
+    if not close(plan.makespan, work.makespan, work.tolerance):
+        yield wrong("makespan", plan.makespan, work.makespan)
     listed = Counter(figures.name for figures in plan.devices)
     for name in facts.devices:
         if listed[name] != 1:
@@ -40,27 +31,30 @@ def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Vio
         if figures.name not in facts.devices:
             yield Violation(Rule.FIGURES, f"devices lists {figures.name!r}, which the cluster does not have")
             continue
-        yield from _times(facts, figures, work[figures.name], busy[figures.name])
-        yield from _memory(facts, figures, memory[figures.name])
+        yield from _times(figures, work)
+        yield from _memory(facts, figures, work, memory[figures.name], when)
 
-    yield from _ratio(facts, "bubble_ratio", plan.bubble_ratio, [bubble[name] for name in sorted(running)])
-    yield from _ratio(facts, "bubble_ratio_all", plan.bubble_ratio_all, list(bubble.values()))
+    bubble = {name: work.makespan - seconds for name, seconds in work.busy.items()}
+    yield from _ratio(work, "bubble_ratio", plan.bubble_ratio, [bubble[name] for name in sorted(work.running)])
+    yield from _ratio(work, "bubble_ratio_all", plan.bubble_ratio_all, list(bubble.values()))
 
 
-def _times(facts: Facts, figures: DeviceFigures, work: Ints, busy: float) -> Iterator[Violation]:
+def _times(figures: DeviceFigures, work: Work) -> Iterator[Violation]:
     """Busy time, bubble and span bubble of a device."""
-    span = float(facts.table.end[work].max() - facts.table.start[work].min()) if len(work) else 0.0
-    slack = DURATION * busy + facts.tolerance
+    busy, span = work.busy[figures.name], work.span[figures.name]
+    slack = DURATION * busy + work.tolerance
     for field, found, expected in (
         ("busy", figures.busy, busy),
-        ("bubble", figures.bubble, facts.makespan - busy),
+        ("bubble", figures.bubble, work.makespan - busy),
         ("span_bubble", figures.span_bubble, span - busy),
     ):
         if not close(found, expected, slack):
             yield wrong(f"{field} of {figures.name}", found, expected)
 
 
-def _memory(facts: Facts, figures: DeviceFigures, memory: DeviceMemory) -> Iterator[Violation]:
+def _memory(
+    facts: Facts, figures: DeviceFigures, work: Work, memory: DeviceMemory, when: Instants
+) -> Iterator[Violation]:
     """Peak memory, when, and the cap of a device."""
     cap = facts.cap(figures.name)
     agree = figures.memory is None if cap is None else close(figures.memory, cap, SLACK * cap)
@@ -70,10 +64,10 @@ def _memory(facts: Facts, figures: DeviceFigures, memory: DeviceMemory) -> Itera
     if not close(figures.peak_memory, memory.peak, slack):
         yield wrong(f"peak_memory of {figures.name}", figures.peak_memory, memory.peak)
     at = figures.peak_memory_at
-    if not (math.isfinite(at) and -facts.tolerance <= at <= facts.makespan + facts.tolerance):
+    if not (math.isfinite(at) and -work.tolerance <= at <= work.makespan + work.tolerance):
         yield Violation(Rule.FIGURES, f"peak_memory_at of {figures.name} is {number(at)}, not an instant of the step")
         return
-    there = memory.highest_near(at, facts.tolerance)
+    there = memory.highest_near(when(at), work.tolerance)
     if not close(there, memory.peak, slack):
         yield Violation(
             Rule.FIGURES,
@@ -82,9 +76,9 @@ def _memory(facts: Facts, figures: DeviceFigures, memory: DeviceMemory) -> Itera
         )
 
 
-def _ratio(facts: Facts, field: str, found: float, bubbles: list[float]) -> Iterator[Violation]:
+def _ratio(work: Work, field: str, found: float, bubbles: list[float]) -> Iterator[Violation]:
     """A ratio of bubbles to the time of their devices."""
-    time = len(bubbles) * facts.makespan
+    time = len(bubbles) * work.makespan
     expected = math.fsum(bubbles) / time if time > 0 else 0.0
     if not close(found, expected, DURATION):
         yield wrong(field, found, expected)

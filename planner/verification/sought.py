@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 
-from planner.plan.plan import Unit
-from planner.verification.facts import DURATION, INSTANT, Facts, Violation, number
+from planner.plan.plan import Plan, Unit
+from planner.verification.facts import DURATION, INSTANT, Violation, number
 from planner.verification.figures import close, wrong
 from planner.verification.memory import SLACK, DeviceMemory
 from planner.verification.rules import Rule
+from planner.verification.work import Work
 
 
-def check_sought(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Violation]:
+def check_sought(plan: Plan, work: Work, memory: dict[str, DeviceMemory]) -> Iterator[Violation]:
     """Yield the figures of the objective that do not follow from the tasks, and the bounds that exceed them."""
-    for figure in facts.plan.figures:
+    for figure in plan.figures:
         kind, field = figure.kind, figure.kind.value or figure.key
         if figure.value is not None:
-            expected = REACHED[figure.key](facts, memory)
+            expected = REACHED[figure.key](work, memory)
             slack = {
-                Unit.SECONDS: DURATION * expected + facts.tolerance,
+                Unit.SECONDS: DURATION * expected + work.tolerance,
                 Unit.BYTES: SLACK * expected + 1e-6,
                 Unit.DEVICES: 0.0,
             }
@@ -35,33 +35,9 @@ def check_sought(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Viol
             )
 
 
-def _peak(facts: Facts, memory: dict[str, DeviceMemory]) -> float:
-    """The most bytes that any device holds at any time."""
-    return max((held.peak for held in memory.values()), default=0.0)
-
-
-def _period(facts: Facts, memory: dict[str, DeviceMemory]) -> float:
-    """The work of the busiest stream or channel for a microbatch; exclusive transfers count on streams too."""
-    streams: dict[tuple[str, str], list[float]] = {}
-    for task in facts.usable:
-        streams.setdefault((task.device, task.stream), []).append(task.end - task.start)
-    for transfer in filter(facts.timed, facts.plan.transfers):
-        streams.setdefault((transfer.source, f"to {transfer.target}"), []).append(transfer.end - transfer.start)
-        for end in (transfer.source, transfer.target):
-            device = facts.devices.get(end)
-            if device is not None and device.type.exclusive_transfers:
-                streams.setdefault((end, "compute"), []).append(transfer.end - transfer.start)
-    return max(map(math.fsum, streams.values()), default=0.0) / max(1, facts.microbatches)
-
-
-def _devices(facts: Facts, memory: dict[str, DeviceMemory]) -> float:
-    """How many devices run a task."""
-    return len({task.device for task in facts.usable})
-
-
-REACHED: Mapping[str, Callable[[Facts, dict[str, DeviceMemory]], float]] = {
-    "memory": _peak,
-    "period": _period,
-    "devices": _devices,
+REACHED: Mapping[str, Callable[[Work, dict[str, DeviceMemory]], float]] = {
+    "memory": lambda _, memory: max((held.peak for held in memory.values()), default=0.0),
+    "period": lambda work, _: max(work.streams.values(), default=0.0) / max(1, work.microbatches),
+    "devices": lambda work, _: len(work.running),
 }
-"""The value of each kind of figure, from the tasks alone."""
+"""The value of each kind of figure: most bytes on a device; the busiest stream's work a microbatch; devices at work."""

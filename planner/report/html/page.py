@@ -11,6 +11,7 @@ from typing import Any
 
 from planner.plan.plan import Plan
 from planner.problem import Problem
+from planner.report.excerpt import excerpt, excerpt_note
 from planner.report.facts import PlanFacts
 from planner.report.html.data import CAUSES, PlanDrawing
 from planner.report.html.kept import BYTES_AT_MOST, FEWEST_TASKS, TASKS_AT_MOST
@@ -38,10 +39,17 @@ class Shown:
     title: str
     problem: Problem | None = None
 
+    def drawing(self) -> PlanDrawing:
+        """What is drawn of the plan: an excerpt where a part of it is repeated, with a note after the title."""
+        note, problem, drawn = excerpt_note(self.plan), self.problem, excerpt(self.plan)
+        if problem is not None and note is not None:
+            problem = problem.with_microbatches(drawn.microbatches)
+        return PlanDrawing(drawn, self.title if note is None else f"{self.title} ({note})", problem)
+
 
 def report_html(shown: Shown, baselines: Sequence[Shown] = ()) -> str:
     """The page of a plan, with whole plans of baselines under it on the same time axis."""
-    drawings = [PlanDrawing(each.plan, each.title, each.problem) for each in (shown, *baselines)]
+    drawings = [each.drawing() for each in (shown, *baselines)]
     documents, data = _data(drawings)
     plan, facts = shown.plan, PlanFacts(shown.plan)
     name = f"{_origin(plan)} of {plan.graph.name} on {plan.cluster.name}"

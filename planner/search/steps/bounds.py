@@ -21,8 +21,7 @@ class CheapBounds:
 
     def run(self, state: SearchState) -> None:
         """Raise the bound."""
-        incumbent = state.incumbent
-        incumbent.raise_bound(problem_bound(state.problem, incumbent.control), "bounds")
+        state.incumbent.prove(problem_bound, "bounds")
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,13 @@ class OnlyPlacementBound:
 
     def supports(self, state: SearchState) -> bool:
         """Whether the flags leave a single placement."""
-        return only_placement(state.problem) is not None
+        return only_placement(state.incumbent.posed) is not None
 
     def run(self, state: SearchState) -> None:
         """Raise the bound."""
-        only = only_placement(state.problem)
+        only = only_placement(state.incumbent.posed)
         if only is not None:
-            state.incumbent.raise_bound(placement_bound(state.problem, only), "bounds")
+            state.incumbent.prove(lambda problem, _: placement_bound(problem, only), "bounds")
 
 
 @dataclass(frozen=True)
@@ -59,4 +58,4 @@ class DearBounds:
             if bound.dear:
                 how = f"{bound.name} bound"
                 incumbent.control.report(how)
-                incumbent.raise_bound(bound.value(state.problem, incumbent.control), how)
+                incumbent.prove(bound.value, how)
