@@ -171,12 +171,13 @@ class Classes:
         members = [[m for m, c in enumerate(timetable.copy_of) if c == copy] for copy in range(len(self.counts))]
         if timetable.placement.device_of != self.placement.device_of or tuple(map(len, members)) != self.counts:
             return None
-        sent = {(t.operator, t.pass_, t.microbatch, t.target): t.start for t in timetable.transfers}
+        # A gradient may come back to its producer from several devices.
+        sent = {(t.operator, t.pass_, t.microbatch, t.source, t.target): t.start for t in timetable.transfers}
         start = np.full((self.n, int(self.count.max())), np.nan)
         for a in range(self.n):
-            i, p, to = int(self.operator[a]), int(self.pass_[a]), int(self.target[a])
+            i, p, at, to = int(self.operator[a]), int(self.pass_[a]), int(self.device[a]), int(self.target[a])
             here = members[int(self.copy[a])]
-            starts = timetable.start[i, p, here] if to < 0 else [sent[i, p, m, to] for m in here]
+            starts = timetable.start[i, p, here] if to < 0 else [sent[i, p, m, at, to] for m in here]
             start[a, : len(here)] = np.sort(starts)
         return start
 
