@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from planner.files.errors import did_you_mean, listed, shown
 from planner.files.shapes import Entry
-from planner.problem.graph import Mode, Operator, Pass, PassTime, Stream
+from planner.problem.graph import Mode, Operator, Origin, Pass, PassTime, Stream
 
 MAX_OPERATORS = 1_000_000
 
@@ -27,6 +27,7 @@ class OperatorEntry:
     output: float
     colocate: str | None
     devices: tuple[str, ...] | None
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class _Expansion:
             output=entry.output,
             colocate=None if entry.colocate is None else self._label(scope.prefix, entry.colocate),
             devices=entry.devices,
-            line=entry.record.place.line,
+            origin=entry.origin,
         )
 
     def _reads(self, entry: ListEntry, scope: _Scope) -> tuple[str, ...]:

@@ -14,9 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planner.problem.graph import ByDevice, Mode, Pass, PassTime, Stream, Work
-
-PASS_KEYS = {Pass.F: "forward", Pass.I: "input_grad", Pass.W: "weight_grad"}
+from planner.problem.graph import PASS_KEYS, ByDevice, Mode, Pass, PassTime, Stream, Work
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_PLAIN = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # to YAML 1.1 readers too
