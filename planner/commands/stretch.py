@@ -16,9 +16,10 @@ from planner.commands.inputs import check_output
 from planner.commands.problem_of_plan import cap_option, whole_option
 from planner.common.budget import Control
 from planner.files import InputError, read_cluster, read_graph
+from planner.files.errors import shown
 from planner.files.flag_values import UsageFault
 from planner.files.graph_file import MAX_MICROBATCHES
-from planner.files.plan_file import read_plan
+from planner.files.plan_file import plan_error, read_plan
 from planner.objectives.certified import InvalidPlan, verified
 from planner.placement.layouts import LAYOUTS, only_placement
 from planner.plan.build import build_plan, timetable_of
@@ -81,7 +82,9 @@ def _problem(path: Path, plan: Plan, flags: StretchFlags) -> Problem:
     copies, cap = whole_option(path, plan, "copies") or 1, cap_option(path, plan)
     layout: Any = plan.options.get("layout") or "auto"
     if layout not in ("auto", *LAYOUTS):
-        raise InputError(path, None, "options.layout", f"names no layout: {layout!r:.40}")
+        raise plan_error(
+            path, ["options", "layout"], f"{shown(layout)} is no layout: there are {', '.join(('auto', *LAYOUTS))}"
+        )
     violations = verify_plan(
         plan,
         graph,
@@ -121,7 +124,7 @@ def _stretched(
     copies = copies_at_work(classes)
     again = Pattern(window.start, window.length, window.microbatches // copies)
     if window.microbatches % copies or not is_pattern(classes, start, again, 1.0):
-        raise InputError(path, None, "window", "cannot be repeated; with null instead, stretch looks for one")
+        raise plan_error(path, ["window"], "cannot be repeated; with null instead, stretch looks for one")
     counts = tuple(count and count + times * again.each for count in classes.counts)
     many = build_classes(longer, timetable.placement, counts)
     starts = stretched(start, again, times, tolerance_of(start))

@@ -32,11 +32,11 @@ def shown(value: object, width: int = LONGEST) -> str:
     return shortened(repr(value) if isinstance(value, str) else str(value), width)
 
 
-def listed(names: Iterable[str], most: int = 12) -> str:
+def listed(names: Iterable[str], most: int = 12, width: int = LONGEST) -> str:
     """Names joined by commas, cut off where there are many."""
     names = list(names)
     more = ", ..." if len(names) > most else ""
-    return ", ".join(shortened(name) for name in names[:most]) + more
+    return ", ".join(shortened(name, width) for name in names[:most]) + more
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

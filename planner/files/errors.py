@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from planner.common.messages import did_you_mean, listed, one_line, shown
+from planner.common.messages import did_you_mean, listed, one_line, shortened, shown
 
-__all__ = ["InputError", "did_you_mean", "listed", "one_line", "shown"]
+__all__ = ["InputError", "did_you_mean", "listed", "one_line", "shortened", "shown"]
 
 
 class InputError(Exception):

@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from planner.files.errors import InputError, one_line, shown
+from planner.common.messages import LONGEST
+from planner.files.errors import InputError, one_line, shortened, shown
 from planner.files.reading import decoded, read_bytes
 
 MAX_BYTES = 64 * 1024**2
@@ -240,10 +241,10 @@ class _Builder:
 
     def _alias(self, event: Any, line: int) -> None:
         if event.anchor not in self.anchors:
-            raise self._error(line, f"the alias *{event.anchor} has no anchor &{event.anchor} before it")
+            raise self._error(line, f"the alias *{shortened(event.anchor)} has no anchor of this name before it")
         value = self.anchors[event.anchor]
         if value is _OPEN:
-            raise self._error(line, f"the alias *{event.anchor} stands inside what it names")
+            raise self._error(line, f"the alias *{shortened(event.anchor)} stands inside what it names")
         self._add(value, line)
 
     def _add(self, value: Any, line: int) -> None:
@@ -304,7 +305,7 @@ def field_path(steps: list[str | int]) -> str | None:
     for step in steps:
         if isinstance(step, int):
             text += f"[{step}]"
-        elif re.fullmatch(r"[\w-]+", step):
+        elif re.fullmatch(r"[\w-]+", step) and len(step) <= LONGEST:
             text += f".{step}" if text else step
         else:
             text += f"[{shown(step, 40)}]"

@@ -155,7 +155,7 @@ def test_plans_that_are_wrong(
     source = written(tmp_path / "plan.json", solved, **changes)
     assert stretch(source, 24, "-o", str(tmp_path / "longer.json")) == 2
     captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.startswith(f"planner: {source}: ") and words in captured.err
+    assert captured.out == "" and captured.err.startswith(f"planner: {source}:") and words in captured.err
     assert captured.err.count("\n") == 1 and not (tmp_path / "longer.json").exists()
 
 
