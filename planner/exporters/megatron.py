@@ -21,7 +21,7 @@ from planner.exporters import CannotExport, Exported
 from planner.exporters.layers import Layer, layers_of, parse_rules
 from planner.plan.plan import Plan
 from planner.problem import Placement, Problem
-from planner.report.words import percent, seconds
+from planner.report.words import apart, percent, seconds
 
 LAYOUT = "planner/megatron-layout@1"
 
@@ -237,7 +237,9 @@ def _notes(plan: Plan, problem: Problem | None, chunks: Sequence[Chunk], ranks: 
     makespan = _own_order(problem, chunks, ranks, plan.microbatches)
     rise = makespan / plan.makespan - 1.0 if plan.makespan > 0 else 0.0
     change = f" ({percent(rise)} more)" if rise > 1e-9 else ""
-    yield f"{own}: {seconds(makespan)}{change}; the plan's order takes {seconds(plan.makespan)}"
+    takes, planned = apart(seconds, makespan, plan.makespan)
+    beside = "as long as the plan's order" if takes == planned else f"the plan's order takes {planned}"
+    yield f"{own}: {takes}{change}; {beside}"
     types = {device.name: device.type.name for device in problem.cluster.devices}
     if len({types[device] for device in ranks}) > 1:
         yield "devices of several types: start the ranks in this order, Megatron does not tell them apart"

@@ -106,7 +106,10 @@ class Solving:
         state = self.state(incumbent)
         best = search(state)
         if limit and incumbent.bound > limit * WITHIN:
-            raise Impossible(f"no plan takes at most {limit:g} s: none is shorter than {incumbent.bound:g} s")
+            asked, bound = f"{limit:g}", f"{incumbent.bound:g}"
+            if asked == bound:
+                asked, bound = f"{limit:.12g}", f"{incumbent.bound:.12g}"
+            raise Impossible(f"no plan takes at most {asked} s: none is shorter than {bound} s")
         if best is None or (limit and best.makespan > limit * WITHIN):
             raise NoPlan("no plan was found within the limits, and none is proven not to exist")
         return best, state

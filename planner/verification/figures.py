@@ -98,4 +98,6 @@ def close(found: float | None, expected: float, slack: float) -> bool:
 def wrong(field: str, found: float | None, expected: float | None) -> Violation:
     """A figure that does not follow from the tasks."""
     words = ["null" if value is None else number(value) for value in (found, expected)]
+    if words[0] == words[1]:
+        words = [str(found), str(expected)]
     return Violation(Rule.FIGURES, f"{field} is {words[0]}, but it follows as {words[1]}")

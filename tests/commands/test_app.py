@@ -261,7 +261,7 @@ def test_quiet(files: list[str], search: Callable[[Solve], None], capsys: pytest
         (["--max-bubble", "90%"], 0, ""),
         (["--max-bubble", "0"], 5, "--max-bubble"),
         (["--beat", "zb1p"], 0, ""),
-        (["--beat", "1f1b"], 5, "not below"),  # as fast is not faster
+        (["--beat", "1f1b"], 5, "not below that of it"),  # as fast is not faster
         (["--beat", "gpipe"], 0, "does not fit"),
         (["--beat", "dualpipe"], 0, "does not apply"),
         (["--beat", "zb1p", "--baselines", "none"], 0, ""),
@@ -399,8 +399,13 @@ def test_baseline_that_brings_copies_verifies(files: list[str], capsys: pytest.C
 
 
 def test_baseline_that_does_not_fit_or_apply(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["baseline", "gpipe", *files, "--memory-cap", "3 GiB", "-o", "plan.json"]) == 0
-    assert "does not fit in memory" in capsys.readouterr().err
+    for quiet in ([], ["--quiet"]):
+        assert main(["baseline", "gpipe", *files, "--memory-cap", "3 GiB", "-o", "plan.json", *quiet]) == 0
+        err = capsys.readouterr().err
+        assert "gpipe does not fit in memory: gpu0 needs 5 GiB, its cap is 3 GiB (over the cap on 2 devices)" in err
+        assert f"it fits with --memory-cap {5 * 2**30}" in err
+    assert main(["baseline", "gpipe", *files, "--memory-cap", str(5 * 2**30), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
     assert main(["verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml"]) == 6
     assert "rule 5 (memory)" in capsys.readouterr().out
     assert main(["baseline", "dualpipe", *files, "--microbatches", "3"]) == 3
