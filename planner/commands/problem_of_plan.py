@@ -22,7 +22,8 @@ def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | 
     if graph is None and cluster is None:
         return None
     if graph is None or cluster is None:
-        raise UsageFault("--graph and --cluster go together: give both, or neither")
+        missing = "--graph GRAPH" if graph is None else "--cluster CLUSTER"
+        raise UsageFault(f"{missing} is missing: --graph and --cluster go together, give both or neither")
     from planner.files import read_cluster, read_graph
     from planner.verification import Rule, verify_plan
 

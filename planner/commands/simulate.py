@@ -82,14 +82,14 @@ def run(flags: SimulateFlags) -> int:
 
     labels = _labels(paths, plans)
     rows = [
-        Row(label, plan.makespan, replay(path, plan, problem), _fits(plan))
+        Row(label, plan.makespan, replay(path, plan, problem), _fits(plan), plan.origin != "solve")
         for label, path, plan, problem in zip(labels, paths, plans, problems, strict=True)
     ]
     wanted = baselines_named(flags.baselines)
     for name, baseline in _baselines(plans[0], problems[0], wanted, labels):
         if isinstance(baseline, Plan):
             outcome = replay(paths[0], baseline, problems[0])
-            rows.append(Row(name, baseline.makespan, outcome, _fits(baseline)))
+            rows.append(Row(name, baseline.makespan, outcome, _fits(baseline), True))
         else:
             rows.append(baseline)
     count = plans[0].microbatches

@@ -68,12 +68,24 @@ def run(flags: StretchFlags) -> int:
     timetable = timetable_of(plan, problem)
     window = pattern_of(problem, timetable) if plan.window is None else plan.window
     if window is None:
-        note(f"{path} has no steady-state pattern: no part of its schedule can be repeated")
+        note(_no_pattern(path, plan, microbatches))
         return ExitCode.NO_PLAN
     times = _times(path, plan, window, microbatches)
     longer = replace(problem, microbatches=microbatches)
     found = _stretched(path, plan, problem, timetable, window, longer, times)
     return deliver(_plan(path, plan, longer, found, control), flags)
+
+
+def _no_pattern(path: Path, plan: Plan, microbatches: int) -> str:
+    """What to do about a plan that cannot be stretched."""
+    lacks = f"{path} has no steady-state pattern: no part of its schedule can be repeated"
+    if plan.origin != "solve":
+        name = shown(plan.origin.removeprefix("baseline:")).strip("'")
+        return f"{lacks}; planner baseline {name} --microbatches {microbatches} makes the longer plan"
+    return (
+        f"{lacks}; planner solve --microbatches {microbatches} plans anew, and a plan that is to be stretched takes "
+        f"more than {plan.microbatches} microbatches, or --objective period"
+    )
 
 
 def _problem(path: Path, plan: Plan, flags: StretchFlags) -> Problem:
