@@ -166,7 +166,9 @@ def _known_error(error: Exception) -> tuple[int, str] | None:
 
 def _complain(message: str) -> None:
     if sys.stderr is not None:
-        line = "".join(c if c.isprintable() else " " for c in message)
+        from planner.common.messages import brief
+
+        line = brief(" ".join(message.splitlines()))
         try:
             print(f"planner: {line}", file=sys.stderr, flush=True)
         except (OSError, UnicodeEncodeError):

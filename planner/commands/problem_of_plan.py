@@ -10,7 +10,7 @@ from planner.files.flag_values import UsageFault
 from planner.files.plan_file import plan_error, read_plan
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
 from planner.problem import Problem
-from planner.problem.quantities import BYTES, QuantityError, parse_quantity
+from planner.problem.quantities import BYTES, LARGEST, QuantityError, parse_quantity
 
 
 def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | None) -> Problem | None:
@@ -52,10 +52,14 @@ def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | 
 
 
 def sound_times(path: Path, plan: Plan) -> None:
-    """Raise ``InputError`` where a task or transfer starts before 0 or ends before it starts."""
+    """Raise ``InputError`` where a task or transfer starts before 0, ends before it starts, or ends absurdly late."""
+    if plan.makespan > LARGEST:
+        raise plan_error(path, ["makespan"], f"is absurd: at most {LARGEST:g} s (got {plan.makespan:g})")
     rows: dict[str, tuple[PlannedTask | PlannedTransfer, ...]] = {"tasks": plan.tasks, "transfers": plan.transfers}
     for what, listed in rows.items():
         for k, row in enumerate(listed):
+            if row.end > LARGEST:
+                raise plan_error(path, [what, k, "end"], f"is absurd: at most {LARGEST:g} s (got {row.end:g})")
             if not 0 <= row.start <= row.end:
                 raise plan_error(path, [what, k], "ends before it starts, or starts before 0: see planner verify")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 LONGEST = 60
@@ -30,6 +31,14 @@ def shown(value: object, width: int = LONGEST) -> str:
     if isinstance(value, list):
         return "a list"
     return shortened(repr(value) if isinstance(value, str) else str(value), width)
+
+
+def brief(text: str, word: int = 2 * LONGEST) -> str:
+    """A message on one line in which no word is long: libraries and plan files bring names of any length.
+
+    The parts of a path count as words, so that paths stay whole.
+    """
+    return re.sub(rf"[^\s/]{{{word + 1},}}", lambda found: shortened(found[0]), one_line(text))
 
 
 def listed(names: Iterable[str], most: int = 12, width: int = LONGEST) -> str:

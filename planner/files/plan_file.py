@@ -31,6 +31,7 @@ from planner.plan.plan import (
 
 Seconds = Annotated[float, Field(description="seconds")]
 Bytes = Annotated[float, Field(description="bytes")]
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 PassName = Annotated[Literal["F", "I", "W"], Field(description="F: forward, I: input gradient, W: weight gradient")]
 
 
@@ -45,7 +46,7 @@ class PlacedRow(TypedDict):
     """The device of one copy of one operator."""
 
     operator: str
-    copy: int
+    copy: Whole
     device: str
 
 
@@ -54,8 +55,8 @@ TaskRow = TypedDict(
     {
         "operator": str,
         "pass": PassName,
-        "microbatch": int,
-        "copy": int,
+        "microbatch": Whole,
+        "copy": Whole,
         "device": str,
         "stream": Literal["compute", "comm"],
         "start": Seconds,
@@ -67,8 +68,8 @@ TransferRow = TypedDict(
     {
         "operator": Annotated[str, Field(description="the producer, for the gradient (pass I) too")],
         "pass": Literal["F", "I"],
-        "microbatch": int,
-        "copy": int,
+        "microbatch": Whole,
+        "copy": Whole,
         "from": str,
         "to": str,
         "start": Seconds,
@@ -120,7 +121,7 @@ class PlanRow(TypedDict):
     graph: SourceRow
     cluster: SourceRow
     options: Annotated[dict[str, Any], Field(description="every flag that shaped the result")]
-    microbatches: int
+    microbatches: Whole
     objective: str
     status: Literal["optimal", "feasible", "interrupted"]
     makespan: Seconds

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from planner.common.messages import shown
 from planner.plan.plan import DeviceFigures
 from planner.verification.facts import DURATION, Facts, Violation, number
 from planner.verification.memory import SLACK, DeviceMemory
@@ -35,10 +36,10 @@ def check_figures(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Vio
     listed = Counter(figures.name for figures in plan.devices)
     for name in facts.devices:
         if listed[name] != 1:
-            yield Violation(Rule.FIGURES, f"devices lists {name!r} {listed[name]} times instead of once")
+            yield Violation(Rule.FIGURES, f"devices lists {shown(name)} {listed[name]} times instead of once")
     for figures in plan.devices:
         if figures.name not in facts.devices:
-            yield Violation(Rule.FIGURES, f"devices lists {figures.name!r}, which the cluster does not have")
+            yield Violation(Rule.FIGURES, f"devices lists {shown(figures.name)}, which the cluster does not have")
             continue
         yield from _times(facts, figures, work[figures.name], busy[figures.name])
         yield from _memory(facts, figures, memory[figures.name])

@@ -204,6 +204,50 @@ def test_no_more_than_a_few_unknown_names_are_noted(files: list[str], capsys: py
     assert len(lines) == 5 and lines[-1] == "planner: graph.yaml: 5 more names in pass times are unknown to the cluster"
 
 
+LONG = "x" * 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "graph"),
+    [
+        (["baseline", "gpipe", "graph.yaml", "cluster.yaml"], f"{GRAPH}{LONG}: 1\n"),
+        (["baseline", "gpipe", "graph.yaml", "cluster.yaml"], f"{GRAPH}mode: *{LONG}\n"),
+        (["baseline", "gpipe", "graph.yaml", "cluster.yaml"], GRAPH.replace("1 GiB", f"1 {LONG}")),
+        (["baseline", "gpipe", "graph.yaml", "cluster.yaml"], GRAPH.replace("[a]", f"[{LONG[:256]}]")),
+        (["baseline", "gpipe", "graph.yaml", "cluster.yaml"], GRAPH.replace("[a]", f"[a], devices: [{LONG[:256]}]")),
+        (["baseline", LONG, "graph.yaml", "cluster.yaml"], GRAPH),
+        (["solve", "graph.yaml", "cluster.yaml", "--layout", LONG], GRAPH),
+        (["solve", "graph.yaml", "cluster.yaml", f"--{LONG}"], GRAPH),
+        (["export", "graph.yaml", "--to", LONG], GRAPH),
+        ([LONG], GRAPH),
+        (["init", LONG], GRAPH),
+    ],
+)
+def test_long_words_are_shortened(
+    arguments: list[str], graph: str, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keys, values, names and flags of 1,000 characters: one short line with an ellipsis."""
+    Path("graph.yaml").write_text(graph, encoding="utf-8")
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert "xxx..." in err and "x" * 130 not in err and len(err) < 450 and err.count("\n") == 1
+
+
+def test_long_words_of_plans_are_shortened(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Plan files may hold names of any length, and verify lists them."""
+    assert main(["baseline", "1f1b", *files, "-o", "plan.json", "--quiet"]) == 0
+    text = Path("plan.json").read_text(encoding="utf-8")
+    Path("plan.json").write_text(text.replace('"device": "gpu1"', f'"device": "{LONG}"'), encoding="utf-8")
+    capsys.readouterr()
+    inputs = ["--graph", "graph.yaml", "--cluster", "cluster.yaml"]
+    for arguments in (["verify", "plan.json"], ["verify", "plan.json", "--format", "json"], ["stretch", "plan.json"]):
+        more = ["--microbatches", "8"] if arguments[0] == "stretch" else []
+        assert main([*arguments, *inputs, *more]) in (2, 6)
+        captured = capsys.readouterr()
+        said = captured.out + captured.err
+        assert "xxx..." in said and "x" * 130 not in said
+
+
 def test_solve_streams_and_file(
     files: list[str], search: Callable[[Solve], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

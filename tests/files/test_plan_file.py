@@ -178,6 +178,7 @@ def test_unknown_keys_and_missing_extras_are_fine(tmp_path):
         (["tasks"], {}, "tasks"),
         (["tasks", 1], 7, "tasks[1]"),
         (["tasks", 1, "start"], "now", "tasks[1].start"),
+        (["tasks", 1, "microbatch"], 10**100, "tasks[1].microbatch"),
         (["tasks", 1, "pass"], "X", "tasks[1].pass"),
         (["tasks", 1, "stream"], "gpu", "tasks[1].stream"),
         (["transfers", 0, "from"], 3, "transfers[0].from"),
