@@ -236,8 +236,8 @@ def _notes(
     else:
         rise = makespan / planned - 1.0 if planned > 0.0 else 0.0
         here, there = apart(seconds, planned, makespan)
-        exported = "as exported too" if here == there else f"{there} as exported"
-        yield f"makespan {here} as planned, {exported}" + (f" ({percent(rise)} more)" if rise > SAME else "")
+        exported = " and as exported" if here == there else f", {there} as exported"
+        yield f"makespan {here} as planned{exported}" + (f" ({percent(rise)} more)" if rise > SAME else "")
     if source.problem.on_comm.any():
         yield "operators of stream comm overlap with others only where the model runs them on a stream of their own"
 

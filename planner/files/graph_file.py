@@ -27,7 +27,7 @@ from planner.files.shapes import (
     json_schema,
     read_root,
 )
-from planner.files.yaml_source import Map, read_source
+from planner.files.yaml_source import Map, Source, read_source
 from planner.problem.graph import PASS_KEYS, ByDevice, Graph, Mode, Origin, Pass, PassTime, Spot, Stream, Work
 from planner.problem.quantities import BYTES, FLOP, SECONDS
 
@@ -200,7 +200,11 @@ def read_graph(path: Path) -> Graph:
 
     Raises ``InputError`` with file, line and field for whatever is wrong.
     """
-    source = read_source(path)
+    return graph_of(read_source(path))
+
+
+def graph_of(source: Source) -> Graph:
+    """The graph that a file's document states; raises as ``read_graph`` does."""
     entry = read_root(GRAPH, source.root, source.path)
     mode = Mode(entry.get("mode", Mode.TRAINING.value))
     operators = expand(by_name(entry.values["operators"]), mode)

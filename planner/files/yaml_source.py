@@ -86,8 +86,11 @@ class Source:
 
 def read_source(path: Path) -> Source:
     """Read one YAML document whose root is a mapping; ``InputError`` for whatever is wrong with it."""
-    path = Path(path)
-    content = read_bytes(path, MAX_BYTES, "write repeated operators as a block")
+    return source_of(read_bytes(Path(path), MAX_BYTES, "write repeated operators as a block"), Path(path))
+
+
+def source_of(content: bytes, path: Path) -> Source:
+    """The same for the content of a file; ``path`` is for messages."""
     text = decoded(content, path)
     root = parse_yaml(text, path)
     if not isinstance(root, Map):
