@@ -21,7 +21,7 @@ from planner.common.budget import Control
 from planner.exporters import CannotExport, Exported
 from planner.exporters.registry import EXPORTERS
 from planner.files.cluster_file import read_cluster
-from planner.files.errors import InputError
+from planner.files.errors import InputError, shown
 from planner.files.graph_file import MAX_MICROBATCHES, read_graph
 from planner.objectives import registry
 from planner.objectives.baseline import baseline_plan
@@ -116,7 +116,7 @@ def solve(
     _at_least("seed", seed, 0)
     _at_least("threads", threads, 1)
     if objective not in registry.OBJECTIVES:
-        raise ValueError(f"objective must be one of {', '.join(registry.OBJECTIVES)}; got {objective!r}")
+        raise ValueError(f"objective must be one of {', '.join(registry.OBJECTIVES)}; got {shown(objective)}")
     limits = {"max_makespan": max_makespan, "max_period": max_period}
     given = {name: _positive(name, value) for name, value in limits.items() if value is not None}
     for name in given:
@@ -170,7 +170,7 @@ def export(plan: Plan, to: str, problem: Problem | None = None, **options: Any) 
     option, or a plan that is not valid for the problem.
     """
     if to not in EXPORTERS:
-        raise ValueError(f"unknown format {to!r}; known are {', '.join(EXPORTERS)}")
+        raise ValueError(f"unknown format {shown(to)}; known are {', '.join(EXPORTERS)}")
     exporter = EXPORTERS[to]
     unknown = set(options) - {field.name for field in fields(exporter.options)}
     if unknown:
@@ -193,7 +193,7 @@ def read_plan(path: Path | str) -> Plan:
 
 def _known(name: str) -> None:
     if name not in BASELINES:
-        raise ValueError(f"unknown baseline {name!r}; known are {', '.join(BASELINES)}")
+        raise ValueError(f"unknown baseline {shown(name)}; known are {', '.join(BASELINES)}")
 
 
 def _amount(name: str, value: float | str, dimension: Dimension) -> float:

@@ -75,7 +75,7 @@ def test_no_import_goes_up() -> None:
     assert up == []
 
 
-def test_no_circle() -> None:
+def test_no_cycle() -> None:
     """Of packages, and of modules."""
     found = imports()
     of_modules = nx.DiGraph((a, b) for a, others in found.items() for b in others)

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Annotated, Any, get_type_hints
@@ -151,6 +151,18 @@ def _hear_sigterm() -> None:
 
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, handle)
+        sys.unraisablehook = partial(_send_again, sys.unraisablehook)
+
+
+def _send_again(otherwise: Callable[[Any], object], unraisable: Any) -> None:
+    """A signal that came where no exception can be raised (in a callback of a C library) is sent again, soon."""
+    number = {Terminated: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}.get(unraisable.exc_type)
+    if number is None:
+        otherwise(unraisable)
+        return
+    again = threading.Timer(0.005, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 def _known_error(error: Exception) -> tuple[int, str] | None:
@@ -177,7 +189,9 @@ def _known_error(error: Exception) -> tuple[int, str] | None:
 
 def _complain(message: str) -> None:
     if sys.stderr is not None:
-        line = "".join(c if c.isprintable() else " " for c in message)
+        from planner.common.messages import brief
+
+        line = brief(" ".join(message.splitlines()))
         try:
             print(f"planner: {line}", file=sys.stderr, flush=True)
         except (OSError, UnicodeEncodeError):

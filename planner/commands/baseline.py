@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from planner.files.errors import listed
 from planner.files.flag_values import UsageFault
 from planner.objectives.baseline import baseline_plan
 from planner.report.facts import PlanFacts
-from planner.report.words import size
+from planner.report.words import apart, size
 
 
 def _names() -> list[str]:
@@ -57,7 +58,12 @@ def run(flags: BaselineFlags) -> int:
     over = PlanFacts(plan).over_cap
     if over:
         worst = max(over, key=lambda device: device.peak_memory - (device.memory or 0.0))
-        needs = f"{worst.name} needs {size(worst.peak_memory)}, its cap is {size(worst.memory)}"
+        needs, cap = apart(size, worst.peak_memory, worst.memory, 4)
         count = f" (over the cap on {len(over)} devices)" if len(over) > 1 else ""
-        note(f"{name} does not fit in memory: {needs}{count}", flags.quiet)
+        most = math.ceil(max(device.peak_memory for device in over))
+        # A plan that cannot run is no success, so that this is said under --quiet too.
+        note(
+            f"{name} does not fit in memory: {worst.name} needs {needs}, its cap is {cap}{count}; it fits with "
+            f"--memory-cap {most}"
+        )
     return code

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import NoReturn
 
+from planner.common.messages import brief
 from planner.files.flag_values import UsageFault
 
 
@@ -45,9 +46,8 @@ def note(text: str, quiet: bool = False) -> None:
     """Write a remark to stderr."""
     if quiet or sys.stderr is None:
         return
-    shown = "".join(c if c.isprintable() else "?" for c in text)
     try:
-        print(f"planner: {shown}", file=sys.stderr, flush=True)
+        print(f"planner: {brief(text)}", file=sys.stderr, flush=True)
     except (OSError, UnicodeEncodeError):
         return
 

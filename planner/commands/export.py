@@ -15,7 +15,7 @@ from planner.commands.lazy import Command
 from planner.commands.problem_of_plan import in_full, problem_of_plan, sound_times
 from planner.exporters import CannotExport
 from planner.exporters.registry import EXPORTERS
-from planner.files.errors import listed
+from planner.files.errors import listed, shown
 from planner.files.flag_values import UsageFault
 from planner.files.plan_file import read_plan
 from planner.files.whole import ensure_writable, write_whole
@@ -47,7 +47,7 @@ def command(name: str, help: str) -> Command:
 def run(flags: ExportFlags, *of_formats: Any) -> int:
     """Export to the file that ``-o`` names, or to stdout. ``of_formats``: the options of each format."""
     if flags.to not in EXPORTERS:
-        raise UsageFault(f"--to {flags.to}: unknown format; known are {listed(EXPORTERS)}")
+        raise UsageFault(f"--to {shown(flags.to)}: unknown format; known are {listed(EXPORTERS)}")
     exporter, path, output = EXPORTERS[flags.to], flags.plan, flags.output
     chosen = next(each for each in of_formats if isinstance(each, exporter.options))
     _check_options(flags.to, chosen, of_formats)

@@ -42,7 +42,7 @@ Output = Annotated[
 OutputFormat = Annotated[Format, typer.Option("--format", help="json prints one JSON document and nothing else.")]
 Picture = Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Draw the plan as an SVG picture there.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", help="No progress and no notes on stderr; the report shrinks to one line.")
+    bool, typer.Option("--quiet", help="No progress on stderr, of notes only warnings; the report shrinks to one line.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 NoNotes = Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")]

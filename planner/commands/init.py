@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ def run(flags: InitFlags) -> int:
     """
     folder = flags.folder
     targets = {folder / name: text for name, text in FILES.items()}
-    there = [str(path) for path in targets if path.exists() or path.is_symlink()]
+    there = [str(path) for path in targets if os.path.lexists(path)]
     if there and not flags.force:
         verb = "exists" if len(there) == 1 else "exist"
         raise UsageFault(f"{' and '.join(there)} {verb} already: name another folder, or --force to replace them")

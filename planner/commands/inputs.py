@@ -11,7 +11,11 @@ from planner.files import read_cluster, read_graph
 from planner.files.flag_values import UsageFault
 from planner.files.graph_file import MAX_MICROBATCHES
 from planner.files.whole import ensure_writable
-from planner.problem import ByDevice, Cluster, Graph, Problem
+from planner.problem import Cluster, Graph, Problem, Spot
+from planner.problem.problem import unknown_device
+
+NOTED_AT_MOST = 4
+"""Unknown names of devices; the others are counted."""
 
 
 class Inputs(Protocol):
@@ -55,18 +59,27 @@ def problem_of(flags: Inputs, **more: Any) -> Problem:
     """The problem of the two files and the options."""
     cap = None if flags.memory_cap is None else memory_size("--memory-cap", flags.memory_cap)
     graph, cluster = read_graph(flags.graph), read_cluster(flags.cluster)
-    note_unknown_devices(graph, cluster, flags.quiet)
     microbatches = graph.microbatches if flags.microbatches is None else flags.microbatches
     if microbatches > MAX_MICROBATCHES:
         raise UsageFault(f"--microbatches must be at most {MAX_MICROBATCHES}")
-    return Problem(graph, cluster, microbatches, memory_cap=cap, chunks=flags.chunks, **more)
+    problem = Problem(graph, cluster, microbatches, memory_cap=cap, chunks=flags.chunks, **more)
+    note_unknown_devices(graph, cluster)
+    return problem
 
 
-def note_unknown_devices(graph: Graph, cluster: Cluster, quiet: bool) -> None:
-    """Note names in pass times that the cluster does not have: measured elsewhere, or misspelt."""
-    costs = (cost for operator in graph.operators for cost in operator.times.values())
-    named = {name for cost in costs if isinstance(cost, ByDevice) for name in cost.seconds}
-    unknown = sorted(named - cluster.names())
-    if unknown:
-        shown = ", ".join(unknown[:5]) + (", ..." if unknown[5:] else "")
-        note(f"pass times name {shown}: cluster {cluster.name!r} has no such device, group or type", quiet)
+def note_unknown_devices(graph: Graph, cluster: Cluster) -> None:
+    """Note names in pass times that the cluster does not have: measured elsewhere, or misspelt.
+
+    They change the plan, so that the note comes under ``--quiet`` too. Each name is noted once, where it first stands.
+    """
+    known = cluster.names()
+    unknown: dict[str, Spot] = {}
+    for operator in graph.operators:
+        for which, (_, spots) in (operator.origin.times if operator.origin else {}).items():
+            if which in operator.times:
+                unknown |= {name: spot for name, spot in spots.items() if name not in known and name not in unknown}
+    for k, (name, spot) in enumerate(unknown.items()):
+        if k == NOTED_AT_MOST:
+            note(f"{graph.path}: {len(unknown) - k} more names in pass times are unknown to the cluster")
+            return
+        note(f"{graph.path}:{spot.line}: {spot.field}: is ignored: {unknown_device(name, cluster, known)}")

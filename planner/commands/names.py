@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from planner.baselines import BASELINES
-from planner.files.errors import listed
+from planner.files.errors import listed, shown
 from planner.files.flag_values import UsageFault
 
 
 def known_baseline(name: str, what: str) -> None:
     """Raise ``UsageFault`` for a name that no baseline has; ``what`` is the option that takes it."""
     if name not in BASELINES:
-        raise UsageFault(f"{what}: unknown baseline {name!r}; known are {listed(BASELINES, most=40)}")
+        raise UsageFault(f"{what}: unknown baseline {shown(name)}; known are {listed(BASELINES, most=40)}")
 
 
 def baselines_named(text: str) -> set[str] | None:

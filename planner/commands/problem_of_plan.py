@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from planner.files.errors import InputError
+from planner.files.errors import InputError, shown
 from planner.files.flag_values import UsageFault
-from planner.files.plan_file import read_plan
+from planner.files.plan_file import plan_error, read_plan
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
 from planner.problem import Problem
-from planner.problem.quantities import BYTES, QuantityError, parse_quantity
+from planner.problem.quantities import BYTES, LARGEST, QuantityError, parse_quantity
 
 
 def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | None) -> Problem | None:
@@ -22,7 +22,8 @@ def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | 
     if graph is None and cluster is None:
         return None
     if graph is None or cluster is None:
-        raise UsageFault("--graph and --cluster go together: give both, or neither")
+        missing = "--graph GRAPH" if graph is None else "--cluster CLUSTER"
+        raise UsageFault(f"{missing} is missing: --graph and --cluster go together, give both or neither")
     from planner.files import read_cluster, read_graph
     from planner.verification import Rule, verify_plan
 
@@ -51,14 +52,16 @@ def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | 
 
 
 def sound_times(path: Path, plan: Plan) -> None:
-    """Raise ``InputError`` where a task or transfer starts before 0 or ends before it starts."""
+    """Raise ``InputError`` where a task or transfer starts before 0, ends before it starts, or ends absurdly late."""
+    if plan.makespan > LARGEST:
+        raise plan_error(path, ["makespan"], f"is absurd: at most {LARGEST:g} s (got {plan.makespan:g})")
     rows: dict[str, tuple[PlannedTask | PlannedTransfer, ...]] = {"tasks": plan.tasks, "transfers": plan.transfers}
     for what, listed in rows.items():
         for k, row in enumerate(listed):
+            if row.end > LARGEST:
+                raise plan_error(path, [what, k, "end"], f"is absurd: at most {LARGEST:g} s (got {row.end:g})")
             if not 0 <= row.start <= row.end:
-                raise InputError(
-                    path, None, f"{what}[{k}]", "ends before it starts, or starts before 0: see planner verify"
-                )
+                raise plan_error(path, [what, k], "ends before it starts, or starts before 0: see planner verify")
 
 
 def in_full(path: Path, plan: Plan) -> None:
@@ -74,9 +77,9 @@ def presentable(path: Path) -> Plan:
     """The plan in a file, if a report can be made of it."""
     plan = read_plan(path)
     if not plan.devices:
-        raise InputError(path, None, "devices", "lists no device: planner verify says what is wrong with the plan")
+        raise plan_error(path, ["devices"], "lists no device: planner verify says what is wrong with the plan")
     if plan.makespan < 0:
-        raise InputError(path, None, "makespan", "is negative: planner verify says what is wrong with the plan")
+        raise plan_error(path, ["makespan"], "is negative: planner verify says what is wrong with the plan")
     return plan
 
 
@@ -86,7 +89,7 @@ def whole_option(path: Path, plan: Plan, name: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(path, None, f"options.{name}", f"must be a whole number from 1 on, found {value!r:.40}")
+        raise plan_error(path, ["options", name], f"must be a whole number from 1 on, found {shown(value)}")
     return value
 
 
@@ -96,7 +99,7 @@ def cap_option(path: Path, plan: Plan) -> float | None:
     try:
         return None if value is None else parse_quantity(value, BYTES)
     except QuantityError as error:
-        raise InputError(path, None, "options.memory_cap", str(error)) from error
+        raise plan_error(path, ["options", "memory_cap"], str(error)) from error
 
 
 def label(path: Path, plan: Plan) -> str:

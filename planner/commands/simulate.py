@@ -18,7 +18,7 @@ from planner.commands.names import baselines_named
 from planner.commands.problem_of_plan import in_full, presentable, problem_of_plan, sound_times
 from planner.commands.replayed import chosen_baselines, replayed
 from planner.events import Events, events_of
-from planner.files.errors import InputError, did_you_mean
+from planner.files.errors import InputError, did_you_mean, shown
 from planner.files.flag_values import UsageFault, ratio
 from planner.plan.plan import Plan
 from planner.problem import Problem
@@ -83,14 +83,14 @@ def run(flags: SimulateFlags) -> int:
 
     labels = _labels(paths, plans)
     rows = [
-        Row(label, plan.makespan, replay(path, plan, problem), _fits(plan))
+        Row(label, plan.makespan, replay(path, plan, problem), _fits(plan), plan.origin != "solve")
         for label, path, plan, problem in zip(labels, paths, plans, problems, strict=True)
     ]
     wanted = baselines_named(flags.baselines)
     for name, baseline in _baselines(plans[0], problems[0], wanted, labels):
         if isinstance(baseline, Plan):
             outcome = replay(paths[0], baseline, problems[0])
-            rows.append(Row(name, baseline.makespan, outcome, _fits(baseline)))
+            rows.append(Row(name, baseline.makespan, outcome, _fits(baseline), True))
         else:
             rows.append(baseline)
     count = plans[0].microbatches
@@ -160,7 +160,9 @@ def _slow_links(texts: Sequence[str], names: Sequence[str]) -> dict[tuple[str, s
         link, factor = _named_factor("--slow-link", text, "gpu0:gpu1=1.5")
         source, colon, target = link.partition(":")
         if not colon:
-            raise UsageFault(f"--slow-link must be FROM:TO=FACTOR such as gpu0:gpu1=1.5 or *:gpu1=1.5; got {text}")
+            raise UsageFault(
+                f"--slow-link must be FROM:TO=FACTOR such as gpu0:gpu1=1.5 or *:gpu1=1.5; got {shown(text)}"
+            )
         for name in {source, target} - {ANY}:
             _known("--slow-link", name, names)
         found[source, target] = found.get((source, target), 1.0) * factor
@@ -175,11 +177,12 @@ def _named_factor(flag: str, text: str, example: str) -> tuple[str, float]:
         factor = math.nan
     if not equals or not 1 / SLOWEST <= factor <= SLOWEST:
         raise UsageFault(
-            f"{flag} must be a name and a factor from {1 / SLOWEST:g} to {SLOWEST:g} such as {example}; got {text}"
+            f"{flag} must be a name and a factor from {1 / SLOWEST:g} to {SLOWEST:g} such as {example}; "
+            f"got {shown(text)}"
         )
     return name, factor
 
 
 def _known(flag: str, name: str, names: Sequence[str]) -> None:
     if name not in names:
-        raise UsageFault(f"{flag}: the plan has no device {name!r}; {did_you_mean(name, names)}")
+        raise UsageFault(f"{flag}: the plan has no device {shown(name)}; {did_you_mean(name, names)}")

@@ -30,7 +30,7 @@ from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.facts import PlanFacts
 from planner.report.weak import weakness
-from planner.report.words import percent, seconds
+from planner.report.words import apart, percent, seconds
 
 DEFAULT_TIME_LIMIT = 60.0
 """Seconds."""
@@ -217,7 +217,8 @@ def _missed(plan: Plan, max_bubble: float | None, beat: str | None, quiet: bool)
     """Whether the plan misses a threshold; says on stderr which and by how much."""
     missed = False
     if max_bubble is not None and plan.bubble_ratio > max_bubble:
-        note(f"threshold not met: bubble {percent(plan.bubble_ratio)} is above --max-bubble {percent(max_bubble)}")
+        bubble, most = apart(percent, plan.bubble_ratio, max_bubble, 2)
+        note(f"threshold not met: bubble {bubble} is above --max-bubble {most}")
         missed = True
     if beat is not None:
         missed |= not _beats(plan, beat, quiet)
@@ -238,8 +239,6 @@ def _beats(plan: Plan, beat: str, quiet: bool) -> bool:
         note(f"--beat {beat}: met, for it does not fit in memory here", quiet)
         return True
     if not faster:
-        note(
-            f"threshold not met: --beat {beat}: makespan {seconds(plan.makespan)} is not below its "
-            f"{seconds(row.makespan)}"
-        )
+        own, its = apart(seconds, plan.makespan, row.makespan)
+        note(f"threshold not met: --beat {beat}: makespan {own} is not below {'that of it' if own == its else its}")
     return faster

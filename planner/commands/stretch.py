@@ -16,9 +16,10 @@ from planner.commands.inputs import check_output
 from planner.commands.problem_of_plan import cap_option, whole_option
 from planner.common.budget import Control
 from planner.files import InputError, read_cluster, read_graph
+from planner.files.errors import shown
 from planner.files.flag_values import UsageFault
 from planner.files.graph_file import MAX_MICROBATCHES
-from planner.files.plan_file import read_plan
+from planner.files.plan_file import plan_error, read_plan
 from planner.objectives.certified import InvalidPlan, verified
 from planner.placement.layouts import LAYOUTS, only_placement
 from planner.plan.build import build_plan, timetable_of
@@ -73,11 +74,23 @@ def run(flags: StretchFlags) -> int:
     elif window is None:
         window = pattern_of(listed, timetable)
     if window is None:
-        note(f"{path} has no steady-state pattern: no part of its schedule can be repeated")
+        note(_no_pattern(path, plan, microbatches))
         return ExitCode.NO_PLAN
     times = _times(path, plan, window, microbatches)
     found = _Stretch(path, plan, listed, timetable, window, problem.with_microbatches(microbatches), times)
     return deliver(found.plan(control), flags)
+
+
+def _no_pattern(path: Path, plan: Plan, microbatches: int) -> str:
+    """What to do about a plan that cannot be stretched."""
+    lacks = f"{path} has no steady-state pattern: no part of its schedule can be repeated"
+    if plan.origin != "solve":
+        name = shown(plan.origin.removeprefix("baseline:")).strip("'")
+        return f"{lacks}; planner baseline {name} --microbatches {microbatches} makes the longer plan"
+    return (
+        f"{lacks}; planner solve --microbatches {microbatches} plans anew, and a plan that is to be stretched takes "
+        f"more than {plan.microbatches} microbatches, or --objective period"
+    )
 
 
 def _problem(path: Path, plan: Plan, flags: StretchFlags) -> Problem:
@@ -86,7 +99,9 @@ def _problem(path: Path, plan: Plan, flags: StretchFlags) -> Problem:
     copies, cap = whole_option(path, plan, "copies") or 1, cap_option(path, plan)
     layout: Any = plan.options.get("layout") or "auto"
     if layout not in ("auto", *LAYOUTS):
-        raise InputError(path, None, "options.layout", f"names no layout: {layout!r:.40}")
+        raise plan_error(
+            path, ["options", "layout"], f"{shown(layout)} is no layout: there are {', '.join(('auto', *LAYOUTS))}"
+        )
     violations = verify_plan(
         plan,
         graph,
@@ -138,7 +153,7 @@ class _Stretch:
         copies = copies_at_work(classes)
         again = Pattern(self.window.start, self.window.length, self.window.microbatches // copies)
         if self.window.microbatches % copies or not is_pattern(classes, start, again, 1.0):
-            raise InputError(self.path, None, "window", "cannot be repeated; with null instead, stretch looks for one")
+            raise plan_error(self.path, ["window"], "cannot be repeated; with null instead, stretch looks for one")
         if not fits_in_full(self.longer):
             repetition = repeat_pattern(self.longer, self.listed, self.timetable, again)
             if repetition is not None:

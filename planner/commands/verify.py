@@ -11,6 +11,7 @@ import typer
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit
 from planner.commands.problem_of_plan import cap_option, whole_option
+from planner.common.messages import brief
 from planner.files.plan_file import read_plan
 from planner.plan.plan import Plan
 
@@ -54,7 +55,9 @@ def run(flags: VerifyFlags) -> int:
             "schema": VERIFICATION,
             "plan": str(path),
             "valid": not violations,
-            "violations": [{"rule": int(v.rule), "name": v.rule.title, "message": v.message} for v in violations],
+            "violations": [
+                {"rule": int(v.rule), "name": v.rule.title, "message": brief(v.message)} for v in violations
+            ],
         }
         emit(json.dumps(document, indent=1, allow_nan=False) + "\n")
     elif violations:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
-import tempfile
 import time
 from pathlib import Path
 
@@ -22,11 +22,14 @@ def ensure_writable(path: Path | str) -> None:
     target = _target(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a directory", str(path))
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.")
+    name = _beside(target)
     try:
-        os.close(handle)
-    finally:  # whatever signal comes
-        os.unlink(name)
+        os.close(_created(name))
+    finally:  # whatever signal comes; a function of our own would give another one the time to come in between
+        try:  # noqa: SIM105
+            os.unlink(name)
+        except FileNotFoundError:
+            pass
 
 
 def write_whole(path: Path | str, content: str | bytes) -> None:
@@ -48,21 +51,33 @@ def write_whole(path: Path | str, content: str | bytes) -> None:
 def _replace(target: Path, data: bytes) -> None:
     """Write beside the target, flush to disk, then rename."""
     mode = _mode(target)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.")
+    name = _beside(target)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with os.fdopen(_created(name), "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(name, mode)
         os.replace(name, target)
     except BaseException:  # a signal too must not leave the temporary file behind
-        Path(name).unlink(missing_ok=True)
+        try:  # noqa: SIM105
+            os.unlink(name)
+        except FileNotFoundError:
+            pass
         raise
 
 
+def _beside(target: Path) -> str:
+    """A name for a temporary file, known before the file is there: a signal may come right after its creation."""
+    return str(target.parent / f".{target.name[:40]}.{secrets.token_hex(6)}")
+
+
+def _created(name: str) -> int:
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
 def _mode(target: Path) -> int:
-    """The permissions of the file, or those that a new file gets (mkstemp's would be the owner's alone)."""
+    """The permissions of the file, or those that a new file gets (that of the temporary file are the owner's alone)."""
     try:
         return stat.S_IMODE(target.stat().st_mode)
     except FileNotFoundError:

@@ -37,7 +37,7 @@ class Layer:
     operators: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{KINDS[self.kind]} {self.name!r}" if self.kind in "tm" else f"the {KINDS[self.kind]}"
+        return f"{KINDS[self.kind]} {shown(self.name)}" if self.kind in "tm" else f"the {KINDS[self.kind]}"
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from typing import Annotated, Any
 
 import typer
 
+from planner.common.messages import shown
 from planner.exporters import CannotExport, Exported
 from planner.exporters.layers import Layer, layers_of, parse_rules
 from planner.plan.plan import Plan
 from planner.problem import Placement, Problem
-from planner.report.words import percent, seconds
+from planner.report.words import apart, percent, seconds
 
 LAYOUT = "planner/megatron-layout@1"
 
@@ -93,12 +94,12 @@ def _devices(plan: Plan) -> dict[str, str]:
     for task in plan.tasks:
         if found.setdefault(task.operator, task.device) != task.device:
             raise CannotExport(
-                f"operator {task.operator!r} has copies on {found[task.operator]} and {task.device}, and Megatron "
+                f"operator {shown(task.operator)} has copies on {found[task.operator]} and {task.device}, and Megatron "
                 "places every layer once; solve with --copies 1"
             )
     missing = next((p.operator for p in plan.placement if p.operator not in found), None)
     if missing is not None or not found:
-        raise CannotExport(f"it holds no task of operator {missing!r}" if missing else "it holds no tasks")
+        raise CannotExport(f"it holds no task of operator {shown(missing)}" if missing else "it holds no tasks")
     return found
 
 
@@ -119,8 +120,8 @@ def _chunks(layers: Sequence[Layer], device_of: dict[str, str]) -> list[Chunk]:
         if len(devices) > 1:
             (a, first), (b, second) = list(devices.items())[:2]
             raise CannotExport(
-                f"{layer} is split over {a} ({first!r}) and {b} ({second!r}), and Megatron places whole layers; "
-                "colocate its operators in the graph, or name other layers with --layers"
+                f"{layer} is split over {a} ({shown(first)}) and {b} ({shown(second)}), and Megatron places whole "
+                "layers; colocate its operators in the graph, or name other layers with --layers"
             )
     grouped = groupby(layers, key=lambda layer: device_of[layer.operators[0]])
     return [Chunk(device, tuple(members)) for device, members in grouped]
@@ -237,7 +238,9 @@ def _notes(plan: Plan, problem: Problem | None, chunks: Sequence[Chunk], ranks: 
     makespan = _own_order(problem, chunks, ranks, plan.microbatches)
     rise = makespan / plan.makespan - 1.0 if plan.makespan > 0 else 0.0
     change = f" ({percent(rise)} more)" if rise > 1e-9 else ""
-    yield f"{own}: {seconds(makespan)}{change}; the plan's order takes {seconds(plan.makespan)}"
+    takes, planned = apart(seconds, makespan, plan.makespan)
+    beside = "as long as the plan's order" if takes == planned else f"the plan's order takes {planned}"
+    yield f"{own}: {takes}{change}; {beside}"
     types = {device.name: device.type.name for device in problem.cluster.devices}
     if len({types[device] for device in ranks}) > 1:
         yield "devices of several types: start the ranks in this order, Megatron does not tell them apart"
@@ -256,7 +259,7 @@ def _own_order(problem: Problem, chunks: Sequence[Chunk], ranks: Sequence[str], 
         for j in readers:
             if stage_of[j] < stage_of[i]:
                 names = problem.operators
-                raise CannotExport(f"{names[j].name!r} reads {names[i].name!r}, which is in a later stage")
+                raise CannotExport(f"{shown(names[j].name)} reads {shown(names[i].name)}, which is in a later stage")
     device_of = [0] * problem.n_operators
     for i, s in stage_of.items():
         device_of[i] = devices[chunks[s].device]

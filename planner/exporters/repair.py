@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from planner.common.messages import shown
 from planner.exporters.partition import Ints, Stages
 from planner.problem import Operator, Pass, Problem
 
@@ -25,12 +26,11 @@ class Detour:
     reader: str | None  # None: there is none, and the last stage makes the loss of it
 
     def __str__(self) -> str:
-        why = "has no reader, and the loss is made" if self.reader is None else f"is read by {self.reader!r}"
+        why = "has no reader, and the loss is made" if self.reader is None else f"is read by {shown(self.reader)}"
         first, last = self.stages[0], self.stages[-1]
         where = f"stage {first}" if first == last else f"stages {first} to {last}"
-        return (
-            f"the output of {self.operator!r} on stage {first - 1} {why} beyond the next stage: {where} must hand it on"
-        )
+        output = f"the output of {shown(self.operator)} on stage {first - 1}"
+        return f"{output} {why} beyond the next stage: {where} must hand it on"
 
 
 @dataclass(frozen=True)

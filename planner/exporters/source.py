@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from planner.common.messages import shown
 from planner.common.tolerance import SAME
 from planner.exporters import CannotExport
 from planner.plan.build import timetable_of
@@ -78,7 +79,7 @@ def _one_copy(plan: Plan) -> Plan:
     for operator, places in devices.items():
         if len(places) > 1:
             raise CannotExport(
-                f"operator {operator!r} has copies on several devices ({', '.join(sorted(places))}), and there a "
+                f"operator {shown(operator)} has copies on several devices ({', '.join(sorted(places))}), and there a "
                 "stage lives on one rank; solve with --copies 1"
             )
     used = min(task.copy for task in plan.tasks)
@@ -149,4 +150,4 @@ def _check_chain(plan: Plan, problem: Problem, timetable: Timetable) -> None:
         back = not problem.training or (start[before, 1] >= end[after, 1] - slack).all()
         if not (forth and back):
             a, b = problem.operators[before].name, problem.operators[after].name
-            raise CannotExport(f"it does not show how {a!r} and {b!r} read each other; {GIVE_FILES}")
+            raise CannotExport(f"it does not show how {shown(a)} and {shown(b)} read each other; {GIVE_FILES}")

@@ -28,7 +28,7 @@ from planner.exporters.repair import Detour, chained, detours
 from planner.exporters.source import GIVE_FILES, PlanSource, source_of
 from planner.plan.plan import Plan
 from planner.problem import Problem
-from planner.report.words import percent, seconds, size
+from planner.report.words import apart, percent, seconds, size
 from planner.timetable.memory import memory_profile
 from planner.timetable.timetable import Timetable
 
@@ -143,7 +143,8 @@ def _over_cap(source: PlanSource, problem: Problem, timetable: Timetable) -> str
     for d, profile in enumerate(memory_profile(problem, timetable)):
         planned = next((row.peak_memory for row in source.plan.devices if row.name == source.device(d)), 0.0)
         if profile.peak > max(problem.cap_with_slack[d], planned * (1.0 + SAME)):
-            return f"{source.device(d)} needs {size(profile.peak)} of {size(float(problem.cap[d]))}"
+            needs, cap = apart(size, profile.peak, float(problem.cap[d]), 4)
+            return f"{source.device(d)} needs {needs} of memory, its cap is {cap}"
     return None
 
 
@@ -159,7 +160,7 @@ def _reason(best: _Candidate) -> str:
 
 def _remedy(source: PlanSource, best: _Candidate) -> str:
     assert best.makespan is not None
-    repaired, planned = seconds(best.makespan), seconds(source.plan.makespan)
+    repaired, planned = apart(seconds, best.makespan, source.plan.makespan)
     takes = f"takes {repaired}, as before" if repaired == planned else f"takes {repaired} instead of {planned}"
     return f"--repair does it, and the step {takes}"
 
@@ -234,9 +235,9 @@ def _notes(
         yield f"the order is the plan's, makespan {seconds(planned)}"
     else:
         rise = makespan / planned - 1.0 if planned > 0.0 else 0.0
-        yield f"makespan {seconds(planned)} as planned, {seconds(makespan)} as exported" + (
-            f" ({percent(rise)} more)" if rise > SAME else ""
-        )
+        here, there = apart(seconds, planned, makespan)
+        exported = " and as exported" if here == there else f", {there} as exported"
+        yield f"makespan {here} as planned{exported}" + (f" ({percent(rise)} more)" if rise > SAME else "")
     if source.problem.on_comm.any():
         yield "operators of stream comm overlap with others only where the model runs them on a stream of their own"
 

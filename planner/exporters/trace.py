@@ -12,7 +12,7 @@ from typing import Any
 
 from planner.events import Events, events_of
 from planner.events.links import links_of
-from planner.exporters import Exported, NoOptions
+from planner.exporters import CannotExport, Exported, NoOptions
 from planner.plan.build import timetable_of
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
 from planner.problem import Problem
@@ -21,6 +21,9 @@ from planner.timetable.memory import memory_profile
 COMPUTE, COMM, CHANNEL = 1, 2, 10
 """Thread numbers; channels to the devices of the plan follow from ``CHANNEL`` on."""
 NANOSECONDS = 1e9
+LAST = 2**63 / NANOSECONDS
+"""Seconds; viewers keep instants in 64-bit integers of nanoseconds."""
+
 Event = dict[str, Any]
 
 
@@ -38,7 +41,14 @@ class Trace:
 
 
 def trace_json(plan: Plan, problem: Problem | None) -> str:
-    """The trace as text, an event a line. Counters of memory only with the problem that the plan is valid for."""
+    """The trace as text, an event a line. Counters of memory only with the problem that the plan is valid for.
+
+    Raises ``CannotExport`` where instants are beyond what viewers read.
+    """
+    ends = [*(task.end for task in plan.tasks), *(transfer.end for transfer in plan.transfers)]
+    last = max(plan.makespan, plan.lower_bound or 0.0, *ends)
+    if last >= LAST:
+        raise CannotExport(f"it lasts {last:.3g} s, and a trace ends at {LAST:.3g} s (292 years, in nanoseconds)")
     made = _Trace(plan, events_of(plan, problem))
     rows = [*made.names(), *made.slices(), *made.flows(), *_marks(plan)]
     if problem is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.files.errors import did_you_mean, listed, shown
+from planner.common.messages import LONGEST
+from planner.files.errors import did_you_mean, listed, shortened, shown
 from planner.files.shapes import Entry
-from planner.problem.graph import Mode, Operator, Pass, PassTime, Stream
+from planner.problem.graph import Mode, Operator, Origin, Pass, PassTime, Stream
 
 MAX_OPERATORS = 1_000_000
 
@@ -27,6 +28,7 @@ class OperatorEntry:
     output: float
     colocate: str | None
     devices: tuple[str, ...] | None
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ class _Expansion:
             output=entry.output,
             colocate=None if entry.colocate is None else self._label(scope.prefix, entry.colocate),
             devices=entry.devices,
-            line=entry.record.place.line,
+            origin=entry.origin,
         )
 
     def _reads(self, entry: ListEntry, scope: _Scope) -> tuple[str, ...]:
@@ -221,20 +223,20 @@ def _reject_cycles(operators: Sequence[Operator], made: Mapping[str, OperatorEnt
                 ready.append(reader)
     if not waiting:
         return
-    # Everything left has an input that is left: walking from input to input must close a circle.
+    # Everything left has an input that is left: walking from input to input must close a cycle.
     name = next(iter(waiting))
     walked: dict[str, None] = {}
     while name not in walked:
         walked[name] = None
         name = next(other for other in inputs[name] if other in waiting)
     path = list(walked)
-    circle = path[path.index(name) :]
+    cycle = path[path.index(name) :]
     order = {operator.name: i for i, operator in enumerate(operators)}
-    first = min(range(len(circle)), key=lambda i: order[circle[i]])
-    circle = circle[first:] + circle[:first]
-    if len(circle) == 1:
-        message = f"operator {shown(circle[0])} reads itself: name another input"
+    first = min(range(len(cycle)), key=lambda i: order[cycle[i]])
+    cycle = cycle[first:] + cycle[:first]
+    if len(cycle) == 1:
+        message = f"operator {shown(cycle[0])} reads itself: name another input"
     else:
-        steps = [f"{a} reads {b}" for a, b in zip(circle, circle[1:] + circle[:1], strict=True)]
-        message = f"operators read each other in a circle: {listed(steps, 8)}; break it at one of them"
-    made[circle[0]].record.at("inputs").fail(message)
+        steps = [f"{shortened(a)} reads {shortened(b)}" for a, b in zip(cycle, cycle[1:] + cycle[:1], strict=True)]
+        message = f"operators read each other in a cycle: {listed(steps, 8, 3 * LONGEST)}; remove one of these inputs"
+    made[cycle[0]].record.at("inputs").fail(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.common.messages import shown
 from planner.problem.quantities import FRACTION, SECONDS, Dimension, QuantityError, parse_quantity
 
 
@@ -21,7 +22,7 @@ def ratio(flag: str, text: str) -> float:
     """The value of an option that takes a fraction from 0 to 1, or a percentage."""
     value = quantity(flag, text, FRACTION)
     if value > 1:
-        raise UsageFault(f"{flag} must be a fraction from 0 to 1 such as 0.05, or 5%; got {text}")
+        raise UsageFault(f"{flag} must be a fraction from 0 to 1 such as 0.05, or 5%; got {shown(text)}")
     return value
 
 

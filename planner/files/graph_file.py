@@ -27,8 +27,8 @@ from planner.files.shapes import (
     json_schema,
     read_root,
 )
-from planner.files.yaml_source import Map, read_source
-from planner.problem.graph import ByDevice, Graph, Mode, Pass, PassTime, Stream, Work
+from planner.files.yaml_source import Map, Source, read_source
+from planner.problem.graph import PASS_KEYS, ByDevice, Graph, Mode, Origin, Pass, PassTime, Spot, Stream, Work
 from planner.problem.quantities import BYTES, FLOP, SECONDS
 
 MAX_MICROBATCHES = 1_000_000
@@ -200,7 +200,11 @@ def read_graph(path: Path) -> Graph:
 
     Raises ``InputError`` with file, line and field for whatever is wrong.
     """
-    source = read_source(path)
+    return graph_of(read_source(path))
+
+
+def graph_of(source: Source) -> Graph:
+    """The graph that a file's document states; raises as ``read_graph`` does."""
     entry = read_root(GRAPH, source.root, source.path)
     mode = Mode(entry.get("mode", Mode.TRAINING.value))
     operators = expand(by_name(entry.values["operators"]), mode)
@@ -249,7 +253,29 @@ def _operator(entry: Entry) -> OperatorEntry:
         output=entry.get("output", 0.0),
         colocate=entry.get("colocate"),
         devices=None if devices is None else tuple(dict.fromkeys(devices)),
+        origin=_origin(entry),
     )
+
+
+def _origin(entry: Entry) -> Origin:
+    """Where the operator stands, and every name of a device in it: the cluster that they name is read later."""
+    devices, times = entry.get("devices"), entry.get("time")
+    places = []
+    if devices is not None:
+        items, at = entry.data["devices"], entry.at("devices")
+        places = [(name, at.item(items, i)) for i, name in enumerate(devices)]
+    by_device = {}
+    for which, key in PASS_KEYS.items():
+        cost = None if times is None else times.get(key)
+        if isinstance(cost, ByDevice):
+            at, names = times.at(key), times.data[key]
+            by_device[which] = _spot(at), {name: _spot(at.key(names, name)) for name in cost.seconds}
+    # The first of two equal names counts.
+    return Origin(entry.place.line, {name: _spot(place) for name, place in reversed(places)}, by_device)
+
+
+def _spot(place: Place) -> Spot:
+    return Spot(place.line, place.field or "")
 
 
 def training_passes(given: Mapping[str, PassTime | None], has_parameters: bool) -> dict[Pass, PassTime]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import Annotated, Any, Literal, NotRequired, cast
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict, get_type_hints  # pydantic wants its own TypedDict below Python 3.12
 
-from planner.files.errors import InputError
-from planner.files.reading import read_bytes
+from planner.files.errors import InputError, shown
+from planner.files.json_source import Step, read_json_source
+from planner.files.yaml_source import field_path
 from planner.plan.plan import (
     FIGURES,
     SCHEMA,
@@ -200,82 +199,37 @@ def read_plan(path: Path | str) -> Plan:
 
     Keys that the format does not name are ignored. Numbers only have to be finite; ``verify`` checks what they mean.
     """
-    data = read_bytes(Path(path), MAX_BYTES)
-    raw = _parse(path, data)
+    source = read_json_source(path, MAX_BYTES)
+    raw = source.root
     if not isinstance(raw, dict):
-        raise InputError(path, None, None, "is no plan: the file must hold one JSON object")
+        raise source.error([], "is no plan: the file must hold one JSON object, as planner solve -o writes it")
     if raw.get("schema") != SCHEMA:
-        found = "is missing" if "schema" not in raw else f"is {_short(raw['schema'])}"
-        raise InputError(path, None, "schema", f"{found}; a plan says {SCHEMA!r}")
+        found = "is missing" if "schema" not in raw else f"is {shown(raw['schema'])}"
+        raise source.error(["schema"], f"{found}: a plan says {SCHEMA!r}")
     try:
         rows = _format().validate_python(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         more = error.error_count() - 1
-        message = f"{_lowered(first['msg'])}, found {_short(first['input'])}"
+        message = f"{first['msg'][:1].lower()}{first['msg'][1:]}, found {shown(first['input'])}"
         if first["type"] == "missing":
             message = "is missing"
         if more:
             message += f" (and {more} more)"
-        raise InputError(path, None, _field(first["loc"]), message) from error
+        raise source.error(first["loc"], message) from error
     plan = _plan(rows)
     if plan.repeated is not None and plan.listed_microbatches < 1:
         too_many = f"adds {plan.repeated.more} microbatches, and the plan has {plan.microbatches}"
-        raise InputError(path, None, "repeated", too_many)
+        raise source.error(["repeated"], too_many)
     return plan
 
 
-def _parse(path: Path | str, data: bytes) -> Any:
-    """JSON as the standard has it: UTF-8, no NaN or Infinity, no key twice in one object."""
+def plan_error(path: Path | str, steps: Sequence[Step], message: str) -> InputError:
+    """An error about a value of a plan that has been read: the file is read again for its line."""
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(path, line, None, "is not UTF-8") from error
-    try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
-    except json.JSONDecodeError as error:
-        raise InputError(path, error.lineno, None, f"is not JSON: {_lowered(error.msg)}") from error
-    except RecursionError as error:
-        raise InputError(path, None, None, "is not a plan: nested too deeply") from error
-    except ValueError as error:
-        raise InputError(path, None, None, f"is not JSON: {error}") from error
-
-
-def _no_constant(word: str) -> float:
-    raise ValueError(f"{word} is no number")
-
-
-def _finite(word: str) -> float:
-    """The number; raises for one too large for a float, which would silently become infinite."""
-    value = float(word)
-    if math.isinf(value):
-        raise ValueError(f"{_short(word)} is too large")
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {_short(twice)} stands twice in one object")
-    return found
-
-
-def _field(location: Iterable[int | str]) -> str:
-    """``tasks[3].start``."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return text.removeprefix(".")
-
-
-def _lowered(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
-def _short(value: Any, limit: int = 60) -> str:
-    text = "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else json.dumps(value)
-    return text if len(text) <= limit else text[:limit] + "..."
+        return read_json_source(path, MAX_BYTES).error(steps, message)
+    except InputError:  # it came from stdin, or is gone
+        return InputError(path, None, field_path(list(steps)), message)
 
 
 def _plan(rows: Mapping[str, Any]) -> Plan:

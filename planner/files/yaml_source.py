@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from planner.files.errors import InputError, one_line, shown
+from planner.common.messages import LONGEST
+from planner.files.errors import InputError, one_line, shortened, shown
 from planner.files.reading import decoded, read_bytes
 
 MAX_BYTES = 64 * 1024**2
@@ -85,8 +86,11 @@ class Source:
 
 def read_source(path: Path) -> Source:
     """Read one YAML document whose root is a mapping; ``InputError`` for whatever is wrong with it."""
-    path = Path(path)
-    content = read_bytes(path, MAX_BYTES, "write repeated operators as a block")
+    return source_of(read_bytes(Path(path), MAX_BYTES, "write repeated operators as a block"), Path(path))
+
+
+def source_of(content: bytes, path: Path) -> Source:
+    """The same for the content of a file; ``path`` is for messages."""
     text = decoded(content, path)
     root = parse_yaml(text, path)
     if not isinstance(root, Map):
@@ -240,10 +244,10 @@ class _Builder:
 
     def _alias(self, event: Any, line: int) -> None:
         if event.anchor not in self.anchors:
-            raise self._error(line, f"the alias *{event.anchor} has no anchor &{event.anchor} before it")
+            raise self._error(line, f"the alias *{shortened(event.anchor)} has no anchor of this name before it")
         value = self.anchors[event.anchor]
         if value is _OPEN:
-            raise self._error(line, f"the alias *{event.anchor} stands inside what it names")
+            raise self._error(line, f"the alias *{shortened(event.anchor)} stands inside what it names")
         self._add(value, line)
 
     def _add(self, value: Any, line: int) -> None:
@@ -304,7 +308,7 @@ def field_path(steps: list[str | int]) -> str | None:
     for step in steps:
         if isinstance(step, int):
             text += f"[{step}]"
-        elif re.fullmatch(r"[\w-]+", step):
+        elif re.fullmatch(r"[\w-]+", step) and len(step) <= LONGEST:
             text += f".{step}" if text else step
         else:
             text += f"[{shown(step, 40)}]"

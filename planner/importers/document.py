@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planner.problem.graph import ByDevice, Mode, Pass, PassTime, Stream, Work
-
-PASS_KEYS = {Pass.F: "forward", Pass.I: "input_grad", Pass.W: "weight_grad"}
+from planner.problem.graph import PASS_KEYS, ByDevice, Mode, Pass, PassTime, Stream, Work
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_PLAIN = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # to YAML 1.1 readers too
@@ -83,16 +80,10 @@ def to_yaml(document: Document) -> str:
 
 def checked(text: str) -> str:
     """The text, checked by planner's own reader; ``InputError`` if the reader refuses it."""
-    from planner.files.errors import InputError
-    from planner.files.graph_file import read_graph
+    from planner.files.graph_file import graph_of
+    from planner.files.yaml_source import source_of
 
-    with tempfile.TemporaryDirectory(prefix="planner-import-") as folder:
-        path = Path(folder) / "imported-graph.yaml"
-        path.write_text(text, encoding="utf-8")
-        try:
-            read_graph(path)
-        except InputError as error:
-            raise InputError("the graph that came out", error.line, error.field, error.message) from None
+    graph_of(source_of(text.encode("utf-8"), Path("the graph that came out")))
     return text
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-from planner.files.errors import InputError
+from planner.files.json_source import JsonSource, read_json_source
 from planner.files.reading import decoded, read_bytes
 
 MAX_BYTES = 256 * 1024**2
@@ -17,13 +15,6 @@ def read_text(path: Path) -> str:
     return decoded(read_bytes(path, MAX_BYTES), path)
 
 
-def read_json(path: Path) -> Any:
-    """The JSON document in a file; ``InputError`` with the line if it is none."""
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(path, error.lineno, None, f"is not valid JSON: {error.msg}") from None
-    except RecursionError:
-        raise InputError(path, None, None, "is not valid JSON: it nests too deep") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise InputError(path, None, None, f"is not valid JSON: {error}") from None
+def read_json(path: Path) -> JsonSource:
+    """The JSON document in a file; ``InputError`` with the line if it is none. Other programs write NaN, too."""
+    return read_json_source(path, MAX_BYTES, strict=False)

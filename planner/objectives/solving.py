@@ -188,8 +188,11 @@ class Solving:
         state = self.state(incumbent)
         best = search(state)
         if limit and incumbent.bound > limit * WITHIN:
-            asked = self.options.max_makespan or incumbent.posed_seconds(limit)
-            raise Impossible(f"no plan takes at most {asked:g} s: none is shorter than {incumbent.posed_bound:g} s")
+            longest, least = self.options.max_makespan or incumbent.posed_seconds(limit), incumbent.posed_bound
+            asked, bound = f"{longest:g}", f"{least:g}"
+            if asked == bound:
+                asked, bound = f"{longest:.12g}", f"{least:.12g}"
+            raise Impossible(f"no plan takes at most {asked} s: none is shorter than {bound} s")
         if best is None or (limit and best.makespan > limit * WITHIN):
             raise NoPlan("no plan was found within the limits, and none is proven not to exist")
         return best, state

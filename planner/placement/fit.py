@@ -48,12 +48,14 @@ def find_fit(problem: Problem, control: Control, threads: int) -> Placement | No
     for _ in range(CUTS_AT_MOST):
         proposal = model.solve(control, threads)
         if proposal.none_left and least is not None:
-            raise Impossible(f"{_shortfall(problem, *least)} (the least of the placements that were examined)")
+            raise Impossible(
+                f"{_shortfall(problem, *least)} (the least of the placements that were examined){more_memory(problem)}"
+            )
         if proposal.device_of is None:
             return None
         placement = Placement.single(proposal.device_of, "least memory")
         if proposal.lacking > 0:
-            raise Impossible(_shortfall(problem, proposal.lacking, proposal.device_of))
+            raise Impossible(_shortfall(problem, proposal.lacking, proposal.device_of) + more_memory(problem))
         answer = fits(problem, placement)
         if answer:
             return placement
@@ -132,9 +134,9 @@ def _operators_fit_alone(problem: Problem) -> None:
             names = ", ".join(repr(problem.operators[i].name) for i in members[:3]) + (", ..." if members[3:] else "")
             best = problem.cluster.devices[max(allowed, key=lambda d: problem.cap[d])].name
             raise Impossible(
-                f"operator {names} needs {show_bytes(parameters + activation)} (parameters and one activation), but "
-                f"the largest device that may run it, {best}, offers {show_bytes(room)}: "
-                f"{show_bytes(parameters + activation - room)} short"
+                f"operator {names} needs {show_bytes(parameters + activation)} of memory (parameters and one "
+                f"activation), but the largest device that may run it, {best}, offers {show_bytes(room)} of memory: "
+                f"{show_bytes(parameters + activation - room)} short{more_memory(problem)}"
             )
 
 
@@ -148,9 +150,9 @@ def _all_together_fit(problem: Problem) -> None:
         each = (needed - offered) / problem.n_devices
         what = "parameters and activations of one microbatch" if problem.training else "parameters"
         raise Impossible(
-            f"{what} take {show_bytes(needed)}, the {problem.n_devices} devices "
+            f"{what} take {show_bytes(needed)} of memory, the {problem.n_devices} devices "
             f"offer {show_bytes(offered)} together: {show_bytes(needed - offered)} short in all, at least "
-            f"{show_bytes(math.ceil(each) if each >= 1 else each)} on one of them"
+            f"{show_bytes(math.ceil(each) if each >= 1 else each)} on one of them{more_memory(problem)}"
         )
 
 
@@ -161,10 +163,17 @@ def _shortfall(problem: Problem, lacking: float, device_of: Sequence[int]) -> st
     np.add.at(needs, np.asarray(device_of), problem.activation)
     worst = int(np.argmax(needs - problem.cap))
     return (
-        f"no placement fits: in the one that lacks least, device {problem.cluster.devices[worst].name} is "
+        f"no placement fits in memory: in the one that lacks least, device {problem.cluster.devices[worst].name} is "
         f"{show_bytes(lacking)} short for its parameters and what one microbatch holds there; it offers "
         f"{show_bytes(float(problem.cap[worst]))}"
     )
+
+
+def more_memory(problem: Problem) -> str:
+    """What a message on missing memory ends with: which option sets the cap."""
+    if problem.memory_cap is not None:
+        return "; --memory-cap sets the cap, raise it"
+    return "; --memory-cap SIZE plans for another cap than the cluster file's"
 
 
 def show_bytes(size: float) -> str:

@@ -1,7 +1,19 @@
 """What is to be planned: operators, graph, cluster, and the problem that they make up."""
 
 from planner.problem.cluster import Cluster, Device, DeviceType, Link, NetworkLevel
-from planner.problem.graph import PASS_ORDER, ByDevice, Graph, Mode, Operator, Pass, PassTime, Stream, Work
+from planner.problem.graph import (
+    PASS_ORDER,
+    ByDevice,
+    Graph,
+    Mode,
+    Operator,
+    Origin,
+    Pass,
+    PassTime,
+    Spot,
+    Stream,
+    Work,
+)
 from planner.problem.placement import Placement
 from planner.problem.problem import Impossible, Problem, ProblemError
 from planner.problem.step import Step, common_step
@@ -18,11 +30,13 @@ __all__ = [
     "Mode",
     "NetworkLevel",
     "Operator",
+    "Origin",
     "Pass",
     "PassTime",
     "Placement",
     "Problem",
     "ProblemError",
+    "Spot",
     "Step",
     "Stream",
     "Work",

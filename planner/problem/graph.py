@@ -17,6 +17,9 @@ class Pass(StrEnum):
 
 PASS_ORDER: tuple[Pass, ...] = (Pass.F, Pass.I, Pass.W)
 
+PASS_KEYS = {Pass.F: "forward", Pass.I: "input_grad", Pass.W: "weight_grad"}
+"""What graph.yaml calls them."""
+
 
 class Stream(StrEnum):
     """The stream of its device that an operator occupies."""
@@ -52,6 +55,24 @@ PassTime = float | ByDevice | Work
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """A place in a file, for messages: ``operators[3].devices[0]`` in line 12."""
+
+    line: int
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a file states an operator, and where the names of devices that it gives stand."""
+
+    line: int
+    devices: Mapping[str, Spot]
+    times: Mapping[Pass, tuple[Spot, Mapping[str, Spot]]]
+    """Of the passes that have a time by device: where the pass stands, and each name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Operator:
     """One operator of the expanded graph (blocks are unrolled: ``layer.3.attn``).
 
@@ -71,7 +92,12 @@ class Operator:
     output: float = 0.0
     colocate: str | None = None
     devices: tuple[str, ...] | None = None
-    line: int | None = None  # where the file says so, for messages
+    origin: Origin | None = None  # None: it is from no file
+
+    @property
+    def line(self) -> int | None:
+        """The line at which the file states it."""
+        return None if self.origin is None else self.origin.line
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -18,8 +18,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from planner.common.messages import did_you_mean, listed, shown
 from planner.problem.cluster import Cluster, Device
-from planner.problem.graph import PASS_ORDER, ByDevice, Graph, Mode, Operator, Pass, PassTime, Stream
+from planner.problem.graph import PASS_ORDER, ByDevice, Graph, Mode, Operator, Pass, PassTime, Spot, Stream
 from planner.problem.segments import Segments, segments_of
 
 MEMORY_SLACK = 4e-12
@@ -74,28 +75,59 @@ class Problem:
                 f"{self.n_operators:,} operators on {self.n_devices:,} devices are {pairs:,} pairs, and a plan decides "
                 f"among {PAIRS_AT_MOST:,} at most: lower repeat in the graph or count in the cluster"
             )
+        self._reject_unknown_names()
+        self._reject_operators_without_device()
+
+    def _reject_unknown_names(self) -> None:
+        """Every name in ``devices`` must be known, and of a pass time by device at least one.
+
+        Of pass times only those of a file are checked: in a part of the cluster (see ``subset``), an operator whose
+        names are all elsewhere is one that no device may run.
+        """
         known = self.cluster.names()
+        seen: set[int] = set()  # pass times by identity: repetitions of a block share them
         for operator in self.graph.operators:
             for name in operator.devices or ():
                 if name not in known:
+                    spot = None if operator.origin is None else operator.origin.devices.get(name)
+                    raise ProblemError(f"{self._at(operator, spot)}: {unknown_device(name, self.cluster, known)}")
+            if operator.origin is None:
+                continue
+            for which, (spot, _) in operator.origin.times.items():
+                cost = operator.times.get(which)
+                if not isinstance(cost, ByDevice) or id(cost) in seen:
+                    continue
+                seen.add(id(cost))
+                if known.isdisjoint(cost.seconds):
+                    names = listed(map(repr, cost.seconds), 4)
                     raise ProblemError(
-                        f"{_where(self.graph, operator)}: field devices: no device, group or type of cluster "
-                        f"{self.cluster.name!r} is called {name!r}; it has {', '.join(sorted(known))}"
+                        f"{self._at(operator, spot)}: names no device of cluster {shown(self.cluster.name)} "
+                        f"(got {names}): {did_you_mean(next(iter(cost.seconds)), sorted(known))}"
                     )
-        self._reject_operators_without_device()
+
+    def _stated(self, operator: Operator) -> str:
+        """``graph.yaml:7: `` where the operator is from a file."""
+        return "" if operator.line is None else f"{self.graph.path}:{operator.line}: "
+
+    def _at(self, operator: Operator, spot: Spot | None) -> str:
+        """Where something of an operator stands: in the file, or else with the operator's name."""
+        if spot is None:
+            return f"operator {shown(operator.name)}"
+        return f"{self.graph.path}:{spot.line}: {spot.field}"
 
     def _reject_operators_without_device(self) -> None:
         for i in np.flatnonzero(~self.runs_on.any(axis=1)).tolist():
             operator = self.operators[i]
             raise Impossible(
-                f"operator {operator.name!r} has no device that may run it: "
-                + "; ".join(f"{d.name}: {_refusal(operator, d)}" for d in self.cluster.devices)
+                f"{self._stated(operator)}operator {shown(operator.name)} has no device that may run it: "
+                + _refusals(operator, self.cluster.devices)
             )
         for members in self.groups:
             if len(members) > 1 and not self.runs_on[list(members)].all(axis=0).any():
-                names = ", ".join(repr(self.operators[i].name) for i in members)
+                names = listed((repr(self.operators[i].name) for i in members), 6)
+                first = self.operators[members[0]]
                 raise Impossible(
-                    f"operators {names} share the colocate label {self.operators[members[0]].colocate!r}, "
+                    f"{self._stated(first)}operators {names} share the colocate label {shown(first.colocate)}, "
                     "but no device may run all of them"
                 )
 
@@ -362,9 +394,20 @@ def pass_seconds(cost: PassTime, device: Device) -> float:
     return seconds
 
 
-def _where(graph: Graph, operator: Operator) -> str:
-    line = "" if operator.line is None else f", line {operator.line}"
-    return f"{graph.path or graph.name}{line}: operator {operator.name!r}"
+def unknown_device(name: str, cluster: Cluster, known: Collection[str]) -> str:
+    """What is wrong with a name that no device, group or type of the cluster has."""
+    return (
+        f"no device, group or type of cluster {shown(cluster.name)} is called {shown(name)}: "
+        f"{did_you_mean(name, sorted(known))}"
+    )
+
+
+def _refusals(operator: Operator, devices: Sequence[Device]) -> str:
+    """Why each device may not run the operator; devices with the same reason together."""
+    because: dict[str, list[str]] = {}
+    for device in devices:
+        because.setdefault(_refusal(operator, device), []).append(device.name)
+    return "; ".join(f"{listed(names, 4)}: {reason}" for reason, names in because.items())
 
 
 def _refusal(operator: Operator, device: Device) -> str:
@@ -374,5 +417,5 @@ def _refusal(operator: Operator, device: Device) -> str:
         if math.isinf(pass_seconds(cost, device)):
             if isinstance(cost, ByDevice):
                 return f"no time for pass {which.value}"
-            return f"type {device.type.name!r} lacks the peak_flops or memory_bandwidth of pass {which.value}"
+            return f"type {shown(device.type.name)} lacks the peak_flops or memory_bandwidth of pass {which.value}"
     return "allowed"

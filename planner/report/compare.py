@@ -11,9 +11,17 @@ from rich.text import Text
 from planner.plan.plan import FIGURES, Figure, Plan
 from planner.report.facts import PlanFacts
 from planner.report.tables import rendered, table
-from planner.report.words import NONE, amount, gap, number, percent, plain, quotient, seconds, size
+from planner.report.words import NONE, Words, amount, digits_apart, gap, number, percent, plain, quotient, seconds, size
 
 SCHEMA = "planner/comparison@1"
+
+_DIGITS: dict[str, tuple[Words, Callable[[PlanFacts], float | None]]] = {
+    "makespan": (seconds, lambda f: f.plan.makespan),
+    "lower bound": (seconds, lambda f: f.plan.lower_bound),
+    "placement bound": (seconds, lambda f: f.plan.placement_lower_bound),
+    "peak memory": (size, lambda f: f.peak_memory),
+}
+"""Rows in which figures that differ have digits enough to be told apart."""
 
 _Row = tuple[str, Callable[[PlanFacts, PlanFacts], str]]
 """A heading, and the cell for a plan, given the first plan as well."""
@@ -77,11 +85,19 @@ def compare_text(plans: Sequence[Plan], names: Sequence[str], width: int = 100, 
     more = [row for row in _OF_OTHER_OBJECTIVES if any(row[1](f, facts[0]) != NONE for f in facts)]
     parts: list[RenderableType] = [_title(plans[0]), Text()]
     parts += [Text(f"Different problems: {line}", style="bold") for line in different_problems(plans)]
+
+    def told_apart(row: _Row) -> _Row:
+        if row[0] not in _DIGITS:
+            return row
+        words, value = _DIGITS[row[0]]
+        digits = digits_apart(words, map(value, facts), 4 if words is size else 5)
+        return row[0], lambda f, _: words(value(f), digits)
+
     across = max(1, (width - 22) // 20)
     longest = max(14, (width - 22) // min(across, len(plans)) - 3)
     for start in range(0, len(plans), across):
         made = table([("", "left"), *((_heading(n, longest), "right") for n in names[start : start + across])])
-        for heading, cell in (*_ROWS, *more):
+        for heading, cell in map(told_apart, (*_ROWS, *more)):
             made.add_row(Text(heading), *(Text(cell(f, facts[0])) for f in facts[start : start + across]))
         parts += [made, Text()]
     parts += [Text(line, style="dim") for line in _MEANING]

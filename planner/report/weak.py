@@ -20,8 +20,9 @@ def weakness(plan: Plan) -> str | None:
     said = f"the plan may be far from the best: gap {gap(plan.gap)}, bubble {percent(plan.bubble_ratio)}. "
     if not full:
         return f"{said}A longer --time-limit may find a shorter one"
+    cap = "A larger --memory-cap, recomputation" if plan.options.get("memory_cap") is not None else "Recomputation"
     return (
         f"{said}Memory binds: {len(full)} of {len(plan.devices)} devices use at least {FULL:.0%} of theirs, so few "
-        "microbatches are in flight. Recomputation, sharded parameters, smaller microbatches or more devices would "
+        f"microbatches are in flight. {cap}, sharded parameters, smaller microbatches or more devices would "
         "help; a longer --time-limit helps less"
     )

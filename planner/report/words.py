@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 from planner.plan.plan import Unit
 
@@ -11,6 +12,14 @@ _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 _SIZES = tuple((1024.0**power, f"{prefix}iB") for power, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "K")))
 NOTHING = 1e-9
 """A share below this is a difference of rounding; so is a time a thousand times shorter, in seconds."""
+
+ROUNDING = 1e-12
+"""Figures that differ by less, relatively, are the same."""
+
+MOST_DIGITS = 15
+
+Words = Callable[[float | None, int], str]
+"""A figure in words, with so many digits."""
 
 NONE = "-"
 """Stands where there is no figure."""
@@ -47,12 +56,12 @@ def time_unit(value: float) -> tuple[float, str]:
     return next((pair for pair in _TIMES if abs(value) >= pair[0]), _TIMES[0] if value == 0 else _TIMES[-1])
 
 
-def size(value: float | None) -> str:
+def size(value: float | None, digits: int = 4) -> str:
     """``58.7 GiB``; below 1 KiB in bytes, for the plans that count memory in units of their own."""
     if value is None:
         return NONE
     each, unit = size_unit(value)
-    return f"{number(value / each)} {unit}"
+    return f"{number(value / each, digits)} {unit}"
 
 
 def size_unit(value: float) -> tuple[float, str]:
@@ -60,12 +69,27 @@ def size_unit(value: float) -> tuple[float, str]:
     return next((pair for pair in _SIZES if abs(value) >= pair[0]), (1.0, "B"))
 
 
-def percent(ratio: float | None) -> str:
-    """``4.76 %``."""
+def percent(ratio: float | None, digits: int = 2) -> str:
+    """``4.76 %``; ``digits`` of them after the point."""
     if ratio is None:
         return NONE
-    text = f"{ratio * 100:.2f}"
+    text = f"{ratio * 100:.{digits}f}"
     return "<0.01 %" if text == "0.00" and ratio > 0 else f"{text} %"
+
+
+def digits_apart(words: Words, values: Iterable[float | None], least: int = 5) -> int:
+    """How many digits it takes until values that differ are different in words, too."""
+    known = sorted({value for value in values if value is not None})
+    pairs = [(a, b) for a, b in pairwise(known) if b - a > ROUNDING * max(abs(a), abs(b))]
+    return next(
+        (n for n in range(least, MOST_DIGITS) if all(words(a, n) != words(b, n) for a, b in pairs)), MOST_DIGITS
+    )
+
+
+def apart(words: Words, a: float, b: float | None, least: int = 5) -> tuple[str, str]:
+    """Two figures that a message compares, with digits enough to differ; the same text only where they are the same."""
+    digits = digits_apart(words, (a, b), least)
+    return words(a, digits), words(b, digits)
 
 
 def gap(value: float | None) -> str:
@@ -90,7 +114,11 @@ def quotient(a: float | None, b: float | None) -> str:
     """``0.9545``: a over b."""
     if a is None or b is None or b == 0:
         return NONE
-    return f"{a / b:.3f}"
+    ratio = a / b
+    digits = 3
+    while digits < MOST_DIGITS and round(ratio, digits) == 1 and abs(ratio - 1) > NOTHING:
+        digits += 1  # a ratio that is not 1 is never shown as 1
+    return f"{ratio:.{digits}f}"
 
 
 def cut(text: str, width: int) -> str:

@@ -13,6 +13,16 @@ from planner.report.words import NONE, number, percent, plain, time_unit
 from planner.simulate.disturb import Disturbance
 from planner.simulate.replays import Outcome
 
+WITHOUT_FILES = (
+    "Without graph and cluster the plan does not say what a pass reads: it waits for all passes of its microbatch that "
+    "the plan ends before it. That is exact for a chain of operators and pessimistic for others; --graph GRAPH and "
+    "--cluster CLUSTER make it exact."
+)
+LATE = (
+    "What a baseline sends late, at the end of a fused block or a full backward pass, shows then only where it delays "
+    "the planned step, which is in its favour."
+)
+
 SCHEMA = "planner/simulation@1"
 QUANTILES = {"p5": 0.05, "p50": 0.50, "p95": 0.95, "p99": 0.99}
 
@@ -25,6 +35,7 @@ class Row:
     planned: float
     outcome: Outcome | None
     fits: bool | None = None
+    baseline: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,14 +116,14 @@ def _meaning(made: Simulation) -> list[str]:
     if any(row.fits is False for row in made.rows):
         lines.append("*: over the memory cap, could not run; its memory is held to its own planned peak.")
     if not made.exact:
-        lines.append(
-            "Read off the plan alone: a pass waits for all passes of its microbatch that the plan ends before it. That "
-            "is exact for a chain of operators and pessimistic for others. What a baseline sends late, at "
-            "the end of a fused block or a full backward pass, shows only where it delays the planned step, which is "
-            "in its favour. --graph and --cluster make both exact."
-        )
+        lines.append(WITHOUT_FILES)
+        if any(row.baseline and row.outcome is not None for row in made.rows):
+            lines.append(LATE)
     if any(row.outcome is None for row in made.rows):
-        lines.append("Rows without distribution show the planned makespan only: give --graph and --cluster.")
+        lines.append(
+            "Rows without distribution: the plan names only the planned makespan of these baselines; with --graph and "
+            "--cluster they are replayed, too."
+        )
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from planner.common.messages import shown
 from planner.plan.plan import Plan, Source
 from planner.verification.facts import INSTANT, Facts, Violation, number
 from planner.verification.rules import Rule
@@ -21,7 +22,7 @@ def check_bounds(facts: Facts) -> Iterator[Violation]:
     yield from _source("graph", plan.graph, Source(facts.graph.name, facts.graph.sha256))
     yield from _source("cluster", plan.cluster, Source(facts.cluster.name, facts.cluster.sha256))
     if plan.objective not in OBJECTIVES:
-        yield Violation(Rule.BOUNDS, f"objective is {plan.objective!r}, not one of {', '.join(OBJECTIVES)}")
+        yield Violation(Rule.BOUNDS, f"objective is {shown(plan.objective)}, not one of {', '.join(OBJECTIVES)}")
     yield from _bounds(plan)
     yield from _gap(plan)
     yield from _status(plan)
@@ -30,7 +31,7 @@ def check_bounds(facts: Facts) -> Iterator[Violation]:
 def _source(kind: str, found: Source, given: Source) -> Iterator[Violation]:
     """Bounds and plan hold for the files they were made from."""
     if found.name != given.name:
-        yield Violation(Rule.BOUNDS, f"the plan is for {kind} {found.name!r}, not {given.name!r}")
+        yield Violation(Rule.BOUNDS, f"the plan is for {kind} {shown(found.name)}, not {shown(given.name)}")
     if found.sha256 != given.sha256:
         yield Violation(
             Rule.BOUNDS,
@@ -78,11 +79,13 @@ def _gap(plan: Plan) -> Iterator[Violation]:
 def _status(plan: Plan) -> Iterator[Violation]:
     """``optimal`` only where the gap is at most the one asked for."""
     if plan.status not in ("optimal", "feasible", "interrupted"):
-        yield Violation(Rule.BOUNDS, f"status is {plan.status!r}, not optimal, feasible or interrupted")
+        yield Violation(Rule.BOUNDS, f"status is {shown(plan.status)}, not optimal, feasible or interrupted")
     if plan.status != "optimal":
         return
     if plan.objective != "makespan" and all(figure.bound is None for figure in plan.figures):
-        what = f"status is optimal for {plan.objective!r}, but the plan has no bound of any figure but the makespan"
+        what = (
+            f"status is optimal for {shown(plan.objective)}, but the plan has no bound of any figure but the makespan"
+        )
         yield Violation(Rule.BOUNDS, what)
     asked = plan.options.get("gap")
     allowed = float(asked) if isinstance(asked, int | float) and not isinstance(asked, bool) else DEFAULT_GAP

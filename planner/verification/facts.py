@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from planner.common.messages import brief, shown
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
 from planner.problem.cluster import Cluster, Device, NetworkLevel
 from planner.problem.graph import ByDevice, Graph, Mode, Operator, Pass
@@ -35,9 +36,8 @@ class Violation:
     message: str
 
     def __str__(self) -> str:
-        text = f"rule {self.rule} ({self.rule.title}): {self.message}"
-        # Names come from a file: nothing of them breaks the line.
-        return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+        # Names come from a file; nothing of them breaks the line.
+        return f"rule {self.rule} ({self.rule.title}): {brief(self.message)}"
 
 
 class Route(NamedTuple):
@@ -250,13 +250,13 @@ def _at_rate(amount: float, rate: float | None) -> float:
 
 def name_task(task: PlannedTask) -> str:
     """A task in words."""
-    return f"{task.pass_} of {task.operator!r}, microbatch {task.microbatch}, on {task.device} {span(task)}"
+    return f"{task.pass_} of {shown(task.operator)}, microbatch {task.microbatch}, on {task.device} {span(task)}"
 
 
 def name_transfer(transfer: PlannedTransfer) -> str:
     """A transfer in words."""
     return (
-        f"transfer {transfer.pass_} of {transfer.operator!r}, microbatch {transfer.microbatch}, "
+        f"transfer {transfer.pass_} of {shown(transfer.operator)}, microbatch {transfer.microbatch}, "
         f"from {transfer.source} to {transfer.target} {span(transfer)}"
     )
 

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from planner.common.messages import shown
 from planner.plan.plan import DeviceFigures
 from planner.verification.facts import DURATION, Facts, Violation, number
 from planner.verification.memory import SLACK, DeviceMemory
@@ -26,10 +27,10 @@ def check_figures(facts: Facts, work: Work, memory: dict[str, DeviceMemory], whe
     listed = Counter(figures.name for figures in plan.devices)
     for name in facts.devices:
         if listed[name] != 1:
-            yield Violation(Rule.FIGURES, f"devices lists {name!r} {listed[name]} times instead of once")
+            yield Violation(Rule.FIGURES, f"devices lists {shown(name)} {listed[name]} times instead of once")
     for figures in plan.devices:
         if figures.name not in facts.devices:
-            yield Violation(Rule.FIGURES, f"devices lists {figures.name!r}, which the cluster does not have")
+            yield Violation(Rule.FIGURES, f"devices lists {shown(figures.name)}, which the cluster does not have")
             continue
         yield from _times(figures, work)
         yield from _memory(facts, figures, work, memory[figures.name], when)
@@ -92,4 +93,6 @@ def close(found: float | None, expected: float, slack: float) -> bool:
 def wrong(field: str, found: float | None, expected: float | None) -> Violation:
     """A figure that does not follow from the tasks."""
     words = ["null" if value is None else number(value) for value in (found, expected)]
+    if words[0] == words[1]:
+        words = [str(found), str(expected)]
     return Violation(Rule.FIGURES, f"{field} is {words[0]}, but it follows as {words[1]}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from planner.common.messages import shown
 from planner.verification.facts import Facts, Violation, listing
 from planner.verification.rules import Rule
 
@@ -25,15 +26,16 @@ def _entries(facts: Facts) -> Iterator[Violation]:
     """Each entry names what exists, once."""
     for placed in facts.plan.placement:
         if placed.operator not in facts.operators:
-            yield Violation(Rule.PLACEMENT, f"placement of {placed.operator!r}: the graph has no such operator")
+            yield Violation(Rule.PLACEMENT, f"placement of {shown(placed.operator)}: the graph has no such operator")
         if placed.device not in facts.devices:
             yield Violation(
                 Rule.PLACEMENT,
-                f"placement of {placed.operator!r}, copy {placed.copy}: the cluster has no device {placed.device!r}",
+                f"placement of {shown(placed.operator)}, copy {placed.copy}: "
+                f"the cluster has no device {shown(placed.device)}",
             )
     for (operator, copy), count in Counter((p.operator, p.copy) for p in facts.plan.placement).items():
         if count > 1:
-            yield Violation(Rule.PLACEMENT, f"placement of {operator!r}, copy {copy}, is listed {count} times")
+            yield Violation(Rule.PLACEMENT, f"placement of {shown(operator)}, copy {copy}, is listed {count} times")
 
 
 def _copies(facts: Facts) -> Iterator[Violation]:
@@ -64,7 +66,7 @@ def _allowed(facts: Facts) -> Iterator[Violation]:
             if timeless
             else f"its devices are {listing(facts.operators[name].devices or ())}"
         )
-        yield Violation(Rule.PLACEMENT, f"{name!r}, copy {copy}, may not run on {device}: {why}")
+        yield Violation(Rule.PLACEMENT, f"{shown(name)}, copy {copy}, may not run on {device}: {why}")
 
 
 def _colocate(facts: Facts) -> Iterator[Violation]:
@@ -78,8 +80,8 @@ def _colocate(facts: Facts) -> Iterator[Violation]:
         if where != device:
             yield Violation(
                 Rule.PLACEMENT,
-                f"{name!r}, copy {copy}, on {device} must share the device of {leader!r} on {where} "
-                f"(colocate label {label!r})",
+                f"{shown(name)}, copy {copy}, on {device} must share the device of {shown(leader)} on {where} "
+                f"(colocate label {shown(label)})",
             )
 
 
@@ -94,7 +96,7 @@ def _one_copy_a_microbatch(facts: Facts) -> Iterator[Violation]:
         task = facts.plan.tasks[row]
         yield Violation(
             Rule.PLACEMENT,
-            f"{task.pass_} of {task.operator!r}, microbatch {task.microbatch}, on {task.device} "
+            f"{task.pass_} of {shown(task.operator)}, microbatch {task.microbatch}, on {task.device} "
             f"uses copy {task.copy}, but the microbatch uses copy {facts.copy_of[task.microbatch]}",
         )
     for microbatch, copy in sorted(facts.copy_of.items()):

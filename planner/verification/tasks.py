@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from planner.common.messages import shown
 from planner.plan.plan import PlannedTask
 from planner.problem.graph import Stream
 from planner.verification.facts import Facts, Violation, name_task, number, overlaps
@@ -81,7 +82,9 @@ def _missing(facts: Facts, index: TaskIndex) -> Iterator[Violation]:
             for k in np.flatnonzero(index.at(i, pass_, present) < 0).tolist():
                 microbatch = named[k]
                 where = facts.device(name, microbatch) or "any device"
-                yield Violation(Rule.TASKS, f"{pass_} of {name!r}, microbatch {microbatch}, does not run on {where}")
+                yield Violation(
+                    Rule.TASKS, f"{pass_} of {shown(name)}, microbatch {microbatch}, does not run on {where}"
+                )
 
 
 def _task(facts: Facts, task: PlannedTask) -> Iterator[Violation]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.common.messages import shown
 from planner.plan.plan import PlannedTask, PlannedTransfer
 from planner.verification.facts import (
     Facts,
@@ -63,7 +64,7 @@ def _unknown(facts: Facts, transfer: PlannedTransfer) -> str | None:
         return f"microbatches are 0 to {facts.microbatches - 1}"
     for device in (transfer.source, transfer.target):
         if device not in facts.devices:
-            return f"the cluster has no device {device!r}"
+            return f"the cluster has no device {shown(device)}"
     return None
 
 
@@ -110,7 +111,7 @@ def _missing(facts: Facts, seen: dict[tuple[str, str, int, str], PlannedTransfer
 def _absent(route: Route, pass_: str, microbatch: int, source: str, target: str) -> Violation:
     return Violation(
         Rule.TRANSFERS,
-        f"transfer {pass_} of {route.operator!r}, microbatch {microbatch}, from {source} to {target} "
+        f"transfer {pass_} of {shown(route.operator)}, microbatch {microbatch}, from {source} to {target} "
         f"is missing (for {', '.join(repr(r) for r in route.readers)})",
     )
 

@@ -39,6 +39,42 @@ def test_a_signal_while_an_input_is_awaited(number: signal.Signals, code: int, t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("command", ["show", "import"])
+def test_a_signal_at_any_moment(command: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """From the moment it listens on: one line and the code of the signal, or it was done before; nothing is left."""
+    out, temporary = tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
+    plan = tmp_path / "plan.json"
+    files = [str(CONFIG / name) for name in ("graph.yaml", "cluster.yaml")]
+    subprocess.run([*PLANNER, "baseline", "1f1b", *files, "--quiet", "-o", str(plan)], check=True, capture_output=True)
+    config = Path(__file__).parents[1] / "data" / "hf_configs" / "bert-large.json"
+    arguments = {
+        "show": ["show", str(plan), "--html", str(out / "out")],
+        "import": ["import", "hf", str(config), "--quiet", "-o", str(out / "out")],
+    }[command]
+    ended = set()
+    for moment in range(8):
+        out.mkdir(exist_ok=True)
+        process = subprocess.Popen(
+            [*PLANNER, *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TMPDIR": str(temporary)},
+        )
+        wait_until_it_listens(process.pid)
+        time.sleep(moment * 0.03)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+        lines = [line for line in said.splitlines() if "written to" not in line]
+        ended.add(process.returncode)
+        # While the interpreter shuts down, the file is there, and signals have their default effect.
+        assert process.returncode in (code, 0, -number) and len(lines) == (process.returncode == code), said
+        assert {path.name for path in out.iterdir()} <= {"out"} and list(temporary.iterdir()) == []
+    assert code in ended
+
+
 def test_the_graph_from_stdin() -> None:
     """``planner import ... | planner solve - cluster.yaml``."""
     command = [

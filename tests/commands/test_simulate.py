@@ -51,7 +51,15 @@ def test_from_the_plan_alone(plan: str, capsys: pytest.CaptureFixture[str]) -> N
     assert 0 <= found["plans"][2]["plan_beyond_it"] <= 1
     assert main(["simulate", plan, "--runs", "50"]) == 0
     text = capsys.readouterr().out
-    assert "50 runs, seed 0" in text and "--graph" in text and "1f1b" in text
+    assert "50 runs, seed 0" in text and "1f1b" in text
+    words = " ".join(text.split())
+    assert "Without graph and cluster the plan does not say what a pass reads" in words
+    assert "the plan names only the planned makespan of these baselines" in words and "sends late" not in words
+    assert main(["simulate", plan, "--runs", "50", "--baselines", "none"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "--graph GRAPH and --cluster CLUSTER make it exact" in words and "baseline" not in words
+    assert main(["simulate", plan, *INPUTS[:2]]) == 2
+    assert "--cluster CLUSTER is missing" in capsys.readouterr().err
 
 
 def test_baselines_are_replayed_with_graph_and_cluster(plan: str, capsys: pytest.CaptureFixture[str]) -> None:

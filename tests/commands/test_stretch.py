@@ -155,7 +155,7 @@ def test_plans_that_are_wrong(
     source = written(tmp_path / "plan.json", solved, **changes)
     assert stretch(source, 24, "-o", str(tmp_path / "longer.json")) == 2
     captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.startswith(f"planner: {source}: ") and words in captured.err
+    assert captured.out == "" and captured.err.startswith(f"planner: {source}:") and words in captured.err
     assert captured.err.count("\n") == 1 and not (tmp_path / "longer.json").exists()
 
 
@@ -168,6 +168,16 @@ def test_no_window(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert stretch(path, 20, config=CONFIGS / "mixed-cluster") == 4
     captured = capsys.readouterr()
     assert captured.out == "" and "no steady-state pattern" in captured.err
+    assert "planner baseline gpipe --microbatches 20 makes the longer plan" in captured.err
+
+
+def test_a_plan_without_a_window_says_what_to_do(
+    solved: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("planner.commands.stretch.pattern_of", lambda *_: None)
+    assert stretch(written(tmp_path / "plan.json", solved, window=None), 20) == 4
+    assert "planner solve --microbatches 20 plans anew" in (said := capsys.readouterr().err)
+    assert "takes more than 14 microbatches, or --objective period" in said and said.count("\n") == 1
 
 
 def test_inputs_are_not_overwritten(solved: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -38,3 +42,26 @@ def test_stdout_as_a_file() -> None:
     script = "from planner.common.whole import *; ensure_writable('/dev/stdout'); write_whole('/dev/stdout', 'whole')"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout == "whole"
+
+
+def test_a_signal_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
+    """Where the handler raises, as planner's does: the temporary file goes, whenever the signal comes."""
+
+    class Terminated(BaseException):
+        pass
+
+    def handle(number: int, frame: object) -> None:
+        raise Terminated
+
+    chance, before = random.Random(1), signal.signal(signal.SIGALRM, handle)
+    try:
+        for _ in range(500):
+            with contextlib.suppress(Terminated):
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, 4e-4))
+                whole.ensure_writable(tmp_path / "out")
+                whole.write_whole(tmp_path / "out", "content")
+                time.sleep(0.01)
+            assert {path.name for path in tmp_path.iterdir()} <= {"out"}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -138,6 +138,25 @@ def test_counters_of_memory() -> None:
     assert "C" not in check(plan, None)
 
 
+@pytest.mark.parametrize("last", [1e11, 1e30, 1e308])
+def test_instants_that_no_viewer_reads_are_refused(
+    last: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, instead of Infinity in the file; in tasks, and where only the makespan says so."""
+    path, plan = tmp_path / "plan.json", published(config("dualpipe-4x8"), "zb1p")
+    late = (*plan.tasks[:-1], plan.tasks[-1]._replace(end=last))
+    for changed in (replace(plan, tasks=late), replace(plan, makespan=last)):
+        path.write_text(plan_to_json(changed), encoding="utf-8")
+        assert main(["export", str(path), "--to", "trace", "-o", str(tmp_path / "trace.json")]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err.count("\n") == 1
+        if last > 1e30:
+            assert f"is absurd: at most 1e+30 s (got {last:g})" in captured.err and "plan.json:" in captured.err
+        else:
+            assert f"it lasts {last:.3g} s, and a trace ends at 9.22e+09 s" in captured.err
+        assert not (tmp_path / "trace.json").exists()
+
+
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """To a file and to stdout; what is missing is said on stderr; bad usage ends with 2."""
     monkeypatch.chdir(tmp_path)

@@ -198,7 +198,7 @@ CASES = [
         f"  - {{name: d, {T}, inputs: [b]}}\n",
         4,
         "operators[1].inputs",
-        "in a circle: c reads b, b reads a, a reads c;",
+        "in a cycle: c reads b, b reads a, a reads c;",
     ),
     (
         OPS + f"  - block: l\n    repeat: 2\n    operators:\n    - {{name: x, {T}, inputs: [z]}}\n"

@@ -178,6 +178,7 @@ def test_unknown_keys_and_missing_extras_are_fine(tmp_path):
         (["tasks"], {}, "tasks"),
         (["tasks", 1], 7, "tasks[1]"),
         (["tasks", 1, "start"], "now", "tasks[1].start"),
+        (["tasks", 1, "microbatch"], 10**100, "tasks[1].microbatch"),
         (["tasks", 1, "pass"], "X", "tasks[1].pass"),
         (["tasks", 1, "stream"], "gpu", "tasks[1].stream"),
         (["transfers", 0, "from"], 3, "transfers[0].from"),
@@ -209,6 +210,31 @@ def test_wrong_values(tmp_path, where, value, field):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "field", "words"),
+    [
+        ('"start": 0.1, "end": 0.2', '"start": 0.1, "end": "now"', "transfers[0].end", "valid number, found 'now'"),
+        ('"start": 0.1, "end": 0.2', '"start": 0.1, "finish": 0.2', "transfers[0].end", "is missing"),
+        ('"start": 0.1, "end": 0.2', '"start": 0.1, "end": NaN', "transfers[0].end", "NaN is no number"),
+        ('"start": 0.1, "end": 0.2', '"start": 0.1, "end": 1e999', "transfers[0].end", "1e999 is too large"),
+        ('"start": 0.1, "end": 0.2', '"start": 0.1, "end": ' + "7" * 5000, "transfers[0].end", "777... is too large"),
+        ('"start": 0.1, "end": 0.2', '"start": 0.1, "start": 0.2', "transfers[0].start", "stands twice in one object"),
+        ('"solve_seconds"', '"origin": "x", "solve_seconds"', "origin", "(first in line 4): remove one"),
+        ('"solve_seconds"', '"solve_seconds" 3 "', None, "expecting ':' delimiter (column"),
+    ],
+)
+def test_mistakes_name_their_line(tmp_path, old, new, field, words):
+    """As errors in YAML files do: the line of the value, or of the object where a key is missing."""
+    text = plan_to_json(PLAN)
+    before, _, after = text.partition(old)
+    path = tmp_path / "plan.json"
+    path.write_text(before + new + after)
+    with pytest.raises(InputError) as error:
+        read_plan(path)
+    assert (error.value.line, error.value.field) == (before.count("\n") + 1, field)
+    assert words in str(error.value)
+
+
 @pytest.mark.parametrize("field", ["tasks", "schema", "options", "lower_bound", "solve_seconds"])
 def test_missing_fields(tmp_path, field):
     raw = json.loads(plan_to_json(PLAN))
@@ -223,14 +249,14 @@ def test_missing_fields(tmp_path, field):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "is not JSON"),
+        (b"", "is not valid JSON"),
         (b"{\n\n oops}", "plan.json:3"),
         (b'{"schema": NaN}', "NaN"),
         (b'{"schema": 1, "schema": 2}', "twice"),
         (b"[]", "one JSON object"),
         (b"\xff\xfe{}", "UTF-8"),
-        (b"[" * 100_000, "nested"),
-        (b"schema: planner/graph@1", "is not JSON"),
+        (b"[" * 100_000, "nests too deep"),
+        (b"schema: planner/graph@1", "is not valid JSON"),
     ],
 )
 def test_no_plan_at_all(tmp_path, content, words):

@@ -103,7 +103,7 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: [1\nb: 2\n", 2, None, "not valid YAML"),
         ("a:\n\t- 1\n", 2, None, "not valid YAML"),
         ("a: 'x\n", 2, None, "not valid YAML"),
-        ("a: *b\n", 1, "a", "no anchor &b"),
+        ("a: *b\n", 1, "a", "has no anchor of this name"),
         ("a: &a [*a]\n", 1, "a[0]", "inside what it names"),
         ("1: 2\n", 1, None, "the key 1 is not text: put it in quotes"),
         ("true: 2\n", 1, None, "the key true is not text"),

@@ -65,7 +65,9 @@ def test_against_every_placement(block: int) -> None:
 
 def test_one_unit_too_little() -> None:
     """A stage of DualPipe's setting needs 2; with 1 it is 1 short, and the message says which and how much."""
-    with pytest.raises(Impossible, match=r"'stage0' needs 2 B .* offers 1 B: 1 B short"):
+    with pytest.raises(
+        Impossible, match=r"'stage0' needs 2 B of memory.* offers 1 B of memory: 1 B short; --memory-cap"
+    ):
         solved(config("dualpipe-4x8", memory_cap=1))
     assert checked(config("dualpipe-4x8", memory_cap=2), solved(config("dualpipe-4x8", memory_cap=2), 1.0)) == []
 
@@ -73,7 +75,7 @@ def test_one_unit_too_little() -> None:
 def test_one_byte_too_little_for_deepseek() -> None:
     """Four layers a device and one activation of each: a byte less is proven impossible at once."""
     begin = time.monotonic()
-    with pytest.raises(Impossible, match=r"8 B short in all, at least 1 B on one of them"):
+    with pytest.raises(Impossible, match=r"8 B short in all, at least 1 B on one of them; --memory-cap"):
         solved(config("deepseek-v3-h800", memory_cap=4 * LAYER - 1))
     assert time.monotonic() - begin < 20
 

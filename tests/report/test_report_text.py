@@ -179,3 +179,12 @@ def test_different_problems() -> None:
     assert different_problems([pipeline(), pipeline(origin="baseline:1f1b")]) == []
     assert len(different_problems([pipeline(), other])) == 2
     assert "Different problems" in compare_text([pipeline(), other], ["a", "b"], 100)
+
+
+def test_compared_plans_that_differ_look_different() -> None:
+    """By as many digits as that takes; in the summary they have the usual ones."""
+    slower = replace(pipeline(), makespan=pipeline().makespan * (1 + 1e-7))
+    rows = {
+        line[:21].strip(): line[21:].split() for line in compare_text([pipeline(), slower], ["a", "b"]).splitlines()
+    }
+    assert rows["makespan"] == ["8", "s", "8.000001", "s"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from planner.report.words import gap, names_in_brief, number, percent, plain, quotient, seconds, size
+from planner.report.words import apart, gap, names_in_brief, number, percent, plain, quotient, seconds, size
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,16 @@ def test_ratios() -> None:
     assert quotient(63, 66) == "0.955"
     assert quotient(63, 0) == "-"
     assert number(1234567.0) == "1234567"
+
+
+def test_figures_that_differ_are_told_apart() -> None:
+    """As many digits as that takes; the same words only for what is the same but for rounding."""
+    assert apart(seconds, 105.4612, 105.4613) == ("105.4612 s", "105.4613 s")
+    assert apart(seconds, 105.0, 106.0) == ("105 s", "106 s")
+    assert apart(seconds, 105.46, 105.46 * (1 + 1e-14)) == ("105.46 s", "105.46 s")
+    assert apart(size, 80 * 2.0**30 + 1, 80 * 2.0**30, 4) == ("80.000000001 GiB", "80 GiB")
+    assert apart(percent, 0.28001, 0.28, 2) == ("28.001 %", "28.000 %")
+    assert quotient(105.4612, 105.4613) == "0.999999" and quotient(2.0, 2.0 * (1 + 1e-14)) == "1.000"
 
 
 def test_names_in_brief() -> None:

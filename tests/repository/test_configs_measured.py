@@ -311,7 +311,7 @@ def same(text: str, folder: Path, config: str) -> bool:
     for graph in graphs:
         labels = {o.colocate: str(k) for k, o in reversed(list(enumerate(graph.operators)))}
         times = [{which: rounded(cost) for which, cost in o.times.items()} for o in graph.operators]
-        plain = [replace(o, line=None, colocate=labels[o.colocate], times={}) for o in graph.operators]
+        plain = [replace(o, origin=None, colocate=labels[o.colocate], times={}) for o in graph.operators]
         found.append((plain, times))
     return found[0] == found[1] and len({(g.mode, g.microbatches) for g in graphs}) == 1
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, NoReturn
 
-from planner.files.errors import InputError, shown
+from planner.files.errors import shown
 from planner.files.flag_values import UsageFault
-from planner.importers.source import read_json, read_text
+from planner.files.json_source import JsonSource
+from planner.importers.source import read_json
 
 LARGEST = 10**9  # of any dimension; the largest vocabularies have some 10^6 entries
 MOST_LAYERS = 10_000
@@ -21,18 +21,16 @@ class Unfit(UsageFault):
 class HfConfig:
     """The fields of one object of the file. Every reader raises ``InputError`` if a field is missing or wrong."""
 
-    def __init__(self, path: Path, text: str, fields: dict[str, Any], prefix: str = "", start: int = 0) -> None:
-        self.path, self.text, self.fields, self.prefix, self.start = path, text, fields, prefix, start
+    def __init__(self, source: JsonSource, fields: dict[str, Any], steps: tuple[str, ...] = ()) -> None:
+        self.source, self.fields, self.steps = source, fields, steps
 
     def fail(self, key: str, message: str) -> NoReturn:
         """Raise the error about a field, at its line."""
-        found = re.compile(rf'"{re.escape(key)}"\s*:').search(self.text, self.start)
-        line = None if found is None else 1 + self.text.count("\n", 0, found.start())
-        raise InputError(self.path, line, f"{self.prefix}{key}", message)
+        raise self.source.error([*self.steps, key], message)
 
     def read_as(self, kind: str) -> HfConfig:
         """The same fields under another ``model_type``."""
-        return HfConfig(self.path, self.text, {**self.fields, "model_type": kind}, self.prefix, self.start)
+        return HfConfig(self.source, {**self.fields, "model_type": kind}, self.steps)
 
     def has(self, key: str) -> bool:
         """Whether the field is there and not null."""
@@ -107,14 +105,12 @@ class HfConfig:
         value = self.fields.get(key)
         if not isinstance(value, dict):
             self.fail(key, "is missing" if value is None else f"must be an object (got {shown(value)})")
-        found = re.compile(rf'"{re.escape(key)}"\s*:').search(self.text, self.start)
-        start = self.start if found is None else found.end()
-        return HfConfig(self.path, self.text, value, f"{self.prefix}{key}.", start)
+        return HfConfig(self.source, value, (*self.steps, key))
 
 
 def read_config(path: Path) -> HfConfig:
     """Read the file. Raises ``InputError`` if it is no JSON object."""
-    data = read_json(path)
-    if not isinstance(data, dict):
-        raise InputError(path, 1, None, "must be a JSON object, as the config.json of a Hugging Face model is")
-    return HfConfig(path, read_text(path), data)
+    source = read_json(path)
+    if not isinstance(source.root, dict):
+        raise source.error([], "must be a JSON object, as the config.json of a Hugging Face model is")
+    return HfConfig(source, source.root)

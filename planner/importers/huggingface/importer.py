@@ -130,7 +130,7 @@ def _vision(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
         yield f"--image-size {edge} must be a multiple of {multiple} pixels"
     tokens = setting.images * image_patches(vision, setting) // vision.merged
     if tokens > setting.tokens:
-        yield f"{setting.images} image(s) are {tokens} tokens: --sequence {setting.tokens} has no room for them"
+        yield f"{setting.images} image(s) are {tokens} tokens, more than --sequence {setting.tokens}: raise it"
 
 
 def check_model(model: Model, config: HfConfig) -> None:

@@ -23,11 +23,12 @@ from typing import Annotated, Any
 
 import typer
 
-from planner.files.errors import InputError, shown
+from planner.files.errors import shown
+from planner.files.json_source import JsonSource, Step
 from planner.importers import flags as options
 from planner.importers.document import Document, OperatorDraft, comment_lines, quoted
 from planner.importers.importer import AlsoWritten, Imported
-from planner.importers.measured.ordering import Circle, ancestry
+from planner.importers.measured.ordering import Cycle, ancestry
 from planner.importers.source import read_json
 from planner.problem.graph import ByDevice, Mode, Pass
 
@@ -124,11 +125,13 @@ class Instance:
 
 def msr(path: Path, *, name: str | None = None, microbatches: int = 1, unit: str = "ms") -> tuple[Document, str]:
     """The graph of a file and the text of its cluster; ``InputError`` for any fault of the file."""
-    instance = read_instance(path, UNITS[unit])
+    source = read_json(path)
+    instance = read_instance(source, UNITS[unit])
     try:
         operators = operators_of(instance)
-    except Circle as circle:
-        raise InputError(path, None, "edges", f"read {circle}") from None
+    except Cycle as cycle:
+        closing = max(k for k, edge in enumerate(instance.edges) if edge in cycle.edges)
+        raise source.error(["edges", closing], f"closes a cycle: {cycle}") from None
     backward = sum(node.backward for node in instance.nodes)
     header = (
         f"{path.name}, a graph in the format of github.com/msr-fiddle/dnn-partitioning: {len(operators)} nodes, "
@@ -140,7 +143,7 @@ def msr(path: Path, *, name: str | None = None, microbatches: int = 1, unit: str
 
 
 def operators_of(instance: Instance) -> list[OperatorDraft]:
-    """One operator for each node, in a topological order; raises ``Circle``."""
+    """One operator for each node, in a topological order; raises ``Cycle``."""
     order, reads = ancestry((node.name for node in instance.nodes), instance.edges)
     nodes = {node.name: node for node in instance.nodes}
     shared = Counter(node.colour for node in instance.nodes if node.colour is not None)
@@ -177,36 +180,36 @@ def cluster_of(instance: Instance, name: str, header: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_instance(path: Path, per_second: float) -> Instance:
+def read_instance(source: JsonSource, per_second: float) -> Instance:
     """The instance in a file; ``per_second``: how many of its units of time make a second."""
-    root = read_json(path)
+    root = source.root
     if not isinstance(root, dict):
-        raise InputError(path, None, None, "must be an object with nodes and edges")
-    entries = {key: _list(path, root, key) for key in ("nodes", "edges")}
-    accelerators, cpus = (_count(path, root, key) for key in ("maxFPGAs", "maxCPUs"))
+        raise source.error([], "must be an object with nodes and edges")
+    entries = {key: _list(source, root, key) for key in ("nodes", "edges")}
+    accelerators, cpus = (_count(source, root, key) for key in ("maxFPGAs", "maxCPUs"))
     if accelerators + cpus == 0:
-        raise InputError(path, None, "maxFPGAs", "and maxCPUs are 0: there is no device")
+        raise source.error(["maxFPGAs"], "and maxCPUs are 0: there is no device")
     if not entries["nodes"]:
-        raise InputError(path, None, "nodes", "is empty: there is nothing to place")
-    names = _names(path, entries["nodes"])
-    hops, edges = _edges(path, entries["edges"], names)
+        raise source.error(["nodes"], "is empty: there is nothing to place")
+    names = _names(source, entries["nodes"])
+    hops, edges = _edges(source, entries["edges"], names)
     nodes = tuple(
-        _node(path, f"nodes[{k}]", entry, names[entry["id"]], hops.get(entry["id"], 0.0), per_second)
+        _node(source, ["nodes", k], entry, names[entry["id"]], hops.get(entry["id"], 0.0), per_second)
         for k, entry in enumerate(entries["nodes"])
     )
-    memory = _amount(path, root, "maxSizePerFPGA", "")
+    memory = _amount(source, root, ["maxSizePerFPGA"])
     return Instance(accelerators, cpus, memory, nodes, edges, _bandwidth(entries["edges"], per_second))
 
 
-def _names(path: Path, entries: Sequence[Any]) -> dict[int, str]:
+def _names(source: JsonSource, entries: Sequence[Any]) -> dict[int, str]:
     """Names by id: those of the file if all nodes have distinct ones, else ``node`` and the id."""
     given: dict[int, str | None] = {}
     for k, entry in enumerate(entries):
-        number = _object(path, entry, f"nodes[{k}]").get("id")
+        number = _object(source, entry, ["nodes", k]).get("id")
         if isinstance(number, bool) or not isinstance(number, int):
-            raise InputError(path, None, f"nodes[{k}].id", f"must be a whole number (got {shown(number)})")
+            raise source.error(["nodes", k, "id"], f"must be a whole number (got {shown(number)})")
         if number in given:
-            raise InputError(path, None, f"nodes[{k}].id", f"{number} stands twice: ids are unique")
+            raise source.error(["nodes", k, "id"], f"{shown(number)} stands twice: ids are unique")
         name = entry.get("name")
         usable = isinstance(name, str) and name.strip() != "" and len(name) <= 200 and name.isprintable()
         given[number] = name if usable else None
@@ -215,35 +218,39 @@ def _names(path: Path, entries: Sequence[Any]) -> dict[int, str]:
 
 
 def _edges(
-    path: Path, entries: Sequence[Any], names: dict[int, str]
+    source: JsonSource, entries: Sequence[Any], names: dict[int, str]
 ) -> tuple[dict[int, float], tuple[tuple[str, str], ...]]:
     """The cost of each node's output, in the file's unit, and the edges by name."""
     costs: dict[int, float] = {}
     edges = []
     for k, raw in enumerate(entries):
-        entry = _object(path, raw, f"edges[{k}]")
+        entry = _object(source, raw, ["edges", k])
         ends = []
         for key in ("sourceId", "destId"):
             if isinstance(entry.get(key), bool) or not isinstance(entry.get(key), int) or entry[key] not in names:
-                raise InputError(path, None, f"edges[{k}].{key}", f"no node has the id {shown(entry.get(key))}")
+                raise source.error(["edges", k, key], f"no node has the id {shown(entry.get(key))}")
             ends.append(entry[key])
-        cost = _amount(path, entry, "cost", f"edges[{k}].")
+        cost = _amount(source, entry, ["edges", k, "cost"])
         if not math.isclose(costs.setdefault(ends[0], cost), cost, rel_tol=1e-6, abs_tol=1e-9):
-            raise InputError(
-                path, None, f"edges[{k}].cost", f"differs from another edge of node {ends[0]}: an output has one cost"
-            )
+            message = f"differs from another edge of node {shown(ends[0])}: an output has one cost"
+            raise source.error(["edges", k, "cost"], message)
         edges.append((names[ends[0]], names[ends[1]]))
     return costs, tuple(edges)
 
 
-def _node(path: Path, field: str, entry: dict[str, Any], name: str, hop: float, per_second: float) -> Node:
-    supported = bool(_amount(path, entry, "supportedOnFpga", f"{field}."))
+def _node(
+    source: JsonSource, steps: list[Step], entry: dict[str, Any], name: str, hop: float, per_second: float
+) -> Node:
+    def amount(key: str) -> float:
+        return _amount(source, entry, [*steps, key])
+
+    supported = bool(amount("supportedOnFpga"))
     colour = entry.get("colorClass")
     return Node(
         name,
-        _amount(path, entry, "fpgaLatency", f"{field}.") / per_second if supported else None,
-        _amount(path, entry, "cpuLatency", f"{field}.") / per_second,
-        _amount(path, entry, "size", f"{field}.") if "size" in entry else 0.0,
+        amount("fpgaLatency") / per_second if supported else None,
+        amount("cpuLatency") / per_second,
+        amount("size") if "size" in entry else 0.0,
         bool(entry.get("isBackwardNode", False)),
         None if colour is None else f"class{shown(colour, 40)}",
         hop / per_second,
@@ -257,29 +264,31 @@ def _bandwidth(entries: Sequence[Any], per_second: float) -> float:
     return quotients.most_common(1)[0][0] * per_second if quotients else BANDWIDTH
 
 
-def _object(path: Path, entry: Any, field: str) -> dict[str, Any]:
+def _object(source: JsonSource, entry: Any, steps: list[Step]) -> dict[str, Any]:
     if not isinstance(entry, dict):
-        raise InputError(path, None, field, "must be an object")
+        raise source.error(steps, f"must be an object (got {shown(entry)})")
     return entry
 
 
-def _list(path: Path, root: dict[str, Any], key: str) -> list[Any]:
-    if not isinstance(root.get(key), list):
-        raise InputError(path, None, key, "is missing: a list is expected here")
-    return list(root[key])
+def _list(source: JsonSource, root: dict[str, Any], key: str) -> list[Any]:
+    value = root.get(key)
+    if not isinstance(value, list):
+        found = "is missing: a list is expected here" if key not in root else f"must be a list (got {shown(value)})"
+        raise source.error([key], found)
+    return list(value)
 
 
-def _count(path: Path, root: dict[str, Any], key: str) -> int:
-    value = _amount(path, root, key, "")
+def _count(source: JsonSource, root: dict[str, Any], key: str) -> int:
+    value = _amount(source, root, [key])
     if value != int(value) or value > 10_000:
-        raise InputError(path, None, key, f"must be a whole number of devices, at most 10000 (got {shown(value)})")
+        raise source.error([key], f"must be a whole number of devices, at most 10000 (got {shown(value)})")
     return int(value)
 
 
-def _amount(path: Path, entry: dict[str, Any], key: str, field: str) -> float:
-    """A number that is finite and not negative; true and false count as 1 and 0."""
-    value = entry.get(key)
+def _amount(source: JsonSource, entry: dict[str, Any], steps: Sequence[Step]) -> float:
+    """A number that is finite and not negative; true and false count as 1 and 0. The last step is its key."""
+    value = entry.get(str(steps[-1]))
     if not isinstance(value, int | float) or not 0 <= value <= LARGEST:
         what = "is missing" if value is None else f"must be a number from 0 to {LARGEST:g} (got {shown(value)})"
-        raise InputError(path, None, f"{field}{key}", what)
+        raise source.error(steps, what)
     return float(value) if value >= SMALLEST else 0.0

@@ -6,21 +6,24 @@ import heapq
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from planner.files.errors import shortened
 
-class Circle(Exception):
-    """The graph has a cycle; ``names``: its operators."""
+
+class Cycle(Exception):
+    """The graph has a cycle; ``names``: its operators, ``edges``: what joins each to the next."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
+        self.edges = tuple(zip(self.names, (*self.names[1:], self.names[0]), strict=True))
         shown = self.names if len(self.names) <= 8 else (*self.names[:4], "...", *self.names[-3:])
-        super().__init__(f"in a circle: {' -> '.join(shown)}; remove one of these edges")
+        super().__init__(f"{' -> '.join(map(shortened, shown))}; remove one of these edges")
 
 
 def ancestry(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> tuple[list[str], dict[str, list[str]]]:
     """A topological order of the names, and what each of them reads (each input once, in the order of the edges).
 
     Among names that may come next, the one with the smallest number in it is next (``node9`` before ``node10``:
-    profilers number operators in the order of execution), ties by the order of ``names``. Raises ``Circle``.
+    profilers number operators in the order of execution), ties by the order of ``names``. Raises ``Cycle``.
     """
     reads: dict[str, list[str]] = {name: [] for name in names}
     read_by: dict[str, list[str]] = {name: [] for name in reads}
@@ -41,7 +44,7 @@ def ancestry(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> tuple[li
             if missing[target] == 0:
                 heapq.heappush(ready, rank[target])
     if len(order) < len(reads):
-        raise Circle(_circle(missing, reads))
+        raise Cycle(_cycle(missing, reads))
     return order, reads
 
 
@@ -50,7 +53,7 @@ def _number(name: str) -> int:
     return int(found[0]) if found else 0
 
 
-def _circle(missing: Mapping[str, int], reads: Mapping[str, Sequence[str]]) -> list[str]:
+def _cycle(missing: Mapping[str, int], reads: Mapping[str, Sequence[str]]) -> list[str]:
     """One cycle, found by going back from a name that never became ready."""
     name = next(name for name, count in missing.items() if count)
     seen: list[str] = []

@@ -23,7 +23,7 @@ from planner.files.flag_values import UsageFault
 from planner.importers import flags as options
 from planner.importers.document import Document, OperatorDraft
 from planner.importers.importer import Imported
-from planner.importers.measured.ordering import Circle, ancestry
+from planner.importers.measured.ordering import Cycle, ancestry
 from planner.importers.source import read_text
 from planner.problem.graph import Pass
 
@@ -87,8 +87,8 @@ def pipedream(path: Path, *, name: str | None = None, microbatches: int = 1, sta
     profile = read_profile(path)
     try:
         operators = operators_of(profile, state)
-    except Circle as circle:
-        raise InputError(path, None, None, f"reads {circle}") from None
+    except Cycle as cycle:
+        raise InputError(path, _closing(path, cycle), None, f"this edge closes a cycle: {cycle}") from None
     forward = sum(node.forward for node in profile.nodes)
     backward = sum(node.backward for node in profile.nodes)
     header = (
@@ -97,6 +97,12 @@ def pipedream(path: Path, *, name: str | None = None, microbatches: int = 1, sta
         + assumptions(state)
     )
     return Document(name or path.stem, operators, header, microbatches=microbatches)
+
+
+def _closing(path: Path, cycle: Cycle) -> int | None:
+    """The line of the last edge of the cycle."""
+    lines = enumerate(read_text(path).splitlines(), start=1)
+    return max((number for number, line in lines if tuple(line.strip().split(" -- ")) in cycle.edges), default=None)
 
 
 def assumptions(state: float) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from planner.common.messages import shown
 from planner.files.flag_values import UsageFault
 from planner.importers import flags as options
 from planner.importers.extras import need
@@ -87,7 +88,7 @@ def sizes(given: Sequence[str]) -> dict[str, int]:
     for text in given:
         name, _, size = text.rpartition("=")
         if not name or not size.isascii() or not size.isdigit() or not 0 < int(size) <= 10**9:
-            raise UsageFault(f"--dim takes NAME=N with a whole number from 1, such as batch=8 (got {text!r})")
+            raise UsageFault(f"--dim takes NAME=N with a whole number from 1, such as batch=8 (got {shown(text)})")
         if name in found:
             raise UsageFault(f"--dim {name} is given twice")
         found[name] = int(size)

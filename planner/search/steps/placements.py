@@ -139,7 +139,7 @@ def any_that_fits(problem: Problem, only: Placement | None, control: Control, th
     ``only``: the only placement that the layout allows, where that is known. Raises ``Impossible`` with the proof
     that nothing fits.
     """
-    from planner.placement.fit import find_fit, fits
+    from planner.placement.fit import find_fit, fits, more_memory
 
     if only is not None:
         if fits(problem, only) is False:  # proven, not only cut off by the deadline
@@ -169,7 +169,7 @@ def any_that_fits(problem: Problem, only: Placement | None, control: Control, th
         raise Impossible(
             f"no placement of layout {problem.layout} fits its parameters and the activations of one microbatch in "
             "memory: all cuts of the topological order nearest to the file's have been checked"
-            + ("; without --layout there are placements that fit" if free is not None else "")
+            + ("; without --layout there are placements that fit" if free is not None else more_memory(problem))
         )
 
 
@@ -180,9 +180,12 @@ def _why_not(problem: Problem, placement: Placement) -> str:
         here = [[i for i, e in enumerate(copy) if e == d] for copy in placement.device_of]
         parameters = math.fsum(problem.parameters[i] for i in {i for members in here for i in members})
         needs[d] = parameters + max(math.fsum(problem.activation[i] for i in members) for members in here)
+    from planner.placement.fit import more_memory, show_bytes
+
     worst = int(np.argmax(needs - problem.cap))
     return (
         f"layout {problem.layout} allows one placement only, and in it device "
-        f"{problem.cluster.devices[worst].name} needs {needs[worst]:,.0f} B for parameters and the activations of one "
-        f"microbatch but has {problem.cap[worst]:,.0f} B: {needs[worst] - problem.cap[worst]:,.0f} B short"
+        f"{problem.cluster.devices[worst].name} needs {show_bytes(needs[worst])} of memory for parameters and the "
+        f"activations of one microbatch but has {show_bytes(problem.cap[worst])}: "
+        f"{show_bytes(needs[worst] - problem.cap[worst])} short{more_memory(problem)}"
     )

@@ -258,7 +258,7 @@ def test_windows_repeat_in_a_pattern(tmp_path: Path) -> None:
         ("llama-3-8b", {"context": 3, "interconnect": 1e9}, "must divide --sequence 4096"),
         ("llama-3-8b", {"sends_per_token": 2}, "--expert-parallel too"),
         ("llama-3-8b", {"images": 1}, "does not"),
-        ("llava-1.5-7b", {"images": 9}, "no room"),
+        ("llava-1.5-7b", {"images": 9}, "more than --sequence"),
         ("qwen2-vl-7b", {"image_pixels": 450}, "multiple of 28"),
         ("llava-1.5-7b", {"image_pixels": 448}, "336"),
         ("gpt2", {"tokens": 2048}, "1024 positions"),

@@ -43,7 +43,7 @@ INSTANCE: dict[str, Any] = {
 
 def written(folder: Path, document: Any) -> Path:
     path = folder / "tiny.json"
-    path.write_text(json.dumps(document), encoding="utf-8")
+    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
     return path
 
 
@@ -117,7 +117,7 @@ def test_the_planned_makespan_is_that_of_the_file(tmp_path: Path, capsys: pytest
         (("edges", 1, "destId"), 9, "edges[1].destId"),
         (("edges", 1, "cost"), float("inf"), "edges[1].cost"),
         (("edges", 2), {"sourceId": 1, "destId": 5, "cost": 0.75}, "edges[2].cost"),
-        (("edges", 2), {"sourceId": 4, "destId": 3, "cost": 0.75}, "edges"),
+        (("edges", 2), {"sourceId": 4, "destId": 3, "cost": 0.75}, "edges[2]"),
     ],
 )
 def test_mistakes_name_the_field(tmp_path: Path, path: tuple[Any, ...], value: Any, field: str) -> None:
@@ -126,9 +126,13 @@ def test_mistakes_name_the_field(tmp_path: Path, path: tuple[Any, ...], value: A
     for step in path[:-1]:
         place = place[step]
     place[path[-1]] = value
+    file = written(tmp_path, document)
     with pytest.raises(InputError) as error:
-        msr(written(tmp_path, document))
-    assert error.value.field == field
+        msr(file)
+    assert error.value.field == field and error.value.line is not None
+    there = file.read_text(encoding="utf-8").splitlines()[error.value.line - 1]
+    key = field.rpartition(".")[2]
+    assert there.strip() == "{" or there.strip("0123456789, ") == "" or f'"{key}"' in there
 
 
 def test_text_that_is_no_json_names_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,7 +88,7 @@ def test_command_writes_a_graph_that_planner_reads(tmp_path: Path, capsys: pytes
         ("\tnode1 -- node4", "\tnode1 -- node44", 8, None),
         ("\tnode1 -- node4", "\tnode4 -- node4", 8, None),
         ("\tnode1 -- node4", "\tnode1", 8, None),
-        ("\tnode1 -- node4", "\tnode11 -- node4", None, None),
+        ("\tnode1 -- node4", "\tnode11 -- node4", 9, None),
     ],
 )
 def test_mistakes_name_line_and_field(tmp_path: Path, before: str, after: str, line: int | None, field: str) -> None:

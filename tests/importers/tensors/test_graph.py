@@ -72,7 +72,7 @@ def test_without_merging_every_node_is_an_operator() -> None:
     assert list(made(LAYER, Grouping(merge=False))) == [each.name for each in LAYER]
 
 
-def test_levels_are_modules_but_close_no_circle() -> None:
+def test_levels_are_modules_but_close_no_cycle() -> None:
     """Module a reads b, which reads a: what comes after b is a second operator of a."""
     drafts = made(LAYER, Grouping(level=1))
     assert {name: draft.inputs for name, draft in drafts.items()} == {
@@ -115,7 +115,7 @@ def test_frozen_weights_have_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_no_grouping_closes_a_circle(seed: int) -> None:
+def test_no_grouping_closes_a_cycle(seed: int) -> None:
     """Random graphs with random modules: every edge leads forward, no node is lost, and the file is read."""
     draw = random.Random(seed)
     nodes: list[TensorNode] = []
