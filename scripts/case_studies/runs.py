@@ -19,6 +19,7 @@ from planner.baselines.replayed import baseline_figures
 from planner.files import read_cluster, read_graph
 from planner.files.plan_file import read_plan
 from planner.problem import Problem
+from planner.timetable.figures import figures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GRACE = 120
@@ -64,7 +65,7 @@ def baselines(problem: Problem) -> list[Row]:
             timetable = baseline_timetable(name, problem)
         except NotApplicable:
             continue
-        row = baseline_figures(name, problem, timetable)
+        row = baseline_figures(name, figures(problem, timetable), timetable)
         found.append({key: getattr(row, key) for key in ("name", "makespan", "bubble_ratio", "peak_memory", "fits")})
     return found
 

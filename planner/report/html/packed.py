@@ -21,6 +21,9 @@ from planner.events.nodes import Floats, Ints
 DIGITS = 10
 """Significant digits of the makespan in ticks: less than a pixel however far one zooms in."""
 
+EXACT = 2.0**53
+"""Whole numbers up to which JavaScript counts exactly."""
+
 
 def packed(document: dict[str, Any]) -> str:
     """A document as text for a script element: letters and digits of base64, which no markup can hide in."""
@@ -34,8 +37,8 @@ def ticks_per_second(makespan: float) -> float:
 
 
 def ticks(values: npt.ArrayLike, scale: float) -> Ints:
-    """Instants in whole ticks."""
-    return np.rint(np.asarray(values, dtype=np.float64) * scale).astype(np.int64)
+    """Instants in whole ticks; where the makespan is not that of the tasks, at most what scripts count exactly."""
+    return np.rint(np.clip(np.asarray(values, dtype=np.float64) * scale, -EXACT, EXACT)).astype(np.int64)
 
 
 def differences(values: Sequence[int] | Ints) -> list[int]:
