@@ -18,7 +18,7 @@ FLOORS = (
     ("timetable", "placement"),
     ("plan",),
     ("verification", "files", "events", "baselines", "scheduling"),
-    ("bounds", "importers"),
+    ("bounds", "exact", "importers"),
     ("search",),
     ("objectives", "report"),
     ("exporters", "simulate"),

@@ -9,6 +9,7 @@ import numpy as np
 from planner.baselines import baseline_timetable
 from planner.common.budget import Control
 from planner.common.compiled import NOT_KEPT, is_compiled, uncached
+from planner.exact.decomposition import Decomposition
 from planner.placement.loads import Loads
 from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
 from planner.scheduling.classes import build_classes
@@ -32,6 +33,9 @@ def compile_all() -> None:
     search.anneal(1, Control(), 0.0)
     assert search.best is not None
     assert max(PrecedenceGraph.of(search.ordered, search.best).tail) > 0
+    decomposition = Decomposition(problem, 1.0, 100)
+    while decomposition.open:
+        decomposition.step(lambda classes, start: None, Control())
     _warm_up_placements(kind)
     timetable = baseline_timetable("1f1b", problem)  # compiles the replay: numba is loaded by now
     classes = build_classes(problem, timetable.placement)

@@ -120,21 +120,22 @@ class ModuloParams:
 
 
 @dataclass(frozen=True)
+class ExactParams:
+    """The exact decomposition. Effort: tasks started; some 300,000 a second."""
+
+    tasks: int = 500  # of the step, up to which it is tried
+    first: float = 200_000.0  # effort before other steps
+    more: float = 1_500_000.0  # effort between them, each time
+    proposed: int = 3  # placements that level 2 could not decide, and other searches try
+
+
+@dataclass(frozen=True)
 class CountingParams:
     """The counting model, asked for ever shorter schedules of one placement."""
 
     nodes: int = 500
     placements: int = 2  # best placements that are asked about
     small: int = 4_000  # variables up to which a model is asked before operators are moved
-
-
-@dataclass(frozen=True)
-class OrderVariablesParams:
-    """The model with order variables, asked for ever shorter schedules of a small problem."""
-
-    nodes: int = 20_000
-    rounds: int = 50
-    look_ahead: tuple[float, ...] = (0.0, 0.5, 2.0, 1e6)  # of the list schedules whose keys are its starts
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,8 @@ class SearchParams:
     restart: RestartParams = field(default_factory=RestartParams)
     steady_state: SteadyStateParams = field(default_factory=SteadyStateParams)
     modulo: ModuloParams = field(default_factory=ModuloParams)
+    exact: ExactParams = field(default_factory=ExactParams)
     counting: CountingParams = field(default_factory=CountingParams)
-    order_variables: OrderVariablesParams = field(default_factory=OrderVariablesParams)
     adaptive: AdaptiveParams = field(default_factory=AdaptiveParams)
     period: PeriodParams = field(default_factory=PeriodParams)
 
@@ -187,6 +188,6 @@ class SearchParams:
             move=replace(whole.move, moves=40, annealed_moves=100),
             lns=replace(whole.lns, session=1_000),
             counting=replace(whole.counting, nodes=20),
-            order_variables=replace(whole.order_variables, nodes=20),
+            exact=replace(whole.exact, more=200_000.0),
             period=replace(whole.period, moves=20_000),
         )

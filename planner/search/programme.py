@@ -13,10 +13,10 @@ from planner.search.step import Step
 from planner.search.steps.anneal_orders import AnnealBest, AnnealSome
 from planner.search.steps.bounds import CheapBounds, DearBounds, OnlyPlacementBound
 from planner.search.steps.counting import Counting
+from planner.search.steps.exact import Exact
 from planner.search.steps.lns_windows import LnsWindows
 from planner.search.steps.modulo_schedules import ModuloSchedules
 from planner.search.steps.move_operators import MoveOperators
-from planner.search.steps.order_variables import OrderVariables
 from planner.search.steps.placements import AnyThatFits, FamilyPlacements, ProposePlacements
 from planner.search.steps.restart import Restart
 from planner.search.steps.steady_state import SteadyState
@@ -71,23 +71,25 @@ LARGE: tuple[Step, ...] = (
     AnnealBest(),
     SteadyState(),
     IN_TURNS,
-    OrderVariables(),
     Counting(),
 )
 """Many tasks: rules shape the whole schedule, and annealing is intensification only."""
 
 SMALL: tuple[Step, ...] = (
+    Exact("first"),
     DearBounds(),
     AnnealSome("first"),
+    Exact("more"),
     Counting(small=True),
     ProposePlacements(),
     MoveOperators(),
     AnnealSome("some"),
     VaryRules(),
     AnnealBest(),
-    OrderVariables(),
+    Exact("more"),
     Counting(),
     IN_TURNS,
+    Exact("all"),
 )
 """Few tasks: annealing shapes the schedule, and exact models may prove it optimal."""
 

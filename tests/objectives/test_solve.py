@@ -104,9 +104,9 @@ def shop(jobs: int, machines: int, memory: float | None = None) -> Problem:
     return posed(*operators, devices=unit_cluster(machines, memory), training=False)
 
 
-def test_a_stop_during_a_mip() -> None:
-    """A stop from another thread while the order variables of a job shop too hard for them are being solved."""
-    stopped_while("order variables", shop(10, 10, memory=1e9))
+def test_a_stop_during_an_exact_search() -> None:
+    """A stop from another thread while the exact decomposition works on a job shop too hard for it."""
+    stopped_while("exact decomposition", shop(10, 10, memory=1e9))
 
 
 def stopped_while(trying: str, problem: Problem) -> None:

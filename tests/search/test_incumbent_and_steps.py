@@ -14,7 +14,7 @@ from planner.scheduling.list_search import ListSearch
 from planner.scheduling.models.counting import VARIABLES_AT_MOST
 from planner.search import Incumbent, SearchParams
 from planner.search.steps.counting import count
-from planner.search.steps.order_variables import OrderVariables
+from planner.search.steps.exact import Exact
 from planner.search.steps.vary_rules import longer
 
 
@@ -84,7 +84,7 @@ def test_cutoff_and_proof() -> None:
     assert incumbent.met
 
 
-def test_order_variables_prove_small_problems() -> None:
+def test_the_exact_decomposition_proves_small_problems() -> None:
     """The job shop sfjs05 from a poor start: the optimum and its proof."""
     problem = config("jobshop-sfjs05")
     state = state_of(problem, SearchParams())
@@ -93,7 +93,7 @@ def test_order_variables_prove_small_problems() -> None:
     listed(incumbent, Placement.single(device_of))
     assert incumbent.best is not None
     assert incumbent.best.makespan > 119
-    OrderVariables().run(state)
+    Exact("first").run(state)
     assert (incumbent.best.makespan, incumbent.bound) == (119.0, 119.0)
     assert violations(problem, incumbent.best.timetable) == []
 

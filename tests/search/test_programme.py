@@ -51,7 +51,6 @@ def test_many_tasks() -> None:
         "anneal orders, best",
         "steady-state patterns",
         IN_TURNS,
-        "order variables",
         "counting",
     ]
 
@@ -61,17 +60,20 @@ def test_few_tasks() -> None:
     problem = config("dualpipe-4x8")
     assert programme(state_of(problem)) is SMALL
     assert names(SMALL) == [
+        "exact decomposition, first",
         "dear bounds",
         "anneal orders, first",
+        "exact decomposition, more",
         "counting, small models",
         "propose placements",
         "move operators",
         "anneal orders, some",
         "vary rules",
         "anneal orders, best",
-        "order variables",
+        "exact decomposition, more",
         "counting",
         IN_TURNS,
+        "exact decomposition, all",
     ]
     assert programme(state_of(problem), brief=True) is BRIEF
     assert names(BRIEF) == ["anneal orders, brief"]
@@ -103,7 +105,7 @@ def test_the_tested_search_is_the_shipped_one() -> None:
         "move.annealed_moves",
         "lns.session",
         "counting.nodes",
-        "order_variables.nodes",
+        "exact.more",
         "period.moves",
     }
 

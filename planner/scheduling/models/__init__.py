@@ -1,1 +1,1 @@
-"""Exact models of level 2: counts of microbatches, and order variables."""
+"""Exact models of level 2: the counting model."""

@@ -9,6 +9,7 @@ from planner.placement.layouts import only_placement
 from planner.scheduling.list_search import ListSearch
 from planner.scheduling.models.counting import STEPS_AT_MOST, VARIABLES_AT_MOST, CountingModel
 from planner.search.state import SearchState
+from planner.search.steps.exact import decides
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Counting:
         return "counting, small models" if self.small else "counting"
 
     def supports(self, state: SearchState) -> bool:
-        """Whether anything has been scheduled."""
-        return bool(state.searches)
+        """Whether anything has been scheduled, and the exact decomposition does not ask the same of all placements."""
+        return bool(state.searches) and not decides(state)
 
     def run(self, state: SearchState) -> None:
         """Ask. A small model, on a coarse grid, soon finds schedules that other searches miss if memory is short."""

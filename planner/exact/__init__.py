@@ -1,0 +1,1 @@
+"""Exact solutions: a decomposition over both levels, with proof. See ``decomposition``."""

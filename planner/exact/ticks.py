@@ -1,0 +1,12 @@
+"""Whole ticks, the unit of exact searches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.scheduling.classes import Floats, Ints
+
+
+def in_ticks(seconds: Floats, tick: float) -> Ints:
+    """Whole ticks, rounded down; what is a whole number of ticks but for rounding is that number."""
+    return np.floor(seconds / tick * (1 + 1e-12) + 1e-9).astype(np.int64)
