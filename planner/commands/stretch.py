@@ -15,6 +15,7 @@ from planner.commands.deliver import deliver
 from planner.commands.inputs import check_output
 from planner.commands.problem_of_plan import cap_option, whole_option
 from planner.common.budget import Control
+from planner.common.tolerance import GAP
 from planner.files import InputError, read_cluster, read_graph
 from planner.files.errors import shown
 from planner.files.flag_values import UsageFault
@@ -40,9 +41,6 @@ from planner.scheduling.steady_state import tolerance as tolerance_of
 from planner.search import Candidate, Incumbent
 from planner.timetable.timetable import Timetable
 from planner.verification import verify_plan
-
-GAP = 1e-6
-"""The gap of plans whose options name none."""
 
 
 @dataclass(frozen=True)

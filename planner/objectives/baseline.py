@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from planner.baselines import NotApplicable, baseline_timetable
 from planner.common.budget import Control
+from planner.common.tolerance import closes
 from planner.objectives.certified import verified
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
@@ -49,12 +50,13 @@ def baseline_plan(name: str, problem: Problem) -> Plan:
     assert whole is not None
     fits = whole.fits
     comparable = fits and timetable.placement.copies <= problem.copies
+    bound = problem_bound(problem, control) if comparable else None
     plan = build_plan(
         problem if short is None else short,
         timetable,
         origin=f"baseline:{name}",
-        status="feasible",
-        lower_bound=problem_bound(problem, control) if comparable else None,
+        status="feasible" if bound is None or not closes(whole.makespan, bound) else "optimal",
+        lower_bound=bound,
         placement_lower_bound=placement_bound(problem, timetable.placement) if comparable else None,
         options={
             "microbatches": problem.microbatches,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.common.tolerance import WITHIN
+from planner.common.tolerance import WITHIN, closes
 from planner.objectives.options import FIRST_SHARE
 
 if TYPE_CHECKING:
@@ -39,6 +39,6 @@ class Memory:
 
         asked = Asked(limit or best.makespan, solving.bound, within, solving.peak)
         least = least_memory(solving.problem, best, asked, control)
-        proven = least.peak - least.bound <= options.gap * least.peak
+        proven = closes(least.peak, least.bound, options.gap)
         figure = Figure("memory", least.peak, least.bound)
         return solving.plan(least.best, state.incumbent, proven, state.notes, [figure])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from planner.common.tolerance import closes
 from planner.objectives.options import NoPlan
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Period:
             raise NoPlan("no schedule was found within the limits, and none is proven not to exist")
         seconds = solving.period(best)
         bound = min(found.bound, seconds)
-        proven = seconds - bound <= options.gap * seconds
+        proven = closes(seconds, bound, options.gap)
         notes = (
             "the period is the work of the busiest stream or channel for a microbatch, whatever the order; the "
             "makespan and its bound are those of the step",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from planner.common.budget import Control
+from planner.common.tolerance import closes
 from planner.plan.plan import PlanRepetition
 from planner.problem import Placement, Problem, Step
 from planner.scheduling.classes import Floats, Ints
@@ -63,7 +64,7 @@ class Incumbent:
     def closed(self, found: Candidate) -> bool:
         """Whether a schedule is within the gap asked for."""
         makespan = self.posed_seconds(found.makespan)
-        return makespan - self.posed_bound <= self.gap * makespan
+        return closes(makespan, self.posed_bound, self.gap)
 
     def posed_seconds(self, makespan: float) -> float:
         """A makespan of the search as that of the problem posed."""

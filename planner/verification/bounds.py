@@ -11,6 +11,8 @@ from planner.verification.facts import INSTANT, Facts, Violation, number
 from planner.verification.rules import Rule
 
 DEFAULT_GAP = 1e-6
+ROUNDING = 1e-3
+"""A gap this close (relatively) to the one asked for may count as either side of it."""
 
 OBJECTIVES = ("makespan", "memory", "period", "utilization")
 """A list of its own, since verification shares no code with what makes plans."""
@@ -77,18 +79,24 @@ def _gap(plan: Plan) -> Iterator[Violation]:
 
 
 def _status(plan: Plan) -> Iterator[Violation]:
-    """``optimal`` only where the gap is at most the one asked for."""
+    """``optimal`` exactly where the gap is at most the one asked for; a gap below ``INSTANT`` counts as 0."""
     if plan.status not in ("optimal", "feasible", "interrupted"):
         yield Violation(Rule.BOUNDS, f"status is {shown(plan.status)}, not optimal, feasible or interrupted")
+    asked = plan.options.get("gap")
+    allowed = float(asked) if isinstance(asked, int | float) and not isinstance(asked, bool) else DEFAULT_GAP
     if plan.status != "optimal":
+        enough = max(allowed, INSTANT) * (1.0 - ROUNDING)
+        if plan.gap is not None and plan.gap <= enough and plan.objective == "makespan":
+            what = (
+                f"status is {shown(plan.status)}, but the gap {number(plan.gap)} is within {number(allowed)}: optimal"
+            )
+            yield Violation(Rule.BOUNDS, what)
         return
     if plan.objective != "makespan" and all(figure.bound is None for figure in plan.figures):
         what = (
             f"status is optimal for {shown(plan.objective)}, but the plan has no bound of any figure but the makespan"
         )
         yield Violation(Rule.BOUNDS, what)
-    asked = plan.options.get("gap")
-    allowed = float(asked) if isinstance(asked, int | float) and not isinstance(asked, bool) else DEFAULT_GAP
     if plan.gap is None:
         yield Violation(Rule.BOUNDS, "status is optimal without a gap")
     elif not plan.gap <= allowed + INSTANT:
