@@ -21,6 +21,7 @@ from planner.files.flag_values import UsageFault
 from planner.files.graph_file import MAX_MICROBATCHES
 from planner.files.plan_file import plan_error, read_plan
 from planner.objectives.certified import InvalidPlan, verified
+from planner.objectives.options import GAP
 from planner.placement.layouts import LAYOUTS, only_placement
 from planner.plan.build import build_plan, timetable_of
 from planner.plan.plan import Plan, PlanWindow
@@ -40,9 +41,6 @@ from planner.scheduling.steady_state import tolerance as tolerance_of
 from planner.search import Candidate, Incumbent
 from planner.timetable.timetable import Timetable
 from planner.verification import verify_plan
-
-GAP = 1e-6
-"""The gap of plans whose options name none."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from planner.problem import Problem
     from planner.search.params import SearchParams
 
+GAP = 1e-6
+"""The gap at which a plan is optimal, where none is asked for."""
+
 FIRST_SHARE = 0.5
 """Share of the time limit for the best makespan, where another objective depends on it."""
 
@@ -29,7 +32,7 @@ class SolveOptions:
     """
 
     flags: Mapping[str, Any]
-    gap: float = 1e-6
+    gap: float = GAP
     seed: int = 0
     threads: int = 2
     baselines: tuple[str, ...] = ()
