@@ -28,6 +28,10 @@ PATIENCE = 8.0
 START = 0.5
 """Seconds of starting (imports, reading the inputs) that the time limit does not count."""
 
+WRITING = 1.5e-5
+"""Seconds in which a task of a plan is written and shown. There is one second for it: of more tasks, that much less for
+the search."""
+
 TICK = 0.1
 
 
@@ -104,7 +108,8 @@ def run_solve(
             if over_since is None and control.remaining <= 0:  # a limit of effort sets no deadline
                 over_since = now
             grace = PATIENCE if signals.received and control.fallback is None else GRACE
-            if now - control.clock.lost > latest or (over_since is not None and now > over_since + grace):
+            early = 0.0 if control.fallback is None else max(0.0, WRITING * len(control.fallback.tasks) - 1.0)
+            if now - control.clock.lost > latest - early or (over_since is not None and now > over_since + grace):
                 break
             if line is not None:
                 line.draw(control)

@@ -169,7 +169,7 @@ def run(flags: ShowFlags) -> int:
     if flags.format is options.Format.json and str(flags.plan) == "-":
         emit(plan_to_json(plan))  # stdin cannot be read again
     elif flags.format is options.Format.json:
-        emit(flags.plan.read_text(encoding="utf-8"))  # the file itself, with keys that this version does not know
+        emit(flags.plan.read_text(encoding="utf-8-sig"))  # the file itself, with keys that this version does not know
     else:
         emit(report_text(plan, *report_style()))
     return ExitCode.DONE

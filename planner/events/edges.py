@@ -40,8 +40,14 @@ class Edges:
         if not self._parts:
             none = np.zeros(0, dtype=np.int64)
             return none, none, none, np.zeros(0, dtype=bool)
-        table = np.concatenate(
-            [np.stack([b, a, np.full(len(b), w), np.full(len(b), s)], axis=1) for b, a, w, s in self._parts]
-        ).astype(np.int64)
+        befores, afters, waits, from_starts = zip(*self._parts, strict=True)
+        sizes = [len(each) for each in befores]
+        columns = [
+            np.concatenate(befores),
+            np.concatenate(afters),
+            np.repeat(waits, sizes),
+            np.repeat(from_starts, sizes),
+        ]
+        table = np.stack(columns, axis=1).astype(np.int64)
         table = np.unique(table, axis=0)
         return table[:, 0], table[:, 1], table[:, 2], table[:, 3].astype(bool)

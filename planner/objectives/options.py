@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from planner.common.tolerance import GAP
+
 if TYPE_CHECKING:
     from planner.problem import Problem
     from planner.search.params import SearchParams
@@ -29,7 +31,7 @@ class SolveOptions:
     """
 
     flags: Mapping[str, Any]
-    gap: float = 1e-6
+    gap: float = GAP
     seed: int = 0
     threads: int = 2
     baselines: tuple[str, ...] = ()

@@ -71,12 +71,16 @@ class Solving:
             compile_if_needed(control)
 
         def ready(name: str, timetable: Timetable) -> None:
-            """Have a plan for a stop while the others are replayed, where that takes long."""
+            """Have a plan for a stop while the others are replayed, where that takes long; then with bounds, too."""
             if control.fallback is None and control.elapsed > READY_AFTER:
+                from planner.bounds import problem_bound
+
                 only = {SCHEDULES[name].family: [(name, timetable)]}
                 alone = Solving(problem, control, options, only, (), shortened)
                 state = alone.state(alone.incumbent(control))
                 Baselines().run(state)
+                state.incumbent.publish_best()
+                state.incumbent.prove(problem_bound, "bounds")
                 state.incumbent.publish_best()
 
         baselines, reasons = replayed(problem, control, ready)

@@ -13,13 +13,11 @@ from planner.problem import Placement, Problem
 from planner.scheduling.modulo import modulo_schedule
 from planner.scheduling.repetition import repetition_of
 from planner.search.incumbent import BETTER, Candidate, Incumbent
+from planner.search.params import ModuloParams
 from planner.timetable.timetable import Timetable
 
 if TYPE_CHECKING:  # it loads numba
     from planner.scheduling.list_search import ListSearch
-
-PERIODS_TRIED = 100
-"""Periods of a modulo schedule, each 4 % longer than the one before."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class RepeatedIncumbent(Incumbent):
 
     def offer_more(self, search: ListSearch) -> None:
         """Offer a modulo schedule, which has a steady state. A list schedule may have none."""
-        found = modulo_schedule(search.ordered, PERIODS_TRIED)
+        found = modulo_schedule(search.ordered, ModuloParams.periods)
         if found is not None:
             timetable = search.full.timetable(found.starts(search.ordered))
             self.offer(timetable, f"a modulo schedule on placement {search.full.placement.origin}")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from planner import __version__
+from planner import __version__, read_problem
 from planner.commands import running
 from planner.commands.app import COMMANDS, main
 from planner.common.budget import Control
@@ -354,6 +354,25 @@ def test_operator_that_no_device_may_run(files: list[str], capsys: pytest.Captur
     assert main(["solve", *files]) == 3
     err = capsys.readouterr().err
     assert "graph.yaml:7: operator 'b' has no device that may run it: gpu0, gpu1: type 'small' lacks" in err
+
+
+def test_a_plan_of_many_tasks_is_written_within_the_limit(files: list[str], search: Callable[[Solve], None]) -> None:
+    """It takes seconds to write, so the search ends so much earlier."""
+    over = threading.Event()
+
+    def endless(problem: Problem, control: Control, options: SolveOptions) -> Plan:
+        plan = baseline_plan("1f1b", problem)
+        control.fallback = replace(plan, tasks=plan.tasks * (240_000 // len(plan.tasks)))
+        over.wait(60)
+        return plan
+
+    search(endless)
+    problem, control = read_problem(*files), Control(1.0)
+    with running.signals_caught(control.stop_requested) as signals:
+        begun = time.monotonic()
+        outcome = running.run_solve(problem, control, SolveOptions({}), signals, begun + 4.0, progress=False)
+    over.set()
+    assert outcome.abandoned and time.monotonic() - begun < 3.0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

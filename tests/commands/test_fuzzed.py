@@ -64,6 +64,16 @@ def test_a_plan_from_stdin_as_json(
     assert capsys.readouterr().out == Path(plan).read_text(encoding="utf-8")
 
 
+def test_a_plan_with_a_byte_order_mark_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Found: the mark was printed, and is no JSON."""
+    plan, *_ = baseline_files(tmp_path)
+    capsys.readouterr()
+    text = Path(plan).read_text(encoding="utf-8")
+    Path(plan).write_text(text, encoding="utf-8-sig")
+    assert main(["show", plan, "--format", "json"]) == 0
+    assert capsys.readouterr().out == text
+
+
 def test_stdin_that_is_closed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Found: an internal error."""
     monkeypatch.setattr(sys, "stdin", None)

@@ -8,12 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 CONFIG = Path(__file__).parents[2] / "configs" / "dualpipe-4x8"
 PLANNER = [sys.executable, "-m", "planner"]
+
+
+@pytest.fixture(autouse=True)
+def not_ignored() -> Iterator[None]:
+    """Tests in a shell's background begin with SIGINT ignored, which their processes would inherit and must respect."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, inherited)
 
 
 def wait_until_it_listens(pid: int) -> None:
@@ -54,7 +63,7 @@ def test_a_signal_at_any_moment(command: str, number: signal.Signals, code: int,
         "import": ["import", "hf", str(config), "--quiet", "-o", str(out / "out")],
     }[command]
     ended = set()
-    for moment in range(8):
+    for moment in (0, 1, 2, 4, 7):
         out.mkdir(exist_ok=True)
         process = subprocess.Popen(
             [*PLANNER, *arguments],

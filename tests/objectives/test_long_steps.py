@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from solver_problems import chain, checked, posed, random_problem, solved, unit_cluster
+from solver_problems import chain, checked, operator, posed, random_problem, solved, unit_cluster
 
 from planner.baselines import NotApplicable
 from planner.bounds import problem_bound
 from planner.common.budget import Control
+from planner.objectives import solving
 from planner.objectives.baseline import baseline_plan
-from planner.objectives.options import NoPlan
+from planner.objectives.options import NoPlan, SolveOptions
 from planner.plan.plan import Plan
 from planner.problem import Impossible, Problem, ProblemError
 from planner.scheduling import repetition
@@ -105,3 +106,21 @@ def test_too_few_microbatches_for_a_short_step(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(repetition, "IN_FULL_AT_MOST", 2000)
     problem = posed(*chain(40), devices=unit_cluster(2), microbatches=10)
     assert repetition.short_step(problem) is None
+
+
+def test_a_baseline_is_optimal_where_it_meets_the_bound() -> None:
+    """Operators that wait for nothing fill their devices in any order, in a long step and in a short one."""
+    for microbatches in (10, 1_000):
+        plan = baseline_plan(
+            "1f1b", posed(operator("a"), operator("b"), devices=unit_cluster(2), microbatches=microbatches)
+        )
+        assert (plan.status, plan.gap, plan.repeated is None) == ("optimal", 0, microbatches == 10)
+    assert baseline_plan("1f1b", posed(*chain(4), devices=unit_cluster(2), microbatches=10)).status == "feasible"
+
+
+def test_the_first_plan_of_a_long_replay_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time limit that ends while baselines are replayed leaves a plan with the bounds that need no search."""
+    monkeypatch.setattr(solving, "READY_AFTER", -1.0)
+    problem, control = posed(*chain(4), devices=unit_cluster(2), microbatches=10), Control()
+    solving.Solving.of(problem, control, SolveOptions({}))
+    assert control.fallback.lower_bound == 61

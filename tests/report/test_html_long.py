@@ -125,7 +125,7 @@ def test_what_is_left_out_shrinks_with_every_plan_on_the_page(monkeypatch: pytes
 
 def test_fewer_tasks_where_they_take_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of tasks is halved until the data are small enough, or few tasks are left."""
-    _, plan = stages(16, 300)
+    _, plan = stages(8, 150)
     monkeypatch.setattr(page, "BYTES_AT_MOST", len(report_html(Shown(plan, "x"))) - 50_000)
     monkeypatch.setattr(page, "FEWEST_TASKS", 100)
     assert data_of(Page(report_html(Shown(plan, "x"))))["plans"][0]["leftOut"] is None

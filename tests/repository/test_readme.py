@@ -52,6 +52,7 @@ def test_command_lines_name_what_exists(page: str, line: str) -> None:
 def test_the_readme_is_for_two_minutes() -> None:
     lines = README.splitlines()
     assert len(lines) <= 120
+    assert lines.index("## Install") < 10, "it begins with the installation"
     assert [line for page, line in command_lines() if page == "README.md"] == ["make demo", "make test"]
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert ast.parse(example).body

@@ -149,6 +149,20 @@ def test_baselines_may_lack_bounds_and_gap_flag_allows_optimal() -> None:
     assert check(posed, replace(plan, status="optimal", options={"gap": plan.gap})) == []
 
 
+@pytest.mark.parametrize("status", ["feasible", "interrupted"])
+def test_a_closed_gap_is_optimal(status: str) -> None:
+    """Whatever the file calls itself; for another objective the gap of the makespan says nothing."""
+    posed, plan = training()
+    closed = replace(plan, lower_bound=plan.makespan, placement_lower_bound=plan.makespan, gap=0.0, status=status)
+    (violation,) = check(posed, closed)
+    assert f"status is '{status}', but the gap 0 is within 1e-06: optimal" in str(violation)
+    assert check(posed, replace(closed, status="optimal")) == []
+    assert plan.gap is not None
+    (violation,) = check(posed, replace(plan, options={"gap": 2 * plan.gap}))
+    assert "is within" in str(violation)
+    assert check(posed, replace(plan, options={"gap": plan.gap / 2})) == []
+
+
 def test_flags_decide_what_is_allowed() -> None:
     posed, plan = bidirectional()
     arguments: dict[str, Any] = {"copies": 2, "memory_cap": 1000.0, "microbatches": 4}
