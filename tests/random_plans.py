@@ -19,7 +19,7 @@ def plan_of(problem: Problem, timetable: Timetable) -> Plan:
         problem,
         timetable,
         origin="solve",
-        status="feasible",
+        status="feasible" if timetable.makespan(problem) else "optimal",
         lower_bound=0.0,
         placement_lower_bound=0.0,
         options={"copies": problem.copies},

@@ -221,7 +221,7 @@ def violations(problem: Problem, timetable: Timetable) -> list[Violation]:
         problem,
         timetable,
         origin="solve",
-        status="feasible",
+        status="feasible" if timetable.makespan(problem) else "optimal",
         lower_bound=0.0,
         placement_lower_bound=0.0,
         options={},

@@ -47,8 +47,8 @@ NODES = 50
 UNWATCHED = 30_000
 """States up to which level 2 does not look at the clock: a tenth of a second."""
 
-ASKING, PLACING = 600, 50
-"""States that take as long as asking level 2, and as the bound of a placement."""
+ASKING, CLASS, PLACING = 300, 12, 50
+"""States that take as long as asking level 2, more for each class, and as the bound of a placement."""
 
 PARTIAL = 200
 """States that level 2 may look at in a partial placement."""
@@ -132,6 +132,17 @@ class Decomposition:
         """Ticks that no schedule is shorter than, or ``below`` where none is shorter than that."""
         return min(self.below, min((node.bound for node in self._heap), default=NEVER))
 
+    def describe(self) -> str:
+        """What has been decided, and which level holds the gap."""
+        whole = [node for node in self._heap if node.is_whole and node.turn > 0]
+        asked = f"exact decomposition: level 2 decided {self.decided} of {self.asked} questions"
+        if not self._heap:
+            return f"{asked}; nothing is left"
+        left = f"{len(self._heap)} partial or whole placements are left"
+        if min(self._heap, key=lambda node: node.bound) in whole:
+            return f"{asked}; {left}, and level 2 holds the gap: order and times on {len(whole)} of them are undecided"
+        return f"{asked}; {left}, and level 1 holds the gap: the lowest bound is of one that level 2 has yet to decide"
+
     def promising(self, most: int) -> list[Placement]:
         """Whole placements that level 2 has not decided, with the lowest bounds."""
         undecided = [node for node in self._heap if node.is_whole and node.turn > 0]
@@ -183,12 +194,12 @@ class Decomposition:
         placement = Placement(level1.relaxed_device_of(node.where))
         classes = build_classes(level1.relaxed, placement, level1.counts)
         if (classes.available < 0).any():
-            return ASKING, NEVER
+            return _asking(classes), NEVER
         answer = self._sequences(classes, PARTIAL, any_will_do=True)
         self.asked += 1
         self.decided += answer.proven
         self._refuted[len(node.where)] += answer.proven
-        return ASKING + answer.nodes, max(node.bound, answer.bound if answer.start is None else 0)
+        return _asking(classes) + answer.nodes, max(node.bound, answer.bound if answer.start is None else 0)
 
     def _ask(self, node: _Node, found: Found, control: Control) -> float:
         """Level 2 on one placement, with as much effort as its turn allows."""
@@ -197,7 +208,7 @@ class Decomposition:
         self.asked += 1
         if (classes.available < 0).any():
             self.decided += 1
-            return ASKING / self._tasks
+            return _asking(classes) / self._tasks
         states = TURNS[min(node.turn, len(TURNS) - 1)]
         if states is None:
             decided, effort = self._count(classes, node.turn, found, control)
@@ -208,7 +219,7 @@ class Decomposition:
                 found(classes, answer.start)
                 self.shorten(answer.makespan)
             decided, bound = answer.proven, max(node.bound, answer.bound)
-            effort = (ASKING + answer.nodes) / self._tasks
+            effort = (_asking(classes) + answer.nodes) / self._tasks
         if decided:
             self.decided += 1
         else:
@@ -234,7 +245,7 @@ class Decomposition:
         horizon = (self.below - 1) // steps if steps else 0
         model = CountingModel(classes, horizon) if self.on_grid and 0 < horizon <= STEPS_AT_MOST else None
         if model is None or model.size > COUNTED_AT_MOST:
-            return False, ASKING / self._tasks
+            return False, _asking(classes) / self._tasks
         self.counted += 1
         nodes = NODES * 10 ** TURNS[:turn].count(None)
         before = control.spent
@@ -244,6 +255,10 @@ class Decomposition:
             found(classes, start)
             self.shorten(int((start + in_ticks(classes.seconds, self.tick)[:, None])[start >= 0].max()))
         return answer.impossible, max(1.0, control.spent - before)
+
+
+def _asking(classes: Classes) -> int:
+    return ASKING + CLASS * classes.n
 
 
 @contextmanager

@@ -457,6 +457,10 @@ def _tails(ticks, res_ptr, res, succ_ptr, succ, topological, n_resources):  # ty
     tail = np.zeros(n, dtype=np.int64)
     lag = np.full((n, n), -1, dtype=np.int64)  # least ticks from the end of a to the start of b; -1: b does not follow
     here = np.zeros(n, dtype=np.int64)
+    latest = np.full(n_resources, -1, dtype=np.int64)  # by resource: the last entry of ``res`` of a follower, and
+    before = np.zeros(len(res), dtype=np.int64)  # by entry: the one before it
+    owner = np.zeros(len(res), dtype=np.int64)
+    touched = np.zeros(n_resources, dtype=np.int64)
     for x in range(n - 1, -1, -1):
         a = topological[x]
         for y in range(succ_ptr[a], succ_ptr[a + 1]):
@@ -466,17 +470,25 @@ def _tails(ticks, res_ptr, res, succ_ptr, succ, topological, n_resources):  # ty
                 if lag[b, c] >= 0:
                     lag[a, c] = max(lag[a, c], lag[b, c] + ticks[b])
         least = np.int64(0)
+        n_touched = 0
         for b in range(n):
-            if lag[a, b] >= 0:
-                least = max(least, lag[a, b] + ticks[b] + tail[b])
-        for r in range(n_resources):
+            if lag[a, b] < 0:
+                continue
+            least = max(least, lag[a, b] + ticks[b] + tail[b])
+            for y in range(res_ptr[b], res_ptr[b + 1]):
+                if latest[res[y]] < 0:
+                    touched[n_touched] = res[y]
+                    n_touched += 1
+                owner[y], before[y] = b, latest[res[y]]
+                latest[res[y]] = y
+        for t in range(n_touched):
             found = 0
-            for b in range(n):
-                if lag[a, b] >= 0:
-                    for y in range(res_ptr[b], res_ptr[b + 1]):
-                        if res[y] == r:
-                            here[found] = b
-                            found += 1
+            y = latest[touched[t]]
+            latest[touched[t]] = -1
+            while y >= 0:
+                here[found] = owner[y]
+                found += 1
+                y = before[y]
             for y in range(found if found > 1 else 0):
                 for z in range(found):
                     first, after, work = lag[a, here[y]], tail[here[z]], np.int64(0)

@@ -125,7 +125,8 @@ class ExactParams:
 
     tasks: int = 500  # of the step, up to which it is tried
     first: float = 200_000.0  # effort before other steps
-    more: float = 1_500_000.0  # effort between them, each time
+    more: float = 1_500_000.0  # effort between them, each time that the part before has brought something
+    decisions: int = 16  # of a placement, up to which the first part need not have brought anything
     proposed: int = 3  # placements that level 2 could not decide, and other searches try
 
 

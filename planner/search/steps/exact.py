@@ -76,7 +76,9 @@ class Exact:
             control.spend(effort)
         incumbent.raise_bound(min(decomposition.bound * tick, incumbent.best.makespan), EXACT)
         brought = before != (decomposition.decided, incumbent.bound, incumbent.best)
-        decomposition.fruitful = brought or self.part == "first"
+        few = len(state.problem.groups) * state.problem.copies <= params.decisions
+        decomposition.fruitful = brought or (few and self.part == "first")
+        state.notes = [*(note for note in state.notes if not note.startswith(EXACT)), decomposition.describe()]
         if not incumbent.met:  # where order and time are hard to decide, the other searches of level 2 may do better
             best = incumbent.best.timetable.placement
             for placement in (best, *decomposition.promising(params.proposed)):
