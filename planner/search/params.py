@@ -123,7 +123,8 @@ class ModuloParams:
 class ExactParams:
     """The exact decomposition. Effort: tasks started; some 300,000 a second."""
 
-    tasks: int = 500  # of the step, up to which it is tried
+    tasks: int = 500  # of the step, up to which it is tried,
+    splits: int = 10_000  # and ways to share the microbatches among copies, at most
     first: float = 200_000.0  # effort before other steps
     more: float = 1_500_000.0  # effort between them, each time that the part before has brought something
     decisions: int = 16  # of a placement, up to which the first part need not have brought anything

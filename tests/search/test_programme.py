@@ -18,6 +18,7 @@ from planner.search.adaptive import Adaptive
 from planner.search.programme import BRIEF, LARGE, ON_PLACEMENT_LARGE, ON_PLACEMENT_SMALL, OPENING, SMALL, programme
 from planner.search.searching import run_steps
 from planner.search.step import Step
+from planner.search.steps.exact import decides
 
 
 def names(steps: tuple[Step, ...]) -> list[str]:
@@ -184,3 +185,12 @@ def test_effort_ends_a_search_at_the_same_place() -> None:
     alone, together, longer = plan(60, 1), plan(60, 2), plan(200, 2)
     assert (alone.tasks, alone.transfers) == (together.tasks, together.transfers)
     assert longer.makespan <= together.makespan
+
+
+def test_what_the_exact_decomposition_decides() -> None:
+    """Problems of up to 500 tasks, whose placements are known, with few ways to share the microbatches."""
+    assert decides(state_of(posed(*chain(4), devices=2, microbatches=40)))
+    assert not decides(state_of(posed(*chain(4), devices=2, microbatches=42)))
+    assert decides(state_of(posed(*chain(4), devices=4, microbatches=8, copies=2, layout="bidirectional")))
+    assert not decides(state_of(posed(*chain(4), devices=4, microbatches=8, copies=2, layout="linear")))
+    assert not decides(state_of(posed(*chain(2), devices=2, microbatches=50, copies=8)))

@@ -20,7 +20,8 @@ def decides(state: SearchState) -> bool:
     problem = state.problem
     copies = 2 if problem.layout == "bidirectional" else 1
     listed = problem.layout == "auto" or (problem.copies == copies and all_cuts(problem) is not None)
-    return listed and state.tasks <= state.params.exact.tasks
+    splits = problem.microbatches ** (problem.copies - 1)  # at most
+    return listed and state.tasks <= state.params.exact.tasks and splits <= state.params.exact.splits
 
 
 @dataclass(frozen=True)
