@@ -21,7 +21,7 @@ from typing import Any
 
 import planner
 from planner.files.whole import write_whole
-from racing.cases import Case, cases
+from racing.cases import GENERAL_LIMIT, WHOLE, Case, cases
 from racing.page import page
 from racing.plot import plot
 
@@ -101,11 +101,12 @@ def main() -> int:
     if given.list:
         for case in chosen(given):
             print(f"{case.name:24} {case.group}")
-        print(f"{len(chosen(given))} cases, at most {len(chosen(given)) * sum(limits.values()) / 60:.0f} min")
+        longest = sum(sum(limits_of(case, limits).values()) for case in chosen(given))
+        print(f"{len(chosen(given))} cases, at most {longest / 60:.0f} min")
         return 0
     results = read(given.results)
     if not given.page_only:
-        run(chosen(given), racers, limits, given, results)
+        run(chosen(given), limits, given, results)
     results = in_order(results)
     write_whole(given.docs / "race.svg", plot(results))
     write_whole(given.docs / "bench.md", page(results, "race.svg"))
@@ -113,9 +114,15 @@ def main() -> int:
     return 0
 
 
+def limits_of(case: Case, limits: dict[str, float]) -> dict[str, float]:
+    """The seconds of each racer that takes part in a case: in general problems ours and CP-SAT."""
+    if case.placement != WHOLE:
+        return limits
+    return {racer: min(GENERAL_LIMIT, limit) for racer, limit in limits.items() if racer in ("ours", "cpsat")}
+
+
 def run(
     found: list[Case],
-    racers: tuple[str, ...],
     limits: dict[str, float],
     given: argparse.Namespace,
     results: dict[str, Any],
@@ -129,9 +136,10 @@ def run(
     for case in found:
         kept = results["cases"].setdefault(case.name, {})
         runs = kept.get("runs", {})
-        wanted = tuple(racer for racer in racers if not (given.missing and racer in runs))
-        for racer, result in (race(case, wanted, limits) if wanted else {}).items():
-            runs[racer] = {**result, "limit": limits[racer], "commit": at}
+        seconds = limits_of(case, limits)
+        wanted = tuple(racer for racer in seconds if not (given.missing and racer in runs))
+        for racer, result in (race(case, wanted, seconds) if wanted else {}).items():
+            runs[racer] = {**result, "limit": seconds[racer], "commit": at}
         kept |= {"name": case.name, "group": case.group, "known": case.known, "runs": runs}
         write_whole(given.results, json.dumps(in_order(results), indent=None) + "\n")
 
