@@ -177,13 +177,13 @@ def _summary(name: str, runs: list[dict[str, Any]]) -> str:
 def _ahead(runs: list[dict[str, Any]]) -> str:
     """One sentence that says where CP-SAT is ahead."""
     proofs = [(proof(each["ours"]), proof(each["cpsat"])) for each in runs]
-    sooner = sum(b is not None and a is not None and b < a for a, b in proofs)
+    both = [(a, b) for a, b in proofs if a is not None and b is not None]
+    sooner = sum(b < a for a, b in both)
     alone = sum(b is not None and a is None for a, b in proofs)
     shorter = sum((best(each["cpsat"]) or math.inf) < (best(each["ours"]) or math.inf) * (1 - SAME) for each in runs)
     return (
-        f"**Where CP-SAT is ahead:** of {len(runs)} problems it has the shorter plan in {shorter}, alone has a "
-        f"proof in {alone}, and has its proof sooner than planner in {sooner} of the {sum(None not in p for p in proofs)} that "
-        "both prove.\n"
+        f"**Where CP-SAT is ahead:** of {len(runs)} problems it has the shorter plan in {shorter}, alone has a proof\n"
+        f"in {alone}, and has its proof sooner than planner in {sooner} of the {len(both)} that both prove.\n"
     )
 
 
