@@ -1,9 +1,10 @@
 """Race planner against CP-SAT, big-M order variables in HiGHS, and its own heuristics alone.
 
 `python scripts/race.py [--only PATTERN] [--limit S] [--limit-bigm S] [--rivals A,B] [--all] [--missing]`: every case
-is run by one racer after the other, each in a process of its own. After each case all results are written to
-docs/race.json, so that cases can be run in several calls. docs/bench.md and docs/race.svg are written from that file at
-the end (`--page-only`: only that). Needs the extra `bench`.
+is run by one racer after the other, each in a process of its own; general problems by ours and CP-SAT only, with one
+thread and at most 20 s. After each case all results are written to docs/race.json, so that cases can be run in several
+calls. docs/bench.md and docs/race.svg are written from that file at the end (`--page-only`: only that). Needs the extra
+`bench`.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def ours(problem: Problem) -> Answer:
         return Answer(math.inf, math.inf)
     except planner.NoPlan:
         return Answer(math.inf, 0.0)
-    return Answer(plan.makespan, plan.lower_bound)
+    return Answer(plan.makespan, plan.lower_bound or 0.0)
 
 
 def theirs(problem: Problem, folder: Path) -> Answer:
