@@ -1,9 +1,10 @@
 """Race planner against CP-SAT, big-M order variables in HiGHS, and its own heuristics alone.
 
 `python scripts/race.py [--only PATTERN] [--limit S] [--limit-bigm S] [--rivals A,B] [--all] [--missing]`: every case
-is run by one racer after the other, each in a process of its own. After each case all results are written to
-docs/race.json, so that cases can be run in several calls. docs/bench.md and docs/race.svg are written from that file at
-the end (`--page-only`: only that). Needs the extra `bench`.
+is run by one racer after the other, each in a process of its own; general problems by ours and CP-SAT only, with one
+thread and at most 20 s. After each case all results are written to docs/race.json, so that cases can be run in several
+calls. docs/bench.md and docs/race.svg are written from that file at the end (`--page-only`: only that). Needs the extra
+`bench`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import planner
 from planner.files.whole import write_whole
-from racing.cases import Case, cases
+from racing.cases import GENERAL_LIMIT, WHOLE, Case, cases
 from racing.page import page
 from racing.plot import plot
 
@@ -101,11 +102,12 @@ def main() -> int:
     if given.list:
         for case in chosen(given):
             print(f"{case.name:24} {case.group}")
-        print(f"{len(chosen(given))} cases, at most {len(chosen(given)) * sum(limits.values()) / 60:.0f} min")
+        longest = sum(sum(limits_of(case, limits).values()) for case in chosen(given))
+        print(f"{len(chosen(given))} cases, at most {longest / 60:.0f} min")
         return 0
     results = read(given.results)
     if not given.page_only:
-        run(chosen(given), racers, limits, given, results)
+        run(chosen(given), limits, given, results)
     results = in_order(results)
     write_whole(given.docs / "race.svg", plot(results))
     write_whole(given.docs / "bench.md", page(results, "race.svg"))
@@ -113,9 +115,15 @@ def main() -> int:
     return 0
 
 
+def limits_of(case: Case, limits: dict[str, float]) -> dict[str, float]:
+    """The seconds of each racer that takes part in a case: in general problems ours and CP-SAT."""
+    if case.placement != WHOLE:
+        return limits
+    return {racer: min(GENERAL_LIMIT, limit) for racer, limit in limits.items() if racer in ("ours", "cpsat")}
+
+
 def run(
     found: list[Case],
-    racers: tuple[str, ...],
     limits: dict[str, float],
     given: argparse.Namespace,
     results: dict[str, Any],
@@ -129,9 +137,10 @@ def run(
     for case in found:
         kept = results["cases"].setdefault(case.name, {})
         runs = kept.get("runs", {})
-        wanted = tuple(racer for racer in racers if not (given.missing and racer in runs))
-        for racer, result in (race(case, wanted, limits) if wanted else {}).items():
-            runs[racer] = {**result, "limit": limits[racer], "commit": at}
+        seconds = limits_of(case, limits)
+        wanted = tuple(racer for racer in seconds if not (given.missing and racer in runs))
+        for racer, result in (race(case, wanted, seconds) if wanted else {}).items():
+            runs[racer] = {**result, "limit": seconds[racer], "commit": at}
         kept |= {"name": case.name, "group": case.group, "known": case.known, "runs": runs}
         write_whole(given.results, json.dumps(in_order(results), indent=None) + "\n")
 

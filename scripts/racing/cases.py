@@ -6,14 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from racing import general
 from racing.data import FLEXIBLE, LAWRENCE, ZERO_BUBBLE, Job, flexible_job_shop, job_shop
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SIZES = ((4, 8), (4, 12), (6, 12), (8, 16), (8, 20), (8, 24))
 """Devices and microbatches."""
 
-BOTH_WAYS, STAGES, VSHAPE, FREE = "bidirectional", "linear", "vshape", "free"
-"""Placements that rivals are given: two mirrored copies, a stage a device, a V; ``FREE``: rivals choose the devices."""
+BOTH_WAYS, STAGES, VSHAPE, FREE, WHOLE = "bidirectional", "linear", "vshape", "free", "whole"
+"""Placements that rivals are given: two mirrored copies, a stage a device, a V; ``FREE``: rivals choose the devices,
+``WHOLE``: the devices of every copy, and the copy of every microbatch."""
+
+GENERAL_LIMIT = 20.0
+"""Most seconds of a racer on a general problem."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,13 @@ def measured() -> Iterator[Case]:
         seen.add(h)
 
 
+def drawn() -> Iterator[Case]:
+    """General problems, in which rivals choose everything."""
+    for each in general.general():
+        flags = ("--copies", str(each.copies)) if each.copies > 1 else ()
+        yield Case(each.name, each.group, each.graph, each.cluster, flags, WHOLE)
+
+
 def cases() -> list[Case]:
     """All cases, in the order in which they are run and shown."""
     uneven = (1, 1.2, 0.8)
@@ -137,4 +149,4 @@ def cases() -> list[Case]:
             )
         )
     found += [both_ways(f"unit-8x20-room{a}", "unit times, little memory", 8, 20, a) for a in (8, 7, 6, 5)]
-    return [*found, *job_shops()]
+    return [*found, *job_shops(), *drawn()]

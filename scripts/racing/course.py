@@ -15,13 +15,16 @@ from typing import Any
 from planner.objectives.certified import verified
 from planner.plan.build import build_plan
 from planner.problem import Problem
-from racing import shop
-from racing.cases import Case
+from racing import shop, whole
+from racing.cases import WHOLE, Case
 from racing.problem import read, write
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 GRACE = 6.0
 """Seconds after its limit at which a racer is killed; `planner solve` promises 5."""
+
+IMPOSSIBLE = 3
+"""The exit code of `planner solve` where no plan exists."""
 
 RACERS = ("ours", "cpsat", "cpsat-ordered", "bigm", "heuristics")
 Run = dict[str, Any]
@@ -33,6 +36,8 @@ def race(case: Case, racers: tuple[str, ...], limits: dict[str, float]) -> dict[
         folder = Path(name)
         write(case, folder)
         problem = read(folder, case.flags)
+        if case.placement == WHOLE:
+            return _whole(case, problem, folder, racers, limits)
         placement = shop.placement_of(case.placement, problem)
         tasks = shop.build(problem, placement)
         (folder / "shop.json").write_text(tasks.to_json(), encoding="utf-8")
@@ -43,12 +48,45 @@ def race(case: Case, racers: tuple[str, ...], limits: dict[str, float]) -> dict[
             starts, ways = run.pop("start", None), run.pop("way", None)
             if starts is not None:
                 check(problem, shop.timetable(problem, placement, tasks, starts, ways), run["incumbents"][-1][1])
-            if racer == "ours" and (folder / "plan.json").is_file():
-                plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-                run |= {key: plan[key] for key in ("makespan", "lower_bound", "status")}
-                run["notes"] = plan.get("notes", [])[:1]
-            runs[racer] = run
+            runs[racer] = _with_plan(run, folder) if racer == "ours" else run
     return runs
+
+
+def _whole(
+    case: Case, problem: Problem, folder: Path, racers: tuple[str, ...], limits: dict[str, float]
+) -> dict[str, Run]:
+    """Ours with one thread, and CP-SAT with one worker on the whole problem."""
+    tables = whole.build(problem)
+    (folder / "whole.json").write_text(tables.to_json(), encoding="utf-8")
+    runs = {}
+    for racer in racers:
+        print(f"{case.name}: {racer} ...", file=sys.stderr, flush=True)
+        if racer == "ours":
+            words = [*command(racer, case, folder, limits[racer]), "--threads", "1"]
+            runs[racer] = _with_plan(watch(words, limits[racer]), folder)
+            continue
+        runs[racer] = run = watch(judge(folder / "whole.json", limits[racer]), limits[racer])
+        found = run.pop("whole", None)
+        if found is not None:
+            check(problem, whole.timetable(problem, tables, found), run["incumbents"][-1][1])
+    return runs
+
+
+def judge(path: Path, limit: float) -> list[str]:
+    """The command of CP-SAT on the whole problem."""
+    return [sys.executable, "-m", "racing.interval", str(path), "{began}", f"{limit:g}"]
+
+
+def _with_plan(run: Run, folder: Path) -> Run:
+    """Our run with the figures of its plan, or the proof that there is none."""
+    if (folder / "plan.json").is_file():
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        run |= {key: plan[key] for key in ("makespan", "lower_bound", "status")}
+        run["notes"] = plan.get("notes", [])[:1]
+    elif run.get("exit") == IMPOSSIBLE:
+        run["status"] = "infeasible"
+        run.pop("reason", None)
+    return run
 
 
 def command(racer: str, case: Case, folder: Path, limit: float) -> list[str]:

@@ -10,6 +10,9 @@ from typing import Any
 SAME = 1e-9
 """Makespans closer than this (relatively) are the same."""
 
+PROVEN = 1e-6
+"""A bound this close (relatively) to a makespan proves it."""
+
 Curve = Sequence[Sequence[float]]
 """Instants (seconds), each with the value known from then on."""
 
@@ -70,6 +73,37 @@ def strongest(runs: dict[str, Any]) -> dict[str, Any] | None:
         return (math.inf, 0.0) if makespan is None else (makespan, run["incumbents"][-1][0])
 
     return min(found, key=rank, default=None)
+
+
+def proof(run: dict[str, Any] | None) -> float | None:
+    """Seconds until a run has proven that its plan is optimal, or that there is none; None where it has not."""
+    if not run:
+        return None
+    if run.get("status") == "infeasible":
+        return float(run["seconds"])
+    makespan = best(run)
+    if makespan is None:
+        return None
+    enough = next((t for t, bound in run["bounds"] if bound >= makespan * (1 - PROVEN)), None)
+    if enough is None and run.get("lower_bound", 0.0) >= makespan * (1 - PROVEN):
+        enough = run["seconds"]
+    found = reached(run["incumbents"], makespan)
+    return None if enough is None or found is None else max(enough, found)
+
+
+def shortfalls(ours: dict[str, Any] | None, theirs: dict[str, Any] | None) -> list[str]:
+    """In words, where CP-SAT on the whole problem ends with more than planner, whatever the time."""
+    if not ours or not theirs:
+        return []
+    mine, target = best(ours), best(theirs)
+    words = []
+    if target is not None and mine is None:
+        words.append("no plan, CP-SAT has one")
+    if target is not None and mine is not None and mine > target * (1 + SAME):
+        words.append(f"makespan {mine / target - 1:.2%} above CP-SAT's")
+    if proof(theirs) is not None and proof(ours) is None:
+        words.append("CP-SAT proves it, planner does not")
+    return words
 
 
 def losses(runs: dict[str, Any]) -> list[str]:

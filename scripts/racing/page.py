@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
-from racing.measure import best, geometric_mean, losses, ratio, strongest
+from racing.general import GROUPS
+from racing.measure import SAME, best, geometric_mean, losses, proof, ratio, reached, shortfalls, strongest
 
 HEAD = (
     "| case | ours | bound | gap | to best | total | status | CP-SAT | its bound | to best "
     "| big-M | heuristics | times faster | behind |\n" + "|---|" + "--:|" * 5 + "---|" + "--:|" * 6 + "---|\n"
 )
+
+GENERAL = (
+    "| case | ours | bound | to best | proven after | CP-SAT | its bound | to best | proven after | CP-SAT is ahead |\n"
+    + "|---|"
+    + "--:|" * 8
+    + "---|\n"
+)
+
+GENERAL_METHOD = """
+Small problems of every shape: memory, transfers, both streams, mixed devices, exclusive transfers, one or two copies
+(`scripts/racing/general.py` draws them from seeds). Here CP-SAT solves the whole problem: optional intervals by device,
+so that it chooses the devices of every copy, the split of microbatches, order and times. Both have one thread and
+{limit} s. `proven after`: seconds until plan and bound meet, or until it is proven that no plan exists
+(`none` in the column of the plan). `-`: not proven. These cases are not in the picture above.
+"""
 
 JOB_SHOP = "job shop"
 """A group of its own, not in the mean."""
@@ -106,12 +123,73 @@ def means(cases: list[dict[str, Any]]) -> Iterator[str]:
         )
 
 
+def general_row(name: str, runs: dict[str, Any]) -> str:
+    """The line of a general problem."""
+    cells = [name]
+    for racer in ("ours", "cpsat"):
+        run = runs.get(racer) or {"incumbents": [], "bounds": []}
+        bound = run.get("lower_bound", run["bounds"][-1][1] if run["bounds"] else None)
+        impossible, makespan, proven = run.get("status") == "infeasible", best(run), proof(run)
+        cells.append("none" if impossible else number(makespan))
+        cells.append("-" if impossible else number(bound))
+        cells.append("-" if makespan is None else f"{reached(run['incumbents'], makespan):.1f}")
+        cells.append("-" if proven is None else f"{proven:.1f}")
+    return "| " + " | ".join([*cells, "; ".join(shortfalls(runs.get("ours"), runs.get("cpsat")))]) + " |\n"
+
+
+def general_section(cases: list[dict[str, Any]]) -> Iterator[str]:
+    """All general problems: who proves how many, who has the shorter plans, and the tables."""
+    found = [case for case in cases if {"ours", "cpsat"} <= case["runs"].keys()]
+    if not found:
+        return
+    limits = " or ".join(f"{s:g}" for s in sorted({run["limit"] for case in found for run in case["runs"].values()}))
+    yield f"\n## General problems\n{GENERAL_METHOD.format(limit=limits)}\n"
+    yield "| | cases | ours proven | CP-SAT proven | ours shorter | CP-SAT shorter | proof, ours | proof, CP-SAT |\n"
+    yield "|---|" + "--:|" * 7 + "\n"
+    for group in GROUPS:
+        yield _summary(group.removeprefix("general: "), [c["runs"] for c in found if c["group"] == group])
+    yield _summary("all", [case["runs"] for case in found])
+    yield "\nThe last two columns: seconds to the proof where both prove, geometric mean.\n\n"
+    yield _ahead([case["runs"] for case in found])
+    for group in GROUPS:
+        those = [case for case in found if case["group"] == group]
+        if those:
+            yield f"\n### {group.removeprefix('general: ').capitalize()}\n\n{GENERAL}"
+            yield "".join(general_row(case["name"], case["runs"]) for case in those)
+
+
+def _summary(name: str, runs: list[dict[str, Any]]) -> str:
+    """The line of a group."""
+    proofs = [(proof(each["ours"]), proof(each["cpsat"])) for each in runs]
+    both = [(a, b) for a, b in proofs if a is not None and b is not None]
+    makespans = [(best(each["ours"]) or math.inf, best(each["cpsat"]) or math.inf) for each in runs]
+    cells = [
+        name,
+        len(runs),
+        *(sum(each[k] is not None for each in proofs) for k in (0, 1)),
+        sum(a < b * (1 - SAME) for a, b in makespans),
+        sum(b < a * (1 - SAME) for a, b in makespans),
+        *(f"{mean:.2f}" if (mean := geometric_mean(each[k] for each in both)) else "-" for k in (0, 1)),
+    ]
+    return "| " + " | ".join(map(str, cells)) + " |\n"
+
+
+def _ahead(runs: list[dict[str, Any]]) -> str:
+    """One sentence that says where CP-SAT is ahead."""
+    proofs = [(proof(each["ours"]), proof(each["cpsat"])) for each in runs]
+    both = [(a, b) for a, b in proofs if a is not None and b is not None]
+    sooner = sum(b < a for a, b in both)
+    alone = sum(b is not None and a is None for a, b in proofs)
+    shorter = sum((best(each["cpsat"]) or math.inf) < (best(each["ours"]) or math.inf) * (1 - SAME) for each in runs)
+    return (
+        f"**Where CP-SAT is ahead:** of {len(runs)} problems it has the shorter plan in {shorter}, alone has a proof\n"
+        f"in {alone}, and has its proof sooner than planner in {sooner} of the {len(both)} that both prove.\n"
+    )
+
+
 def _proven(run: dict[str, Any] | None) -> bool:
     """Whether a run ends with a plan that meets its bound."""
-    if not run or best(run) is None:
-        return False
-    bound = run.get("lower_bound", run["bounds"][-1][1] if run["bounds"] else None)
-    return bound is not None and bound >= best(run) * (1 - 1e-6)
+    return proof(run) is not None
 
 
 def growth(cases: list[dict[str, Any]]) -> str:
@@ -126,9 +204,10 @@ def growth(cases: list[dict[str, Any]]) -> str:
 
 def page(results: dict[str, Any], plot: str) -> str:
     """The whole page."""
-    cases = list(results["cases"].values())
+    every = list(results["cases"].values())
+    cases = [case for case in every if case["group"] not in GROUPS]
     groups = list(dict.fromkeys(case["group"] for case in cases))
-    runs = [run for case in cases for run in case["runs"].values()]
+    runs = [run for case in every for run in case["runs"].values()]
     whens = sorted(run["when"] for run in runs) or ["never"]
     commits = sorted({run["commit"] for run in runs})
     limits = {name: {c["runs"][name]["limit"] for c in cases if name in c["runs"]} for name in ("ours", "bigm")}
@@ -146,14 +225,18 @@ def page(results: dict[str, Any], plot: str) -> str:
     for group in groups:
         parts.append(f"\n## {group[0].upper() + group[1:]}\n\n{HEAD}")
         parts += [row(case["name"], case["runs"]) for case in cases if case["group"] == group]
+    drawn = [case for case in every if case["group"] in GROUPS]
+    parts += general_section(drawn)
     lost = [(case["name"], words) for case in cases if (words := losses(case["runs"]))]
+    both = ((case["name"], case["runs"].get("ours"), case["runs"].get("cpsat")) for case in drawn)
+    lost += [(name, words) for name, ours, theirs in both if (words := shortfalls(ours, theirs))]
     parts.append("\n## Where we lose\n\n")
     parts += [f"- {name}: {'; '.join(words)}\n" for name, words in lost] or ["Nowhere.\n"]
     troubled = [
         (case["name"], racer, run.get("reason") or f"no plan within {run['limit']:g} s")
-        for case in cases
+        for case in every
         for racer, run in case["runs"].items()
-        if not run["incumbents"]
+        if not run["incumbents"] and run.get("status") != "infeasible"
     ]
     if troubled:
         parts.append("\n## Without a result\n\n")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from xml.sax.saxutils import escape
 
+from racing.general import GROUPS
 from racing.measure import best
 
 RACERS = (
@@ -24,8 +25,9 @@ INK, FAINT, GRID = "#1f2933", "#66727f", "#dde2e8"
 
 
 def plot(results: dict[str, Any]) -> str:
-    """The picture of all cases."""
-    cases = [case for case in results["cases"].values() if any(map(best, case["runs"].values()))]
+    """The picture of all cases but the general problems: those are small and many."""
+    shown = (case for case in results["cases"].values() if case["group"] not in GROUPS)
+    cases = [case for case in shown if any(map(best, case["runs"].values()))]
     rows = math.ceil(len(cases) / COLUMNS)
     width = LEFT + COLUMNS * (WIDTH + GAP_X)
     height = TOP + rows * (HEIGHT + GAP_Y) + 10

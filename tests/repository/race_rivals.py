@@ -47,3 +47,12 @@ def test_job_shops(name: str) -> None:
     for model, run in race(case, MODELS, dict.fromkeys(MODELS, 30.0)).items():
         assert run["incumbents"][-1][1] == case.known, model
         assert run["status"] == "optimal" or model == "bigm", model
+
+
+@pytest.mark.parametrize("name", ["little-2", "little-4", "diamond"])
+def test_general_problems(name: str) -> None:
+    """The whole course: ours with one thread, and the interval model of the whole problem."""
+    case = next(case for case in cases() if case.name == name)
+    runs = race(case, ("ours", "cpsat"), {"ours": 30.0, "cpsat": 30.0})
+    assert runs["cpsat"]["status"] == runs["ours"]["status"] == "optimal"
+    assert runs["cpsat"]["incumbents"][-1][1] == runs["ours"]["makespan"] == runs["ours"]["lower_bound"]

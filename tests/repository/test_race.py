@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from racing import shop
-from racing.cases import Case, cases
+from racing import shop, whole
+from racing.cases import WHOLE, Case, cases
 from racing.course import check, told
 from racing.data import FLEXIBLE, LAWRENCE, flexible_job_shop, job_shop
-from racing.measure import Ratio, behind, best, geometric_mean, losses, ratio, reached, strongest
+from racing.general import GROUPS, TASKS_AT_MOST, general
+from racing.measure import Ratio, behind, best, geometric_mean, losses, proof, ratio, reached, shortfalls, strongest
 from racing.page import growth, page
 from racing.plot import plot
 from racing.problem import read, write
@@ -128,3 +129,100 @@ def test_cases_pose_what_they_say(tmp_path: Path) -> None:
     assert posed(NAMED["unit-8x20-room7"]) == (8, 20, 9)
     assert posed(NAMED["vshape-8x20"]) == (8, 20, 18)
     assert posed(NAMED["zb-16x48-h5120-2p"]) == (16, 48, 33)
+
+
+GENERAL = [case for case in cases() if case.placement == WHOLE]
+
+
+def test_general_problems_are_the_same_each_time() -> None:
+    assert list(general()) == list(general())
+    assert {case.group for case in GENERAL} == set(GROUPS)
+
+
+@pytest.mark.parametrize("case", GENERAL, ids=[case.name for case in GENERAL])
+def test_a_general_problem_is_what_its_group_says(case: Case, tmp_path: Path) -> None:
+    write(case, tmp_path)
+    problem = read(tmp_path, case.flags)
+    tables = whole.build(problem)
+    assert (tables.tick, tables.copies) == (1.0, problem.copies)
+    little = case.name.startswith("little")
+    assert problem.n_operators <= (5 if little else 12) and problem.microbatches <= (3 if little else 8)
+    assert little or problem.copies == 1
+    if case.name.startswith("middle"):
+        assert int(problem.has_pass.sum()) * problem.microbatches <= TASKS_AT_MOST
+    if case.name.startswith("mixed"):
+        assert len(problem.device_classes) > 1
+
+
+def test_general_problems_have_some_of_everything(tmp_path: Path) -> None:
+    found = []
+    for case in GENERAL:
+        write(case, tmp_path)
+        found.append(read(tmp_path, case.flags))
+    assert {problem.copies for problem in found} == {1, 2}
+    assert {problem.training for problem in found} == {True, False}
+    assert any(problem.exclusive.any() for problem in found) and any(problem.on_comm.any() for problem in found)
+    assert any(max(map(max, table)) for problem in found for table in whole.build(problem).transfer)
+    assert {cap is None for problem in found for cap in whole.build(problem).cap} == {True, False}
+
+
+def test_tables_of_a_whole_problem(tmp_path: Path) -> None:
+    """Two operators of one second on two devices; the schedule on both, sent from one to the other, is a valid plan."""
+    graph = (
+        "schema: planner/graph@1\nname: pair\nmode: inference\noperators:\n"
+        "  - {name: a, time: {forward: 1}, output: 2, activation: 3}\n"
+        "  - {name: b, time: {forward: 1}, inputs: [a], activation: 1}\n"
+    )
+    cluster = (
+        "schema: planner/cluster@1\nname: two\ndevice_types:\n  x: {memory: 3}\n"
+        "devices:\n  - {name: x, type: x, count: 2}\nnetwork:\n  within_node: {bandwidth: 1 B/s}\n"
+    )
+    case = Case("pair", GROUPS[0], graph, cluster, ("--copies", "2"), WHOLE)
+    write(case, tmp_path)
+    problem = read(tmp_path, case.flags)
+    tables = whole.build(problem)
+    assert (tables.tick, tables.transfer[0]) == (1.0, [[0, 2], [2, 0]])
+    assert tables.activation[0] <= (tables.cap[0] or 0) < tables.activation[0] + tables.activation[1]
+    found = {"copy_of": [1], "device_of": [[0, 0], [0, 1]], "start": [[0, 0, 0, 0], [1, 0, 0, 3]]}
+    sent = [[0, 0, 0, 0, 1, 1]]
+    made = whole.timetable(problem, tables, {**found, "sent": sent})
+    assert made.placement.device_of == ((0, 1),), "the copy that no microbatch uses is left out"
+    check(problem, made, 4.0)
+    with pytest.raises(Exception, match="violations"):
+        check(problem, whole.timetable(problem, tables, {**found, "sent": []}), 4.0)
+
+
+def test_seconds_to_a_proof() -> None:
+    assert proof(run((1, 64), (2, 63), bounds=[[0.5, 60], [3, 63]])) == 3
+    assert proof(run((4, 63), bounds=[[3, 63]])) == 4
+    assert proof(run((1, 64), bounds=[[3, 63]], lower_bound=63)) is None
+    assert proof(run((1, 63), lower_bound=63, seconds=5)) == 5, "the bound was never reported, but the plan has it"
+    assert proof(run(status="infeasible", seconds=2)) == 2
+    assert proof(run()) is None and proof(None) is None
+
+
+def test_shortfalls_are_of_plans_and_proofs() -> None:
+    proven = run((1, 63), bounds=[[9, 63]])
+    assert shortfalls(proven, run((0.5, 63), bounds=[[0.6, 63]])) == []
+    (words,) = shortfalls(run((1, 64)), run((9, 63)))
+    assert words == "makespan 1.59% above CP-SAT's"
+    assert shortfalls(run((1, 63)), proven) == ["CP-SAT proves it, planner does not"]
+    assert shortfalls(run(), proven)[0] == "no plan, CP-SAT has one"
+    assert shortfalls(run(), run(status="infeasible")) == ["CP-SAT proves it, planner does not"]
+
+
+def test_general_problems_have_a_section_of_their_own() -> None:
+    ours = run((1, 40), bounds=[[0.5, 39]], makespan=40.0, lower_bound=39.0, status="feasible")
+    better = {"ours": ours, "cpsat": run((2, 39), bounds=[[3, 39]])}
+    none = {"ours": run(status="infeasible", seconds=1.0), "cpsat": run(status="infeasible", seconds=0.5)}
+    kept = {
+        name: {"name": name, "group": GROUPS[0], "known": None, "runs": runs}
+        for name, runs in (("little-1", better), ("little-2", none))
+    }
+    text = page({"machine": "2 cores.", "cases": kept}, "race.svg")
+    assert "| little-1 | 40 | 39 | 1.0 | - | 39 | 39 | 2.0 | 3.0 | makespan 2.56% above CP-SAT's; CP-SAT" in text
+    assert "| little-2 | none | - | - | 1.0 | none | - | - | 0.5 |  |" in text
+    assert "| all | 2 | 1 | 2 | 0 | 1 | 1.00 | 0.50 |" in text
+    assert "of 2 problems it has the shorter plan in 1, alone has a proof\nin 1, and has its proof sooner" in text
+    assert "- little-1: makespan" in text and "Without a result" not in text
+    assert "little-1" not in plot({"machine": "", "cases": kept})
