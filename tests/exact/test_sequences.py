@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from solver_problems import chain, posed, random_placement, random_problem, unit_cluster
 
-from planner.exact.sequences import INFINITE, shop_of, shortest
+from planner.exact.sequences import INFINITE, shortest
+from planner.exact.shop import shop_of
 from planner.placement.layouts import family_placement
 from planner.problem import Placement, Problem
 from planner.scheduling.classes import Classes, build_classes, split_microbatches
