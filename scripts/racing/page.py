@@ -118,8 +118,8 @@ def means(cases: list[dict[str, Any]]) -> Iterator[str]:
         ours, theirs = (sum(_proven(each.get(racer)) for each in runs) for racer in ("ours", "cpsat"))
         yield (
             f"\nJob shops, which are no neural networks, stand apart: {geometric_mean(shops) or 0:.3g} "
-            f"({len(shops)} cases). To planner they are a case of its exact decomposition, and it proves {ours} of {len(runs)}; CP-SAT "
-            f"proves {theirs}.\n"
+            f"({len(shops)} cases). To planner they are a case of its exact decomposition, and it proves {ours} of "
+            f"{len(runs)}; CP-SAT proves {theirs}.\n"
         )
 
 
