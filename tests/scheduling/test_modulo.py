@@ -56,7 +56,7 @@ def test_memory_gives_the_period(held: int) -> None:
 def test_a_long_step_is_as_fast_as_memory_lets_it(held: int, layout: str) -> None:
     """At least as fast as 1F1B with as many microbatches in flight as fit: a round trip and a slot."""
     problem = deep(400, held)
-    plan = solved(problem, 5.0)
+    plan = solved(problem, 1.5)
     assert plan.makespan <= (400 / held + 1) * 18.0
 
 
