@@ -20,17 +20,20 @@ def shortened(text: str, width: int = LONGEST) -> str:
     return one_line(text if len(text) <= width else text[: width - 3] + "...")
 
 
-def shown(value: object, width: int = LONGEST) -> str:
-    """A value as a message shows it: short, on one line, in the words of YAML."""
+def kind(value: object) -> str | None:
+    """What a value is, in the words of YAML; None of numbers, texts and whatever YAML does not know."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
         return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    return shortened(repr(value) if isinstance(value, str) else str(value), width)
+    return "a list" if isinstance(value, list) else None
+
+
+def shown(value: object, width: int = LONGEST) -> str:
+    """A value as a message shows it: short, on one line, in the words of YAML."""
+    return kind(value) or shortened(repr(value) if isinstance(value, str) else str(value), width)
 
 
 def brief(text: str, word: int = 2 * LONGEST) -> str:

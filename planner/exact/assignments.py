@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from planner.common.compiled import compiled
 from planner.common.ragged import rows
-from planner.exact.ticks import in_ticks
+from planner.exact.ticks import NEVER, in_ticks
 from planner.problem import (
     PASS_ORDER,
     ByDevice,
@@ -36,12 +36,7 @@ from planner.scheduling.containers import BARE
 
 NOWHERE = -1
 
-NEVER = 2**62
-"""A bound, in ticks, where there is no plan at all."""
-
 _ELSEWHERE = "elsewhere"
-
-NEVER_ = np.int64(NEVER)
 
 Where = tuple[int, ...]
 """Devices of the groups, copy by copy within each group, in the order of ``Level1.groups``; as many as are decided."""
@@ -261,6 +256,7 @@ def _bound(  # type: ignore[no-untyped-def]
     outputs, activation, held, parameters, room,
 ):  # fmt: skip
     copies, n = where.shape
+    never = np.int64(NEVER)
     devices = duration.shape[2]
     head = np.zeros((copies, n, 3), dtype=np.int64)
     tail = np.zeros((copies, n, 3), dtype=np.int64)
@@ -347,7 +343,7 @@ def _bound(  # type: ignore[no-untyped-def]
         waits = np.zeros(devices, dtype=np.int64)
         usable = 0
         for d in range(devices):
-            first, after = NEVER_, NEVER_
+            first, after = never, never
             for c in range(copies):
                 for i in range(n):
                     if on_comm[i] != comm or not (where[c, i] == d or (where[c, i] < 0 and may[group_of[i], d])):
@@ -356,7 +352,7 @@ def _bound(  # type: ignore[no-untyped-def]
                         if has_pass[i, p] and lasts[c, i, p] > 0:
                             first = min(first, head[c, i, p])
                             after = min(after, tail[c, i, p])
-            if first < NEVER_:
+            if first < never:
                 waits[usable] = first + after
                 usable += 1
         for c in range(copies):
@@ -367,7 +363,7 @@ def _bound(  # type: ignore[no-untyped-def]
         if usable > 0 and total > 0:
             sorted_waits = np.sort(waits[:usable])
             idle = np.int64(0)
-            spread = NEVER_
+            spread = never
             for x in range(usable):
                 idle += sorted_waits[x]
                 spread = min(spread, -((-(total + idle)) // (x + 1)))
@@ -385,6 +381,7 @@ def _memory_bound(  # type: ignore[no-untyped-def]
     Between the first forward there and the last release, a device offers no more than its room at any instant.
     """
     copies, n = where.shape
+    never = np.int64(NEVER)
     span = np.zeros((copies, n), dtype=np.int64)  # least ticks from the start of F to the end of I, or of what reads it
     for c in range(copies):
         for x in range(n - 1, -1, -1):
@@ -405,7 +402,7 @@ def _memory_bound(  # type: ignore[no-untyped-def]
         if not np.isfinite(room[d]):
             continue
         left, energy = room[d], 0.0
-        first, after = NEVER_, NEVER_
+        first, after = never, never
         for i in range(n):
             there = False
             for c in range(copies):

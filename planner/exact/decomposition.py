@@ -32,10 +32,10 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.common.budget import Control
-from planner.exact.assignments import NEVER, Level1, Where
+from planner.exact.assignments import Level1, Where
 from planner.exact.sequences import Answer, shortest
 from planner.exact.shop import shop_of
-from planner.exact.ticks import in_ticks
+from planner.exact.ticks import NEVER, in_ticks
 from planner.problem import Placement, Problem
 from planner.scheduling.classes import Classes, Floats, build_classes
 

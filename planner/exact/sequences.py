@@ -25,10 +25,9 @@ import numpy.typing as npt
 from planner.common.compiled import compiled
 from planner.common.ragged import rows
 from planner.exact.shop import Shop
+from planner.exact.ticks import NEVER
 from planner.scheduling.classes import Floats
 from planner.scheduling.containers import BARE
-
-INFINITE = np.int64(2**62)
 
 FINISHED, CUT_OFF = 0, 1
 
@@ -37,7 +36,7 @@ FINISHED, CUT_OFF = 0, 1
 class Answer:
     """The shortest schedule found below the limit that was asked for, and whether there is none shorter than it.
 
-    ``makespan`` in ticks, ``INFINITE`` where none was found; ``start`` shaped (classes, largest count) in ticks.
+    ``makespan`` in ticks, ``NEVER`` where none was found; ``start`` shaped (classes, largest count) in ticks.
     ``bound``: no schedule is shorter than this (ticks), at least the root's.
     """
 
@@ -105,7 +104,7 @@ def shortest(
     found = makespan < below
     proven = status == FINISHED and not (found and any_will_do)
     return Answer(
-        int(makespan) if found else int(INFINITE),
+        int(makespan) if found else NEVER,
         best.astype(float) if found else None,
         proven,
         int(min(makespan, below)) if proven else int(bound),
@@ -130,7 +129,7 @@ def _memory_from(  # type: ignore[no-untyped-def]
         size += hold_size[class_hold[x]]
     while True:
         used = size
-        later = INFINITE
+        later = NEVER
         for x in range(dev_ptr[d], dev_ptr[d + 1]):
             h = dev_hold[x]
             freed = n_started[hold_class[h]]
@@ -144,7 +143,7 @@ def _memory_from(  # type: ignore[no-untyped-def]
             used += hold_size[h] * (n_started[hold_class[h]] - freed)
         if used <= room[d]:
             return at
-        if later == INFINITE:
+        if later == NEVER:
             return np.int64(-1)
         at = later
 
@@ -161,7 +160,7 @@ def _bound(  # type: ignore[no-untyped-def]
         if k > 0:
             least = max(least, last_end[a] + tail[a])
         if k >= count[a]:
-            earliest[a] = INFINITE
+            earliest[a] = NEVER
             continue
         begin = now
         for y in range(res_ptr[a], res_ptr[a + 1]):
@@ -179,7 +178,7 @@ def _bound(  # type: ignore[no-untyped-def]
     for r in range(len(on_ptr) - 1):
         for x in range(on_ptr[r], on_ptr[r + 1]):
             first = earliest[on[x]]
-            if first == INFINITE:
+            if first == NEVER:
                 continue
             work = np.int64(0)
             for y in range(on_ptr[r], on_ptr[r + 1]):  # by falling tails
@@ -272,10 +271,10 @@ def _search(  # type: ignore[no-untyped-def]
                 if seen > nodes or stop[0]:
                     return CUT_OFF, makespan, seen, root
                 m = 0
-                soonest = INFINITE
-                fills = INFINITE  # the first instant by which a task that takes no memory could have run
+                soonest = NEVER
+                fills = NEVER  # the first instant by which a task that takes no memory could have run
                 for a in range(n):
-                    if earliest[a] == INFINITE:
+                    if earliest[a] == NEVER:
                         continue
                     k = n_started[a]
                     eligible = True

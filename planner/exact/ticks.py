@@ -8,6 +8,9 @@ from planner.scheduling.classes import Floats, Ints
 
 LONGEST = 2.0**52
 
+NEVER = 2**62
+"""An instant, or a makespan, where there is none."""
+
 
 def in_ticks(seconds: Floats, tick: float) -> Ints:
     """Whole ticks, rounded down; what is a whole number of ticks but for rounding is that number.

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 
+from planner.common.messages import kind
+
 LARGEST = 1e30
 """Nothing in this field is larger, in any base unit; above it sums and quotients would lose their meaning."""
 
@@ -158,10 +160,4 @@ def _unit_message(unit: str, dimension: Dimension) -> str:
 
 
 def _kind(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return "a mapping"
-    return "a list" if isinstance(value, list) else f"a value of type {type(value).__name__}"
+    return kind(value) or f"a value of type {type(value).__name__}"

@@ -42,24 +42,25 @@ class ModuloSchedule:
         return float(np.max(self.offset + self.period * (classes.count - 1) + classes.seconds))
 
 
-def least_period(classes: Classes) -> float:
-    """Seconds below which there is no modulo schedule: the busiest stream or channel, and memory.
+def first_period(classes: Classes) -> float:
+    """The shortest period that is tried, in seconds: what the busiest stream or channel, and memory, need.
 
-    A microbatch holds memory from the start of a class to the end of another for at least the longest chain between
-    them, and a device holds on average bytes x seconds held / period (Little's law).
+    Memory as if every class started as early as its inputs allow: a device holds on average bytes x seconds held /
+    period (Little's law). That is no bound of other schedules, which may start a forward later.
     """
-    load = np.zeros(classes.n_resources)
-    for a, used in enumerate(classes.resources):
-        load[list(used)] += classes.seconds[a]
-    return max(float(load.max(initial=0.0)), _memory_period(classes))
+    return max(_busiest(classes), _memory_period(classes))
 
 
 def is_bound_by_memory(classes: Classes, by: float = 1.25) -> bool:
     """Whether memory, and not work, decides how fast microbatches can follow each other, ``by`` so many times."""
+    return _memory_period(classes) > by * _busiest(classes)
+
+
+def _busiest(classes: Classes) -> float:
     load = np.zeros(classes.n_resources)
     for a, used in enumerate(classes.resources):
         load[list(used)] += classes.seconds[a]
-    return _memory_period(classes) > by * float(load.max(initial=0.0))
+    return float(load.max(initial=0.0))
 
 
 def _memory_period(classes: Classes) -> float:
@@ -74,7 +75,7 @@ def _memory_period(classes: Classes) -> float:
 
 def modulo_schedule(classes: Classes, tries: int) -> ModuloSchedule | None:
     """The modulo schedule of the least period of some ``tries``; None where none of them has one."""
-    period = least_period(classes)
+    period = first_period(classes)
     longest = float((classes.head + classes.seconds).max(initial=0.0))
     for _ in range(tries):
         offset = _laid_out(classes, period)

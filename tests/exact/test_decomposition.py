@@ -11,10 +11,11 @@ import pytest
 from solver_problems import chain, config, posed, random_problem, solved, unit_cluster
 
 from planner.common.budget import Control
-from planner.exact.assignments import NEVER, Level1
+from planner.exact.assignments import Level1
 from planner.exact.decomposition import Decomposition, splits
 from planner.exact.sequences import shortest
 from planner.exact.shop import shop_of
+from planner.exact.ticks import NEVER
 from planner.placement.layouts import all_cuts
 from planner.problem import Placement, Problem, Step
 from planner.scheduling.classes import Classes, Floats, build_classes

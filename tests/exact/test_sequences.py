@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from solver_problems import chain, posed, random_placement, random_problem, unit_cluster
 
-from planner.exact.sequences import INFINITE, shortest
+from planner.exact.sequences import shortest
 from planner.exact.shop import shop_of
+from planner.exact.ticks import NEVER
 from planner.placement.layouts import family_placement
 from planner.problem import Placement, Problem
 from planner.scheduling.classes import Classes, build_classes, split_microbatches
@@ -46,7 +47,7 @@ def test_the_optimum_of_a_placement(part: int) -> None:
         if wanted is None or (classes.available < 0).any():
             assert wanted in (None, NONE)
             continue
-        answer = shortest(shop_of(classes, classes.tick), int(INFINITE) - 1, 1_000_000)
+        answer = shortest(shop_of(classes, classes.tick), NEVER - 1, 1_000_000)
         assert answer.proven, seed
         compared += 1
         if wanted == NONE:
@@ -78,7 +79,7 @@ def test_a_pipeline_of_4_stages_and_8_microbatches(memory: float | None, optimum
     """One activation a device: only the first stage's W overlaps; without a cap: the busiest device and the ramps."""
     answer = shortest(shop_of(pipeline(4, 8, memory), 1.0), 1_000, 100_000)
     assert (answer.makespan, answer.proven) == (optimum, True)
-    assert shortest(shop_of(pipeline(4, 8, memory), 1.0), optimum, 100_000).makespan == INFINITE
+    assert shortest(shop_of(pipeline(4, 8, memory), 1.0), optimum, 100_000).makespan == NEVER
 
 
 def test_a_cut_off_search_claims_the_bound_of_its_root_only() -> None:

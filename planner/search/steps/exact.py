@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from planner.exact.decomposition import Decomposition
 from planner.placement.layouts import all_cuts
+from planner.scheduling.classes import Classes, Floats
+from planner.scheduling.retime import retime
 from planner.search.state import SearchState
 
 EXACT = "exact decomposition"
@@ -48,10 +51,6 @@ class Exact:
         incumbent = state.incumbent
         if incumbent.best is None:
             return
-        from planner.exact.decomposition import Decomposition
-        from planner.scheduling.classes import Classes, Floats
-        from planner.scheduling.retime import retime
-
         decomposition = state.learnt.get(EXACT)
         if decomposition is None:
             tick = incumbent.step.seconds or incumbent.best.makespan / TICKS

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.placement.layouts import family_placements
+from planner.scheduling.list_search import DoesNotFit, ListSearch
+from planner.scheduling.modulo import ModuloSchedule, is_bound_by_memory, modulo_schedule
 from planner.search.state import SearchState
 
 MODULO = "modulo schedules"
@@ -26,9 +28,6 @@ class ModuloSchedules:
 
     def run(self, state: SearchState) -> None:
         """Lay out one microbatch on each placement that memory binds; play the shortest."""
-        from planner.scheduling.list_search import DoesNotFit, ListSearch
-        from planner.scheduling.modulo import ModuloSchedule, is_bound_by_memory, modulo_schedule
-
         incumbent, params = state.incumbent, state.params.modulo
         found: list[tuple[float, ListSearch, ModuloSchedule]] = []
         for placement in family_placements(state.problem):

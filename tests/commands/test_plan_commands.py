@@ -1,0 +1,98 @@
+"""The commands that make, check and compare plans without a search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.commands.app import main
+from planner.files.plan_file import read_plan
+from planner.plan.plan import plan_to_json
+
+
+def test_baseline_verify_show_compare(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What baseline writes verifies, shows and compares."""
+    for name in ("1f1b", "gpipe"):
+        assert main(["baseline", name, *files, "-o", f"{name}.json", "--quiet"]) == 0
+    capsys.readouterr()
+    inputs = ["--graph", "graph.yaml", "--cluster", "cluster.yaml"]
+    assert main(["verify", "1f1b.json", *inputs]) == 0
+    assert capsys.readouterr().out.startswith("OK: 1f1b.json")
+    assert main(["verify", "1f1b.json", *inputs, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["violations"] == []
+    assert main(["show", "1f1b.json", "--svg", "plan.svg"]) == 0
+    assert "baseline 1f1b of two on pair" in capsys.readouterr().out
+    assert Path("plan.svg").read_text(encoding="utf-8").startswith("<svg ")
+    assert main(["show", "1f1b.json", "--format", "json"]) == 0
+    assert capsys.readouterr().out == Path("1f1b.json").read_text(encoding="utf-8")
+    assert main(["compare", "1f1b.json", "gpipe.json"]) == 0
+    assert "makespan" in capsys.readouterr().out
+    assert main(["compare", "1f1b.json", "gpipe.json", "--format", "json"]) == 0
+    assert [p["origin"] for p in json.loads(capsys.readouterr().out)["plans"]] == ["baseline:1f1b", "baseline:gpipe"]
+
+
+def test_baseline_that_brings_copies_verifies(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """DualPipe's two copies are among its options, so that no flag is needed."""
+    assert main(["baseline", "dualpipe", *files, "-o", "plan.json", "--microbatches", "8"]) == 0
+    assert read_plan("plan.json").options["copies"] == 2
+    assert main(["verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml"]) == 0
+    assert main(["verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml", "--copies", "1"]) == 6
+
+
+def test_baseline_that_does_not_fit_or_apply(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet in ([], ["--quiet"]):
+        assert main(["baseline", "gpipe", *files, "--memory-cap", "3 GiB", "-o", "plan.json", *quiet]) == 0
+        err = capsys.readouterr().err
+        assert "gpipe does not fit in memory: gpu0 needs 5 GiB, its cap is 3 GiB (over the cap on 2 devices)" in err
+        assert f"it fits with --memory-cap {5 * 2**30}" in err
+    assert main(["baseline", "gpipe", *files, "--memory-cap", str(5 * 2**30), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml"]) == 6
+    assert "rule 5 (memory)" in capsys.readouterr().out
+    assert main(["baseline", "dualpipe", *files, "--microbatches", "3"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == "" and "does not apply" in captured.err
+    assert main(["baseline", "1f1b", *files, "--chunks", "2"]) == 2
+    assert main(["baseline", "2f2b", *files]) == 2
+    assert "1f1b" in capsys.readouterr().err
+
+
+def test_verify_lists_violations(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["baseline", "1f1b", *files, "-o", "plan.json", "--quiet"]) == 0
+    capsys.readouterr()
+    plan = read_plan("plan.json")
+    broken = replace(plan, makespan=plan.makespan / 2, tasks=plan.tasks[1:])
+    Path("plan.json").write_text(plan_to_json(broken), encoding="utf-8")
+    inputs = ["--graph", "graph.yaml", "--cluster", "cluster.yaml"]
+    assert main(["verify", "plan.json", *inputs]) == 6
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 2 and all(line.startswith("rule ") for line in lines[:-1])
+    assert main(["verify", "plan.json", *inputs, "--format", "json"]) == 6
+    found = json.loads(capsys.readouterr().out)["violations"]
+    assert [f"rule {v['rule']} ({v['name']}): {v['message']}" for v in found] == lines[:-1]
+
+
+@pytest.mark.parametrize("options", [{"copies": "two"}, {"copies": 0}, {"memory_cap": "much"}, {"microbatches": 1.5}])
+def test_verify_refuses_malformed_options(
+    options: Mapping[str, Any], files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["baseline", "1f1b", *files, "-o", "plan.json", "--quiet"]) == 0
+    Path("plan.json").write_text(plan_to_json(replace(read_plan("plan.json"), options=options)), encoding="utf-8")
+    assert main(["verify", "plan.json", "--graph", "graph.yaml", "--cluster", "cluster.yaml"]) == 2
+    assert f"options.{next(iter(options))}" in capsys.readouterr().err
+
+
+def test_compare_refuses_different_problems(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["baseline", "1f1b", *files, "-o", "a.json", "--quiet"]) == 0
+    assert main(["baseline", "1f1b", *files, "-o", "b.json", "--quiet", "--microbatches", "8"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "a.json", "b.json"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and "4 microbatches against 8" in captured.err
+    assert main(["compare", "a.json", "b.json", "--force"]) == 0
+    assert "Different problems" in capsys.readouterr().out
