@@ -11,8 +11,8 @@ from planner.files import read_cluster, read_graph
 from planner.files.flag_values import UsageFault
 from planner.files.graph_file import MAX_MICROBATCHES
 from planner.files.whole import ensure_writable
-from planner.problem import Cluster, Graph, Problem, Spot
-from planner.problem.problem import unknown_device
+from planner.problem import Cluster, Graph, Mode, Pass, Problem, Spot
+from planner.problem.pass_times import unknown_device
 
 NOTED_AT_MOST = 4
 """Unknown names of devices; the others are counted."""
@@ -75,8 +75,8 @@ def note_unknown_devices(graph: Graph, cluster: Cluster) -> None:
     known = cluster.names()
     unknown: dict[str, Spot] = {}
     for operator in graph.operators:
-        for which, (_, spots) in (operator.origin.times if operator.origin else {}).items():
-            if which in operator.times:
+        for which, _, _, spots in operator.origin.times if operator.origin else ():
+            if graph.mode is Mode.TRAINING or which is Pass.F:
                 unknown |= {name: spot for name, spot in spots.items() if name not in known and name not in unknown}
     for k, (name, spot) in enumerate(unknown.items()):
         if k == NOTED_AT_MOST:

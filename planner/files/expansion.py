@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from planner.common.messages import LONGEST
 from planner.files.errors import did_you_mean, listed, shortened, shown
 from planner.files.shapes import Entry
-from planner.problem.graph import Mode, Operator, Origin, Pass, PassTime, Stream
+from planner.problem.graph import Mode, Operator, Origin, Pass, PassTime, Stream, Variant
 
 MAX_OPERATORS = 1_000_000
 
@@ -29,6 +29,9 @@ class OperatorEntry:
     colocate: str | None
     devices: tuple[str, ...] | None
     origin: Origin
+    variants: tuple[Variant, ...] = ()
+    step: Mapping[Pass, PassTime] = field(default_factory=dict)
+    gradient: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,11 @@ class _Expansion:
                 yield self._operator(entry, scope, reads)
 
     def _operator(self, entry: OperatorEntry, scope: _Scope, reads: tuple[str, ...]) -> Operator:
-        times = entry.times if self.mode is Mode.TRAINING else {Pass.F: entry.times[Pass.F]}
+        training = self.mode is Mode.TRAINING
+        times = entry.times if training else {Pass.F: entry.times[Pass.F]}
+        variants = entry.variants
+        if variants and not training:
+            variants = tuple(replace(variant, times={Pass.F: variant.times[Pass.F]}) for variant in variants)
         return Operator(
             name=scope.prefix + entry.name,
             times=times,
@@ -172,6 +179,9 @@ class _Expansion:
             colocate=None if entry.colocate is None else self._label(scope.prefix, entry.colocate),
             devices=entry.devices,
             origin=entry.origin,
+            variants=variants,
+            step=entry.step if training else {},
+            gradient=entry.gradient if training else 0.0,
         )
 
     def _reads(self, entry: ListEntry, scope: _Scope) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from planner.files.shapes import (
     Definitions,
     Entry,
     Field,
+    Flag,
     ListOf,
     MapOf,
     Name,
@@ -28,7 +29,22 @@ from planner.files.shapes import (
     read_root,
 )
 from planner.files.yaml_source import Map, Source, read_source
-from planner.problem.graph import PASS_KEYS, ByDevice, Graph, Mode, Origin, Pass, PassTime, Spot, Stream, Work
+from planner.problem.graph import (
+    BASE,
+    PASS_KEYS,
+    STEP_KEYS,
+    ByDevice,
+    Graph,
+    Mode,
+    Origin,
+    Pass,
+    PassTime,
+    Spot,
+    Stream,
+    TimesAt,
+    Variant,
+    Work,
+)
 from planner.problem.quantities import BYTES, FLOP, SECONDS
 
 MAX_MICROBATCHES = 1_000_000
@@ -77,12 +93,12 @@ def _stray_pass_key(key: str) -> str | None:
     return "give its two parts, input_grad and weight_grad" if key == "backward" else None
 
 
-def _passes(name: str, shape: Shape[PassTime], doc: str) -> Record:
+def _passes(name: str, shape: Shape[PassTime], doc: str, required: bool = True) -> Record:
     return Record(
         name,
         doc,
         {
-            "forward": Field(shape, "The forward pass.", required=True),
+            "forward": Field(shape, "The forward pass.", required=required),
             "input_grad": Field(
                 OrNull(shape), "The gradient of the input. Left out or null: as forward; 0: of no length."
             ),
@@ -96,6 +112,19 @@ def _passes(name: str, shape: Shape[PassTime], doc: str) -> Record:
     )
 
 
+class _StepTime(Shape[PassTime]):
+    """Seconds, seconds by device, or work: a mapping with ``flops`` or ``bytes``."""
+
+    time, work = _PassTime(), _WorkShape()
+
+    def read(self, value: Any, place: Place) -> PassTime:
+        is_work = isinstance(value, Map) and not {"flops", "bytes"}.isdisjoint(value)
+        return (self.work if is_work else self.time).read(value, place)
+
+    def schema(self, definitions: Definitions) -> Schema:
+        return {"anyOf": [self.time.schema(definitions), self.work.schema(definitions)]}
+
+
 _SIZE = Quantity(BYTES)
 _NAMES = ListOf(Name(), "names")
 _INPUTS_DOC = "Names of what it reads. [] is a source; left out: the block's input (a source outside blocks)."
@@ -107,6 +136,10 @@ def _stray_operator_key(key: str) -> str | None:
     return None
 
 
+def _stray_variant_key(key: str) -> str | None:
+    return "a variant has only times and sizes" if key in OPERATOR.fields else None
+
+
 def _stray_block_key(key: str) -> str | None:
     if key == "name":
         return "'block:' is already its name"
@@ -115,17 +148,47 @@ def _stray_block_key(key: str) -> str | None:
     return None
 
 
+_TIME_DOC = "Pass times: seconds, or seconds by device name, group or type."
+_WORK_DOC = "Work of the passes, for the roofline of the device type."
+
+VARIANT = Record(
+    "variant",
+    "An alternative of the operator. What it leaves out is the operator's own, pass by pass.",
+    {
+        "name": Field(Name(), "Unique among the operator's variants; not base, which is the operator.", required=True),
+        "time": Field(_passes("times of a variant", _PassTime(), _TIME_DOC, required=False), "Its pass times."),
+        "work": Field(_passes("work of a variant", _WorkShape(), _WORK_DOC, required=False), "Its work."),
+        "activation": Field(_SIZE, "As the operator's."),
+        "held_for_weight_grad": Field(_SIZE, "As the operator's, at most the variant's activation."),
+        "parameters": Field(_SIZE, "As the operator's."),
+    },
+    stray=_stray_variant_key,
+)
+
+STEP = Record(
+    "step",
+    "What comes once a step, after the last microbatch, for each copy. Training only.",
+    {
+        "reduce": Field(
+            OrNull(_StepTime()), "Reduction of the gradients over data-parallel ranks, on the comm stream."
+        ),
+        "update": Field(OrNull(_StepTime()), "The optimizer, on the compute stream."),
+        "gather": Field(OrNull(_StepTime()), "Gathering the updated parameters, on the comm stream."),
+        "gradient": Field(_SIZE, "Bytes that copies on different devices exchange before. Default 0."),
+    },
+)
+
 OPERATOR = Record(
     "operator",
     "One operator of the graph.",
     {
         "name": Field(Name(), "Unique in its list.", required=True),
         "time": Field(
-            _passes("time", _PassTime(), "Pass times: seconds, or seconds by device name, group or type."),
+            _passes("time", _PassTime(), _TIME_DOC),
             "Pass times. Either this or work.",
         ),
         "work": Field(
-            _passes("work", _WorkShape(), "Work of the passes, for the roofline of the device type."),
+            _passes("work", _WorkShape(), _WORK_DOC),
             "Work of the passes. Either this or time.",
         ),
         "inputs": Field(_NAMES, _INPUTS_DOC),
@@ -143,6 +206,8 @@ OPERATOR = Record(
             OrNull(ListOf(Name(), "device names or types", least=1)),
             "Device names, groups or types it may run on. Default: any.",
         ),
+        "variants": Field(ListOf(VARIANT, "variants"), "Alternatives; the plan picks one for each copy."),
+        "step": Field(STEP, "What comes once a step: reduction, optimizer, gathering."),
     },
     rules={"oneOf": [{"required": ["time"]}, {"required": ["work"]}]},
     stray=_stray_operator_key,
@@ -190,6 +255,9 @@ GRAPH = Record(
         "microbatches": Field(
             Whole(1, MAX_MICROBATCHES), "Identical microbatches in one step. Default 1; a flag overrides it."
         ),
+        "clip_gradients": Field(
+            Flag(), "Whether no update comes before every reduction (the global norm). Default false."
+        ),
         "operators": Field(_ENTRIES, "Operators and blocks.", required=True),
     },
 )
@@ -215,6 +283,7 @@ def graph_of(source: Source) -> Graph:
         operators=operators,
         sha256=source.sha256,
         path=str(source.path),
+        clip_gradients=entry.get("clip_gradients", False),
     )
 
 
@@ -241,11 +310,13 @@ def _operator(entry: Entry) -> OperatorEntry:
         )
     inputs = entry.get("inputs")
     devices = entry.get("devices")
+    times = training_passes(entry.values[given[0]].values, has_parameters=parameters > 0)
+    step = entry.get("step")
     return OperatorEntry(
         name=entry.values["name"],
         record=entry,
         inputs=None if inputs is None else tuple(inputs),
-        times=training_passes(entry.values[given[0]].values, has_parameters=parameters > 0),
+        times=times,
         stream=Stream(entry.get("stream", Stream.COMPUTE.value)),
         parameters=parameters,
         activation=activation,
@@ -254,24 +325,78 @@ def _operator(entry: Entry) -> OperatorEntry:
         colocate=entry.get("colocate"),
         devices=None if devices is None else tuple(dict.fromkeys(devices)),
         origin=_origin(entry),
+        variants=_variants(entry, times, parameters, activation),
+        step={which: cost for which, key in STEP_KEYS.items() if step and (cost := step.get(key)) is not None},
+        gradient=0.0 if step is None else step.get("gradient", 0.0),
     )
+
+
+def _variants(
+    entry: Entry, times: Mapping[Pass, PassTime], parameters: float, activation: float
+) -> tuple[Variant, ...]:
+    """The variants of an operator, what they leave out filled in."""
+    variants: list[Variant] = []
+    for own in entry.get("variants", ()):
+        name = own.values["name"]
+        if name == BASE:
+            own.at("name").fail(f"{shown(BASE)} is the operator as it stands: give the variant another name")
+        if any(name == other.name for other in variants):
+            own.at("name").fail(f"the name {shown(name)} is used twice among the variants of one operator: rename one")
+        given = [key for key in ("time", "work") if key in own.data]
+        if len(given) > 1:
+            own.at(given[1]).fail("time and work exclude each other: remove one")
+        passes = dict(times) if not given else variant_passes(times, own.values[given[0]].values)
+        size = own.get("activation", activation)
+        held, at = own.get("held_for_weight_grad"), own
+        if held is None:
+            held, at = entry.get("held_for_weight_grad", size), entry
+        if held > size:
+            if Pass.W in passes:
+                at.at("held_for_weight_grad").fail(
+                    f"cannot be larger than the activation of variant {shown(name)} ({size:g} bytes): "
+                    "give that variant a held_for_weight_grad of its own"
+                )
+            held = size
+        variants.append(Variant(name, passes, own.get("parameters", parameters), size, held))
+    return tuple(variants)
+
+
+def variant_passes(own: Mapping[Pass, PassTime], given: Mapping[str, PassTime | None]) -> dict[Pass, PassTime]:
+    """The passes of a variant: those that it gives, and the operator's ``own`` for the others.
+
+    weight_grad given as 0 or null: no such pass. input_grad given as null counts as left out.
+    """
+    passes = dict(own)
+    for which, key in PASS_KEYS.items():
+        cost = given.get(key)
+        if which is Pass.W and key in given and (cost is None or _is_nothing(cost)):
+            passes.pop(which, None)
+        elif cost is not None:
+            passes[which] = cost
+    return {which: passes[which] for which in PASS_KEYS if which in passes}
 
 
 def _origin(entry: Entry) -> Origin:
     """Where the operator stands, and every name of a device in it: the cluster that they name is read later."""
-    devices, times = entry.get("devices"), entry.get("time")
+    devices = entry.get("devices")
     places = []
     if devices is not None:
         items, at = entry.data["devices"], entry.at("devices")
         places = [(name, at.item(items, i)) for i, name in enumerate(devices)]
-    by_device = {}
-    for which, key in PASS_KEYS.items():
-        cost = None if times is None else times.get(key)
-        if isinstance(cost, ByDevice):
-            at, names = times.at(key), times.data[key]
-            by_device[which] = _spot(at), {name: _spot(at.key(names, name)) for name in cost.seconds}
+    by_device = [*_times_at(entry.get("time"), PASS_KEYS), *_times_at(entry.get("step"), STEP_KEYS)]
+    for variant in entry.get("variants", ()):
+        by_device += _times_at(variant.get("time"), PASS_KEYS)
     # The first of two equal names counts.
-    return Origin(entry.place.line, {name: _spot(place) for name, place in reversed(places)}, by_device)
+    return Origin(entry.place.line, {name: _spot(place) for name, place in reversed(places)}, tuple(by_device))
+
+
+def _times_at(times: Entry | None, keys: Mapping[Pass, str]) -> Iterator[TimesAt]:
+    """The times by device among some passes, with the places of all names."""
+    for which, key in keys.items():
+        cost = None if times is None else times.get(key)
+        if times is not None and isinstance(cost, ByDevice):
+            at, names = times.at(key), times.data[key]
+            yield TimesAt(which, cost, _spot(at), {name: _spot(at.key(names, name)) for name in cost.seconds})
 
 
 def _spot(place: Place) -> Spot:

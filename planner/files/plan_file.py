@@ -22,6 +22,8 @@ from planner.plan.plan import (
     Figure,
     PlacedOperator,
     Plan,
+    PlannedExchange,
+    PlannedStepTask,
     PlannedTask,
     PlannedTransfer,
     PlanRepetition,
@@ -29,11 +31,19 @@ from planner.plan.plan import (
     Source,
     Unit,
 )
+from planner.problem.graph import BASE
 
 Seconds = Annotated[float, Field(description="seconds")]
 Bytes = Annotated[float, Field(description="bytes")]
 Index = Annotated[int, Field(ge=-(2**31), lt=2**31)]  # what is not from 0 on is for planner verify to say
-PassName = Annotated[Literal["F", "I", "W"], Field(description="F: forward, I: input gradient, W: weight gradient")]
+Microbatch = Annotated[Index | None, Field(description="null: once a step and copy")]
+PassName = Annotated[
+    Literal["F", "I", "W", "R", "U", "G"],
+    Field(
+        description="F: forward, I: input gradient, W: weight gradient; once a step and copy R: reduction of the "
+        "gradients, U: update by the optimizer, G: gathering of the parameters"
+    ),
+]
 
 
 class SourceRow(TypedDict):
@@ -49,6 +59,7 @@ class PlacedRow(TypedDict):
     operator: str
     copy: Index
     device: str
+    variant: NotRequired[Annotated[str, Field(description="of the operator; left out: base")]]
 
 
 TaskRow = TypedDict(
@@ -56,7 +67,7 @@ TaskRow = TypedDict(
     {
         "operator": str,
         "pass": PassName,
-        "microbatch": Index,
+        "microbatch": Microbatch,
         "copy": Index,
         "device": str,
         "stream": Literal["compute", "comm"],
@@ -68,8 +79,8 @@ TransferRow = TypedDict(
     "TransferRow",
     {
         "operator": Annotated[str, Field(description="the producer, for the gradient (pass I) too")],
-        "pass": Literal["F", "I"],
-        "microbatch": Index,
+        "pass": Annotated[Literal["F", "I", "R"], Field(description="R: the weights' gradient, to another copy")],
+        "microbatch": Microbatch,
         "copy": Index,
         "from": str,
         "to": str,
@@ -103,6 +114,7 @@ class BaselineRow(TypedDict):
     devices: NotRequired[Annotated[int | None, Field(description="how many run a task")]]
     fits: NotRequired[bool | None]
     reason: NotRequired[Annotated[str | None, Field(description="why the baseline does not apply")]]
+    variant: NotRequired[Annotated[str | None, Field(description="of all operators that have it: the best that fits")]]
 
 
 class WindowRow(TypedDict):
@@ -217,6 +229,11 @@ def read_plan(path: Path | str) -> Plan:
         if more:
             message += f" (and {more} more)"
         raise source.error(first["loc"], message) from error
+    for key, once in (("tasks", "RUG"), ("transfers", "R")):
+        for k, row in enumerate(rows[key]):
+            if (row["microbatch"] is None) != (row["pass"] in once):
+                which = "is null, but pass" if row["microbatch"] is None else "must be null where pass"
+                raise source.error([key, k, "microbatch"], f"{which} is {row['pass']}")
     plan = _plan(rows)
     if plan.repeated is not None and plan.listed_microbatches < 1:
         too_many = f"adds {plan.repeated.more} microbatches, and the plan has {plan.microbatches}"
@@ -250,7 +267,9 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
         bubble_ratio=rows["bubble_ratio"],
         bubble_ratio_all=rows["bubble_ratio_all"],
         solve_seconds=rows["solve_seconds"],
-        placement=tuple(PlacedOperator(r["operator"], r["copy"], r["device"]) for r in rows["placement"]),
+        placement=tuple(
+            PlacedOperator(r["operator"], r["copy"], r["device"], r.get("variant", BASE)) for r in rows["placement"]
+        ),
         tasks=tuple(
             PlannedTask(
                 r["operator"],
@@ -263,6 +282,7 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
                 r["end"],
             )
             for r in rows["tasks"]
+            if r["microbatch"] is not None
         ),
         transfers=tuple(
             PlannedTransfer(
@@ -276,6 +296,17 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
                 r["end"],
             )
             for r in rows["transfers"]
+            if r["microbatch"] is not None
+        ),
+        step_tasks=tuple(
+            PlannedStepTask(r["operator"], r["pass"], r["copy"], r["device"], r["stream"], r["start"], r["end"])
+            for r in rows["tasks"]
+            if r["microbatch"] is None
+        ),
+        exchanges=tuple(
+            PlannedExchange(r["operator"], r["copy"], r["from"], r["to"], r["start"], r["end"])
+            for r in rows["transfers"]
+            if r["microbatch"] is None
         ),
         devices=tuple(DeviceFigures(**_only(r, *DeviceFigures.__dataclass_fields__)) for r in rows["devices"]),
         baselines=tuple(

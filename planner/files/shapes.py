@@ -164,6 +164,20 @@ class Choice(Shape[str]):
         return {"enum": list(self.words)}
 
 
+class Flag(Shape[bool]):
+    """True or false."""
+
+    def read(self, value: Any, place: Place) -> bool:
+        """The flag."""
+        if not isinstance(value, bool):
+            place.fail(f"must be true or false (got {shown(value)})")
+        return value
+
+    def schema(self, definitions: Definitions) -> Schema:
+        """A boolean."""
+        return {"type": "boolean"}
+
+
 @dataclass(frozen=True)
 class OrNull(Shape[T | None]):
     """The shape, or ``null`` where nothing has a meaning of its own (no cap, no such pass)."""

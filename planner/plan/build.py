@@ -15,18 +15,20 @@ from planner.plan.plan import (
     Figure,
     PlacedOperator,
     Plan,
+    PlannedExchange,
+    PlannedStepTask,
     PlannedTask,
     PlannedTransfer,
     PlanRepetition,
     PlanWindow,
     Source,
 )
-from planner.problem.graph import PASS_ORDER, Stream
+from planner.problem.graph import PASS_ORDER, STEP_ORDER, STEP_STREAMS, Stream
 from planner.problem.placement import Placement
 from planner.problem.problem import Problem
 from planner.timetable.figures import Figures, figures
 from planner.timetable.memory import INSTANT, MemoryProfile, memory_profile
-from planner.timetable.timetable import TimedTransfer, Timetable
+from planner.timetable.timetable import TimedExchange, TimedTransfer, Timetable
 
 __all__ = ["MemoryProfile", "build_plan", "memory_profile", "timetable_of"]
 
@@ -86,6 +88,8 @@ def build_plan(
         notes=tuple(notes),
         window=window,
         repeated=repeated,
+        step_tasks=_step_tasks(problem, timetable),
+        exchanges=_exchanges(problem, timetable),
     )
     return replace(plan, figures=tuple(figure.of(plan) for figure in sought))
 
@@ -103,21 +107,22 @@ def _without_rounding(bound: float | None, makespan: float) -> float | None:
 
 
 def _placement(problem: Problem, timetable: Timetable) -> tuple[PlacedOperator, ...]:
+    placement = timetable.placement
     return tuple(
-        PlacedOperator(operator.name, k, problem.cluster.devices[d].name)
-        for k, device_of in enumerate(timetable.placement.device_of)
-        for operator, d in zip(problem.operators, device_of, strict=True)
+        PlacedOperator(operator.name, k, problem.cluster.devices[d].name, operator.versions[v])
+        for k, device_of in enumerate(placement.device_of)
+        for operator, d, v in zip(problem.operators, device_of, problem.versions_of(placement, k), strict=True)
     )
 
 
 def _tasks(problem: Problem, timetable: Timetable) -> tuple[PlannedTask, ...]:
     """All tasks by start, device, stream (compute first), microbatch, operator and pass."""
-    operator, pass_, microbatch = np.nonzero(np.broadcast_to(problem.has_pass[:, :, None], timetable.start.shape))
+    operator, pass_, microbatch = np.nonzero(~np.isnan(timetable.start))
     copy = np.array(timetable.copy_of)[microbatch]
     device = np.array(timetable.placement.device_of)[copy, operator]
     # An instant of -1e-17 is 0 (and -0.0 too): the file shows no negative times.
     start = np.maximum(timetable.start[operator, pass_, microbatch], 0.0) + 0.0
-    end = start + problem.duration[operator, pass_, device]
+    end = start + timetable.seconds(problem)[operator, pass_, microbatch]
     comm = problem.on_comm[operator]
     order = np.lexsort((pass_, operator, microbatch, comm, device, start))
     columns = (
@@ -131,6 +136,43 @@ def _tasks(problem: Problem, timetable: Timetable) -> tuple[PlannedTask, ...]:
         end,
     )
     return tuple(map(PlannedTask, *(column[order].tolist() for column in columns)))
+
+
+def _step_tasks(problem: Problem, timetable: Timetable) -> tuple[PlannedStepTask, ...]:
+    """All step tasks by start, device, copy, operator and pass."""
+    if timetable.step is None:
+        return ()
+    copy, operator, which = np.nonzero(~np.isnan(timetable.step))
+    device = np.array(timetable.placement.device_of)[copy, operator]
+    start = np.maximum(timetable.step[copy, operator, which], 0.0) + 0.0
+    end = start + problem.step_duration[operator, which, device]
+    order = np.lexsort((which, operator, copy, device, start))
+    columns = (
+        _names(o.name for o in problem.operators)[operator],
+        _names(p.value for p in STEP_ORDER)[which],
+        copy,
+        _names(d.name for d in problem.cluster.devices)[device],
+        _names(STEP_STREAMS[p].value for p in STEP_ORDER)[which],
+        start,
+        end,
+    )
+    return tuple(map(PlannedStepTask, *(column[order].tolist() for column in columns)))
+
+
+def _exchanges(problem: Problem, timetable: Timetable) -> tuple[PlannedExchange, ...]:
+    """All exchanges of gradients by start, source, target, copy and operator."""
+    devices = [d.name for d in problem.cluster.devices]
+    return tuple(
+        PlannedExchange(
+            problem.operators[x.operator].name,
+            int(x.copy),
+            devices[x.source],
+            devices[x.target],
+            max(0.0, float(x.start)) + 0.0,
+            float(x.end),
+        )
+        for x in sorted(timetable.exchanges, key=lambda x: (x.start, x.source, x.target, x.copy, x.operator))
+    )
 
 
 def _names(names: Iterable[str]) -> npt.NDArray[np.object_]:
@@ -164,8 +206,11 @@ def timetable_of(plan: Plan, problem: Problem) -> Timetable:
     device = {d.name: d_ for d_, d in enumerate(problem.cluster.devices)}
     pass_ = {p.value: k for k, p in enumerate(PASS_ORDER)}
     device_of = [[0] * problem.n_operators for _ in range(plan.copies)]
+    variant_of = [[0] * problem.n_operators for _ in range(plan.copies)]
     for p in plan.placement:
-        device_of[p.copy][operator[p.operator]] = device[p.device]
+        i = operator[p.operator]
+        device_of[p.copy][i] = device[p.device]
+        variant_of[p.copy][i] = problem.operators[i].versions.index(p.variant)
     copy_of = [0] * plan.listed_microbatches
     start = np.full((problem.n_operators, len(pass_), plan.listed_microbatches), np.nan)
     for t in plan.tasks:
@@ -177,4 +222,15 @@ def timetable_of(plan: Plan, problem: Problem) -> Timetable:
         )
         for t in plan.transfers
     )
-    return Timetable(Placement(tuple(map(tuple, device_of))), tuple(copy_of), start, transfers)
+    step = None
+    if plan.step_tasks:
+        which = {p.value: k for k, p in enumerate(STEP_ORDER)}
+        step = np.full((plan.copies, problem.n_operators, 3), np.nan)
+        for s in plan.step_tasks:
+            step[s.copy, operator[s.operator], which[s.pass_]] = s.start
+    exchanges = tuple(
+        TimedExchange(operator[x.operator], x.copy, device[x.source], device[x.target], x.start, x.end)
+        for x in plan.exchanges
+    )
+    placement = problem.in_versions(Placement(tuple(map(tuple, device_of))), tuple(map(tuple, variant_of)))
+    return Timetable(placement, tuple(copy_of), start, transfers, step, exchanges)

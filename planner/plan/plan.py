@@ -12,6 +12,8 @@ from planner.plan import text
 from planner.plan.rows import (
     BaselineFigures,
     PlacedOperator,
+    PlannedExchange,
+    PlannedStepTask,
     PlannedTask,
     PlannedTransfer,
     PlanRepetition,
@@ -32,6 +34,8 @@ __all__ = [
     "Plan",
     "PlanRepetition",
     "PlanWindow",
+    "PlannedExchange",
+    "PlannedStepTask",
     "PlannedTask",
     "PlannedTransfer",
     "Source",
@@ -116,6 +120,8 @@ class Plan:
     window: PlanWindow | None = None  # None: none is known
     figures: tuple[Figure, ...] = ()  # of the objective, where it is not the makespan alone
     repeated: PlanRepetition | None = None  # None: tasks and transfers are all there are
+    step_tasks: tuple[PlannedStepTask, ...] = ()  # once a step and copy; in the file after the tasks of microbatches
+    exchanges: tuple[PlannedExchange, ...] = ()  # gradients between copies; in the file after the other transfers
 
     def figure(self, key: str) -> Figure | None:
         """The figure of that key; None where the plan has none."""
@@ -169,11 +175,9 @@ def plan_to_json(plan: Plan) -> str:
             "window": text.compact(text.window_row(plan.window)),
             **({} if plan.repeated is None else {"repeated": text.compact(text.repetition_row(plan.repeated))}),
             "solve_seconds": text.compact(float(plan.solve_seconds)),
-            "placement": text.rows(
-                {"operator": p.operator, "copy": p.copy, "device": p.device} for p in plan.placement
-            ),
-            "tasks": text.task_rows(plan.tasks),
-            "transfers": text.transfer_rows(plan.transfers),
+            "placement": text.rows(text.placed_row(placed) for placed in plan.placement),
+            "tasks": text.task_rows(plan.tasks, plan.step_tasks),
+            "transfers": text.transfer_rows(plan.transfers, plan.exchanges),
             "devices": text.rows(text.device_row(device) for device in plan.devices),
             "baselines": text.rows(text.baseline_row(baseline) for baseline in plan.baselines),
             "notes": text.rows(plan.notes),
@@ -186,7 +190,7 @@ def _peak_memory(plan: Plan) -> float:
 
 
 def _devices_used(plan: Plan) -> int:
-    return len({task.device for task in plan.tasks})
+    return len({task.device for task in plan.tasks} | {task.device for task in plan.step_tasks})
 
 
 FIGURES: Mapping[str, FigureKind] = {

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from planner.problem.graph import BASE
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedOperator:
-    """Copy ``copy`` of ``operator`` runs on ``device``."""
+    """Copy ``copy`` of ``operator`` runs on ``device``, as ``variant``."""
 
     operator: str
     copy: int
     device: str
+    variant: str = BASE
 
 
 class PlannedTask(NamedTuple):
@@ -46,6 +49,29 @@ class PlannedTransfer(NamedTuple):
     end: float
 
 
+class PlannedStepTask(NamedTuple):
+    """A task at the end of the step (``R``, ``U`` or ``G``) of one copy of an operator."""
+
+    operator: str
+    pass_: str
+    copy: int
+    device: str
+    stream: str
+    start: float
+    end: float
+
+
+class PlannedExchange(NamedTuple):
+    """The gradient of the weights of one copy of ``operator`` on its way to another copy (pass ``R`` in the file)."""
+
+    operator: str
+    copy: int  # that sends it
+    source: str  # "from" in the file
+    target: str  # "to" in the file
+    start: float
+    end: float
+
+
 @dataclass(frozen=True, slots=True)
 class BaselineFigures:
     """One row of the table of baselines; ``reason`` alone where the baseline does not apply."""
@@ -59,6 +85,7 @@ class BaselineFigures:
     fits: bool | None = None
     reason: str | None = None
     devices: int | None = None  # that run a task
+    variant: str | None = None  # of all operators that have it; None: there is no choice
 
 
 @dataclass(frozen=True, slots=True)

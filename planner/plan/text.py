@@ -6,10 +6,22 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from planner.plan.rows import BaselineFigures, PlannedTask, PlannedTransfer, PlanRepetition, PlanWindow, Unit
+from planner.plan.rows import (
+    BaselineFigures,
+    PlacedOperator,
+    PlannedExchange,
+    PlannedStepTask,
+    PlannedTask,
+    PlannedTransfer,
+    PlanRepetition,
+    PlanWindow,
+    Unit,
+)
+from planner.problem.graph import BASE
 from planner.timetable.figures import DeviceFigures
 
 _encode = json.JSONEncoder(allow_nan=False, separators=(", ", ": ")).encode
@@ -35,14 +47,46 @@ def _lines(texts: Iterable[str]) -> str:
     return f"[\n  {joined}\n ]" if joined else "[]"
 
 
-def task_rows(tasks: Sequence[PlannedTask]) -> str:
-    """The rows of tasks. There may be many, so every name is encoded only once."""
-    return _lines(_task_rows(tasks))
+def placed_row(placed: PlacedOperator) -> dict[str, Any]:
+    """The device of a copy of an operator, and its variant where it is not base."""
+    row = {"operator": placed.operator, "copy": placed.copy, "device": placed.device}
+    return row if placed.variant == BASE else {**row, "variant": placed.variant}
 
 
-def transfer_rows(transfers: Sequence[PlannedTransfer]) -> str:
+def task_rows(tasks: Sequence[PlannedTask], step_tasks: Sequence[PlannedStepTask] = ()) -> str:
+    """The rows of tasks, then those of step tasks. There may be many, so every name is encoded only once."""
+    return _lines(chain(_task_rows(tasks), map(_encode, map(_step_row, step_tasks))))
+
+
+def transfer_rows(transfers: Sequence[PlannedTransfer], exchanges: Sequence[PlannedExchange] = ()) -> str:
     """As the rows of tasks."""
-    return _lines(_transfer_rows(transfers))
+    return _lines(chain(_transfer_rows(transfers), map(_encode, map(_exchange_row, exchanges))))
+
+
+def _step_row(task: PlannedStepTask) -> dict[str, Any]:
+    return {
+        "operator": task.operator,
+        "pass": task.pass_,
+        "microbatch": None,
+        "copy": task.copy,
+        "device": task.device,
+        "stream": task.stream,
+        "start": task.start,
+        "end": task.end,
+    }
+
+
+def _exchange_row(exchange: PlannedExchange) -> dict[str, Any]:
+    return {
+        "operator": exchange.operator,
+        "pass": "R",
+        "microbatch": None,
+        "copy": exchange.copy,
+        "from": exchange.source,
+        "to": exchange.target,
+        "start": exchange.start,
+        "end": exchange.end,
+    }
 
 
 def _task_rows(tasks: Sequence[PlannedTask]) -> Iterator[str]:
@@ -131,6 +175,8 @@ def baseline_row(baseline: BaselineFigures) -> dict[str, Any]:
     if baseline.devices is not None:
         row["devices"] = baseline.devices
     row["fits"] = baseline.fits
+    if baseline.variant is not None:
+        row["variant"] = baseline.variant
     return row
 
 

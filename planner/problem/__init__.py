@@ -2,7 +2,10 @@
 
 from planner.problem.cluster import Cluster, Device, DeviceType, Link, NetworkLevel
 from planner.problem.graph import (
+    BASE,
     PASS_ORDER,
+    STEP_ORDER,
+    STEP_STREAMS,
     ByDevice,
     Graph,
     Mode,
@@ -12,14 +15,19 @@ from planner.problem.graph import (
     PassTime,
     Spot,
     Stream,
+    Variant,
     Work,
 )
-from planner.problem.placement import Placement
-from planner.problem.problem import Impossible, Problem, ProblemError
+from planner.problem.names import ProblemError
+from planner.problem.placement import Placement, PlacementKey
+from planner.problem.problem import Impossible, Problem
 from planner.problem.step import Step, common_step
 
 __all__ = [
+    "BASE",
     "PASS_ORDER",
+    "STEP_ORDER",
+    "STEP_STREAMS",
     "ByDevice",
     "Cluster",
     "Device",
@@ -34,11 +42,13 @@ __all__ = [
     "Pass",
     "PassTime",
     "Placement",
+    "PlacementKey",
     "Problem",
     "ProblemError",
     "Spot",
     "Step",
     "Stream",
+    "Variant",
     "Work",
     "common_step",
 ]

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Pass(StrEnum):
-    """One of the three passes of an operator over a microbatch."""
+    """A pass of an operator: F, I and W over a microbatch; R, U and G once a step and copy."""
 
     F = "F"  # forward
     I = "I"  # gradient of the input
     W = "W"  # gradient of the weights
+    R = "R"  # reduction of the weights' gradients over data-parallel ranks
+    U = "U"  # update by the optimizer
+    G = "G"  # gathering the updated parameters
 
 
 PASS_ORDER: tuple[Pass, ...] = (Pass.F, Pass.I, Pass.W)
 
 PASS_KEYS = {Pass.F: "forward", Pass.I: "input_grad", Pass.W: "weight_grad"}
+"""What graph.yaml calls them."""
+
+STEP_ORDER: tuple[Pass, ...] = (Pass.R, Pass.U, Pass.G)
+"""The step tasks: after all microbatches, in this order."""
+
+STEP_KEYS = {Pass.R: "reduce", Pass.U: "update", Pass.G: "gather"}
 """What graph.yaml calls them."""
 
 
@@ -26,6 +36,13 @@ class Stream(StrEnum):
 
     COMPUTE = "compute"
     COMM = "comm"
+
+
+STEP_STREAMS = {Pass.R: Stream.COMM, Pass.U: Stream.COMPUTE, Pass.G: Stream.COMM}
+"""The streams that step tasks occupy, whatever stream their operator occupies."""
+
+BASE = "base"
+"""The name of the variant that an operator is as it stands."""
 
 
 class Mode(StrEnum):
@@ -62,14 +79,37 @@ class Spot:
     field: str
 
 
+class TimesAt(NamedTuple):
+    """Where a file gives a time by device: of a pass as it stands, of a variant, or of a step task."""
+
+    pass_: Pass
+    cost: ByDevice
+    spot: Spot
+    names: Mapping[str, Spot]
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a file states an operator, and where the names of devices that it gives stand."""
 
     line: int
     devices: Mapping[str, Spot]
-    times: Mapping[Pass, tuple[Spot, Mapping[str, Spot]]]
-    """Of the passes that have a time by device: where the pass stands, and each name."""
+    times: tuple[TimesAt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """An alternative of an operator: another way to compute the same, with times and sizes of its own.
+
+    A plan picks one for each copy, for all microbatches. All figures are filled in: what a file leaves out is the
+    operator's own. They mean what those of ``Operator`` mean.
+    """
+
+    name: str
+    times: Mapping[Pass, PassTime]
+    parameters: float
+    activation: float
+    held_for_weight_grad: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +120,10 @@ class Operator:
     Sizes are bytes and are those of rule 5 of the plan's semantics: ``parameters`` once a device,
     ``activation`` a microbatch from the start of F to the end of I, ``held_for_weight_grad`` from then to
     the end of W, ``output`` what a consumer on another device receives.
+
+    ``variants`` are alternatives to the operator as it stands, which is called ``base``. ``step``: the times of the
+    step tasks that exist (R, U, G; training only). ``gradient``: bytes that copies on different devices exchange
+    before R.
     """
 
     name: str
@@ -93,6 +137,28 @@ class Operator:
     colocate: str | None = None
     devices: tuple[str, ...] | None = None
     origin: Origin | None = None  # None: it is from no file
+    variants: tuple[Variant, ...] = ()
+    step: Mapping[Pass, PassTime] = field(default_factory=dict)
+    gradient: float = 0.0
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The names of what the operator may be: ``base``, then its variants."""
+        return (BASE, *(variant.name for variant in self.variants))
+
+    def version(self, number: int) -> Operator:
+        """The operator as its variant of that number (0: base), without alternatives."""
+        if number == 0:
+            return replace(self, variants=()) if self.variants else self
+        own = self.variants[number - 1]
+        return replace(
+            self,
+            times=own.times,
+            parameters=own.parameters,
+            activation=own.activation,
+            held_for_weight_grad=own.held_for_weight_grad,
+            variants=(),
+        )
 
     @property
     def line(self) -> int | None:
@@ -110,6 +176,7 @@ class Graph:
     operators: tuple[Operator, ...]
     sha256: str = ""
     path: str = ""
+    clip_gradients: bool = False  # no update before every reduction (the global norm)
     index: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+PlacementKey = tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]
+"""Devices and variants, by copy and operator."""
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """``device_of[k][i]`` is the index of the device that runs copy ``k`` of operator ``i``.
 
-    ``origin`` says in a few words how it was found (``linear``, ``bidirectional``, ``assignment MIP``).
+    ``variant_of[k][i]`` is the number of the variant of that copy (0: base); empty where every operator is in the
+    first version that the problem allows. ``origin`` says in a few words how it was found (``linear``,
+    ``bidirectional``, ``assignment MIP``).
     """
 
     device_of: tuple[tuple[int, ...], ...]
     origin: str = ""
+    variant_of: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def key(self) -> PlacementKey:
+        """What tells placements apart."""
+        return self.device_of, self.variant_of
 
     @property
     def copies(self) -> int:

@@ -6,21 +6,33 @@ Everything that placement, schedule and bounds need stands here as plain arrays,
 
 from __future__ import annotations
 
+import copy
 import math
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from planner.common.messages import did_you_mean, listed, shown
-from planner.problem.cluster import Cluster, Device
-from planner.problem.graph import PASS_ORDER, ByDevice, Graph, Mode, Operator, Pass, PassTime, Spot, Stream
+from planner.common.messages import listed, shown
+from planner.problem.alike import device_classes
+from planner.problem.choices import Version, allowed_versions, least_operator, taken, version_of
+from planner.problem.cluster import Cluster
+from planner.problem.graph import (
+    STEP_ORDER,
+    Graph,
+    Mode,
+    Operator,
+    Stream,
+)
+from planner.problem.names import ProblemError, reject_unknown_names, reject_unknown_variants
+from planner.problem.pass_times import pass_seconds, refusals
+from planner.problem.placement import Placement
 from planner.problem.segments import Segments, segments_of
 
 MEMORY_SLACK = 4e-12
@@ -29,13 +41,18 @@ MEMORY_SLACK = 4e-12
 PAIRS_AT_MOST = 5_000_000
 """Operators x devices: with more, reading and the baselines alone take so long that no time limit would hold."""
 
+DEPENDENT = (
+    *("has_pass", "duration", "runs_on", "group_runs_on", "parameters", "activation", "held", "partitions", "choices"),
+    *("versions", "free", "first_versions", "relaxed", "default", "_chosen"),
+)
+"""Cached properties of a problem that depend on the versions of its operators."""
+
+CHOSEN_AT_MOST = 256
+"""Choices of versions whose problems are kept."""
+
 Floats = npt.NDArray[np.float64]
 PartitionAsked = tuple[tuple[tuple[int, ...], ...], tuple[int, ...] | None]
 """The arguments of ``planner.problem.partition``: the hosts of every stage, and the microbatches in flight there."""
-
-
-class ProblemError(ValueError):
-    """The graph and the cluster do not fit together (an unknown device, a co-location that contradicts)."""
 
 
 class Impossible(Exception):
@@ -48,7 +65,11 @@ class Problem:
 
     ``copies`` is the most copies of the operators that a plan may have; ``memory_cap`` (bytes) overrides the
     cluster's; ``layout`` and ``chunks`` restrict placements (see ``planner.placement.layouts``). ``memory_at_most``
-    (bytes) lowers every cap that is above it, for the search of the least memory.
+    (bytes) lowers every cap that is above it, for the search of the least memory. ``variants``: the names of the
+    variants, ``base`` among them, that operators may be in (None: all of them).
+
+    Passes, times and sizes are those of the first version that each operator may be in; see ``planner.problem.choices``
+    for the others.
 
     Raises ``ProblemError`` where names of the graph are unknown to the cluster, and ``Impossible`` where an
     operator (or the operators of one ``colocate`` label together) has no device that may run it.
@@ -62,6 +83,7 @@ class Problem:
     layout: str = "auto"
     chunks: int | None = None
     memory_at_most: float | None = None
+    variants: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check names and devices at once, so that other packages need not."""
@@ -75,55 +97,24 @@ class Problem:
                 f"{self.n_operators:,} operators on {self.n_devices:,} devices are {pairs:,} pairs, and a plan decides "
                 f"among {PAIRS_AT_MOST:,} at most: lower repeat in the graph or count in the cluster"
             )
-        self._reject_unknown_names()
+        reject_unknown_variants(self.graph, self.variants)
+        reject_unknown_names(self.graph, self.cluster)
         self._reject_operators_without_device()
-
-    def _reject_unknown_names(self) -> None:
-        """Every name in ``devices`` must be known, and of a pass time by device at least one.
-
-        Of pass times only those of a file are checked: in a part of the cluster (see ``subset``), an operator whose
-        names are all elsewhere is one that no device may run.
-        """
-        known = self.cluster.names()
-        seen: set[int] = set()  # pass times by identity: repetitions of a block share them
-        for operator in self.graph.operators:
-            for name in operator.devices or ():
-                if name not in known:
-                    spot = None if operator.origin is None else operator.origin.devices.get(name)
-                    raise ProblemError(f"{self._at(operator, spot)}: {unknown_device(name, self.cluster, known)}")
-            if operator.origin is None:
-                continue
-            for which, (spot, _) in operator.origin.times.items():
-                cost = operator.times.get(which)
-                if not isinstance(cost, ByDevice) or id(cost) in seen:
-                    continue
-                seen.add(id(cost))
-                if known.isdisjoint(cost.seconds):
-                    names = listed(map(repr, cost.seconds), 4)
-                    raise ProblemError(
-                        f"{self._at(operator, spot)}: names no device of cluster {shown(self.cluster.name)} "
-                        f"(got {names}): {did_you_mean(next(iter(cost.seconds)), sorted(known))}"
-                    )
 
     def _stated(self, operator: Operator) -> str:
         """``graph.yaml:7: `` where the operator is from a file."""
         return "" if operator.line is None else f"{self.graph.path}:{operator.line}: "
 
-    def _at(self, operator: Operator, spot: Spot | None) -> str:
-        """Where something of an operator stands: in the file, or else with the operator's name."""
-        if spot is None:
-            return f"operator {shown(operator.name)}"
-        return f"{self.graph.path}:{spot.line}: {spot.field}"
-
     def _reject_operators_without_device(self) -> None:
-        for i in np.flatnonzero(~self.runs_on.any(axis=1)).tolist():
+        runs_on = self.runs_in_any_version
+        for i in np.flatnonzero(~runs_on.any(axis=1)).tolist():
             operator = self.operators[i]
             raise Impossible(
                 f"{self._stated(operator)}operator {shown(operator.name)} has no device that may run it: "
-                + _refusals(operator, self.cluster.devices)
+                + refusals(operator, self.cluster.devices)
             )
         for members in self.groups:
-            if len(members) > 1 and not self.runs_on[list(members)].all(axis=0).any():
+            if len(members) > 1 and not runs_on[list(members)].all(axis=0).any():
                 names = listed((repr(self.operators[i].name) for i in members), 6)
                 first = self.operators[members[0]]
                 raise Impossible(
@@ -136,6 +127,11 @@ class Problem:
         other = replace(self, microbatches=microbatches)
         vars(other)["partitions"] = self.partitions
         return other
+
+    def allows_copies(self, placement: Placement) -> bool:
+        """Whether each copy of a placement respects ``devices``, the times of its variants and ``colocate``."""
+        some = zip(self.of_copies(placement), placement.device_of, strict=True)
+        return all(problem.allows(device_of) for problem, device_of in some)
 
     # -- sizes ------------------------------------------------------------------------------------------
 
@@ -221,43 +217,133 @@ class Problem:
         """What ``partition`` has found, by its arguments: most baselines and families cut the graph alike."""
         return {}
 
-    # -- passes -----------------------------------------------------------------------------------------
+    # -- versions ---------------------------------------------------------------------------------------
 
     @cached_property
-    def has_pass(self) -> npt.NDArray[np.bool_]:
-        """``has_pass[i, p]``: whether operator i has pass p in this mode."""
-        table = np.zeros((self.n_operators, 3), dtype=bool)
-        for i, operator in enumerate(self.operators):
-            for p, which in enumerate(PASS_ORDER):
-                table[i, p] = which in operator.times and (self.training or which is Pass.F)
-        return table
+    def versions(self) -> tuple[tuple[int, ...], ...]:
+        """``versions[i]``: the versions that operator i may be in (0: base); one where it has no choice."""
+        return allowed_versions(self.operators, self.variants)
 
     @cached_property
-    def duration(self) -> Floats:
-        """``duration[i, p, d]`` in seconds; inf where device d cannot run the pass, 0 where it is absent."""
-        table = np.zeros((self.n_operators, 3, self.n_devices))
-        rows: dict[int, Floats] = {}  # by the cost's identity: repetitions of a block share their costs
-        for i, operator in enumerate(self.operators):
-            for p, which in enumerate(PASS_ORDER):
-                if self.has_pass[i, p]:
-                    cost = operator.times[which]
-                    if id(cost) not in rows:
-                        rows[id(cost)] = np.array([pass_seconds(cost, device) for device in self.cluster.devices])
-                    table[i, p] = rows[id(cost)]
-        return table
+    def free(self) -> tuple[int, ...]:
+        """The operators with a choice of versions."""
+        return tuple(i for i, some in enumerate(self.versions) if len(some) > 1)
 
     @cached_property
-    def runs_on(self) -> npt.NDArray[np.bool_]:
-        """``runs_on[i, d]``: whether device d may run operator i (``devices`` and every pass has a time)."""
-        allowed: npt.NDArray[np.bool_] = np.asarray(np.isfinite(self.duration).all(axis=1))
+    def choices(self) -> tuple[Version, ...]:
+        """The figures of all operators in version 0, 1, ...; those that have no such version as base."""
+        most = max(len(operator.variants) for operator in self.operators)
+        devices = self.cluster.devices
+        allowed = self.allowed & np.isfinite(self.step_duration).all(axis=1)
+        return tuple(version_of(self.operators, devices, self.training, allowed, k) for k in range(most + 1))
+
+    @cached_property
+    def first_versions(self) -> tuple[int, ...]:
+        """The first version of each operator: what ``duration`` and the other figures are of."""
+        return tuple(some[0] for some in self.versions)
+
+    @cached_property
+    def relaxed(self) -> Problem:
+        """A problem without alternatives whose bounds hold for this one, whatever is chosen."""
+        if not self.free:
+            return self.default
+        operators = list(self.default.operators)
+        for i in self.free:
+            some = [self.choices[v] for v in self.versions[i]]
+            operators[i] = least_operator(self.operators[i], i, some, self.cluster.devices, self.training)
+        return self._with_operators(operators)
+
+    @cached_property
+    def default(self) -> Problem:
+        """The problem with every operator in its first version, without alternatives."""
+        has_variants = any(operator.variants for operator in self.operators)
+        return self.chosen(self.first_versions) if has_variants else self
+
+    @cached_property
+    def _chosen(self) -> dict[tuple[int, ...], Problem]:
+        return {}
+
+    def chosen(self, versions: Sequence[int]) -> Problem:
+        """The problem in which every operator is in the version of that number, without alternatives."""
+        key = tuple(versions)
+        if key not in self._chosen:
+            if len(self._chosen) >= CHOSEN_AT_MOST:
+                self._chosen.clear()
+            operators = [o.version(v) for o, v in zip(self.operators, key, strict=True)]
+            other = self._chosen[key] = self._with_operators(operators)
+            vars(other).update({name: taken(self.choices, name, key) for name in Version.__dataclass_fields__})
+        return self._chosen[key]
+
+    def _with_operators(self, operators: Sequence[Operator]) -> Problem:
+        """The problem with other versions of its operators. It shares everything else that has been worked out."""
+        other = copy.copy(self)
+        for name in DEPENDENT:
+            vars(other).pop(name, None)
+        vars(other).update(graph=replace(self.graph, operators=tuple(operators)), variants=None)
+        return other
+
+    def of_copy(self, placement: Placement, copy: int) -> Problem:
+        """The problem without alternatives that one copy of a placement is of; this one where there is no choice."""
+        if placement.variant_of:
+            return self.chosen(placement.variant_of[copy])
+        return self.default
+
+    def versions_of(self, placement: Placement, copy: int) -> tuple[int, ...]:
+        """The versions of all operators in one copy of a placement."""
+        return placement.variant_of[copy] if placement.variant_of else self.first_versions
+
+    def in_versions(self, placement: Placement, variant_of: Sequence[tuple[int, ...]]) -> Placement:
+        """The placement with every copy's operators in these versions."""
+        plain = all(versions == self.first_versions for versions in variant_of)
+        return replace(placement, variant_of=() if plain else tuple(variant_of))
+
+    def of_copies(self, placement: Placement) -> tuple[Problem, ...]:
+        """The same for every copy."""
+        return tuple(self.of_copy(placement, copy) for copy in range(placement.copies))
+
+    @cached_property
+    def allowed(self) -> npt.NDArray[np.bool_]:
+        """``[i, d]``: whether ``devices`` of operator i names device d."""
+        allowed = np.ones((self.n_operators, self.n_devices), dtype=bool)
         rows: dict[tuple[str, ...], npt.NDArray[np.bool_]] = {}
         for i, operator in enumerate(self.operators):
             names = operator.devices
             if names is not None:
                 if names not in rows:
                     rows[names] = np.array([any(map(each.answers_to, names)) for each in self.cluster.devices])
-                allowed[i] &= rows[names]
+                allowed[i] = rows[names]
         return allowed
+
+    def _of_first(self, name: str) -> npt.NDArray[Any]:
+        """A figure of the operators in their first versions."""
+        if not any(self.first_versions):
+            return np.asarray(getattr(self.choices[0], name))
+        return taken(self.choices, name, self.first_versions)
+
+    # -- passes -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def has_pass(self) -> npt.NDArray[np.bool_]:
+        """``has_pass[i, p]``: whether operator i has pass p in this mode."""
+        return self._of_first("has_pass")
+
+    @cached_property
+    def duration(self) -> Floats:
+        """``duration[i, p, d]`` in seconds; inf where device d cannot run the pass, 0 where it is absent."""
+        return self._of_first("duration")
+
+    @cached_property
+    def runs_on(self) -> npt.NDArray[np.bool_]:
+        """``runs_on[i, d]``: whether device d may run operator i (``devices`` and every pass has a time)."""
+        return self._of_first("runs_on")
+
+    @property
+    def runs_in_any_version(self) -> npt.NDArray[np.bool_]:
+        """``[i, d]``: whether device d may run operator i in some version that it may be in."""
+        if not self.free:
+            return self.runs_on
+        every = np.stack([version.runs_on for version in self.choices])
+        return np.array([every[list(some), i].any(axis=0) for i, some in enumerate(self.versions)])
 
     @cached_property
     def group_runs_on(self) -> npt.NDArray[np.bool_]:
@@ -269,22 +355,55 @@ class Problem:
         """``on_comm[i]``: whether operator i occupies the communication stream."""
         return np.array([o.stream is Stream.COMM for o in self.operators])
 
+    # -- the end of the step: R, U, G = 0, 1, 2 ---------------------------------------------------------
+
+    @cached_property
+    def has_step(self) -> npt.NDArray[np.bool_]:
+        """``has_step[i, s]``: whether each copy of operator i has step task s."""
+        table = np.zeros((self.n_operators, 3), dtype=bool)
+        if self.training:
+            for i, operator in enumerate(self.operators):
+                table[i] = [which in operator.step for which in STEP_ORDER]
+        return table
+
+    @cached_property
+    def step_duration(self) -> Floats:
+        """``step_duration[i, s, d]`` in seconds; inf where device d cannot run the step task, 0 where it is absent."""
+        table = np.zeros((self.n_operators, 3, self.n_devices))
+        rows: dict[int, Floats] = {}
+        for i, s in np.argwhere(self.has_step).tolist():
+            cost = self.operators[i].step[STEP_ORDER[s]]
+            if id(cost) not in rows:
+                rows[id(cost)] = np.array([pass_seconds(cost, device) for device in self.cluster.devices])
+            table[i, s] = rows[id(cost)]
+        return table
+
+    @cached_property
+    def gradient(self) -> Floats:
+        """``gradient[i]``: bytes that each copy of operator i sends to every other device that has a copy."""
+        return np.array([o.gradient if self.training else 0.0 for o in self.operators])
+
+    @cached_property
+    def ends_with_step_tasks(self) -> bool:
+        """Whether anything follows the last microbatch."""
+        return bool(self.has_step.any()) or (self.copies > 1 and bool((self.gradient > 0).any()))
+
     # -- memory (bytes) ---------------------------------------------------------------------------------
 
     @cached_property
     def parameters(self) -> Floats:
         """``parameters[i]`` in bytes."""
-        return np.array([o.parameters for o in self.operators], dtype=float)
+        return self._of_first("parameters")
 
     @cached_property
     def activation(self) -> Floats:
         """``activation[i]`` in bytes a microbatch."""
-        return np.array([o.activation for o in self.operators], dtype=float)
+        return self._of_first("activation")
 
     @cached_property
     def held(self) -> Floats:
         """``held[i]``: bytes a microbatch still held between I and W; 0 where there is no W."""
-        return np.array([o.held_for_weight_grad if self.has_pass[i, 2] else 0.0 for i, o in enumerate(self.operators)])
+        return self._of_first("held")
 
     @cached_property
     def output(self) -> Floats:
@@ -310,6 +429,11 @@ class Problem:
         names = self.cluster.devices
         return self.cluster.transfer_seconds(names[source].name, names[target].name, float(self.output[i]))
 
+    def gradient_transfer(self, i: int, source: int, target: int) -> float:
+        """Seconds that the gradient of operator i's weights takes from a copy on one device to one on another."""
+        names = self.cluster.devices
+        return self.cluster.transfer_seconds(names[source].name, names[target].name, float(self.gradient[i]))
+
     @cached_property
     def exclusive(self) -> npt.NDArray[np.bool_]:
         """``exclusive[d]``: a transfer also occupies the compute stream of device d."""
@@ -324,41 +448,19 @@ class Problem:
         Two devices are alike if exchanging their places changes nothing: the same pass times, the same
         operators allowed, the same cap and kind of transfers, the same network to and from every device.
         """
-        classes: list[list[int]] = []
-        for d in range(self.n_devices):
-            for members in classes:
-                if self._alike(members[0], d):
-                    members.append(d)
-                    break
-            else:
-                classes.append([d])
-        return tuple(tuple(members) for members in classes)
+        return device_classes(self.cluster, self._works_alike)
 
-    def _alike(self, a: int, b: int) -> bool:
-        if not (
+    def _works_alike(self, a: int, b: int) -> bool:
+        return bool(
             self.cap[a] == self.cap[b]
             and self.exclusive[a] == self.exclusive[b]
-            and np.array_equal(self.runs_on[:, a], self.runs_on[:, b])
-            and np.array_equal(self.duration[:, :, a], self.duration[:, :, b])
-        ):
-            return False
-        if not self.cluster.links:
-            here, there = self.cluster.devices[a].node, self.cluster.devices[b].node
-            alone = self._node_sizes[here] == self._node_sizes[there] == 1
-            return here == there or alone or self.cluster.within_node == self.cluster.between_nodes
-        names = [d.name for d in self.cluster.devices]
-        level = self.cluster.level
-        if level(names[a], names[b]) != level(names[b], names[a]):
-            return False
-        return all(
-            level(names[a], c) == level(names[b], c) and level(c, names[a]) == level(c, names[b])
-            for c in names
-            if c not in (names[a], names[b])
+            and np.array_equal(self.step_duration[:, :, a], self.step_duration[:, :, b])
+            and all(
+                np.array_equal(version.runs_on[:, a], version.runs_on[:, b])
+                and np.array_equal(version.duration[:, :, a], version.duration[:, :, b])
+                for version in self.choices
+            )
         )
-
-    @cached_property
-    def _node_sizes(self) -> Counter[str | None]:
-        return Counter(device.node for device in self.cluster.devices)
 
     # -- placements -------------------------------------------------------------------------------------
 
@@ -367,55 +469,3 @@ class Problem:
         if not all(self.runs_on[i, d] for i, d in enumerate(device_of)):
             return False
         return all(len({device_of[i] for i in members}) == 1 for members in self.groups)
-
-
-def pass_seconds(cost: PassTime, device: Device) -> float:
-    """Seconds that a pass takes on a device; inf where the device cannot run it.
-
-    Roofline: max(flops / (peak_flops x efficiency), bytes / memory_bandwidth), as the file format states it.
-    """
-    if isinstance(cost, ByDevice):
-        for name in (device.name, device.group, device.type.name):
-            if name in cost.seconds:
-                return cost.seconds[name]
-        return math.inf
-    if isinstance(cost, int | float):
-        return float(cost)
-    kind = device.type
-    seconds = 0.0
-    if cost.flops > 0:
-        if not kind.peak_flops:
-            return math.inf
-        seconds = cost.flops / (kind.peak_flops * kind.efficiency)
-    if cost.bytes > 0:
-        if not kind.memory_bandwidth:
-            return math.inf
-        seconds = max(seconds, cost.bytes / kind.memory_bandwidth)
-    return seconds
-
-
-def unknown_device(name: str, cluster: Cluster, known: Collection[str]) -> str:
-    """What is wrong with a name that no device, group or type of the cluster has."""
-    return (
-        f"no device, group or type of cluster {shown(cluster.name)} is called {shown(name)}: "
-        f"{did_you_mean(name, sorted(known))}"
-    )
-
-
-def _refusals(operator: Operator, devices: Sequence[Device]) -> str:
-    """Why each device may not run the operator; devices with the same reason together."""
-    because: dict[str, list[str]] = {}
-    for device in devices:
-        because.setdefault(_refusal(operator, device), []).append(device.name)
-    return "; ".join(f"{listed(names, 4)}: {reason}" for reason, names in because.items())
-
-
-def _refusal(operator: Operator, device: Device) -> str:
-    if operator.devices is not None and not any(device.answers_to(name) for name in operator.devices):
-        return "not among its devices"
-    for which, cost in operator.times.items():
-        if math.isinf(pass_seconds(cost, device)):
-            if isinstance(cost, ByDevice):
-                return f"no time for pass {which.value}"
-            return f"type {shown(device.type.name)} lacks the peak_flops or memory_bandwidth of pass {which.value}"
-    return "allowed"

@@ -11,7 +11,7 @@ from planner.common.budget import Control
 from planner.common.compiled import NOT_KEPT, is_compiled, uncached
 from planner.exact.decomposition import Decomposition
 from planner.placement.loads import Loads
-from planner.problem import Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
+from planner.problem import PASS_ORDER, Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
 from planner.scheduling.classes import build_classes
 from planner.scheduling.list_search import ListSearch
 from planner.scheduling.orders.precedence import PrecedenceGraph
@@ -22,8 +22,8 @@ def compile_all() -> None:
     """Schedule two operators, place one; numba keeps the machine code beside the source (or in its cache directory)."""
     kind = DeviceType("any")
     operators = (
-        Operator("a", dict.fromkeys(Pass, 1.0), activation=1.0, held_for_weight_grad=1.0),
-        Operator("b", dict.fromkeys(Pass, 1.0), inputs=("a",), activation=1.0, held_for_weight_grad=1.0),
+        Operator("a", dict.fromkeys(PASS_ORDER, 1.0), activation=1.0, held_for_weight_grad=1.0),
+        Operator("b", dict.fromkeys(PASS_ORDER, 1.0), inputs=("a",), activation=1.0, held_for_weight_grad=1.0),
     )
     problem = Problem(
         Graph("warm-up", Mode.TRAINING, 2, operators), Cluster("one", (Device("d", "d", kind),), {"any": kind}), 2

@@ -14,7 +14,7 @@ import numpy as np
 from planner.common.messages import brief, shown
 from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
 from planner.problem.cluster import Cluster, Device, NetworkLevel
-from planner.problem.graph import ByDevice, Graph, Mode, Operator, Pass
+from planner.problem.graph import PASS_ORDER, ByDevice, Graph, Mode, Operator, Pass
 from planner.verification.rules import Rule
 from planner.verification.table import Flags, Floats, TaskIndex, TaskTable
 
@@ -74,7 +74,7 @@ class Facts:
         self.operators: dict[str, Operator] = {o.name: o for o in graph.operators}
         self.devices: dict[str, Device] = {d.name: d for d in cluster.devices}
         self.passes: dict[str, tuple[str, ...]] = {
-            o.name: tuple(p.value for p in Pass if p in o.times and (self.training or p is Pass.F))
+            o.name: tuple(p.value for p in PASS_ORDER if p in o.times and (self.training or p is Pass.F))
             for o in graph.operators
         }
         self.inputs: dict[str, tuple[str, ...]] = {o.name: tuple(dict.fromkeys(o.inputs)) for o in graph.operators}

@@ -11,7 +11,7 @@ from planner.commands.app import main
 from planner.commands.init import FILES
 from planner.files import read_cluster, read_graph
 from planner.files.plan_file import read_plan
-from planner.problem import Pass, Problem
+from planner.problem import PASS_ORDER, Problem
 
 NAMES = ["cluster.yaml", "graph.yaml"]
 
@@ -47,7 +47,7 @@ def test_every_kind_of_entry_is_shown(tmp_path: Path) -> None:
     assert [operator.name for operator in graph.operators] == [
         *("embed", "layer.0.attention", "layer.0.mlp", "layer.1.attention", "layer.1.mlp", "head")
     ]
-    assert all(operator.times.keys() == set(Pass) for operator in graph.operators)
+    assert all(operator.times.keys() == set(PASS_ORDER) for operator in graph.operators)
     assert problem.duration.ravel().tolist() == pytest.approx([1e-3] * problem.duration.size)
     assert problem.transfer(0, 0, 1) > 0
 

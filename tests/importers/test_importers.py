@@ -15,7 +15,7 @@ from planner.files.flag_values import UsageFault
 from planner.importers.document import Document, OperatorDraft
 from planner.importers.importer import AlsoWritten, Imported
 from planner.importers.registry import IMPORTERS
-from planner.problem import Pass
+from planner.problem import PASS_ORDER
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Lines:
         if flags.seconds == 13:
             raise UsageFault("--seconds 13 brings bad luck")
         names = flags.source.read_text(encoding="utf-8").split()
-        drafts = [OperatorDraft(name, dict.fromkeys(Pass, flags.seconds), ()) for name in names]
+        drafts = [OperatorDraft(name, dict.fromkeys(PASS_ORDER, flags.seconds), ()) for name in names]
         return Imported.of(Document("lines", drafts, notes=("read",)), listing=" ".join(names))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from planner.baselines import BASELINES, baseline_timetable
 from planner.problem import (
+    PASS_ORDER,
     Cluster,
     Device,
     DeviceType,
@@ -16,7 +17,6 @@ from planner.problem import (
     Mode,
     NetworkLevel,
     Operator,
-    Pass,
     Problem,
     Stream,
 )
@@ -35,7 +35,7 @@ def random_chain(seed: int) -> Problem:
     operators = [
         Operator(
             f"o{i}",
-            {each: rng.uniform(0.5, 2.0) for each in Pass},
+            {each: rng.uniform(0.5, 2.0) for each in PASS_ORDER},
             inputs=(f"o{i - 1}",) if i else (),
             activation=1.0,
             held_for_weight_grad=0.5,

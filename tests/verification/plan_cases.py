@@ -11,6 +11,7 @@ from handmade import cluster, graph, operator, problem, sequential
 from planner.plan.build import build_plan
 from planner.plan.plan import BaselineFigures, Plan
 from planner.problem import (
+    PASS_ORDER,
     ByDevice,
     Cluster,
     Device,
@@ -112,7 +113,7 @@ def mixed() -> Case:
         NetworkLevel(1.0, 0.2),
         (Link("f0", "s1", NetworkLevel(None, 0.3)),),
     )
-    roof = replace(operator("roof", output=2), times={p: Work(30.0, 10.0) for p in Pass})
+    roof = replace(operator("roof", output=2), times={p: Work(30.0, 10.0) for p in PASS_ORDER})
     named = ByDevice({"slow": 2.0, "s1": 1.5})
     typed = replace(operator("typed", "roof", "alone", output=1), times={Pass.F: named, Pass.I: named})
     alone = operator("alone", f=1, i=1, output=4)

@@ -12,7 +12,7 @@ from planner.files import read_cluster
 from planner.importers.huggingface.config import Unfit
 from planner.importers.transformer.setting import Optimizer, Precision, Recompute, TiedEmbeddings
 from planner.objectives.baseline import baseline_plan
-from planner.problem import Graph, Mode, Operator, Pass, Problem, Stream, Work
+from planner.problem import PASS_ORDER, Graph, Mode, Operator, Pass, Problem, Stream, Work
 
 CLUSTERS = Path(__file__).resolve().parents[3] / "configs" / "clusters"
 LLAMA_LAYER = 4096 * (4096 + 2 * 1024 + 4096 + 3 * 14336)  # weights in matrices of a layer of Llama 3 8B
@@ -58,7 +58,7 @@ def test_dense_layer_by_hand(tmp_path: Path) -> None:
     assert work(attn, Pass.F).flops == pytest.approx(2 * 4096 * weights + core, rel=1e-9)
     assert work(attn, Pass.I).flops == pytest.approx(2 * 4096 * weights + 2.5 * core, rel=1e-9)
     assert work(attn, Pass.W).flops == pytest.approx(2 * 4096 * weights, rel=1e-9)
-    assert {work(mlp, p).flops for p in Pass} == {2.0 * 4096 * 3 * 4096 * 14336}
+    assert {work(mlp, p).flops for p in PASS_ORDER} == {2.0 * 4096 * 3 * 4096 * 14336}
     assert attn.parameters + mlp.parameters == 18 * (LLAMA_LAYER + 2 * 4096)
     assert attn.output == mlp.output == 4096 * 4096 * 2
 
@@ -232,7 +232,7 @@ def test_vision_tower_joins_the_language_model(tmp_path: Path) -> None:
     tower = [operator for operator in frozen.operators if operator.name.startswith(("patches", "vision."))]
     assert len(tower) == 1 + 24 * 2
     assert all(o.activation == 0 and Pass.W not in o.times and work(o, Pass.I).flops == 0 for o in tower)
-    assert named(frozen, "projector").times.keys() == set(Pass)
+    assert named(frozen, "projector").times.keys() == set(PASS_ORDER)
 
 
 def test_windows_repeat_in_a_pattern(tmp_path: Path) -> None:
