@@ -55,8 +55,8 @@ def graph(*operators: Operator, microbatches: int = 1, mode: Mode = Mode.TRAININ
     return Graph("tiny", mode, microbatches, operators, sha256="a" * 64)
 
 
-def problem(the_graph: Graph, the_cluster: Cluster, *, copies: int = 1, memory_cap: float | None = None) -> Problem:
-    return Problem(the_graph, the_cluster, the_graph.microbatches, copies=copies, memory_cap=memory_cap)
+def problem(the_graph: Graph, the_cluster: Cluster, *, copies: int = 1, **more: Any) -> Problem:
+    return Problem(the_graph, the_cluster, the_graph.microbatches, copies=copies, **more)
 
 
 def sequential(posed: Problem, device_of: Sequence[Sequence[int]], copy_of: Sequence[int] | None = None) -> Timetable:

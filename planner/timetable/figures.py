@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from planner.problem.graph import STEP_ORDER, Pass
 from planner.problem.problem import Problem
 from planner.timetable.memory import memory_profile
 from planner.timetable.timetable import Timetable
@@ -44,7 +45,7 @@ _known: WeakKeyDictionary[Timetable, tuple[Problem, Figures]] = WeakKeyDictionar
 
 
 def figures(problem: Problem, timetable: Timetable) -> Figures:
-    """The figures of rule 6. Only tasks on the compute stream are work; transfers never are."""
+    """The figures of rule 6. Only tasks on the compute stream are work, U among them; transfers never are."""
     known = _known.get(timetable)
     if known is None or known[0] is not problem:
         known = _known[timetable] = (problem, _figures(problem, timetable))
@@ -52,16 +53,26 @@ def figures(problem: Problem, timetable: Timetable) -> Figures:
 
 
 def _figures(problem: Problem, timetable: Timetable) -> Figures:
-    placed = np.array(timetable.placement.device_of)[list(timetable.copy_of)].T  # (operators, microbatches)
-    operators = np.arange(problem.n_operators)[:, None]
-    seconds = np.moveaxis(problem.duration[operators, :, placed], 2, 1)  # (operators, passes, microbatches)
-    ends = timetable.start + seconds
-    makespan = float(np.nanmax(ends))
+    device_of = np.array(timetable.placement.device_of)
+    device = np.broadcast_to(device_of[list(timetable.copy_of)].T[:, None, :], timetable.start.shape)
+    seconds = timetable.seconds(problem)
     memory = memory_profile(problem, timetable)
-    runs = np.bincount(placed[problem.has_pass.any(axis=1)].ravel(), minlength=problem.n_devices) > 0
-    compute = problem.has_pass & ~problem.on_comm[:, None]  # (operators, passes)
-    device = placed[np.nonzero(compute)[0]]
-    seconds, starts, ends = seconds[compute], timetable.start[compute], ends[compute]  # as ``device``, a row a task
+    runs = np.bincount(device[~np.isnan(timetable.start)], minlength=problem.n_devices) > 0
+    # A row a task on a compute stream.
+    compute = ~np.isnan(timetable.start) & ~problem.on_comm[:, None, None]
+    device, seconds, starts = device[compute], seconds[compute], timetable.start[compute]
+    ends = starts + seconds
+    if timetable.step is not None:
+        copy, operator, which = np.nonzero(~np.isnan(timetable.step))
+        where = device_of[copy, operator]
+        runs[where] = True
+        update = which == STEP_ORDER.index(Pass.U)
+        at = copy[update], operator[update], which[update]
+        device = np.concatenate([device, where[update]])
+        seconds = np.concatenate([seconds, problem.step_duration[at[1], at[2], where[update]]])
+        starts = np.concatenate([starts, timetable.step[at]])
+        ends = np.concatenate([ends, timetable.step_ends(problem)[at]])
+    makespan = timetable.makespan(problem)
 
     rows = []
     for d, each in enumerate(problem.cluster.devices):

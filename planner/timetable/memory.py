@@ -48,7 +48,8 @@ def memory_profile(problem: Problem, timetable: Timetable) -> tuple[MemoryProfil
     ends = timetable.ends(problem)
     holdings = _holdings(problem, timetable, ends)
     resident = resident_parameters(problem, timetable)
-    tolerance = INSTANT * float(np.nanmax(ends))
+    after = timetable.step is not None or bool(timetable.exchanges)  # the last microbatch
+    tolerance = INSTANT * (timetable.makespan(problem) if after else float(np.nanmax(ends)))
     order = np.argsort(holdings.device, kind="stable")
     bounds = np.searchsorted(holdings.device[order], np.arange(problem.n_devices + 1))
     profiles = []
@@ -59,12 +60,16 @@ def memory_profile(problem: Problem, timetable: Timetable) -> tuple[MemoryProfil
 
 
 def resident_parameters(problem: Problem, timetable: Timetable) -> list[list[float]]:
-    """The parameters that each device holds all step long: once an operator, however many copies it has."""
-    held: list[list[float]] = []
-    for d in range(problem.n_devices):
-        operators = {i for copy in timetable.placement.device_of for i, where in enumerate(copy) if where == d}
-        held.append([float(problem.parameters[i]) for i in sorted(operators)])
-    return held
+    """The parameters that each device holds all step long: once an operator, however many copies it has.
+
+    Of copies in different versions the one with the most parameters counts.
+    """
+    held: list[dict[int, float]] = [{} for _ in range(problem.n_devices)]
+    placement = timetable.placement
+    for own, device_of in zip(problem.of_copies(placement), placement.device_of, strict=True):
+        for i, (d, size) in enumerate(zip(device_of, own.parameters.tolist(), strict=True)):
+            held[d][i] = max(size, held[d].get(i, 0.0))
+    return [[size for _, size in sorted(sizes.items())] for sizes in held]
 
 
 def all_holdings(problem: Problem, timetable: Timetable) -> Holdings:
@@ -73,10 +78,12 @@ def all_holdings(problem: Problem, timetable: Timetable) -> Holdings:
 
 
 def _holdings(problem: Problem, timetable: Timetable, ends: Floats) -> Holdings:
-    device = np.array(timetable.placement.device_of)[list(timetable.copy_of)].T  # (operators, microbatches)
+    copies = list(timetable.copy_of)
+    device = np.array(timetable.placement.device_of)[copies].T  # (operators, microbatches)
     starts = timetable.start[:, 0]
     shape = starts.shape
-    activation = np.broadcast_to(problem.activation[:, None], shape)
+    own = problem.of_copies(timetable.placement)
+    activation = np.array([each.activation for each in own])[copies].T
     indices: Integers = np.indices(shape)
     operator, microbatch = indices
     if not problem.training:
@@ -84,9 +91,9 @@ def _holdings(problem: Problem, timetable: Timetable, ends: Floats) -> Holdings:
         pieces = [(operator, microbatch, device, starts, released, activation)]
     else:
         pieces = [(operator, microbatch, device, starts, ends[:, 1], activation)]
-        w = np.flatnonzero(problem.has_pass[:, 2] & (problem.held > 0))
-        held = np.broadcast_to(problem.held[w, None], (len(w), shape[1]))
-        pieces.append((operator[w], microbatch[w], device[w], ends[w, 1], ends[w, 2], held))
+        held = np.array([each.held for each in own])
+        w = np.flatnonzero((held > 0).any(axis=0))
+        pieces.append((operator[w], microbatch[w], device[w], ends[w, 1], ends[w, 2], held[:, w][copies].T))
     columns = [np.concatenate([piece[k].ravel() for piece in pieces]) for k in range(6)]
     some = columns[-1] > 0
     return Holdings(*(column[some] for column in columns))
