@@ -210,7 +210,7 @@ def only_placement(problem: Problem) -> Placement | None:
     A single one is left for a layout that was asked for by name, with as many copies as it has, on like devices, if the
     graph has one topological order and every stage holds exactly one segment of it: then there is no other cut.
     """
-    if problem.layout == "auto" or len(problem.device_classes) != 1 or not problem.is_chain:
+    if problem.free or problem.layout == "auto" or len(problem.device_classes) != 1 or not problem.is_chain:
         return None
     if problem.copies != (2 if problem.layout == "bidirectional" else 1):
         return None
