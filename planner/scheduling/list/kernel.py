@@ -58,9 +58,9 @@ class Arrays:
     available: Floats
     need: Floats
     copy_count: Ints
-    computing: Floats  # what a tick of each class adds to the mean busy time of devices that compute
-    pred_more: Ints  # of an entry of ``pred``: how many tasks more than the class the predecessor has
-    succ_fewer: Ints  # of an entry of ``succ``: how many tasks fewer than the class the successor has
+    computing: Floats  # what a tick adds to the mean busy time of devices that compute
+    pred_more: Ints  # of an entry of ``pred``: how many tasks it has more than the class
+    succ_fewer: Ints  # of an entry of ``succ``: how many tasks it has fewer than the class
 
     def arguments(self) -> tuple[Any, ...]:
         """The fields, in order, for the kernel."""
@@ -90,7 +90,6 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
     relof_ptr, relof = rows(released_by)
     alloc_ptr, alloc = rows(allocated_by)
     devhold_ptr, devhold = rows(on_device)
-    computing = classes.computes
     return Arrays(
         count=classes.count,
         ticks=classes.ticks,
@@ -118,7 +117,7 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
         available=np.ascontiguousarray(classes.available),
         need=np.ascontiguousarray(need),
         copy_count=np.array(classes.counts, dtype=np.int64),
-        computing=computing / max(1, len(set(classes.device[computing].tolist()))),
+        computing=classes.computes / max(1, len(set(classes.device[classes.computes].tolist()))),
         pred_more=classes.count[pred] - np.repeat(classes.count, np.diff(pred_ptr)),
         succ_fewer=np.repeat(classes.count, np.diff(succ_ptr)) - classes.count[succ],
     )
@@ -439,13 +438,12 @@ def simulate(  # type: ignore[no-untyped-def]
                 m = started[b]
                 if ready[b] or m != k - succ_fewer[y] or m >= count[b]:
                     continue
-                good = True
+                ready[b] = True
                 for z in range(pred_ptr[b], pred_ptr[b + 1]):
                     if done[pred[z]] <= m + pred_more[z]:
-                        good = False
+                        ready[b] = False
                         break
-                if good:
-                    ready[b] = True
+                if ready[b]:
                     for z in range(res_ptr[b], res_ptr[b + 1]):
                         _look_at(res[z], busy, dirty)
             for y in range(relof_ptr[a], relof_ptr[a + 1]):
