@@ -17,7 +17,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from planner.bounds.waits import Waits, fastest, fastest_steps
+from planner.bounds.waits import Waits, fastest_steps
+from planner.placement.versions import Energy
 from planner.problem import Problem
 
 Floats = npt.NDArray[np.float64]
@@ -63,10 +64,7 @@ def energy_bound(problem: Problem) -> float:
 
 def _of_versions(problem: Problem) -> tuple[Floats, Floats]:
     """``[i, v]``: seconds of compute and bytes x seconds of a microbatch in each version; inf where not allowed."""
-    best = fastest(problem.relaxed)
-    rest = np.zeros(problem.n_operators)  # seconds between the end of F and the start of I, at least
-    for i in reversed(problem.topological):
-        rest[i] = max((best[j, 0] + rest[j] + best[j, 1] for j in problem.consumers[i]), default=0.0)
+    energy = Energy(problem)
     work = np.full((problem.n_operators, len(problem.choices)), np.inf)
     held = work.copy()
     for v, version in enumerate(problem.choices):
@@ -75,8 +73,7 @@ def _of_versions(problem: Problem) -> tuple[Floats, Floats]:
         own = np.where(runs, seconds, np.inf).min(axis=2)  # (operators, passes)
         some = [i for i, allowed in enumerate(problem.versions) if v in allowed and np.isfinite(own[i]).all()]
         work[some, v] = np.where(problem.on_comm[some], 0.0, own[some].sum(axis=1))
-        span = own[some, 0] + rest[some] + own[some, 1]
-        held[some, v] = version.activation[some] * span + version.held[some] * own[some, 2]
+        held[some, v] = energy.of_version(v, own)[some]
     return work, held
 
 
