@@ -8,7 +8,7 @@ from typing import Any
 from planner.files.errors import InputError, shown
 from planner.files.flag_values import UsageFault
 from planner.files.plan_file import plan_error, read_plan
-from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
+from planner.plan.plan import Plan, PlannedExchange, PlannedStepTask, PlannedTask, PlannedTransfer
 from planner.problem import Problem
 from planner.problem.quantities import BYTES, LARGEST, QuantityError, parse_quantity
 
@@ -35,6 +35,7 @@ def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | 
         allowed,
         cap,
         chunks=whole_option(path, plan, "chunks"),
+        variants=variants_option(path, plan),
     )
     violations = verify_plan(
         plan,
@@ -43,6 +44,7 @@ def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | 
         copies=allowed,
         memory_cap=cap,
         microbatches=plan.microbatches,
+        variants=problem.variants,
     )
     violations = [violation for violation in violations if violation.rule is not Rule.MEMORY]
     if violations:
@@ -55,7 +57,10 @@ def sound_times(path: Path, plan: Plan) -> None:
     """Raise ``InputError`` where a task or transfer starts before 0, ends before it starts, or ends absurdly late."""
     if plan.makespan > LARGEST:
         raise plan_error(path, ["makespan"], f"is absurd: at most {LARGEST:g} s (got {plan.makespan:g})")
-    rows: dict[str, tuple[PlannedTask | PlannedTransfer, ...]] = {"tasks": plan.tasks, "transfers": plan.transfers}
+    rows: dict[str, tuple[PlannedTask | PlannedTransfer | PlannedStepTask | PlannedExchange, ...]] = {
+        "tasks": (*plan.tasks, *plan.step_tasks),
+        "transfers": (*plan.transfers, *plan.exchanges),
+    }
     for what, listed in rows.items():
         for k, row in enumerate(listed):
             if row.end > LARGEST:
@@ -91,6 +96,24 @@ def whole_option(path: Path, plan: Plan, name: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise plan_error(path, ["options", name], f"must be a whole number from 1 on, found {shown(value)}")
     return value
+
+
+def variants_option(path: Path, plan: Plan) -> tuple[str, ...] | None:
+    """The names of the variants that the options of the plan allow; None: all of them."""
+    value: Any = plan.options.get("variants")
+    if value is None:
+        return None
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
+        what = f"must be all, or names of variants such as base or base,recompute, found {shown(value)}"
+        raise plan_error(path, ["options", "variants"], what)
+    return variant_names(",".join(names))
+
+
+def variant_names(text: str) -> tuple[str, ...] | None:
+    """The names in the value of ``--variants``; None: all variants are allowed."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    return None if names == ("all",) else names
 
 
 def cap_option(path: Path, plan: Plan) -> float | None:
