@@ -21,6 +21,21 @@ _WIDTH = 110
 
 
 @dataclass(frozen=True)
+class VariantDraft:
+    """An alternative of an operator: the passes that exist, and sizes, as in ``OperatorDraft``."""
+
+    name: str
+    times: Mapping[Pass, PassTime]
+    activation: float
+    held_for_weight_grad: float | None = None
+
+    @property
+    def held(self) -> float:
+        """As ``OperatorDraft.held``."""
+        return _held(self)
+
+
+@dataclass(frozen=True)
 class OperatorDraft:
     """An operator of ``graph.yaml``: sizes in bytes, times in seconds or as work.
 
@@ -38,6 +53,17 @@ class OperatorDraft:
     output: float = 0.0
     colocate: str | None = None
     devices: tuple[str, ...] | None = None
+    variants: tuple[VariantDraft, ...] = ()
+
+    @property
+    def held(self) -> float:
+        """What a reader of the file takes to be held for the gradient of the weights."""
+        return _held(self)
+
+
+def _held(draft: OperatorDraft | VariantDraft) -> float:
+    held = draft.held_for_weight_grad
+    return draft.activation if held is None or Pass.W not in draft.times else min(held, draft.activation)
 
 
 @dataclass(frozen=True)
@@ -142,14 +168,43 @@ def _operator(operator: OperatorDraft, mode: Mode) -> Iterator[str]:
     yield from _passes(operator, mode)
     yield from _size("parameters", operator.parameters)
     yield from _size("activation", operator.activation)
-    held = operator.held_for_weight_grad
-    if held is not None and Pass.W in operator.times and round(held) < round(operator.activation):
-        yield from _size("held_for_weight_grad", held, always=True)
+    if _states_held(operator):
+        yield from _size("held_for_weight_grad", operator.held, always=True)
     yield from _size("output", operator.output)
     if operator.colocate is not None:
         yield f"colocate: {quoted(operator.colocate)}"
     if operator.devices is not None:
         yield f"devices: {_names(operator.devices)}"
+    if operator.variants:
+        yield "variants:"
+    for variant in operator.variants:
+        for position, line in enumerate(_variant(operator, variant)):
+            yield f"  {'- ' if position == 0 else '  '}{line}"
+
+
+def _variant(operator: OperatorDraft, variant: VariantDraft) -> Iterator[str]:
+    """Only what differs from the operator, and what would else be taken from it."""
+    yield f"name: {quoted(variant.name)}"
+    changed = {p: cost for p, cost in variant.times.items() if cost != operator.times.get(p)}
+    gone = Pass.W in operator.times and Pass.W not in variant.times
+    if changed or gone:
+        yield "work:" if any(isinstance(cost, Work) for cost in variant.times.values()) else "time:"
+    for which, key in PASS_KEYS.items():
+        if which in changed:
+            yield f"  {key}: {_cost(changed[which])}"
+    if gone:
+        yield "  weight_grad: null"
+    if round(variant.activation) != round(operator.activation):
+        yield from _size("activation", variant.activation, always=True)
+    inherited = operator.held if _states_held(operator) else variant.activation
+    if Pass.W not in variant.times:
+        inherited = min(inherited, variant.activation)
+    if round(variant.held) != round(inherited):
+        yield from _size("held_for_weight_grad", variant.held, always=True)
+
+
+def _states_held(operator: OperatorDraft) -> bool:
+    return round(operator.held) < round(operator.activation)
 
 
 def _passes(operator: OperatorDraft, mode: Mode) -> Iterator[str]:

@@ -100,10 +100,20 @@ def test_the_page_names_every_flag_and_family(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_page_shows_what_comes_out(capsys: pytest.CaptureFixture[str]) -> None:
-    _, out, _ = run(capsys, str(CONFIGS / "llama-3-8b.json"), "--sequence", "8192", "--quiet")
-    shown = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert shown is not None
-    assert shown[1] in out
+    """A layer of the first command, and the variants of its MLP at 4096 tokens."""
+    shown = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    commands = (["--sequence", "8192"], ["--sequence", "4096", "--recompute", "choose"])
+    for text, flags in zip(shown, commands, strict=True):
+        assert text in run(capsys, str(CONFIGS / "llama-3-8b.json"), *flags, "--quiet")[1]
+
+
+def test_choose_is_written_with_its_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    """The variants are named as the flag's values, and the comment says how to make the file again."""
+    config = str(CONFIGS / "mixtral-8x7b.json")
+    _, out, _ = run(capsys, config, "--recompute", "choose", "--weight-grad", "fitting", "--quiet")
+    assert "--recompute choose --weight-grad fitting" in " ".join(out.split("\n# "))
+    assert set(re.findall(r"- name: (selective|full)\n", out)) == {"selective", "full"}
+    assert "--weight-grad" not in run(capsys, config, "--quiet")[1]
 
 
 def test_the_command_of_the_page_for_deepseek(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from planner.importers import flags as options
 from planner.importers.huggingface.flags import HfFlags
 from planner.importers.huggingface.importer import hf_document
 from planner.importers.importer import Imported
-from planner.importers.transformer.setting import Optimizer, Precision, Recompute, Setting, TiedEmbeddings
+from planner.importers.transformer.setting import Optimizer, Precision, Recompute, Setting, TiedEmbeddings, WeightGrad
 from planner.problem.graph import Mode
 from planner.problem.quantities import BYTES_PER_SECOND
 
@@ -76,7 +76,13 @@ class HuggingFaceFlags:
     zero: Annotated[
         int, typer.Option(min=0, max=3, metavar="STAGE", help="ZeRO stage over data and sequence ranks.")
     ] = 1
-    recompute: Annotated[Recompute, typer.Option(help="What backward computes again.")] = Recompute.NONE
+    recompute: Annotated[Recompute, typer.Option(help="What backward computes again; choose: the plan decides.")] = (
+        Recompute.NONE
+    )
+    weight_grad: Annotated[
+        WeightGrad,
+        typer.Option(help="Where it is a pass of its own; fitting: also with selective, where it costs no memory."),
+    ] = WeightGrad.STORED
     mtp: Annotated[bool, typer.Option("--mtp/--no-mtp", help="Multi-token prediction, where the model has it.")] = True
     tied: Annotated[TiedEmbeddings, typer.Option(help="A matrix that embedding and head share.")] = TiedEmbeddings.COPY
 
@@ -94,6 +100,7 @@ class HuggingFaceFlags:
             optimizer=self.optimizer,
             zero=self.zero,
             recompute=self.recompute,
+            weight_grad=self.weight_grad,
             training=self.mode is Mode.TRAINING,
             mtp=self.mtp,
             freeze_vision=self.freeze_vision,

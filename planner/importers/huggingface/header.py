@@ -13,6 +13,7 @@ from planner.importers.transformer.setting import (
     Setting,
     TiedEmbeddings,
     WeightBytes,
+    WeightGrad,
     weight_bytes,
 )
 from planner.importers.transformer.totals import Totals
@@ -161,6 +162,19 @@ def _precision(setting: Setting) -> str:
 
 
 def _activation(setting: Setting) -> str:
+    if setting.recompute is Recompute.CHOOSE:
+        return (
+            "activation: the inputs of all parts"
+            + (", or what weight_grad needs where that is more" if setting.weight_grad is not WeightGrad.NEVER else "")
+            + ". Variants: selective makes outputs of norms and activation functions (and MLA's up-projections) again "
+            "in input_grad, full keeps the operator's input only and runs all of forward again; "
+            + (
+                "where weight_grad would hold more than selective keeps, and in full, input_grad makes the weights' "
+                "gradients too."
+                if setting.weight_grad is WeightGrad.FITTING
+                else "input_grad makes the weights' gradients too."
+            )
+        )
     match setting.recompute:
         case Recompute.FULL:
             return (
@@ -170,8 +184,12 @@ def _activation(setting: Setting) -> str:
         case Recompute.SELECTIVE:
             return (
                 "activation: inputs of the parts, less outputs of norms and activation functions (and MLA's "
-                "up-projections), which input_grad makes again; it makes the weights' gradients too (no weight_grad)."
+                "up-projections), which input_grad makes again; it makes the weights' gradients too (no weight_grad"
+                + (", but where that holds no more" if setting.weight_grad is WeightGrad.FITTING else "")
+                + ")."
             )
+        case _ if setting.weight_grad is WeightGrad.NEVER:
+            return "activation: the inputs of all parts. input_grad makes the weights' gradients too (no weight_grad)."
         case _:
             return (
                 "activation: the inputs of all parts, or what weight_grad needs (inputs and output gradients of matrix "
@@ -232,5 +250,7 @@ def _flags(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
     yield f"--precision {setting.precision.value}"
     if setting.training:
         yield f"--optimizer {setting.optimizer.value} --zero {setting.zero} --recompute {setting.recompute.value}"
+        if setting.weight_grad is not WeightGrad.STORED:
+            yield f"--weight-grad {setting.weight_grad.value}"
         yield from ("--no-mtp",) if model.mtp and not setting.mtp else ()
     yield from ("--tied colocate",) if setting.tied is TiedEmbeddings.COLOCATE else ()

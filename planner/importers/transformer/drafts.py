@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.importers.document import OperatorDraft
 from planner.importers.transformer.costs import Cost, plus
-from planner.importers.transformer.setting import Optimizer, Recompute, Setting, weight_bytes
+from planner.importers.transformer.setting import Optimizer, Recompute, Setting, WeightGrad, weight_bytes
 from planner.problem.graph import Pass, PassTime, Stream, Work
 
 
@@ -73,14 +73,19 @@ class Drafts:
         times: dict[Pass, PassTime] = {Pass.F: cost.forward, Pass.I: both}
         if setting.recompute is Recompute.FULL:
             return {"times": {**times, Pass.I: plus(cost.forward, both)}, "activation": own_input}
-        if (
-            setting.recompute is Recompute.SELECTIVE
-            or cost.weight_grad == Work()
-            or setting.optimizer is Optimizer.NONE
-        ):
+        if not self._split(cost):
             return {"times": times, "activation": cost.kept}
         times |= {Pass.I: cost.input_grad, Pass.W: cost.weight_grad}
         return {"times": times, "activation": max(cost.kept, cost.held), "held_for_weight_grad": cost.held}
+
+    def _split(self, cost: Cost) -> bool:
+        """Whether the gradients of the weights are a pass of their own."""
+        setting = self.setting
+        if cost.weight_grad == Work() or setting.optimizer is Optimizer.NONE:
+            return False
+        if setting.recompute is Recompute.SELECTIVE:
+            return setting.weight_grad is WeightGrad.FITTING and cost.held <= cost.kept
+        return setting.weight_grad is not WeightGrad.NEVER
 
     def _parameters(self, cost: Cost, replicas: int, frozen: bool) -> float:
         """Bytes of weights, gradients and optimizer state on this rank."""

@@ -29,11 +29,24 @@ class Optimizer(StrEnum):
 
 
 class Recompute(StrEnum):
-    """What backward recomputes instead of storing it."""
+    """What backward recomputes instead of storing it; ``choose``: a plan decides, operator by operator."""
 
     NONE = "none"
     SELECTIVE = "selective"
     FULL = "full"
+    CHOOSE = "choose"
+
+
+class WeightGrad(StrEnum):
+    """Where the gradients of the weights are a pass of their own, and not part of input_grad.
+
+    ``never``; ``stored``: where nothing is recomputed; ``fitting``: with selective recomputation also in operators in
+    which W holds no more than forward has kept, so that a pass of its own costs no memory.
+    """
+
+    NEVER = "never"
+    STORED = "stored"
+    FITTING = "fitting"
 
 
 class TiedEmbeddings(StrEnum):
@@ -86,6 +99,7 @@ class Setting:
     optimizer: Optimizer = Optimizer.ADAM_FP32_MASTER
     zero: int = 1
     recompute: Recompute = Recompute.NONE
+    weight_grad: WeightGrad = WeightGrad.STORED
     training: bool = True
     mtp: bool = True
     freeze_vision: bool = False
