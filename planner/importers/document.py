@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planner.problem.graph import PASS_KEYS, ByDevice, Mode, Pass, PassTime, Stream, Work
+from planner.problem.graph import PASS_KEYS, STEP_KEYS, ByDevice, Mode, Pass, PassTime, Stream, Work
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_PLAIN = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # to YAML 1.1 readers too
@@ -54,6 +54,8 @@ class OperatorDraft:
     colocate: str | None = None
     devices: tuple[str, ...] | None = None
     variants: tuple[VariantDraft, ...] = ()
+    step: Mapping[Pass, PassTime] = field(default_factory=dict)  # R, U and G that exist; training only
+    gradient: float = 0.0
 
     @property
     def held(self) -> float:
@@ -89,6 +91,7 @@ class Document:
     header: str = ""
     mode: Mode = Mode.TRAINING
     microbatches: int = 1
+    clip_gradients: bool = False
     notes: tuple[str, ...] = field(default=())  # printed on stderr by the command
 
 
@@ -98,7 +101,10 @@ def to_yaml(document: Document) -> str:
     lines += ["schema: planner/graph@1", f"name: {quoted(document.name)}"]
     if document.mode is not Mode.TRAINING:
         lines.append(f"mode: {document.mode.value}")
-    lines += [f"microbatches: {document.microbatches}", "operators:"]
+    lines.append(f"microbatches: {document.microbatches}")
+    if document.clip_gradients:
+        lines.append("clip_gradients: true")
+    lines.append("operators:")
     for entry in document.operators:
         lines += _entry(entry, document.mode, "  ")
     return "\n".join(lines) + "\n"
@@ -175,11 +181,20 @@ def _operator(operator: OperatorDraft, mode: Mode) -> Iterator[str]:
         yield f"colocate: {quoted(operator.colocate)}"
     if operator.devices is not None:
         yield f"devices: {_names(operator.devices)}"
+    yield from _step(operator)
     if operator.variants:
         yield "variants:"
     for variant in operator.variants:
         for position, line in enumerate(_variant(operator, variant)):
             yield f"  {'- ' if position == 0 else '  '}{line}"
+
+
+def _step(operator: OperatorDraft) -> Iterator[str]:
+    items = [f"{key}: {_cost(operator.step[which])}" for which, key in STEP_KEYS.items() if which in operator.step]
+    if round(operator.gradient):
+        items.append(f"gradient: {round(operator.gradient)}")
+    if items:
+        yield "step: {" + ", ".join(items) + "}"
 
 
 def _variant(operator: OperatorDraft, variant: VariantDraft) -> Iterator[str]:

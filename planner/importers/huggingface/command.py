@@ -67,6 +67,10 @@ class HuggingFaceFlags:
         str | None,
         typer.Option(metavar="BANDWIDTH", help="Between tensor and sequence ranks.  [default: --interconnect]"),
     ] = None
+    data_interconnect: Annotated[
+        str | None,
+        typer.Option(metavar="BANDWIDTH", help="Between ranks with the same weights.  [default: --interconnect]"),
+    ] = None
     sends_per_token: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Most times that dispatch sends a token.  [default: once an expert]"),
@@ -76,6 +80,16 @@ class HuggingFaceFlags:
     zero: Annotated[
         int, typer.Option(min=0, max=3, metavar="STAGE", help="ZeRO stage over data and sequence ranks.")
     ] = 1
+    whole_step: Annotated[
+        bool,
+        typer.Option(
+            "--whole-step/--no-whole-step", help="Reduction of gradients, optimizer, gathering of weights, too."
+        ),
+    ] = True
+    clip_gradients: Annotated[
+        bool,
+        typer.Option("--clip-gradients/--no-clip-gradients", help="No update before all gradients are reduced."),
+    ] = True
     recompute: Annotated[Recompute, typer.Option(help="What backward computes again; choose: the plan decides.")] = (
         Recompute.NONE
     )
@@ -107,6 +121,9 @@ class HuggingFaceFlags:
             tied=self.tied,
             interconnect=_bandwidth("--interconnect", self.interconnect),
             tensor_interconnect=_bandwidth("--tensor-interconnect", self.tensor_interconnect),
+            data_interconnect=_bandwidth("--data-interconnect", self.data_interconnect),
+            whole_step=self.whole_step,
+            clip_gradients=self.clip_gradients,
         )
         return HfFlags(
             setting, self.sequence, self.decoder_sequence, self.data_parallel, self.images, self.family, self.name

@@ -40,6 +40,7 @@ def hf_document(path: Path, flags: HfFlags) -> Document:
         header=header(path.name, model, setting, figures, flags),
         mode=Mode.TRAINING if setting.training else Mode.INFERENCE,
         microbatches=setting.microbatches,
+        clip_gradients=setting.steps and setting.clip_gradients,
         notes=tuple(remarks(model, setting, figures, entries)),
     )
 
