@@ -6,40 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.common.messages import did_you_mean, shown
+from planner.placement.versions import Versions, uniform_choices
 from planner.problem import Placement, Problem, ProblemError
-from planner.problem.graph import BASE
 from planner.problem.names import reject_unknown_variants
 from planner.timetable.figures import Figures
 from planner.timetable.timetable import Timetable
-
-Versions = tuple[int, ...]
-
-
-def uniform_choices(problem: Problem) -> dict[str, Versions]:
-    """The versions of all operators, by the name that the choice has: ``base``, or that of a variant.
-
-    An operator that has no variant of that name is at base or, where that is not allowed, in its first version.
-    """
-    names = dict.fromkeys(name for operator in problem.operators for name in operator.versions)
-    allowed = [name for name in names if problem.variants is None or name in problem.variants]
-    return {name: _versions(problem, name) for name in allowed or [BASE]}
-
-
-def _versions(problem: Problem, name: str) -> Versions:
-    found = []
-    for operator, some in zip(problem.operators, problem.versions, strict=True):
-        number = operator.versions.index(name) if name in operator.versions else 0
-        found.append(number if number in some else some[0])
-    return tuple(found)
-
-
-def different_choices(problem: Problem) -> dict[str, Versions]:
-    """The same, without choices that are another one under a further name."""
-    found: dict[str, Versions] = {}
-    for name, versions in uniform_choices(problem).items():
-        if versions not in found.values():
-            found[name] = versions
-    return found
 
 
 def choice_named(problem: Problem, name: str) -> Versions:

@@ -23,9 +23,10 @@ from planner.baselines import (
     zbv,
 )
 from planner.baselines.action import NotApplicable
-from planner.baselines.choices import Versions, best_choice, choice_named, different_choices, posed
+from planner.baselines.choices import best_choice, choice_named, posed
 from planner.baselines.operators import Pipeline, replay_blocks, replay_streams
 from planner.baselines.row import Rows
+from planner.placement.versions import Versions, different_choices
 from planner.problem import Placement, Problem
 from planner.problem.partition import atoms, partition
 from planner.timetable.figures import figures

@@ -26,14 +26,14 @@ def memory_size(flag: str, text: str) -> float:
     return quantity(flag, text, BYTES)
 
 
-def variant_names(flag: str, text: str) -> list[str] | None:
+def variant_names(flag: str, text: str) -> tuple[str, ...] | None:
     """The versions that a value of ``--variants`` allows, ``NAME,NAME``; None: all."""
     names = [name.strip() for name in text.split(",")]
     if names == ["all"]:
         return None
     if not all(names):
         raise UsageFault(f"{flag}: takes all, base or names of variants joined by commas, not {shown(text)}")
-    return list(dict.fromkeys(names))
+    return tuple(dict.fromkeys(names))
 
 
 GraphFile = Annotated[Path, typer.Argument(metavar="GRAPH", help="graph.yaml: what one microbatch computes.")]

@@ -107,13 +107,7 @@ def variants_option(path: Path, plan: Plan) -> tuple[str, ...] | None:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
         what = f"must be all, or names of variants such as base or base,recompute, found {shown(value)}"
         raise plan_error(path, ["options", "variants"], what)
-    return variant_names(",".join(names))
-
-
-def variant_names(text: str) -> tuple[str, ...] | None:
-    """The names in the value of ``--variants``; None: all variants are allowed."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    return None if names == ("all",) else names
+    return None if names == ["all"] else tuple(dict.fromkeys(name.strip() for name in names))
 
 
 def cap_option(path: Path, plan: Plan) -> float | None:

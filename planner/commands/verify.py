@@ -10,7 +10,7 @@ import typer
 
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit
-from planner.commands.problem_of_plan import cap_option, variant_names, variants_option, whole_option
+from planner.commands.problem_of_plan import cap_option, variants_option, whole_option
 from planner.common.messages import brief
 from planner.files.plan_file import read_plan
 from planner.plan.plan import Plan
@@ -47,7 +47,9 @@ def run(flags: VerifyFlags) -> int:
     path = flags.plan
     plan = read_plan(path)
     graph, cluster = read_graph(flags.graph), read_cluster(flags.cluster)
-    variants = variants_option(path, plan) if flags.variants is None else variant_names(flags.variants)
+    variants = (
+        variants_option(path, plan) if flags.variants is None else options.variant_names("--variants", flags.variants)
+    )
     if flags.variants is not None:
         reject_unknown_variants(graph, variants)
     violations = verify_plan(

@@ -56,7 +56,7 @@ def events_of(plan: Plan, problem: Problem | None = None, gates: Callable[[Nodes
     holds with the plan's own lengths gives the plan's instants.
     """
     nodes, edges = Nodes.of(plan, problem), Edges()
-    known = None if problem is None else Known(nodes, problem)
+    known = None if problem is None else Known(nodes, problem, plan)
     if known is None:
         inferred_precedence(nodes, edges)
     else:
@@ -112,10 +112,10 @@ def _exclusive(nodes: Nodes, problem: Problem | None) -> Flags:
         tasks = np.flatnonzero((nodes.device[:k] == d) & ~nodes.comm[:k])
         sent = k + np.flatnonzero((nodes.device[k:] == d) | (nodes.target[k:] == d))
         if len(sent) and len(tasks):
-            tasks = tasks[np.argsort(nodes.end[tasks])]
-            after = np.searchsorted(nodes.end[tasks], nodes.start[sent] + nodes.tolerance, side="right")
-            begins = np.append(nodes.start[tasks], np.inf)[after]
-            found[d] = bool((begins >= nodes.end[sent] - nodes.tolerance).all())
+            both = np.concatenate([tasks, sent])
+            both = both[np.lexsort((nodes.end[both], nodes.start[both]))]
+            until = np.maximum.accumulate(nodes.end[both])
+            found[d] = bool((nodes.start[both[1:]] >= until[:-1] - nodes.tolerance).all())
     return found
 
 

@@ -12,7 +12,7 @@ from planner.events.nodes import Flags, Ints
 class Wait(IntEnum):
     """Why one node waits for another."""
 
-    INPUT = 0  # an output of the other, on one device or for a transfer
+    INPUT = 0  # an output of the other, on one device or for a transfer; a step task: the gradients that it is for
     TRANSFER = 1  # data that the other, a transfer, brings
     ORDER = 2  # its turn on a stream or channel
     MEMORY = 3  # memory that the other releases, or its turn to take some

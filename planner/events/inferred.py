@@ -3,6 +3,9 @@
 A pass may read all passes of its microbatch and direction that have ended before it, so it is assumed to wait for all
 of them. Its true predecessors are among them, so that a replay never breaks a rule. For a chain of operators this is
 exact. Where the graph branches, a replay waits for more than necessary.
+
+A step task is assumed to wait for the passes of every copy of its operator that have ended before it, and an update
+for every reduction, if all of the plan's updates start after all of its reductions.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from planner.events.edges import Edges, Wait
-from planner.events.nodes import Flags, Ints, Nodes
+from planner.events.nodes import NONE, Flags, Ints, Nodes
+from planner.events.steps import clips_by_time, step_edges
 from planner.plan.plan import Plan
 
 
@@ -21,7 +25,8 @@ def inferred_precedence(nodes: Nodes, edges: Edges) -> None:
     place[by_time] = np.arange(nodes.n)
     is_task = np.arange(nodes.n) < nodes.n_tasks
     _own_passes(nodes, edges)
-    for microbatch in np.unique(nodes.microbatch).tolist():
+    step_edges(nodes, edges, None, clips_by_time(nodes))
+    for microbatch in np.unique(nodes.microbatch[~nodes.once]).tolist():
         own = by_time[nodes.microbatch[by_time] == microbatch]
         for pass_ in (0, 1):
             group = own[nodes.pass_[own] == pass_]
@@ -43,6 +48,8 @@ def _own_passes(nodes: Nodes, edges: Edges) -> None:
     for node, key in enumerate(rows[: nodes.n_tasks]):
         task.setdefault(key, node)
     for node, (i, p, m) in enumerate(rows):
+        if m == NONE:
+            continue
         wanted = (i, p - 1, m) if node < nodes.n_tasks else (i, 0, m) if p == 0 else None
         before = -1 if wanted is None else task.get(wanted, -1)
         if before >= 0 and nodes.end[before] <= nodes.start[node] + nodes.tolerance:
@@ -85,7 +92,7 @@ def inferred_memory(nodes: Nodes, plan: Plan, edges: Edges, rank: Ints) -> None:
         lanes = [here & nodes.comm, here & ~nodes.comm]
         lanes += [] if training else _channels_from(nodes, is_task, d)
         for lane in lanes:
-            releasing = np.flatnonzero(lane & (nodes.pass_ > 0) if training else lane)
+            releasing = np.flatnonzero(lane & (nodes.pass_ > 0) & ~nodes.once if training else lane)
             _last_before(nodes, rank, edges, releasing, np.flatnonzero(takers))
         order = np.flatnonzero(takers)[np.argsort(rank[takers])]
         other = nodes.comm[order[1:]] != nodes.comm[order[:-1]]

@@ -9,7 +9,8 @@ from planner.events.edges import Wait
 def links_of(events: Events) -> list[tuple[int, list[int]]]:
     """For each transfer, in the plan's order: the last task before it (-1: none known), and the tasks it goes to.
 
-    Where precedence is read off the plan, only the first task that could wait for it is given.
+    Gradients that copies exchange come last. Where precedence is read off the plan, only the first task that could
+    wait for a transfer is given.
     """
     nodes = events.nodes
     maker = [-1] * (nodes.n - nodes.n_tasks)

@@ -29,19 +29,41 @@ STRETCHES = (1.0, 1.25, 1.5, 2.0, 3.0)
 PRECISION = 1e-3
 """Relative precision of the period."""
 
+Versions = tuple[int, ...]
+"""The versions of all operators, by number."""
 
-def uniform_choices(problem: Problem) -> dict[str, tuple[int, ...]]:
-    """By name of a variant: all operators that may be in it are, all others in their first version."""
+
+def uniform_choices(problem: Problem) -> dict[str, Versions]:
+    """The versions of all operators, by the name that the choice has: ``base``, or that of a variant.
+
+    An operator that has no variant of that name is at base or, where that is not allowed, in its first version.
+    """
     names = dict.fromkeys(name for operator in problem.operators for name in operator.versions)
-    found: dict[str, tuple[int, ...]] = {}
-    for name in names:
-        versions = []
-        for operator, some in zip(problem.operators, problem.versions, strict=True):
-            number = operator.versions.index(name) if name in operator.versions else -1
-            versions.append(number if number in some else some[0])
-        if tuple(versions) not in found.values():
-            found[name] = tuple(versions)
+    allowed = [name for name in names if problem.variants is None or name in problem.variants]
+    return {name: _versions(problem, name) for name in allowed or [BASE]}
+
+
+def _versions(problem: Problem, name: str) -> Versions:
+    found = []
+    for operator, some in zip(problem.operators, problem.versions, strict=True):
+        number = operator.versions.index(name) if name in operator.versions else 0
+        found.append(number if number in some else some[0])
+    return tuple(found)
+
+
+def different_choices(problem: Problem) -> dict[str, Versions]:
+    """The same, without choices that are another one under a further name."""
+    found: dict[str, Versions] = {}
+    for name, versions in uniform_choices(problem).items():
+        if versions not in found.values():
+            found[name] = versions
     return found
+
+
+def leanest(problem: Problem) -> Versions:
+    """The version of each operator that takes the least memory for parameters and one activation."""
+    sizes = np.array([version.parameters + version.activation for version in problem.choices])
+    return tuple(some[int(np.argmin(sizes[list(some), i]))] for i, some in enumerate(problem.versions))
 
 
 def in_versions(problem: Problem, placement: Placement, versions: Sequence[int], what: str = "") -> Placement:
@@ -65,7 +87,7 @@ def placements_in_versions(problem: Problem) -> Iterator[Placement]:
         return
     energy = Energy(problem)
     for family in families(problem):
-        for name, versions in uniform_choices(problem).items():
+        for name, versions in different_choices(problem).items():
             placement = family.placement(problem.chosen(versions))
             if placement is not None:
                 what = "" if name == BASE else f"all {name}"

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.events import Events, Wait, one_edge_each
+from planner.events import Events, Nodes, Wait, one_edge_each
+from planner.events.nodes import G, R
 
 
 class Cause(StrEnum):
@@ -20,6 +21,9 @@ class Cause(StrEnum):
     MEMORY = "waiting for memory"  # only the memory that it takes is not free yet
     HELD = "held back by the plan"  # it could start, and the plan starts it later
     NOTHING = "nothing left"  # this device has no further task
+    REDUCE = "waiting for reduction"  # gradients are being reduced: here, or before the clipped update everywhere
+    EXCHANGE = "waiting for gradients of another copy"  # of the weights: to be computed there, or on their way
+    GATHER = "gathering parameters"  # all work is done, and the communication stream still gathers
 
 
 class Idle(NamedTuple):
@@ -33,6 +37,13 @@ class Idle(NamedTuple):
 
 PREFERRED = {Wait.ORDER: 0, Wait.INPUT: 1, Wait.TRANSFER: 2, Wait.MEMORY: 3, Wait.HELD: 4}
 """Of several waits that end at the same instant, the critical path follows the one with the lowest number."""
+
+
+OF_STEP = {R: Cause.REDUCE, G: Cause.GATHER}
+"""Causes of waits for tasks of the step."""
+
+THROUGHOUT = {Cause.INPUT, Cause.EXCHANGE}
+"""Causes that last from the beginning of the wait, whatever the node waited for waits for itself."""
 
 
 class Waits:
@@ -56,16 +67,20 @@ class Waits:
 
     def cause_of(self, node: int) -> Cause:
         """The cause of a wait for the end of this node."""
-        if node >= self.events.nodes.n_tasks:
+        nodes = self.events.nodes
+        if nodes.once[node]:
+            return Cause.EXCHANGE if node >= nodes.n_tasks else OF_STEP.get(int(nodes.pass_[node]), Cause.INPUT)
+        if node >= nodes.n_tasks:
             return Cause.TRANSFER
-        return Cause.COMM if self.events.nodes.comm[node] else Cause.INPUT
+        return Cause.COMM if nodes.comm[node] else Cause.INPUT
 
 
 def idle_times(events: Events, makespan: float) -> list[Idle]:
     """All idle time of the compute streams by cause, device after device, in order of time.
 
     The idle time before a task is followed backwards. While only memory is missing, memory is the cause; while an
-    input is on its way, the transfer; before that, the wait of the transfer itself. A device's intervals add up to its
+    input is on its way, the transfer; before that, the wait of the transfer itself. After the last task the stream
+    waits for the step tasks that the device's communication stream still runs. A device's intervals add up to its
     bubble.
     """
     nodes, waits = events.nodes, Waits(events)
@@ -79,9 +94,21 @@ def idle_times(events: Events, makespan: float) -> list[Idle]:
                 pieces = list(_before(waits, task, free))
                 found += [Idle(d, cause, start, end) for cause, start, end in _merged(reversed(pieces))]
             free = max(free, waits.end[task])
+        last = _last_of_step(nodes, d)
+        if last >= 0 and waits.end[last] > free + waits.tolerance:
+            pieces = [(waits.cause_of(last), max(free, waits.start[last]), waits.end[last])]
+            pieces += _before(waits, last, free)
+            found += [Idle(d, cause, start, end) for cause, start, end in _merged(reversed(pieces))]
+            free = waits.end[last]
         if makespan > free + waits.tolerance:
             found.append(Idle(d, Cause.NOTHING, free, makespan))
     return found
+
+
+def _last_of_step(nodes: Nodes, device: int) -> int:
+    """The step task that ends last on the communication stream of a device; -1: there is none."""
+    own = nodes.of_step[(nodes.device[nodes.of_step] == device) & nodes.comm[nodes.of_step]]
+    return int(own[np.argmax(nodes.end[own])]) if len(own) else -1
 
 
 def _before(waits: Waits, task: int, since: float) -> Iterator[tuple[Cause, float, float]]:
@@ -101,7 +128,7 @@ def _before(waits: Waits, task: int, since: float) -> Iterator[tuple[Cause, floa
             return
         node = plain[0][2]
         cause = waits.cause_of(node)
-        begin = since if cause is Cause.INPUT else max(since, min(until, waits.start[node]))
+        begin = since if cause in THROUGHOUT else max(since, min(until, waits.start[node]))
         if until > begin:
             yield cause, begin, until
         until = begin
@@ -130,6 +157,9 @@ def critical_path(events: Events) -> list[int]:
     if not nodes.n_tasks:
         return []
     node = int(np.argmax(nodes.end[: nodes.n_tasks]))
+    if len(nodes.exchanges):
+        last = int(nodes.exchanges[np.argmax(nodes.end[nodes.exchanges])])
+        node = last if nodes.end[last] > nodes.end[node] else node
     path = [node]
     while True:
         known = waits.of(node)

@@ -11,7 +11,7 @@ from planner.events import Events, events_of
 from planner.events.gates import Gates
 from planner.events.nodes import Nodes
 from planner.plan.plan import Plan
-from planner.problem import Problem
+from planner.problem import BASE, Problem
 
 
 def baseline_events(name: str, plan: Plan, problem: Problem) -> Events:
@@ -21,7 +21,7 @@ def baseline_events(name: str, plan: Plan, problem: Problem) -> Events:
     backward pass sends its gradients when it ends (docs/baselines.md). A plan with another placement than the
     baseline has on this problem is replayed without these rules.
     """
-    pipeline = baseline_pipeline(name, problem)
+    pipeline = baseline_pipeline(name, _as_replayed(plan, problem))
     device = {d.name: k for k, d in enumerate(problem.cluster.devices)}
     placed = [(problem.graph.index[p.operator], p.copy, device[p.device]) for p in plan.placement]
     if any(pipeline.placement.device_of[k][i] != d for i, k, d in placed if k < pipeline.placement.copies):
@@ -47,6 +47,14 @@ def baseline_events(name: str, plan: Plan, problem: Problem) -> Events:
         return made
 
     return events_of(plan, problem, gates)
+
+
+def _as_replayed(plan: Plan, problem: Problem) -> Problem:
+    """The problem in the variants that all copies of the plan have: what the baseline was made for."""
+    if not problem.free:
+        return problem
+    variants = {placed.operator: placed.variant for placed in plan.placement}
+    return problem.chosen([o.versions.index(variants.get(o.name, BASE)) for o in problem.operators])
 
 
 def _last(nodes: Nodes, tasks: Sequence[int]) -> list[int]:

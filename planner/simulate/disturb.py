@@ -53,8 +53,10 @@ class Disturbance:
         """
         nodes = events.nodes
         base = (events.seconds * self.slowed(nodes))[:, None]
-        passes, transfers = _in_any_plan(nodes)
-        draw_passes, draw_transfers = (np.random.default_rng([seed, which]) for which in (0, 1))
+        groups = [
+            (np.random.default_rng([seed, which]), nodes_, slot, slots)
+            for which, (nodes_, slot, slots) in enumerate(_in_any_plan(nodes))
+        ]
         spread = math.sqrt(math.log1p(self.jitter**2))
         for first in range(0, runs, at_once):
             count = min(at_once, runs - first)
@@ -62,17 +64,32 @@ class Disturbance:
                 yield np.broadcast_to(base, (nodes.n, count))
                 continue
             deviation = np.empty((nodes.n, count))
-            deviation[passes] = draw_passes.standard_normal((count, len(passes))).T
-            deviation[transfers] = draw_transfers.standard_normal((count, len(transfers))).T
+            for draw, nodes_, slot, slots in groups:
+                deviation[nodes_] = draw.standard_normal((count, slots)).T[slot]
             yield base * np.exp(spread * deviation - spread**2 / 2)
 
 
-def _in_any_plan(nodes: Nodes) -> tuple[Ints, Ints]:
-    """Tasks, and transfers, in an order that names alone decide."""
+def _in_any_plan(nodes: Nodes) -> list[tuple[Ints, Ints, int]]:
+    """Tasks of microbatches, their transfers, tasks of the step, and exchanges, each in an order that names decide.
+
+    Given are the nodes, and to each its place among so many draws. The passes have the same places in all plans of a
+    graph: every microbatch takes one for every pass of every operator, also where its variant has no such pass.
+    """
     by_name = np.empty(len(nodes.operators), dtype=np.int64)
     by_name[np.argsort(nodes.operators)] = np.arange(len(nodes.operators))
     devices = np.empty(len(nodes.devices), dtype=np.int64)
     devices[np.argsort(nodes.devices)] = np.arange(len(nodes.devices))
-    keys = (devices[nodes.target], devices[nodes.device], nodes.pass_, by_name[nodes.operator], nodes.microbatch)
-    order = np.lexsort(keys)
-    return order[order < nodes.n_tasks], order[order >= nodes.n_tasks]
+    operator = by_name[nodes.operator]
+    order = np.lexsort(
+        (nodes.copy, devices[nodes.target], devices[nodes.device], nodes.pass_, operator, nodes.microbatch)
+    )
+    task, once = order < nodes.n_tasks, nodes.once[order]
+    found = []
+    for group in (order[task & ~once], order[~task & ~once], order[task & once], order[~task & once]):
+        found.append((group, np.arange(len(group)), len(group)))
+    passes = found[0][0]
+    kinds = 3 if (nodes.pass_[passes] > 0).any() else 1
+    microbatches, microbatch = np.unique(nodes.microbatch[passes], return_inverse=True)
+    slot = (microbatch * len(nodes.operators) + operator[passes]) * kinds + nodes.pass_[passes]
+    found[0] = (passes, slot, len(microbatches) * len(nodes.operators) * kinds)
+    return found

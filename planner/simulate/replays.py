@@ -89,6 +89,6 @@ def replayed_makespans(events: Events, lengths: Iterable[Floats]) -> Floats:
             if hold[node] > 0.0:
                 start += hold[node]
             np.add(start, seconds[node], out=instants[n + node])
-        ends = instants[n : n + events.nodes.n_tasks]
-        found.append(ends.max(axis=0, initial=0.0))
+        ends = instants[n : n + events.nodes.n_tasks].max(axis=0, initial=0.0)
+        found.append(np.maximum(ends, instants[n + events.nodes.exchanges].max(axis=0, initial=0.0)))
     return np.concatenate(found)

@@ -7,13 +7,13 @@ step tasks come after them (``planner.timetable.whole_step``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from planner.problem import Placement, Problem
-from planner.timetable.memory import parameters_of
 from planner.timetable.network import Floats, Ints, Memory, Network
 from planner.timetable.timetable import Timetable
 from planner.timetable.whole_step import with_step_tasks
@@ -105,8 +105,8 @@ def _memory(
 ) -> Memory:
     """Rule 5 as needs and releases; in inference, transfers hold an output until they have ended."""
     free = np.array(caps, dtype=np.float64)
-    for d, sizes in enumerate(parameters_of(problem, placement)):
-        free[d] -= float(np.array(sizes).sum())
+    for d, sizes in enumerate(problem.resident_parameters(placement)):
+        free[d] -= math.fsum(sizes.values())
     memory, copies = Memory(free), np.asarray(copy_of)
     for copy, device_of in enumerate(placement.device_of):
         own = np.flatnonzero(copies == copy)

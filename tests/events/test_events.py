@@ -7,29 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from random_plans import plan_of, random_plan
+from replayed_events import replayed
 from solver_problems import chain, checked, operator, posed, unit_cluster
 
 from planner.baselines import baseline_timetable
-from planner.events import Events, Wait, events_of
+from planner.events import Wait, events_of
 from planner.plan.build import timetable_of
 from planner.plan.plan import Plan
 from planner.problem import NetworkLevel, Problem
 from planner.timetable.timetable import TimedTransfer
-
-
-def replayed(events: Events, delay: np.ndarray) -> np.ndarray:
-    """The starts of all nodes, each as early as it may be plus a delay: one node after the other, edge by edge."""
-    starts = np.zeros(events.nodes.n)
-    waits: dict[int, list[int]] = {}
-    for k, after in enumerate(events.after.tolist()):
-        waits.setdefault(after, []).append(k)
-    for node in events.order.tolist():
-        begin = 0.0
-        for k in waits.get(node, ()):
-            before = events.before[k]
-            begin = max(begin, starts[before] + (0.0 if events.from_start[k] else events.seconds[before]))
-        starts[node] = begin + events.hold[node] + delay[node]
-    return starts
 
 
 def moved(problem: Problem, plan: Plan, starts: np.ndarray) -> Plan:

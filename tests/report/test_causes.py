@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from random_plans import plan_of, random_plan
 from solver_problems import chain, operator, posed, unit_cluster
+from whole_steps import greedy, random_whole_step
 
 from planner.baselines import baseline_timetable
 from planner.events import Events, events_of
 from planner.plan.build import timetable_of
 from planner.plan.plan import Plan
-from planner.problem import NetworkLevel, Problem, Stream
+from planner.problem import NetworkLevel, Pass, Placement, Problem, Stream
 from planner.report.causes import Cause, critical_path, idle_times
 from planner.report.memory import STAGES_AT_MOST, memory_by_cause
 
@@ -91,11 +94,45 @@ def test_memory_that_another_stream_holds() -> None:
     assert causes(plan, problem) == {(0, Cause.MEMORY): pytest.approx(4.0)}
 
 
-def test_random_plans_add_up() -> None:
+def test_waiting_at_the_end_of_the_step() -> None:
+    """Two devices: g1 ends first, then waits for the reduction of g0, since gradients are clipped, and gathers."""
+    step = {Pass.R: 2.0, Pass.U: 1.0, Pass.G: 3.0}
+    plain = posed(*(replace(o, step=step) for o in chain(2)), devices=2)
+    problem = replace(plain, graph=replace(plain.graph, clip_gradients=True))
+    plan = plan_of(problem, greedy(problem, Placement.single((0, 1))))
+    # g0: F at 0, I at 3, W until 5, R until 7, U until 8, G until 11; g1: F at 1, I at 2, W until 4 and R until 6.
+    assert plan.makespan == 11.0
+    expected = {
+        (0, Cause.INPUT): 2.0,
+        (0, Cause.REDUCE): 2.0,
+        (0, Cause.GATHER): 3.0,
+        (1, Cause.INPUT): 1.0 + 1.0,  # before F; of U, while the passes before the reduction of g0 run
+        (1, Cause.REDUCE): 2.0,
+        (1, Cause.GATHER): 3.0,
+    }
+    for given in (problem, None):
+        assert causes(plan, given) == pytest.approx(expected), given
+    rows = [*plan.tasks, *plan.step_tasks]
+    path = [rows[k] for k in critical_path(events_of(plan, problem))]
+    assert "".join(t.pass_ for t in path) == "FFIIWRUG" and path[5].device == "g0"
+
+
+def test_waiting_for_the_other_copy() -> None:
+    """One operator, two copies: the second waits for the first one's gradient, to be computed and on its way."""
+    own = replace(operator("a", times=(1.0, 1.0)), step={Pass.U: 1.0}, gradient=1e9)
+    problem = posed(own, devices=unit_cluster(2, None, NetworkLevel(1e9)), microbatches=3, copies=2)
+    plan = plan_of(problem, greedy(problem, Placement(((0,), (1,)))))
+    # g0 has two microbatches and g1 one: gradients arrive there at 4 + 1 s, and on g0 while it still computes.
+    for given in (problem, None):
+        assert causes(plan, given) == pytest.approx({(1, Cause.EXCHANGE): 3.0, (0, Cause.NOTHING): 1.0}), given
+
+
+@pytest.mark.parametrize("draw", [random_plan, random_whole_step])
+def test_random_plans_add_up(draw: Callable[[int], tuple[Problem, Plan] | None]) -> None:
     """On every device the causes add up to the bubble, without overlap; the path fills the step without a gap."""
     ran = 0
     for seed in range(700, 760):
-        made = random_plan(seed)
+        made = draw(seed)
         if made is None:
             continue
         problem, plan = made
@@ -114,7 +151,7 @@ def test_random_plans_add_up() -> None:
 
 
 def check_path(plan: Plan, path: list[int], events: Events) -> None:
-    rows = [*plan.tasks, *plan.transfers]
+    rows = [*plan.tasks, *plan.step_tasks, *plan.transfers, *plan.exchanges]
     close = 1e-8 * plan.makespan
     assert rows[path[-1]].end == plan.makespan
     assert rows[path[0]].start <= close

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from random_plans import plan_of, random_plan
 from solver_problems import chain, config, operator, posed, unit_cluster
+from whole_steps import random_whole_step, two_copies
 
 from planner.baselines import baseline_timetable
 from planner.events import events_of
@@ -41,6 +42,48 @@ def test_random_plans_without_disturbance() -> None:
             assert outcome.makespans.tolist() == [plan.makespan], seed
             ran += 1
     assert ran > 20
+
+
+def test_whole_steps() -> None:
+    """The makespan with everything after the last microbatch, exchanges that end last, too."""
+    sent_last = 0
+    for seed in range(500, 540):
+        made = random_whole_step(seed)
+        if made is not None:
+            problem, plan = made
+            outcome = simulate(events_of(plan, problem), plan.makespan, Disturbance(), 1, 0)
+            assert outcome.makespans.tolist() == [plan.makespan], seed
+            sent_last += any(x.end == plan.makespan for x in plan.exchanges)
+    assert sent_last > 0
+
+
+def test_slow_devices_and_links_of_whole_steps() -> None:
+    """Step tasks are slow where passes are; exchanges, where transfers are."""
+    problem, plan = two_copies(2)
+    events = events_of(plan, problem)
+    nodes = events.nodes
+    slow = Disturbance(slow_devices={"g0": 2.0}, slow_links={("g0", "g1"): 3.0}).slowed(nodes)
+    steps, sent = nodes.of_step, nodes.exchanges
+    assert (slow[steps] == np.where(nodes.device[steps] == 0, 2.0, 1.0)).all()
+    assert len(sent) == 4 and (slow[sent] == np.where(nodes.device[sent] == 0, 3.0, 1.0)).all()
+
+
+def test_variants_meet_the_same_disturbance() -> None:
+    """Passes that one of two plans lacks change nothing in the others, in any run."""
+    _, varied = two_copies(2)
+    plain = two_copies(2, varied=False)[1]
+    lengths = [next(Disturbance(0.3).lengths(events_of(plan), 5, 3, 5)) for plan in (varied, plain)]
+    factors = [
+        dict(
+            zip(
+                map(repr, (t[:4] for t in plan.tasks)), (each / events_of(plan).seconds[:, None]).tolist(), strict=False
+            )
+        )
+        for plan, each in zip((varied, plain), lengths, strict=True)
+    ]
+    shared = factors[0].keys() & factors[1].keys()
+    assert len(shared) == len(factors[0]) < len(factors[1])
+    assert all(factors[0][key] == pytest.approx(factors[1][key]) for key in shared)
 
 
 def test_a_sequence_has_the_distribution_of_a_sum() -> None:
