@@ -130,8 +130,13 @@ def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]
     (stage_round,) = placement.stage_rounds(problem.topological)
     for first, what in {max(stage_round): "the last virtual-stage round", 0: "all"}.items():
         copy = tuple(away[d] if at >= first else d for d, at in zip(where, stage_round, strict=True))
-        if problem.allows(copy):
-            yield Placement((where, copy), f"{placement.origin}, second copies of {what}")
+        both = Placement(
+            (where, copy),
+            f"{placement.origin}, second copies of {what}",
+            placement.variant_of and 2 * placement.variant_of,
+        )
+        if problem.allows_copies(both):
+            yield both
 
 
 def any_that_fits(problem: Problem, only: Placement | None, control: Control, threads: int) -> Iterator[Placement]:
