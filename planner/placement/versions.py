@@ -102,6 +102,12 @@ def leanest(problem: Problem) -> Versions:
     return tuple(some[int(np.argmin(sizes[list(some), i]))] for i, some in enumerate(problem.versions))
 
 
+def is_leanest(problem: Problem, versions: Versions) -> bool:
+    """Whether no other versions take less memory of either kind: what does not fit in these fits in none."""
+    lean, least = problem.chosen(versions), problem.relaxed
+    return bool(((lean.activation <= least.activation) & (lean.parameters <= least.parameters)).all())
+
+
 def in_versions(problem: Problem, placement: Placement, versions: Sequence[int], what: str = "") -> Placement:
     """A placement with every copy's operators in the same versions."""
     origin = placement.origin if not what else f"{placement.origin}, {what}"
