@@ -8,9 +8,11 @@ from typing import Any
 from planner.files.errors import InputError, shown
 from planner.files.flag_values import UsageFault
 from planner.files.plan_file import plan_error, read_plan
-from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
+from planner.plan.plan import Plan, PlannedExchange, PlannedStepTask, PlannedTask, PlannedTransfer
 from planner.problem import Problem
 from planner.problem.quantities import BYTES, LARGEST, QuantityError, parse_quantity
+
+_Row = PlannedTask | PlannedStepTask | PlannedTransfer | PlannedExchange
 
 
 def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | None) -> Problem | None:
@@ -55,7 +57,10 @@ def sound_times(path: Path, plan: Plan) -> None:
     """Raise ``InputError`` where a task or transfer starts before 0, ends before it starts, or ends absurdly late."""
     if plan.makespan > LARGEST:
         raise plan_error(path, ["makespan"], f"is absurd: at most {LARGEST:g} s (got {plan.makespan:g})")
-    rows: dict[str, tuple[PlannedTask | PlannedTransfer, ...]] = {"tasks": plan.tasks, "transfers": plan.transfers}
+    rows: dict[str, tuple[_Row, ...]] = {  # in the order of the file
+        "tasks": (*plan.tasks, *plan.step_tasks),
+        "transfers": (*plan.transfers, *plan.exchanges),
+    }
     for what, listed in rows.items():
         for k, row in enumerate(listed):
             if row.end > LARGEST:
