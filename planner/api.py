@@ -139,16 +139,17 @@ def solve(
     return registry.solve(problem, control, options)
 
 
-def baseline(name: str, problem: Problem) -> Plan:
+def baseline(name: str, problem: Problem, *, variant: str | None = None) -> Plan:
     """The plan of a baseline, such as ``"1f1b"`` or ``"dualpipe"``, one stage a device.
 
-    It ignores the memory cap and brings along the copies that it needs. Raises ``NotApplicable`` with the reason,
-    and ``ValueError`` for an unknown name.
+    ``variant``: the name of the variant of all operators that have it (``"base"``: none); default: the best choice
+    that fits in memory. It ignores the memory cap and brings along the copies that it needs. Raises ``NotApplicable``
+    with the reason, and ``ValueError`` for an unknown name.
     """
     _known(name)
     if (problem.chunks or 1) > 1 and SCHEDULES[name].chunks == 1:
         raise ValueError(f"{name} puts one chunk on a device, not {problem.chunks}")
-    return baseline_plan(name, problem)
+    return baseline_plan(name, problem, variant)
 
 
 def verify(plan: Plan, problem: Problem) -> list[Violation]:

@@ -59,9 +59,16 @@ def problem(the_graph: Graph, the_cluster: Cluster, *, copies: int = 1, **more: 
     return Problem(the_graph, the_cluster, the_graph.microbatches, copies=copies, **more)
 
 
-def sequential(posed: Problem, device_of: Sequence[Sequence[int]], copy_of: Sequence[int] | None = None) -> Timetable:
+def sequential(
+    posed: Problem,
+    device_of: Sequence[Sequence[int]],
+    copy_of: Sequence[int] | None = None,
+    variant_of: Sequence[tuple[int, ...]] = (),
+) -> Timetable:
     """Microbatch after microbatch, every task and transfer as early as what came before it lets it."""
     copy_of = tuple(copy_of or [0] * posed.microbatches)
+    placement = Placement(tuple(tuple(devices) for devices in device_of), "by hand", tuple(variant_of))
+    own = posed.of_copies(placement)
     start = np.full((posed.n_operators, 3, posed.microbatches), np.nan)
     end = np.full_like(start, np.nan)
     free: dict[tuple[object, ...], float] = defaultdict(float)  # of streams and channels
@@ -72,7 +79,7 @@ def sequential(posed: Problem, device_of: Sequence[Sequence[int]], copy_of: Sequ
         d = device_of[copy_of[m]][i]
         stream = ("comm" if posed.on_comm[i] else "compute", d)
         start[i, p, m] = max([0.0, free[stream], *after])
-        end[i, p, m] = start[i, p, m] + posed.duration[i, p, d]
+        end[i, p, m] = start[i, p, m] + own[copy_of[m]].duration[i, p, d]
         free[stream] = end[i, p, m]
 
     def send(i: int, p: int, m: int, channel: tuple[int, int], after: float) -> float:
@@ -103,7 +110,6 @@ def sequential(posed: Problem, device_of: Sequence[Sequence[int]], copy_of: Sequ
                 read = max(end[c, 1, m] for c in consumers[i] if where[c] == away)
                 after.append(read if away == where[i] else send(i, 1, m, (away, where[i]), read))
             run(i, 1, m, after)
-            if posed.has_pass[i, 2]:
+            if own[copy_of[m]].has_pass[i, 2]:
                 run(i, 2, m, [end[i, 1, m]])
-    placement = Placement(tuple(tuple(devices) for devices in device_of), "by hand")
     return Timetable(placement, copy_of, start, tuple(transfers))

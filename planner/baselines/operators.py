@@ -15,6 +15,7 @@ from planner.problem import Placement, Problem
 from planner.timetable.network import Floats, Ints, Network
 from planner.timetable.replay import Task, replay
 from planner.timetable.timetable import Timetable
+from planner.timetable.whole_step import with_step_tasks
 from planner.timetable.wiring import connect, timed_transfers
 
 SHARED_EFFORT = 320_000
@@ -149,7 +150,8 @@ def replay_blocks(pipeline: Pipeline) -> Timetable:
     times = network.run()
     assert times is not None, "a baseline's order deadlocks"
     start = np.where(node_of >= 0, times[node_of] + inside, np.nan)
-    return Timetable(pipeline.placement, pipeline.copy_of, start, timed_transfers(times, sent))
+    found = Timetable(pipeline.placement, pipeline.copy_of, start, timed_transfers(times, sent))
+    return with_step_tasks(problem, found)
 
 
 def _block(pipeline: Pipeline, action: Action, device: int) -> _Block:

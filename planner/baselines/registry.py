@@ -23,10 +23,13 @@ from planner.baselines import (
     zbv,
 )
 from planner.baselines.action import NotApplicable
+from planner.baselines.choices import best_choice, choice_named, posed
 from planner.baselines.operators import Pipeline, replay_blocks, replay_streams
 from planner.baselines.row import Rows
+from planner.placement.versions import Versions, different_choices
 from planner.problem import Placement, Problem
 from planner.problem.partition import atoms, partition
+from planner.timetable.figures import figures
 from planner.timetable.timetable import Timetable
 
 Layout = tuple[tuple[int, ...], ...]
@@ -114,17 +117,55 @@ BASELINES: Collection[str] = SCHEDULES.keys()
 """The names of all baselines, in the order in which they are reported."""
 
 
-def baseline_timetable(name: str, problem: Problem) -> Timetable:
+def baseline_timetable(name: str, problem: Problem, variant: str | None = None) -> Timetable:
     """The timetable of a baseline on the problem's graph and cluster, whatever memory it takes.
 
-    Raises ``NotApplicable`` with the reason where the baseline does not fit the problem.
+    ``variant``: the name of what all operators are that have it (``base``: as they stand). None: the best choice that
+    fits in memory. Raises ``NotApplicable`` with the reason where the baseline does not fit the problem, and
+    ``ProblemError`` for a variant that the problem does not allow.
     """
-    pipeline = baseline_pipeline(name, problem)
-    return replay_blocks(pipeline) if SCHEDULES[name].fused else replay_streams(pipeline)
+    if variant is not None:
+        return timetable_in(name, problem, choice_named(problem, variant))
+    found, refused = every_timetable(name, problem)
+    if not found:
+        raise refused[0]
+    if len(found) == 1:
+        return next(iter(found.values()))
+    return found[best_choice({choice: figures(problem, each) for choice, each in found.items()})]
 
 
-def baseline_pipeline(name: str, problem: Problem) -> Pipeline:
-    """Stages, placement and rows of a baseline; raises as ``baseline_timetable`` does."""
+def every_timetable(
+    name: str, problem: Problem, ended: Callable[[], bool] = lambda: False
+) -> tuple[dict[str, Timetable], list[NotApplicable]]:
+    """The timetables of a baseline by choice of versions, and the reasons why there are none of others.
+
+    Once ``ended`` and there is one, the choices that are left are not replayed.
+    """
+    found: dict[str, Timetable] = {}
+    refused: list[NotApplicable] = []
+    for choice, versions in different_choices(problem).items():
+        if found and ended():
+            break
+        try:
+            found[choice] = timetable_in(name, problem, versions)
+        except NotApplicable as reason:
+            refused.append(reason)
+    return found, refused
+
+
+def timetable_in(name: str, problem: Problem, versions: Versions) -> Timetable:
+    """The timetable of a baseline with its operators in these versions, its stages cut for their times."""
+    pipeline = baseline_pipeline(name, problem, versions)
+    timetable = replay_blocks(pipeline) if SCHEDULES[name].fused else replay_streams(pipeline)
+    return posed(problem, versions, timetable)
+
+
+def baseline_pipeline(name: str, problem: Problem, versions: Versions | None = None) -> Pipeline:
+    """Stages, placement and rows of a baseline; raises as ``baseline_timetable`` does.
+
+    They are of the problem with every operator in one of ``versions`` (by default, its first), without alternatives.
+    """
+    problem = problem.default if versions is None else _in(problem, versions)
     schedule = SCHEDULES[name]
     if not problem.training and not schedule.forwards:
         raise NotApplicable(f"{schedule.title} orders backward passes; the graph is in inference mode")
@@ -144,6 +185,11 @@ def baseline_pipeline(name: str, problem: Problem) -> Pipeline:
         )
     placement = Placement(tuple(_placed(problem, stages, ranks) for ranks in layout), f"stages of {name}")
     return Pipeline(problem, stages, devices, placement, rows)
+
+
+def _in(problem: Problem, versions: Versions) -> Problem:
+    """The problem with operators in these versions; itself where they are the only ones there are."""
+    return problem.default if versions == problem.first_versions else problem.chosen(versions)
 
 
 def _ranks(problem: Problem, schedule: Schedule, chunks: int) -> int:

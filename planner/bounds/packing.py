@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from planner.bounds.problem import load_bound
+from planner.bounds.problem import least_load
 from planner.common.budget import Control
 from planner.common.highs import Model
 from planner.problem import Problem
@@ -46,7 +46,7 @@ def indivisible_bound(problem: Problem, control: Control) -> float:
     """Seconds that no plan with one copy beats: one device runs an operator for all microbatches; 0 with more."""
     if problem.copies > 1:
         return 0.0
-    low = load_bound(problem, control) / problem.microbatches
+    low = least_load(problem, control)
     return problem.microbatches * compute_period_bound(problem, low, 2.0 * low, control)
 
 

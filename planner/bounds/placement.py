@@ -30,8 +30,16 @@ def placement_bound(problem: Problem, placement: Placement) -> float:
     if math.comb(problem.microbatches + copies - 1, copies - 1) > SPLITS_AT_MOST:
         return 0.0
     splits = np.array(list(_splits(problem.microbatches, copies)), dtype=float)
-    classes = build_classes(problem, placement, counts=(1,) * copies)
-    return float(_Work(classes, splits).bound().min())
+    if copies == 1 or not problem.ends_with_step_tasks:
+        classes = build_classes(problem, placement, counts=(1,) * copies)
+        return float(_Work(classes, splits).bound().min())
+    # Step tasks wait for the microbatches of other copies, too: splits that use the same copies go together.
+    bounds = []
+    used = splits > 0
+    for some in np.unique(used, axis=0):
+        classes = build_classes(problem, placement, counts=tuple(map(int, some)))
+        bounds.append(_Work(classes, splits[(used == some).all(axis=1)]).bound().min())
+    return float(min(bounds))
 
 
 def _splits(microbatches: int, copies: int) -> Iterator[tuple[int, ...]]:
@@ -70,8 +78,10 @@ class _Work:
         return np.asarray(np.where(used, values[of][None, :], np.inf).min(axis=1))
 
     def _load(self, of: list[int]) -> Floats:
-        """Seconds of work of classes."""
-        return np.asarray(self.splits[:, _copies_of(self.classes, of)] @ self.classes.seconds[of])
+        """Seconds of work of classes; of copies without microbatches what comes once does not count."""
+        times = self.splits[:, _copies_of(self.classes, of)]
+        times = np.where(self.classes.once[of], times > 0, times)
+        return np.asarray(times @ self.classes.seconds[of])
 
     def _on_resource(self, r: int, here: list[int]) -> Floats:
         classes = self.classes
@@ -96,13 +106,14 @@ class _Work:
         memory then run. Both waits count where not all forward passes can come before the first gradient.
         """
         classes = self.classes
-        mine = [a for a in here if classes.target[a] < 0 and int(classes.copy[a]) in copies]
+        mine = [a for a in here if classes.target[a] < 0 and not classes.once[a] and int(classes.copy[a]) in copies]
         gradients = [a for a in mine if classes.pass_[a] == 1]
         forwards = [a for a in mine if classes.pass_[a] == 0]
         if not gradients:
             return np.zeros(len(self.splits))
-        problem, early, late = classes.problem, [], []
+        early, late = [], []
         for copy in copies:
+            problem = classes.problem.of_copy(classes.placement, copy)
             hosted = {int(classes.operator[a]) for a in forwards if int(classes.copy[a]) == copy}
             members = [i for i in problem.topological if i in hosted]
             early += [(*item, copy) for item in forward_items(problem, members, device)]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from planner.bounds.waits import Waits, fastest
+from planner.bounds.waits import Waits, fastest, fastest_steps
 from planner.common.budget import Control
 from planner.common.highs import Model
 from planner.problem import Problem
@@ -21,11 +21,11 @@ def longest_chain(problem: Problem) -> float:
         forward[i] = best[i, 0] + max((forward[j] for j in problem.inputs[i]), default=0.0)
     if not problem.training:
         return float(forward.max())
-    ends = np.zeros(problem.n_operators)
+    ends, ending = np.zeros(problem.n_operators), fastest_steps(problem).sum(axis=1)
     for i in reversed(problem.topological):
         ready = max((backward[j] for j in problem.consumers[i]), default=0.0)
         backward[i] = max(ready, forward[i]) + best[i, 1]
-        ends[i] = backward[i] + best[i, 2]
+        ends[i] = backward[i] + best[i, 2] + ending[i]
     return float(ends.max())
 
 
@@ -45,8 +45,12 @@ def group_bound(problem: Problem) -> float:
             here = [i for i in members if problem.on_comm[i] == comm]
             if here:
                 allowed = problem.runs_on[list(members)].all(axis=0)
-                work = float(problem.duration[here].sum(axis=(0, 1))[allowed].min())
-                best = max(best, float(heads[here].min()) + share * work + float(tails[here].min()))
+                seconds = problem.duration[here].sum(axis=(0, 1))[allowed]
+                first = float(heads[here].min())
+                best = max(best, first + share * float(seconds.min()) + float(tails[here].min()))
+                if not comm and problem.has_step[:, 1].any():  # then the updates, which run on the same stream
+                    updates = problem.step_duration[list(members), 1].sum(axis=0)[allowed]
+                    best = max(best, first + float((share * seconds + updates).min()))
     return best
 
 
@@ -54,21 +58,36 @@ def load_bound(problem: Problem, control: Control) -> float:
     """The work of all microbatches, spread over the streams as evenly as fractions allow (a linear program).
 
     An operator takes its own passes' time on the device that runs it; with K copies it may be spread over several
-    devices, so that fractions are no loss.
+    devices, so that fractions are no loss. Step tasks count once, as if they could run elsewhere than their operator.
     """
-    work = np.where(problem.runs_on, problem.duration.sum(axis=1), np.inf)  # seconds a microbatch (operator, device)
-    return problem.microbatches * _even_load(problem, work, control)
+    if not problem.has_step.any():
+        return problem.microbatches * least_load(problem, control)
+    steps = np.where(problem.runs_on[:, None, :], problem.step_duration, np.inf)
+    rows = np.concatenate([problem.microbatches * _work(problem), steps[:, 1], steps[:, 0] + steps[:, 2]])
+    none = np.zeros(problem.n_operators, dtype=bool)
+    return _even_load(problem.n_devices, rows, np.concatenate([problem.on_comm, none, ~none]), control)
 
 
-def _even_load(problem: Problem, work: npt.NDArray[np.float64], control: Control) -> float:
-    """The least possible load of the busiest stream, seconds a microbatch, operators divisible."""
-    n_devices = problem.n_devices
+def least_load(problem: Problem, control: Control) -> float:
+    """The least possible load of the busiest stream for a microbatch, in seconds, operators divisible."""
+    return _even_load(problem.n_devices, _work(problem), problem.on_comm, control)
+
+
+def _work(problem: Problem) -> npt.NDArray[np.float64]:
+    """``[i, d]``: seconds that a microbatch of operator i takes on device d; inf where it cannot run it."""
+    return np.where(problem.runs_on, problem.duration.sum(axis=1), np.inf)
+
+
+def _even_load(
+    n_devices: int, work: npt.NDArray[np.float64], on_comm: npt.NDArray[np.bool_], control: Control
+) -> float:
+    """The least possible load of the busiest stream, seconds, rows of ``work`` divisible over the devices."""
     kinds: dict[tuple[bytes, bool], list[int]] = {}  # operators with the same times on every device
-    for i in range(problem.n_operators):
-        kinds.setdefault((work[i].tobytes(), bool(problem.on_comm[i])), []).append(i)
+    for i in range(len(work)):
+        kinds.setdefault((work[i].tobytes(), bool(on_comm[i])), []).append(i)
     uniform = all(np.isfinite(work[members[0]]).all() and np.ptp(work[members[0]]) == 0 for members in kinds.values())
     if uniform:
-        totals = [math.fsum(work[i, 0] for i in np.flatnonzero(problem.on_comm == comm)) for comm in (False, True)]
+        totals = [math.fsum(work[i, 0] for i in np.flatnonzero(on_comm == comm)) for comm in (False, True)]
         return max(totals) / n_devices
     model = Model()
     scale = float(work[np.isfinite(work)].max()) or 1.0

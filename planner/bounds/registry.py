@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from planner.bounds.energy import energy_bound
 from planner.bounds.packing import indivisible_bound
 from planner.bounds.patterns import pattern_bound
 from planner.bounds.problem import group_bound, latency_bound, load_bound, longest_chain
@@ -15,12 +16,20 @@ from planner.problem import Problem
 
 @dataclass(frozen=True)
 class Bound:
-    """Seconds that no plan of a problem beats, by one argument."""
+    """Seconds that no plan of a problem beats, by one argument.
+
+    ``value`` is of problems without alternatives, but where ``weighs`` says that it knows of them; ``of`` is of any.
+    """
 
     name: str
     assumes: str  # where it applies; elsewhere its value is 0
     dear: bool  # expensive: left until there is a schedule to compare it with
     value: Callable[[Problem, Control], float]
+    weighs: bool = False
+
+    def of(self, problem: Problem, control: Control) -> float:
+        """The bound, for every choice among alternatives that the problem allows."""
+        return self.value(problem if self.weighs else problem.relaxed, control)
 
 
 BOUNDS: tuple[Bound, ...] = (
@@ -34,6 +43,13 @@ BOUNDS: tuple[Bound, ...] = (
         False,
         pattern_bound,
     ),
+    Bound(
+        "memory x time",
+        "training with alternatives, a memory cap on every device",
+        False,
+        lambda problem, _: energy_bound(problem),
+        weighs=True,
+    ),
     Bound("packing", "one copy; few kinds of large operators", True, indivisible_bound),
     Bound("warm-up/drain", "training, devices all alike, a memory cap, at most two copies", True, warm_up_drain_bound),
 )
@@ -42,4 +58,4 @@ BOUNDS: tuple[Bound, ...] = (
 
 def problem_bound(problem: Problem, control: Control) -> float:
     """Seconds that no plan beats: the largest of the cheap bounds."""
-    return max(bound.value(problem, control) for bound in BOUNDS if not bound.dear)
+    return max(bound.of(problem, control) for bound in BOUNDS if not bound.dear)

@@ -18,7 +18,8 @@ class Waits:
     """Seconds, for every operator, each pass on its fastest device.
 
     ``head``: its earliest start. ``turn``: the earliest start of its I. ``tail``: what must follow the last of its
-    passes. ``drain``: what must follow its F. In inference ``turn`` and ``drain`` are as ``head`` and ``tail``.
+    passes. ``drain``: what must follow its F. In inference ``turn`` and ``drain`` are as ``head`` and ``tail``. Step
+    tasks follow the last of an operator's gradients.
     """
 
     head: Floats
@@ -39,9 +40,10 @@ class Waits:
             return Waits(head, head, tail, tail)
         for i in reversed(problem.topological):
             turn[i] = max(head[i] + best[i, 0], *(turn[j] + best[j, 1] for j in problem.consumers[i]), 0.0)
-        for i in problem.topological:  # what follows the end of I: own W, and the I of the inputs
-            after[i] = max(best[i, 2], *(best[j, 1] + after[j] for j in problem.inputs[i]), 0.0)
-            tail[i] = 0.0 if problem.has_pass[i, 2] else after[i]
+        ending = fastest_steps(problem).sum(axis=1)
+        for i in problem.topological:  # what follows the end of I: own W and step tasks, and the I of the inputs
+            after[i] = max(best[i, 2] + ending[i], *(best[j, 1] + after[j] for j in problem.inputs[i]), 0.0)
+            tail[i] = ending[i] if problem.has_pass[i, 2] else after[i]
         for i in reversed(problem.topological):
             drain[i] = max(best[i, 1] + after[i], *(best[j, 0] + drain[j] for j in problem.consumers[i]), 0.0)
         return Waits(head, turn, tail, drain)
@@ -55,3 +57,9 @@ class Waits:
 def fastest(problem: Problem) -> Floats:
     """``[i, p]``: seconds on the fastest device that may run operator i; 0 where there is no such pass."""
     return np.asarray(np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2))
+
+
+def fastest_steps(problem: Problem) -> Floats:
+    """``[i, s]``: seconds of R, U and G on the fastest device that may run operator i; 0 where there is none."""
+    seconds = np.where(problem.runs_on[:, None, :], problem.step_duration, np.inf)
+    return np.asarray(seconds.min(axis=2))

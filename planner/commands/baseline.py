@@ -36,6 +36,13 @@ class BaselineFlags:
     microbatches: options.Microbatches = None
     chunks: options.Chunks = None
     memory_cap: options.MemoryCap = None
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The variant of all operators that have it; base: none.  [default: the best choice that fits]",
+        ),
+    ] = None
     format: options.OutputFormat = options.Format.text
     quiet: options.Quiet = False
 
@@ -50,7 +57,7 @@ def run(flags: BaselineFlags) -> int:
     check_output(flags.output, flags.graph, flags.cluster)
     problem = problem_of(flags)
     try:
-        plan = baseline_plan(name, problem)
+        plan = baseline_plan(name, problem, flags.variant)
     except NotApplicable as reason:
         note(f"{name} does not apply: {reason}")
         return ExitCode.INFEASIBLE

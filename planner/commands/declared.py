@@ -28,10 +28,12 @@ FIRST, LAST = "output", "quiet"
 class Recorded:
     """Marks an option that shapes the plan: plan.json has it among its ``options``.
 
-    ``read(flag, text)`` converts the text of the option to the recorded value; None is recorded as None.
+    ``read(flag, text)`` converts the text of the option to the recorded value; None is recorded as None or, unless
+    ``always``, not at all.
     """
 
     read: Callable[[str, str], Any] | None = None
+    always: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ def recorded(options: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, mark in marked(type(options), Recorded).items():
         value = getattr(options, name)
-        found[name] = value if mark.read is None or value is None else mark.read(flag_of(name), value)
+        value = value if mark.read is None or value is None else mark.read(flag_of(name), value)
+        if mark.always or value is not None:
+            found[name] = value
     return found
 
 

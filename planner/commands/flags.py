@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from planner.commands.declared import Recorded
-from planner.files.flag_values import quantity
+from planner.files.errors import shown
+from planner.files.flag_values import UsageFault, quantity
 from planner.problem.quantities import BYTES
 
 
@@ -23,6 +24,16 @@ class Format(StrEnum):
 def memory_size(flag: str, text: str) -> float:
     """The value of an option that takes a size, in bytes."""
     return quantity(flag, text, BYTES)
+
+
+def variant_names(flag: str, text: str) -> tuple[str, ...] | None:
+    """The versions that a value of ``--variants`` allows, ``NAME,NAME``; None: all."""
+    names = [name.strip() for name in text.split(",")]
+    if names == ["all"]:
+        return None
+    if not all(names):
+        raise UsageFault(f"{flag}: takes all, base or names of variants joined by commas, not {shown(text)}")
+    return tuple(dict.fromkeys(names))
 
 
 GraphFile = Annotated[Path, typer.Argument(metavar="GRAPH", help="graph.yaml: what one microbatch computes.")]
@@ -57,4 +68,9 @@ MemoryCap = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="Cap of every device, such as 80GiB.  [default: the cluster's]"),
     Recorded(memory_size),
+]
+Variants = Annotated[
+    str | None,
+    typer.Option(metavar="all|base|NAME[,NAME]", help="Variants that operators may be in.  [default: all]"),
+    Recorded(variant_names, always=False),
 ]

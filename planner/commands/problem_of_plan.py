@@ -12,8 +12,6 @@ from planner.plan.plan import Plan, PlannedExchange, PlannedStepTask, PlannedTas
 from planner.problem import Problem
 from planner.problem.quantities import BYTES, LARGEST, QuantityError, parse_quantity
 
-_Row = PlannedTask | PlannedStepTask | PlannedTransfer | PlannedExchange
-
 
 def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | None) -> Problem | None:
     """The problem of the plan in the file ``path``; None where neither graph nor cluster is given.
@@ -37,6 +35,7 @@ def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | 
         allowed,
         cap,
         chunks=whole_option(path, plan, "chunks"),
+        variants=variants_option(path, plan),
     )
     violations = verify_plan(
         plan,
@@ -45,6 +44,7 @@ def problem_of_plan(path: Path, plan: Plan, graph: Path | None, cluster: Path | 
         copies=allowed,
         memory_cap=cap,
         microbatches=plan.microbatches,
+        variants=problem.variants,
     )
     violations = [violation for violation in violations if violation.rule is not Rule.MEMORY]
     if violations:
@@ -57,7 +57,7 @@ def sound_times(path: Path, plan: Plan) -> None:
     """Raise ``InputError`` where a task or transfer starts before 0, ends before it starts, or ends absurdly late."""
     if plan.makespan > LARGEST:
         raise plan_error(path, ["makespan"], f"is absurd: at most {LARGEST:g} s (got {plan.makespan:g})")
-    rows: dict[str, tuple[_Row, ...]] = {  # in the order of the file
+    rows: dict[str, tuple[PlannedTask | PlannedTransfer | PlannedStepTask | PlannedExchange, ...]] = {
         "tasks": (*plan.tasks, *plan.step_tasks),
         "transfers": (*plan.transfers, *plan.exchanges),
     }
@@ -96,6 +96,18 @@ def whole_option(path: Path, plan: Plan, name: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise plan_error(path, ["options", name], f"must be a whole number from 1 on, found {shown(value)}")
     return value
+
+
+def variants_option(path: Path, plan: Plan) -> tuple[str, ...] | None:
+    """The names of the variants that the options of the plan allow; None: all of them."""
+    value: Any = plan.options.get("variants")
+    if value is None:
+        return None
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
+        what = f"must be all, or names of variants such as base or base,recompute, found {shown(value)}"
+        raise plan_error(path, ["options", "variants"], what)
+    return None if names == ["all"] else tuple(dict.fromkeys(name.strip() for name in names))
 
 
 def cap_option(path: Path, plan: Plan) -> float | None:

@@ -103,6 +103,7 @@ class SolveFlags:
     ] = "auto"
     chunks: shared.Chunks = None
     memory_cap: shared.MemoryCap = None
+    variants: shared.Variants = None
     time_limit: Annotated[
         str | None,
         typer.Option(metavar="SECONDS", help="Such as 60 or '2 min'.  [default: 60; none with --effort]"),
@@ -145,7 +146,7 @@ def run(flags: SolveFlags) -> int:
         baselines = _baseline_names(flags.baselines, flags.beat)
         time_limit = _time_limit(read)
         check_output(flags.output, flags.graph, flags.cluster)
-        problem = problem_of(flags, copies=flags.copies, layout=flags.layout)
+        problem = problem_of(flags, copies=flags.copies, layout=flags.layout, variants=read.get("variants"))
         options = search_options(problem, read | {"time_limit": time_limit, "baselines": baselines})
         started = min(time.monotonic(), begun + START)
         effort = math.inf if flags.effort is None else float(flags.effort)

@@ -13,7 +13,7 @@ from planner.commands import flags as options
 from planner.commands.common import ExitCode, not_an_input, note
 from planner.commands.deliver import deliver
 from planner.commands.inputs import check_output
-from planner.commands.problem_of_plan import cap_option, whole_option
+from planner.commands.problem_of_plan import cap_option, variants_option, whole_option
 from planner.common.budget import Control
 from planner.common.tolerance import GAP
 from planner.files import InputError, read_cluster, read_graph
@@ -100,6 +100,7 @@ def _problem(path: Path, plan: Plan, flags: StretchFlags) -> Problem:
         raise plan_error(
             path, ["options", "layout"], f"{shown(layout)} is no layout: there are {', '.join(('auto', *LAYOUTS))}"
         )
+    variants = variants_option(path, plan)
     violations = verify_plan(
         plan,
         graph,
@@ -107,12 +108,13 @@ def _problem(path: Path, plan: Plan, flags: StretchFlags) -> Problem:
         copies=copies,
         memory_cap=cap,
         microbatches=whole_option(path, plan, "microbatches") or graph.microbatches,
+        variants=variants,
     )
     if violations:
         more = f" (and {len(violations) - 1} more; planner verify lists them)" if len(violations) > 1 else ""
         raise InputError(path, None, None, f"is no valid plan of this graph and cluster: {violations[0]}{more}")
     chunks = whole_option(path, plan, "chunks")
-    return Problem(graph, cluster, plan.microbatches, copies, cap, layout, chunks)
+    return Problem(graph, cluster, plan.microbatches, copies, cap, layout, chunks, variants=variants)
 
 
 def _times(path: Path, plan: Plan, window: PlanWindow, microbatches: int) -> int:

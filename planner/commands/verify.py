@@ -10,7 +10,7 @@ import typer
 
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit
-from planner.commands.problem_of_plan import cap_option, whole_option
+from planner.commands.problem_of_plan import cap_option, variants_option, whole_option
 from planner.common.messages import brief
 from planner.files.plan_file import read_plan
 from planner.plan.plan import Plan
@@ -30,18 +30,28 @@ class VerifyFlags:
     ] = None
     memory_cap: options.MemoryCap = None
     microbatches: options.Microbatches = None
+    variants: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Variants allowed: all, base or NAME[,NAME].  [default: the plan's option]"),
+    ] = None
     format: options.OutputFormat = options.Format.text
 
 
 def run(flags: VerifyFlags) -> int:
     """List the violations; exit code 0 if there are none."""
     from planner.files import read_cluster, read_graph
+    from planner.problem.names import reject_unknown_variants
     from planner.verification import verify_plan
 
     cap = None if flags.memory_cap is None else options.memory_size("--memory-cap", flags.memory_cap)
     path = flags.plan
     plan = read_plan(path)
     graph, cluster = read_graph(flags.graph), read_cluster(flags.cluster)
+    variants = (
+        variants_option(path, plan) if flags.variants is None else options.variant_names("--variants", flags.variants)
+    )
+    if flags.variants is not None:
+        reject_unknown_variants(graph, variants)
     violations = verify_plan(
         plan,
         graph,
@@ -49,6 +59,7 @@ def run(flags: VerifyFlags) -> int:
         copies=flags.copies or whole_option(path, plan, "copies") or 1,
         memory_cap=cap_option(path, plan) if cap is None else cap,
         microbatches=flags.microbatches or whole_option(path, plan, "microbatches") or graph.microbatches,
+        variants=variants,
     )
     if flags.format is options.Format.json:
         document = {
@@ -65,7 +76,8 @@ def run(flags: VerifyFlags) -> int:
         emit("".join(f"{violation}\n" for violation in violations) + f"{path}: {count}\n")
     else:
         emit(
-            f"OK: {path} is valid: {len(plan.tasks)} tasks, {len(plan.transfers)} transfers, "
+            f"OK: {path} is valid: {len(plan.tasks) + len(plan.step_tasks)} tasks, "
+            f"{len(plan.transfers) + len(plan.exchanges)} transfers, "
             f"{len(plan.devices)} devices, makespan {plan.makespan:.12g} s{_repeated(plan)}\n"
         )
     return ExitCode.VIOLATIONS if violations else ExitCode.DONE

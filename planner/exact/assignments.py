@@ -1,45 +1,59 @@
 """Level 1: partial placements and what each of them costs at least, in microseconds.
 
 A partial placement has a device for some groups of operators (one ``colocate`` label each) in every copy, and none for
-the others. Its bound holds for every way to complete it: operators without a device take their least time on a stream
-of their own group, and nothing is transferred to or from them.
+the others; with the device it names the versions of the group's operators. Its bound holds for every way to complete
+it: operators without a device take their least time on a stream of their own group, and nothing is transferred to or
+from them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import permutations
+from itertools import permutations, product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from planner.common.compiled import compiled
 from planner.common.ragged import rows
+from planner.exact.partial_bound import partial_bound
 from planner.exact.ticks import NEVER, in_ticks
 from planner.problem import (
     PASS_ORDER,
+    STEP_ORDER,
     ByDevice,
     Device,
     DeviceType,
     Link,
     NetworkLevel,
+    Operator,
     Pass,
     PassTime,
+    Placement,
     Problem,
+    Variant,
 )
-from planner.scheduling.classes import Ints
-from planner.scheduling.containers import BARE
+from planner.problem.choices import Version
+from planner.scheduling.classes import Floats, Ints
 
 NOWHERE = -1
 
 _ELSEWHERE = "elsewhere"
 
 Where = tuple[int, ...]
-"""Devices of the groups, copy by copy within each group, in the order of ``Level1.groups``; as many as are decided."""
+"""What is decided of the groups, copy by copy within each, in the order of ``Level1.groups``: the device, plus the
+number of devices x the number of the group's combination of versions (``Level1.combinations``)."""
+
+COMBINATIONS_AT_MOST = 256
+"""Combinations of versions of one group with which a problem is decided exactly."""
+
+
+def combinations(problem: Problem) -> int:
+    """The most combinations of versions that a group of operators has."""
+    return max(math.prod(len(problem.versions[i]) for i in members) for members in problem.groups)
 
 
 @dataclass(frozen=True)
@@ -65,10 +79,29 @@ class Level1:
         return tuple(sorted(self.problem.groups, key=lambda members: min(place[i] for i in members)))
 
     @cached_property
+    def combinations(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """The combinations of versions of each group: a version for each member."""
+        versions = self.problem.versions
+        return tuple(tuple(product(*(versions[i] for i in members))) for members in self.groups)
+
+    @cached_property
+    def options(self) -> tuple[tuple[int, ...], ...]:
+        """What may be decided of each group, as ``Where`` counts it: a device that may run the versions chosen."""
+        n, choices = self.problem.n_devices, self.problem.choices
+        found = []
+        for members, some in zip(self.groups, self.combinations, strict=True):
+            rows = []
+            for number, versions in enumerate(some):
+                runs = np.all([choices[v].runs_on[i] for i, v in zip(members, versions, strict=True)], axis=0)
+                rows += [number * n + d for d in np.flatnonzero(runs).tolist()]
+            found.append(tuple(rows))
+        return tuple(found)
+
+    @cached_property
     def allowed(self) -> tuple[tuple[int, ...], ...]:
-        """The devices that may run each group."""
-        runs_on = self.problem.runs_on
-        return tuple(tuple(np.flatnonzero(runs_on[list(members)].all(axis=0)).tolist()) for members in self.groups)
+        """The devices that may run each group, in some versions."""
+        n = self.problem.n_devices
+        return tuple(tuple(sorted({option % n for option in options})) for options in self.options)
 
     @property
     def decisions(self) -> int:
@@ -76,17 +109,36 @@ class Level1:
         return len(self.groups) * self.copies
 
     @cached_property
-    def duration(self) -> Ints:
-        """``[i, p, d]`` in ticks, rounded down; -1 where device d cannot run the pass."""
-        return in_ticks(np.where(np.isfinite(self.problem.duration), self.problem.duration, -1.0), self.tick)
+    def duration(self) -> tuple[Ints, ...]:
+        """By version: ``[i, p, d]`` in ticks, rounded down; -1 where device d cannot run the pass."""
+        return tuple(
+            in_ticks(np.where(np.isfinite(version.duration), version.duration, -1.0), self.tick)
+            for version in self.problem.choices
+        )
+
+    @cached_property
+    def step_duration(self) -> Ints:
+        """``[i, s, d]``: ticks of step tasks, rounded down."""
+        seconds = self.problem.step_duration
+        return in_ticks(np.where(np.isfinite(seconds), seconds, -1.0), self.tick)
 
     @cached_property
     def least(self) -> Ints:
-        """``[i, p]``: the least ticks over the devices that may run the operator's group."""
-        least = np.zeros(self.duration.shape[:2], dtype=np.int64)
+        """``[i, p]``: the least ticks over the devices that may run the operator's group, and over all versions."""
+        seconds = np.zeros((self.problem.n_operators, 3))
         for members, devices in zip(self.groups, self.allowed, strict=True):
             for i in members:
-                least[i] = self.duration[i][:, list(devices)].min(axis=1)
+                row = self.problem.relaxed.duration[i][:, list(devices)]
+                seconds[i] = row.min(axis=1)
+        return in_ticks(seconds, self.tick)
+
+    @cached_property
+    def least_steps(self) -> Ints:
+        """``[i, s]``: the least ticks of step tasks over the devices that may run the operator's group."""
+        least = np.zeros((self.problem.n_operators, 3), dtype=np.int64)
+        for members, devices in zip(self.groups, self.allowed, strict=True):
+            for i in members:
+                least[i] = self.step_duration[i][:, list(devices)].min(axis=1)
         return least
 
     @cached_property
@@ -111,15 +163,17 @@ class Level1:
 
     def children(self, where: Where) -> Iterator[Where]:
         """The partial placement with one more decision; of like devices that nothing uses yet only the first."""
-        group = len(where) // self.copies
-        fresh: set[int] = set()
-        for d in self.allowed[group]:
-            if d not in where:
-                kind = self.class_of[d]
+        group, n = len(where) // self.copies, self.problem.n_devices
+        used = {option % n for option in where}
+        fresh: set[tuple[int, int]] = set()
+        for option in self.options[group]:
+            combination, d = divmod(option, n)
+            if d not in used:
+                kind = (self.class_of[d], combination)
                 if kind in fresh:
                     continue
                 fresh.add(kind)
-            yield (*where, d)
+            yield (*where, option)
 
     def canonical(self, where: Where) -> Where:
         """The same for all placements that exchanges of like devices and of like copies turn into each other.
@@ -134,17 +188,18 @@ class Level1:
         return min(self._renamed(where, order) for order in orders)
 
     def _renamed(self, where: Where, order: tuple[int, ...]) -> Where:
-        k = self.copies
+        k, n = self.copies, self.problem.n_devices
         names: dict[int, int] = {}
         used = [0] * len(self.problem.device_classes)
         out: list[int] = []
         for x in range(len(where)):
-            d = where[x - x % k + order[x % k]] if len(where) % k == 0 else where[x]
+            option = where[x - x % k + order[x % k]] if len(where) % k == 0 else where[x]
+            combination, d = divmod(option, n)
             if d not in names:
                 kind = self.class_of[d]
                 names[d] = self.problem.device_classes[kind][used[kind]]
                 used[kind] += 1
-            out.append(names[d])
+            out.append(combination * n + names[d])
         return tuple(out)
 
     @cached_property
@@ -166,14 +221,7 @@ class Level1:
         for g, members in enumerate(self.groups):
             mine = [elsewhere[g * self.copies + c].name for c in range(self.copies)]
             for i in members:
-                times: dict[Pass, PassTime] = {}
-                for p, which in enumerate(PASS_ORDER):
-                    if problem.has_pass[i, p]:
-                        row = problem.duration[i, p]
-                        least = float(row[list(self.allowed[g])].min())
-                        here = {name: float(s) for name, s in zip(names, row, strict=True) if np.isfinite(s)}
-                        times[which] = ByDevice({**here, **dict.fromkeys(mine, least)})
-                operators[i] = replace(operators[i], times=times, devices=None)
+                operators[i] = self._relaxed_operator(i, self.allowed[g], mine)
         wider = replace(
             cluster,
             devices=(*cluster.devices, *elsewhere),
@@ -189,24 +237,81 @@ class Level1:
             memory_at_most=problem.memory_at_most,
         )
 
-    def relaxed_device_of(self, where: Where) -> tuple[tuple[int, ...], ...]:
+    def _relaxed_operator(self, i: int, allowed: Sequence[int], elsewhere: Sequence[str]) -> Operator:
+        """An operator of ``relaxed``: its versions where they are allowed, and one more, their least, elsewhere."""
+        problem = self.problem
+        names = [device.name for device in problem.cluster.devices]
+
+        def by_device(row: Floats, here: Sequence[str], there: Sequence[str]) -> ByDevice:
+            finite = {name: float(s) for name, s in zip(here, row, strict=False) if np.isfinite(s)}
+            return ByDevice({**finite, **dict.fromkeys(there, float(row[list(allowed)].min()))})
+
+        def times(own: Version | Problem, here: Sequence[str], there: Sequence[str]) -> dict[Pass, PassTime]:
+            return {
+                which: by_device(own.duration[i, p], here, there)
+                for p, which in enumerate(PASS_ORDER)
+                if own.has_pass[i, p]
+            }
+
+        step = {
+            which: by_device(problem.step_duration[i, s], names, elsewhere)
+            for s, which in enumerate(STEP_ORDER)
+            if problem.has_step[i, s]
+        }
+        operator = replace(problem.operators[i], devices=None, step=step, origin=None)
+        if len(problem.versions[i]) == 1:
+            own = problem.default
+            return replace(own.operators[i], devices=None, step=step, origin=None, times=times(own, names, elsewhere))
+        least = problem.relaxed
+        sizes = (float(least.parameters[i]), float(least.activation[i]), float(least.held[i]))
+        some = [times(version, names, ()) for version in problem.choices[: len(operator.variants) + 1]]
+        variants = [replace(variant, times=own) for variant, own in zip(operator.variants, some[1:], strict=True)]
+        anywhere = Variant(_ELSEWHERE, times(least, (), elsewhere), *sizes)
+        return replace(operator, times=some[0], variants=(*variants, anywhere))
+
+    def relaxed_placement(self, where: Where) -> Placement:
         """The placement of ``relaxed`` that stands for a partial placement."""
-        n = self.problem.n_devices
-        return self.device_of((*where, *(n + x for x in range(len(where), self.decisions))))
+        n, free = self.problem.n_devices, self.problem.free
+        device_of, version_of = (list(map(list, table)) for table in self._tables(where))
+        for x in range(len(where), self.decisions):
+            for i in self.groups[x // self.copies]:
+                device_of[x % self.copies][i] = n + x
+                version_of[x % self.copies][i] = len(self.problem.operators[i].variants) + 1
+        fixed = set(range(self.problem.n_operators)) - set(free)
+        variant_of = [tuple(0 if i in fixed else v for i, v in enumerate(row)) for row in version_of]
+        return self.relaxed.in_versions(Placement(tuple(map(tuple, device_of))), variant_of)
+
+    def placement(self, where: Where, origin: str = "") -> Placement:
+        """A placement of which everything is decided."""
+        device_of, version_of = self._tables(where)
+        return self.problem.in_versions(Placement(device_of, origin), version_of)
 
     def device_of(self, where: Where) -> tuple[tuple[int, ...], ...]:
         """``[copy][operator]``, ``NOWHERE`` where it is not decided."""
-        table = [[NOWHERE] * self.problem.n_operators for _ in range(self.copies)]
-        for x, d in enumerate(where):
-            for i in self.groups[x // self.copies]:
-                table[x % self.copies][i] = d
-        return tuple(map(tuple, table))
+        return self._tables(where)[0]
 
-    def where_of(self, device_of: tuple[tuple[int, ...], ...]) -> Where | None:
-        """The decisions of a placement of as many copies; None where it parts a group, or a device may not run it."""
-        if not all(self.problem.allows(copy) for copy in device_of):
-            return None
-        return tuple(copy[members[0]] for members in self.groups for copy in device_of)
+    def _tables(self, where: Where) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
+        """Devices and versions, ``[copy][operator]``; ``NOWHERE`` where they are not decided."""
+        n = self.problem.n_devices
+        device_of = [[NOWHERE] * self.problem.n_operators for _ in range(self.copies)]
+        version_of = [[NOWHERE] * self.problem.n_operators for _ in range(self.copies)]
+        for x, option in enumerate(where):
+            g, copy = divmod(x, self.copies)
+            combination, d = divmod(option, n)
+            for i, v in zip(self.groups[g], self.combinations[g][combination], strict=True):
+                device_of[copy][i], version_of[copy][i] = d, v
+        return tuple(map(tuple, device_of)), tuple(map(tuple, version_of))
+
+    def everywhere(self, placement: Placement) -> Iterator[Where]:
+        """The decisions of a placement in every choice of versions."""
+        n, copies = self.problem.n_devices, range(placement.copies)
+        some = [
+            [option for option in options if option % n == placement.device_of[copy][members[0]]]
+            for members, options in zip(self.groups, self.options, strict=True)
+            for copy in copies
+        ]
+        parted = any(len({copy[i] for i in members}) > 1 for members in self.groups for copy in placement.device_of)
+        return iter(()) if parted else product(*some)
 
     @cached_property
     def _arrays(self) -> tuple[npt.NDArray[Any], ...]:
@@ -221,210 +326,37 @@ class Level1:
             np.array(problem.topological, dtype=np.int64),
             group_of,
             may,
-            self.duration,
-            self.least,
             self.transfer,
-            problem.has_pass.astype(np.int64),
+            problem.has_pass[:, 1].astype(np.int64),
             problem.on_comm.astype(np.int64),
             *rows(problem.inputs),
             *rows(problem.consumers),
-            problem.activation,
-            problem.held,
-            problem.parameters,
             problem.cap_with_slack,
         )
 
     def bound(self, where: Where) -> int:
         """Ticks that no completion is shorter than; ``NEVER`` where the parameters alone do not fit."""
-        table = np.array(self.device_of(where), dtype=np.int64)
-        if not self._parameters_fit(table):
+        device_of, version_of = (np.array(table, dtype=np.int64) for table in self._tables(where))
+        n = self.problem.n_operators
+        lasts = np.repeat(self.least[None], self.copies, axis=0)
+        steps = np.repeat(self.least_steps[None], self.copies, axis=0)
+        sizes = np.zeros((3, self.copies, n))  # activation, held for W, parameters
+        choices = self.problem.choices
+        for c in range(self.copies):
+            for v, version in enumerate(choices):
+                here = np.flatnonzero(version_of[c] == v)
+                lasts[c, here] = self.duration[v][here, :, device_of[c, here]]
+                steps[c, here] = self.step_duration[here, :, device_of[c, here]]
+                sizes[:, c, here] = version.activation[here], version.held[here], version.parameters[here]
+        if not self._parameters_fit(device_of, sizes[2]):
             return NEVER
-        return int(_bound(table, np.array(self.counts, dtype=np.int64), *self._arrays))
+        counts = np.array(self.counts, dtype=np.int64)
+        return int(partial_bound(device_of, counts, lasts, steps, *sizes, *self._arrays))
 
-    def _parameters_fit(self, table: npt.NDArray[np.int64]) -> bool:
+    def _parameters_fit(self, device_of: npt.NDArray[np.int64], parameters: Floats) -> bool:
         problem = self.problem
         for d in np.flatnonzero(np.isfinite(problem.cap)).tolist():
-            here = (table == d).any(axis=0)
-            if math.fsum(problem.parameters[here]) > problem.cap_with_slack[d]:
+            held = np.where(device_of == d, parameters, 0.0).max(axis=0)
+            if math.fsum(held) > problem.cap_with_slack[d]:
                 return False
         return True
-
-
-@compiled(nogil=True)
-def _bound(  # type: ignore[no-untyped-def]
-    where, counts, topological, group_of, may, duration, least, transfer, has_pass, on_comm, in_ptr, inputs, out_ptr,
-    outputs, activation, held, parameters, room,
-):  # fmt: skip
-    copies, n = where.shape
-    never = np.int64(NEVER)
-    devices = duration.shape[2]
-    head = np.zeros((copies, n, 3), dtype=np.int64)
-    tail = np.zeros((copies, n, 3), dtype=np.int64)
-    lasts = np.zeros((copies, n, 3), dtype=np.int64)
-    for c in range(copies):
-        for i in range(n):
-            for p in range(3):
-                if has_pass[i, p]:
-                    lasts[c, i, p] = least[i, p] if where[c, i] < 0 else duration[i, p, where[c, i]]
-    answer = np.int64(0)
-    for c in range(copies):
-        for x in range(n):
-            i = topological[x]
-            begin = np.int64(0)
-            for y in range(in_ptr[i], in_ptr[i + 1]):
-                j = inputs[y]
-                begin = max(begin, head[c, j, 0] + lasts[c, j, 0] + _lag(where, c, j, i, j, transfer))
-            head[c, i, 0] = begin
-        for x in range(n - 1, -1, -1):
-            i = topological[x]
-            if has_pass[i, 1]:
-                begin = head[c, i, 0] + lasts[c, i, 0]
-                for y in range(out_ptr[i], out_ptr[i + 1]):
-                    j = outputs[y]
-                    begin = max(begin, head[c, j, 1] + lasts[c, j, 1] + _lag(where, c, j, i, i, transfer))
-                head[c, i, 1] = begin
-                head[c, i, 2] = begin + lasts[c, i, 1]
-        for x in range(n):  # tails: of W nothing, of I what it feeds, of F what it feeds and its own I
-            i = topological[x]
-            if has_pass[i, 1]:
-                after = lasts[c, i, 2]
-                for y in range(in_ptr[i], in_ptr[i + 1]):
-                    j = inputs[y]
-                    after = max(after, _lag(where, c, i, j, j, transfer) + lasts[c, j, 1] + tail[c, j, 1])
-                tail[c, i, 1] = after
-        for x in range(n - 1, -1, -1):
-            i = topological[x]
-            after = lasts[c, i, 1] + tail[c, i, 1] if has_pass[i, 1] else np.int64(0)
-            for y in range(out_ptr[i], out_ptr[i + 1]):
-                j = outputs[y]
-                after = max(after, _lag(where, c, i, j, i, transfer) + lasts[c, j, 0] + tail[c, j, 0])
-            tail[c, i, 0] = after
-        for i in range(n):
-            for p in range(3):
-                if has_pass[i, p]:
-                    answer = max(answer, head[c, i, p] + counts[c] * lasts[c, i, p] + tail[c, i, p])
-    answer = max(answer, _memory_bound(
-        where, counts, topological, lasts, head, tail, transfer, has_pass, out_ptr, outputs, activation, held,
-        parameters, room,
-    ))  # fmt: skip
-    # Streams of devices, and of groups that have none yet: first starts, work and last ends of what must run there.
-    n_groups = may.shape[0]
-    owners = devices + copies * n_groups
-    size = copies * n * 3
-    firsts = np.zeros(size, dtype=np.int64)
-    works = np.zeros(size, dtype=np.int64)
-    afters = np.zeros(size, dtype=np.int64)
-    for comm in range(2):
-        for owner in range(owners):
-            found = 0
-            for c in range(copies):
-                for i in range(n):
-                    if on_comm[i] != comm:
-                        continue
-                    mine = where[c, i] if where[c, i] >= 0 else devices + c * n_groups + group_of[i]
-                    if mine != owner:
-                        continue
-                    for p in range(3):
-                        if has_pass[i, p] and lasts[c, i, p] > 0:
-                            firsts[found] = head[c, i, p]
-                            works[found] = counts[c] * lasts[c, i, p]
-                            afters[found] = tail[c, i, p]
-                            found += 1
-            for x in range(found):
-                for y in range(found):
-                    work = np.int64(0)
-                    for z in range(found):
-                        if firsts[z] >= firsts[x] and afters[z] >= afters[y]:
-                            work += works[z]
-                    if work > 0:
-                        answer = max(answer, firsts[x] + work + afters[y])
-        # All work of the kind, on all devices that may have any of it.
-        total = np.int64(0)
-        waits = np.zeros(devices, dtype=np.int64)
-        usable = 0
-        for d in range(devices):
-            first, after = never, never
-            for c in range(copies):
-                for i in range(n):
-                    if on_comm[i] != comm or not (where[c, i] == d or (where[c, i] < 0 and may[group_of[i], d])):
-                        continue
-                    for p in range(3):
-                        if has_pass[i, p] and lasts[c, i, p] > 0:
-                            first = min(first, head[c, i, p])
-                            after = min(after, tail[c, i, p])
-            if first < never:
-                waits[usable] = first + after
-                usable += 1
-        for c in range(copies):
-            for i in range(n):
-                if on_comm[i] == comm:
-                    for p in range(3):
-                        total += counts[c] * lasts[c, i, p]
-        if usable > 0 and total > 0:
-            sorted_waits = np.sort(waits[:usable])
-            idle = np.int64(0)
-            spread = never
-            for x in range(usable):
-                idle += sorted_waits[x]
-                spread = min(spread, -((-(total + idle)) // (x + 1)))
-            answer = max(answer, spread)
-    return answer
-
-
-@compiled(nogil=True)
-def _memory_bound(  # type: ignore[no-untyped-def]
-    where, counts, topological, lasts, head, tail, transfer, has_pass, out_ptr, outputs, activation, held, parameters,
-    room,
-):  # fmt: skip
-    """Ticks from bytes x ticks: what a device must hold, each for as long as the chain until its release takes.
-
-    Between the first forward there and the last release, a device offers no more than its room at any instant.
-    """
-    copies, n = where.shape
-    never = np.int64(NEVER)
-    span = np.zeros((copies, n), dtype=np.int64)  # least ticks from the start of F to the end of I, or of what reads it
-    for c in range(copies):
-        for x in range(n - 1, -1, -1):
-            i = topological[x]
-            longest = np.int64(0)
-            for y in range(out_ptr[i], out_ptr[i + 1]):
-                j = outputs[y]
-                there = _lag(where, c, i, j, i, transfer)
-                if has_pass[i, 1]:
-                    longest = max(longest, there + span[c, j] + _lag(where, c, j, i, i, transfer))
-                elif where[c, i] == where[c, j]:
-                    longest = max(longest, lasts[c, j, 0])
-                else:
-                    longest = max(longest, there)
-            span[c, i] = lasts[c, i, 0] + longest + lasts[c, i, 1]
-    answer = np.int64(0)
-    for d in range(len(room)):
-        if not np.isfinite(room[d]):
-            continue
-        left, energy = room[d], 0.0
-        first, after = never, never
-        for i in range(n):
-            there = False
-            for c in range(copies):
-                if where[c, i] != d:
-                    continue
-                there = True
-                if activation[i] > 0:
-                    energy += counts[c] * (activation[i] * span[c, i] + held[i] * lasts[c, i, 2])
-                    first = min(first, head[c, i, 0])
-                    to_the_end = not has_pass[i, 1] or held[i] * lasts[c, i, 2] > 0
-                    after = min(after, np.int64(0) if to_the_end else tail[c, i, 1])
-            if there:
-                left -= parameters[i]
-        if energy > 0 and left > 0:
-            answer = max(answer, first + np.int64(energy / left * (1 - 1e-9)) + after)
-    return answer
-
-
-@compiled(**BARE)
-def _lag(where, c, source, target, sender, transfer):  # type: ignore[no-untyped-def]
-    """Ticks that ``sender``'s output, or its gradient, takes from the device of ``source`` to that of ``target``."""
-    d, e = where[c, source], where[c, target]
-    if d < 0 or e < 0 or d == e:
-        return np.int64(0)
-    return transfer[sender, d, e]

@@ -119,8 +119,7 @@ class Decomposition:
         levels = [Level1(problem, tick, c) for c in sorted({c for s in ordered for c in permutations(s)})]
         for placement in placements:
             for level1 in levels:
-                where = level1.where_of(placement.device_of)
-                if where is not None:
+                for where in level1.everywhere(placement):
                     self._push(level1, where, level1.bound(where), 0)
 
     @property
@@ -148,7 +147,7 @@ class Decomposition:
         """Whole placements that level 2 has not decided, with the lowest bounds."""
         undecided = [node for node in self._heap if node.is_whole and node.turn > 0]
         best = sorted(undecided, key=lambda node: (node.bound, node.number))[:most]
-        return [Placement(node.level1.device_of(node.where), "exact decomposition") for node in best]
+        return [node.level1.placement(node.where, "exact decomposition") for node in best]
 
     def shorten(self, below: int) -> None:
         """Only schedules of less than ``below`` ticks are of interest from now on."""
@@ -174,9 +173,14 @@ class Decomposition:
         if key in self._seen:
             return
         self._seen.add(key)
-        if len(where) == level1.decisions and len(set(level1.device_of(where))) < level1.copies:
+        if len(where) == level1.decisions and self._has_like_copies(level1, where):
             return  # copies in the same place are one copy, which another split has
         self._push(level1, where, max(bound, level1.bound(where)), 0)
+
+    def _has_like_copies(self, level1: Level1, where: Where) -> bool:
+        """Whether two copies are in the same place and the same versions, and one of them could be left out."""
+        decided = {where[copy :: level1.copies] for copy in range(level1.copies)}
+        return len(decided) < level1.copies
 
     def _push(self, level1: Level1, where: Where, bound: int, turn: int) -> None:
         if bound < self.below:
@@ -192,7 +196,7 @@ class Decomposition:
     def _relaxed(self, node: _Node) -> tuple[int, int]:
         """Level 2 on a partial placement, the rest relaxed: states, and a bound of all completions in ticks."""
         level1 = node.level1
-        placement = Placement(level1.relaxed_device_of(node.where))
+        placement = level1.relaxed_placement(node.where)
         classes = build_classes(level1.relaxed, placement, level1.counts)
         if (classes.available < 0).any():
             return _asking(classes), NEVER
@@ -204,7 +208,7 @@ class Decomposition:
 
     def _ask(self, node: _Node, found: Found, control: Control) -> float:
         """Level 2 on one placement, with as much effort as its turn allows."""
-        placement = Placement(node.level1.device_of(node.where), "exact decomposition")
+        placement = node.level1.placement(node.where, "exact decomposition")
         classes = build_classes(self.problem, placement, node.level1.counts)
         self.asked += 1
         if (classes.available < 0).any():

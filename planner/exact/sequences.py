@@ -167,12 +167,10 @@ def _bound(  # type: ignore[no-untyped-def]
             begin = max(begin, free[res[y]])
         for y in range(pred_ptr[a], pred_ptr[a + 1]):
             p = pred[y]
-            if n_started[p] > k + 1:
+            left = k + 1 + count[p] - count[a] - n_started[p]  # tasks of p to start before the next of a
+            if left < 0:
                 continue
-            if n_started[p] == k + 1:
-                begin = max(begin, last_end[p])
-            else:
-                begin = max(begin, earliest[p] + (k + 1 - n_started[p]) * ticks[p])
+            begin = max(begin, last_end[p]) if left == 0 else max(begin, earliest[p] + left * ticks[p])
         earliest[a] = begin
         least = max(least, begin + (count[a] - k) * ticks[a] + tail[a])
     for r in range(len(on_ptr) - 1):
@@ -279,7 +277,7 @@ def _search(  # type: ignore[no-untyped-def]
                     k = n_started[a]
                     eligible = True
                     for y in range(pred_ptr[a], pred_ptr[a + 1]):
-                        if n_started[pred[y]] <= k:
+                        if n_started[pred[y]] <= k + count[pred[y]] - count[a]:
                             eligible = False
                             break
                     if not eligible:

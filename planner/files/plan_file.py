@@ -132,7 +132,8 @@ class RepeatedRow(TypedDict):
     counts by its place among those of its copy, from 0; copy 0 has the lowest numbers, then copy 1, and so on. What
     starts before ``start`` runs as listed. What starts from ``start`` on and before ``start + length`` with microbatch
     j also runs at ``start of it + i x length`` with microbatch ``j + i x e``, for i from 1 to ``times``. What starts at
-    ``start + length`` or later runs ``times x length`` later, with microbatch ``j + times x e``.
+    ``start + length`` or later runs ``times x length`` later, with microbatch ``j + times x e``. Rows whose microbatch
+    is null start from ``start`` on and run once, ``times x length`` later.
     """
 
     times: Annotated[int, Field(ge=1, description="how often it runs besides the one time that is listed")]

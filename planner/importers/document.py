@@ -13,11 +13,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planner.problem.graph import PASS_KEYS, ByDevice, Mode, Pass, PassTime, Stream, Work
+from planner.problem.graph import PASS_KEYS, STEP_KEYS, ByDevice, Mode, Pass, PassTime, Stream, Work
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_PLAIN = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # to YAML 1.1 readers too
 _WIDTH = 110
+
+
+@dataclass(frozen=True)
+class VariantDraft:
+    """An alternative of an operator: the passes that exist, and sizes, as in ``OperatorDraft``."""
+
+    name: str
+    times: Mapping[Pass, PassTime]
+    activation: float
+    held_for_weight_grad: float | None = None
+
+    @property
+    def held(self) -> float:
+        """As ``OperatorDraft.held``."""
+        return _held(self)
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,19 @@ class OperatorDraft:
     output: float = 0.0
     colocate: str | None = None
     devices: tuple[str, ...] | None = None
+    variants: tuple[VariantDraft, ...] = ()
+    step: Mapping[Pass, PassTime] = field(default_factory=dict)  # R, U and G that exist; training only
+    gradient: float = 0.0
+
+    @property
+    def held(self) -> float:
+        """What a reader of the file takes to be held for the gradient of the weights."""
+        return _held(self)
+
+
+def _held(draft: OperatorDraft | VariantDraft) -> float:
+    held = draft.held_for_weight_grad
+    return draft.activation if held is None or Pass.W not in draft.times else min(held, draft.activation)
 
 
 @dataclass(frozen=True)
@@ -63,6 +91,7 @@ class Document:
     header: str = ""
     mode: Mode = Mode.TRAINING
     microbatches: int = 1
+    clip_gradients: bool = False
     notes: tuple[str, ...] = field(default=())  # printed on stderr by the command
 
 
@@ -72,7 +101,10 @@ def to_yaml(document: Document) -> str:
     lines += ["schema: planner/graph@1", f"name: {quoted(document.name)}"]
     if document.mode is not Mode.TRAINING:
         lines.append(f"mode: {document.mode.value}")
-    lines += [f"microbatches: {document.microbatches}", "operators:"]
+    lines.append(f"microbatches: {document.microbatches}")
+    if document.clip_gradients:
+        lines.append("clip_gradients: true")
+    lines.append("operators:")
     for entry in document.operators:
         lines += _entry(entry, document.mode, "  ")
     return "\n".join(lines) + "\n"
@@ -142,14 +174,52 @@ def _operator(operator: OperatorDraft, mode: Mode) -> Iterator[str]:
     yield from _passes(operator, mode)
     yield from _size("parameters", operator.parameters)
     yield from _size("activation", operator.activation)
-    held = operator.held_for_weight_grad
-    if held is not None and Pass.W in operator.times and round(held) < round(operator.activation):
-        yield from _size("held_for_weight_grad", held, always=True)
+    if _states_held(operator):
+        yield from _size("held_for_weight_grad", operator.held, always=True)
     yield from _size("output", operator.output)
     if operator.colocate is not None:
         yield f"colocate: {quoted(operator.colocate)}"
     if operator.devices is not None:
         yield f"devices: {_names(operator.devices)}"
+    yield from _step(operator)
+    if operator.variants:
+        yield "variants:"
+    for variant in operator.variants:
+        for position, line in enumerate(_variant(operator, variant)):
+            yield f"  {'- ' if position == 0 else '  '}{line}"
+
+
+def _step(operator: OperatorDraft) -> Iterator[str]:
+    items = [f"{key}: {_cost(operator.step[which])}" for which, key in STEP_KEYS.items() if which in operator.step]
+    if round(operator.gradient):
+        items.append(f"gradient: {round(operator.gradient)}")
+    if items:
+        yield "step: {" + ", ".join(items) + "}"
+
+
+def _variant(operator: OperatorDraft, variant: VariantDraft) -> Iterator[str]:
+    """Only what differs from the operator, and what would else be taken from it."""
+    yield f"name: {quoted(variant.name)}"
+    changed = {p: cost for p, cost in variant.times.items() if cost != operator.times.get(p)}
+    gone = Pass.W in operator.times and Pass.W not in variant.times
+    if changed or gone:
+        yield "work:" if any(isinstance(cost, Work) for cost in variant.times.values()) else "time:"
+    for which, key in PASS_KEYS.items():
+        if which in changed:
+            yield f"  {key}: {_cost(changed[which])}"
+    if gone:
+        yield "  weight_grad: null"
+    if round(variant.activation) != round(operator.activation):
+        yield from _size("activation", variant.activation, always=True)
+    inherited = operator.held if _states_held(operator) else variant.activation
+    if Pass.W not in variant.times:
+        inherited = min(inherited, variant.activation)
+    if round(variant.held) != round(inherited):
+        yield from _size("held_for_weight_grad", variant.held, always=True)
+
+
+def _states_held(operator: OperatorDraft) -> bool:
+    return round(operator.held) < round(operator.activation)
 
 
 def _passes(operator: OperatorDraft, mode: Mode) -> Iterator[str]:

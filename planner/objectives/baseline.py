@@ -6,12 +6,14 @@ import math
 from dataclasses import replace
 
 from planner.baselines import NotApplicable, baseline_timetable
+from planner.baselines.choices import choice_of
 from planner.common.budget import Control
 from planner.common.tolerance import closes
 from planner.objectives.certified import verified
 from planner.plan.build import build_plan
 from planner.plan.plan import Plan
 from planner.problem import Problem
+from planner.problem.graph import BASE
 from planner.scheduling.repetition import Repetition, repetition_of, short_step
 from planner.scheduling.steady_state import pattern_of
 from planner.timetable.figures import figures
@@ -27,8 +29,10 @@ def baseline_repetition(whole: Problem, short: Problem, timetable: Timetable) ->
     return None if found is None else replace(found, short=short)
 
 
-def baseline_plan(name: str, problem: Problem) -> Plan:
+def baseline_plan(name: str, problem: Problem, variant: str | None = None) -> Plan:
     """The plan of a baseline; raises ``planner.baselines.NotApplicable`` with the reason.
+
+    ``variant``: what all operators are that have it; None: the best choice that fits in memory.
 
     It ignores the memory cap; its figures say whether it fits. If it respects the cap and the number of copies, it
     has the bounds of the problem that need no search; else it has no bounds, since they do not hold for it. A
@@ -38,7 +42,8 @@ def baseline_plan(name: str, problem: Problem) -> Plan:
 
     control = Control()
     short = short_step(problem)
-    timetable = baseline_timetable(name, problem if short is None else short)
+    timetable = baseline_timetable(name, problem if short is None else short, variant)
+    choice = choice_of(problem, timetable.placement)
     window, repeated, whole = None, None, figures(problem, timetable) if short is None else None
     if short is None:
         window = pattern_of(problem, timetable)
@@ -63,11 +68,14 @@ def baseline_plan(name: str, problem: Problem) -> Plan:
             "copies": timetable.placement.copies,
             "chunks": problem.chunks,
             "memory_cap": problem.memory_cap,
+            **({} if problem.variants is None else {"variants": list(problem.variants)}),
+            **({} if variant is None else {"variant": variant}),
         },
         solve_seconds=round(control.elapsed, 3),
         notes=(
             "contiguous stages, balanced by time; the baseline's order, replayed with the same costs, transfers "
             "and memory",
+            *(() if choice is None else (_in_words(choice),)),
             *(() if fits else ("needs more memory than the devices offer",)),
         ),
         window=window,
@@ -75,3 +83,9 @@ def baseline_plan(name: str, problem: Problem) -> Plan:
         whole=whole,
     )
     return verified(plan, problem, cap=fits)
+
+
+def _in_words(choice: str) -> str:
+    if choice == BASE:
+        return "every operator as it stands (base)"
+    return f"every operator that has variant {choice} is in it"

@@ -20,6 +20,7 @@ def violations_of(plan: Plan, problem: Problem) -> list[Violation]:
         copies=problem.copies if plan.origin == "solve" else max(problem.copies, plan.copies),
         memory_cap=problem.memory_cap,
         microbatches=problem.microbatches,
+        variants=problem.variants,
     )
 
 

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from planner.bounds.packing import compute_period_bound
-from planner.bounds.problem import load_bound
+from planner.bounds.problem import least_load
 from planner.common.budget import Control
 from planner.common.threads import side_by_side
 from planner.placement.earliest import earliest_finish_placement
@@ -111,7 +111,8 @@ class PeriodSearch:
 
 def period_bound(problem: Problem, control: Control) -> float:
     """A lower bound of the busiest stream's seconds per microbatch on any placement, without transfers."""
-    low = load_bound(problem, control) / problem.microbatches
+    problem = problem.relaxed
+    low = least_load(problem, control)
     if problem.copies > 1:
         return low
     for comm in (False, True):

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from planner.baselines import SCHEDULES
+from planner.baselines.choices import choice_of
 from planner.baselines.replayed import BaselineTimetables, baseline_figures, baseline_timetables, replayed
 from planner.common.budget import Control
 from planner.common.tolerance import WITHIN
@@ -204,12 +205,13 @@ class Solving:
 
 def _compared(name: str, problem: Problem, timetable: Timetable, shortened: Shortened | None) -> BaselineFigures:
     """The row of a baseline; for a very long step, of its steady state repeated."""
+    variant = choice_of(problem, timetable.placement)
     if shortened is None:
-        return baseline_figures(name, figures(problem, timetable), timetable)
+        return baseline_figures(name, figures(problem, timetable), timetable, variant)
     repetition = baseline_repetition(shortened.whole, problem, timetable)
     if repetition is None:
         return BaselineFigures(name, reason=NO_STEADY_STATE)
-    return baseline_figures(name, repetition.figures(), timetable)
+    return baseline_figures(name, repetition.figures(), timetable, variant)
 
 
 def _of_short(problem: Problem, reason: str) -> str:

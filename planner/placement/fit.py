@@ -25,7 +25,8 @@ CUTS_AT_MOST = 50
 def fits(problem: Problem, placement: Placement) -> bool | None:
     """Whether one microbatch of each copy fits; None where that could not be decided."""
     room = problem.cap_with_slack - parameters_on(problem, placement)
-    answers = [microbatch_need(problem, copy, room) for copy in placement.device_of]
+    owns = problem.of_copies(placement)
+    answers = [microbatch_need(own, copy, room) for own, copy in zip(owns, placement.device_of, strict=True)]
     if all(isinstance(answer, Need) for answer in answers):
         return True
     return False if any(answer is None for answer in answers) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -97,6 +98,35 @@ def family_placement(
     return Placement(tuple(map(tuple, device_of)), name)
 
 
+@dataclass(frozen=True)
+class Family:
+    """The arguments of ``family_placement``."""
+
+    layout: str
+    devices: range
+    chunks: int
+    in_flight: Sequence[int] | None
+    segments: Sequence[Segment] | None
+
+    def placement(self, problem: Problem) -> Placement | None:
+        """The placement of the family on a problem, or the same one in other versions."""
+        return family_placement(problem, self.layout, self.devices, self.chunks, self.in_flight, self.segments)
+
+
+def families(problem: Problem) -> Iterator[Family]:
+    """The families that the flags allow, with several numbers of devices and chunks, cut by time and by memory."""
+    for layout in LAYOUTS if problem.layout == "auto" else (problem.layout,):
+        if layout == "bidirectional" and problem.copies < 2:
+            continue
+        for segments in [None, *(gathered_segments(problem) if problem.layout == "auto" else [])]:
+            apart = layout not in ("linear", "bidirectional")
+            most = len(atoms(problem, apart) if segments is None else segments)
+            for devices in _device_sets(problem, most):
+                for chunks in _chunk_counts(problem, layout, len(devices), most):
+                    for in_flight in _rooms(problem, layout, devices, chunks):
+                        yield Family(layout, devices, chunks, in_flight, segments)
+
+
 def family_placements(problem: Problem) -> Iterator[Placement]:
     """The placements of the families that the flags allow, each once.
 
@@ -104,15 +134,11 @@ def family_placements(problem: Problem) -> Iterator[Placement]:
     Raises ``Impossible`` where a layout was asked for that the graph cannot be cut into.
     """
     seen: set[tuple[tuple[int, ...], ...]] = set()
-    for layout in LAYOUTS if problem.layout == "auto" else (problem.layout,):
-        if layout == "bidirectional" and problem.copies < 2:
-            continue
-        kinds = [None, *(gathered_segments(problem) if problem.layout == "auto" else [])]
-        for segments in kinds:
-            for placement in _of_family(problem, layout, segments):
-                if placement.device_of not in seen:
-                    seen.add(placement.device_of)
-                    yield placement
+    for family in families(problem):
+        placement = family.placement(problem)
+        if placement is not None and placement.device_of not in seen:
+            seen.add(placement.device_of)
+            yield placement
     if not seen and problem.layout != "auto":
         fewest = 2 if problem.layout in ("interleaved", "wave") else 1
         hosts = stage_hosts(problem.layout, range(problem.n_devices), problem.chunks or fewest)
@@ -132,17 +158,6 @@ def _label_may_be_apart(problem: Problem, hosts: Sequence[Sequence[int]]) -> boo
         return False
     ends = {problem.segments.operators[0][0], problem.segments.operators[-1][0]}
     return hosts[0] == hosts[-1] or not any(ends <= set(members) for members in problem.groups)
-
-
-def _of_family(problem: Problem, layout: str, segments: Sequence[Segment] | None) -> Iterator[Placement]:
-    """The placements of one layout, with several numbers of devices and chunks, by time and by memory."""
-    most = len(atoms(problem, layout not in ("linear", "bidirectional")) if segments is None else segments)
-    for devices in _device_sets(problem, most):
-        for chunks in _chunk_counts(problem, layout, len(devices), most):
-            for in_flight in _rooms(problem, layout, devices, chunks):
-                placement = family_placement(problem, layout, devices, chunks, in_flight, segments)
-                if placement is not None:
-                    yield placement
 
 
 def all_cuts(problem: Problem) -> Iterator[Placement] | None:
@@ -210,7 +225,7 @@ def only_placement(problem: Problem) -> Placement | None:
     A single one is left for a layout that was asked for by name, with as many copies as it has, on like devices, if the
     graph has one topological order and every stage holds exactly one segment of it: then there is no other cut.
     """
-    if problem.layout == "auto" or len(problem.device_classes) != 1 or not problem.is_chain:
+    if problem.free or problem.layout == "auto" or len(problem.device_classes) != 1 or not problem.is_chain:
         return None
     if problem.copies != (2 if problem.layout == "bidirectional" else 1):
         return None

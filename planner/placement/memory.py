@@ -8,6 +8,7 @@ chosen: a pass that releases memory and takes none is best run at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,11 +59,7 @@ def sequence(problem: Problem, order: Sequence[int]) -> list[tuple[int, int]]:
 
 def parameters_on(problem: Problem, placement: Placement) -> Floats:
     """Bytes of parameters on each device; copies of an operator on one device share them."""
-    total = np.zeros(problem.n_devices)
-    for i in range(problem.n_operators):
-        for d in {copy[i] for copy in placement.device_of}:
-            total[d] += problem.parameters[i]
-    return total
+    return np.array([math.fsum(own.values()) for own in problem.resident_parameters(placement)])
 
 
 def microbatch_need(problem: Problem, device_of: Sequence[int], room: Floats) -> Need | bool | None:

@@ -405,6 +405,14 @@ class Problem:
         """``held[i]``: bytes a microbatch still held between I and W; 0 where there is no W."""
         return self._of_first("held")
 
+    def resident_parameters(self, placement: Placement) -> list[dict[int, float]]:
+        """By device: the bytes of parameters of each operator with a copy there; the largest where variants differ."""
+        held: list[dict[int, float]] = [{} for _ in range(self.n_devices)]
+        for own, device_of in zip(self.of_copies(placement), placement.device_of, strict=True):
+            for i, (d, size) in enumerate(zip(device_of, own.parameters.tolist(), strict=True)):
+                held[d][i] = max(size, held[d].get(i, 0.0))
+        return held
+
     @cached_property
     def output(self) -> Floats:
         """``output[i]``: bytes sent to each other device that reads operator i."""

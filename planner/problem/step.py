@@ -21,7 +21,7 @@ STEPS_AT_MOST = 1e6
 
 @dataclass(frozen=True)
 class Step:
-    """The common step of all durations and transfers that a plan can meet, None where there is none.
+    """The common step of all durations and transfers that a plan can meet, in any version; None where there is none.
 
     In a schedule in which nothing can start earlier every start is 0 or the end of something, so its makespan is
     a sum of durations, and some such schedule is optimal. Holds for every placement.
@@ -32,9 +32,13 @@ class Step:
     @staticmethod
     def of(problem: Problem) -> Step:
         """The step of a problem, over all devices and all pairs of devices."""
-        values = set(problem.duration[np.isfinite(problem.duration)].tolist())
+        values: set[float] = set()
+        for seconds in (problem.step_duration, *(version.duration for version in problem.choices)):
+            values |= set(seconds[np.isfinite(seconds)].tolist())
         devices = problem.cluster.devices
-        sizes = sorted({float(problem.output[i]) for i, readers in enumerate(problem.consumers) if readers})
+        sizes = {float(problem.output[i]) for i, readers in enumerate(problem.consumers) if readers}
+        if problem.copies > 1:
+            sizes |= set(problem.gradient[problem.gradient > 0].tolist())
         levels = {problem.cluster.level(a.name, b.name) for a in devices for b in devices if a is not b}
         values |= {level.seconds(size) for level in levels if level is not None for size in sizes}
         step = common_step(np.array(sorted(values)))

@@ -4,6 +4,9 @@ A class is (copy, operator, pass), or a transfer of it between two devices. Its 
 generality, the k-th microbatch of the copy (exchanging two identical microbatches changes nothing), so every
 model of level 2 only counts how many of each class have started. Microbatches are split between copies in contiguous
 runs: copy 0 takes the first ``counts[0]``, and so on.
+
+What comes once a step (R, U, G, and gradients that copies exchange) are classes of one task. They wait for the *last*
+tasks of their predecessors: classes correspond from the end (the same from the beginning where both run equally often).
 """
 
 from __future__ import annotations
@@ -16,10 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.problem import Placement, Problem, common_step
-from planner.timetable.timetable import TimedTransfer, Timetable
+from planner.timetable.timetable import TimedExchange, TimedTransfer, Timetable
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+R, U, G, BARRIER = 3, 4, 5, 6
+"""Passes of classes that come once a step; ``BARRIER`` is no task."""
 
 TICKS_AT_MOST = 2.0**46
 """Ticks of the horizon, at most. Times are whole ticks, exactly if that many suffice, else rounded."""
@@ -40,7 +46,7 @@ class Classes:
     """The classes of a problem under a placement, as arrays over classes.
 
     ``resources[a]``: the streams (device x 2 + stream) and channels that class a occupies while it runs.
-    ``preds[a]``: classes whose k-th task must have ended before the k-th of a starts.
+    ``preds[a]``: classes whose k-th last task must have ended before the k-th last of a starts.
     """
 
     problem: Problem
@@ -48,8 +54,8 @@ class Classes:
     counts: tuple[int, ...]  # microbatches a copy
     copy: Ints
     operator: Ints
-    pass_: Ints  # 0 F, 1 I, 2 W
-    target: Ints  # receiving device of a transfer, -1 for a task
+    pass_: Ints  # 0 F, 1 I, 2 W; once a step 3 R, 4 U, 5 G, and 6 for what takes no time: all R of the plan have ended
+    target: Ints  # receiving device of a transfer (of pass 3: of an exchange), -1 for a task
     device: Ints  # where it runs; the sending device of a transfer
     seconds: Floats
     resources: tuple[tuple[int, ...], ...]
@@ -63,9 +69,20 @@ class Classes:
         return len(self.copy)
 
     @cached_property
+    def once(self) -> npt.NDArray[np.bool_]:
+        """Which classes have one task, at the end of the step."""
+        return np.asarray(self.pass_ >= R)
+
+    @cached_property
     def count(self) -> Ints:
         """Tasks of each class: the microbatches of its copy."""
-        return np.array(self.counts, dtype=np.int64)[self.copy]
+        return np.where(self.once, 1, np.array(self.counts, dtype=np.int64)[self.copy])
+
+    @cached_property
+    def computes(self) -> npt.NDArray[np.bool_]:
+        """Which classes occupy a compute stream as tasks."""
+        streams = np.array([rows[0] for rows in self.resources])
+        return np.asarray((self.target < 0) & (streams < 2 * self.problem.n_devices) & (streams % 2 == 0))
 
     @cached_property
     def n_tasks(self) -> int:
@@ -98,7 +115,8 @@ class Classes:
         """Earliest start of a class's first task: the longest chain of predecessors, in seconds."""
         head = np.zeros(self.n)
         for a in self.topological:
-            head[a] = max((head[b] + self.seconds[b] for b in self.preds[a]), default=0.0)
+            for b in self.preds[a]:
+                head[a] = max(head[a], head[b] + (1 + self.count[b] - self.count[a]) * self.seconds[b])
         return head
 
     @cached_property
@@ -132,12 +150,9 @@ class Classes:
     @cached_property
     def available(self) -> Floats:
         """Bytes left for activations on each device: the cap less the parameters of what is placed there."""
-        problem = self.problem
-        room = problem.cap_with_slack.copy()
-        for d in range(problem.n_devices):
-            here = {i for copy in self.placement.device_of for i, e in enumerate(copy) if e == d}
-            room[d] -= math.fsum(problem.parameters[i] for i in here)
-        return room
+        resident = self.problem.resident_parameters(self.placement)
+        taken: Floats = np.array([math.fsum(own.values()) for own in resident])
+        return self.problem.cap_with_slack - taken
 
     @cached_property
     def tick(self) -> float:
@@ -169,12 +184,21 @@ class Classes:
         None where its placement or its numbers of microbatches for each copy are others.
         """
         members = [[m for m, c in enumerate(timetable.copy_of) if c == copy] for copy in range(len(self.counts))]
-        if timetable.placement.device_of != self.placement.device_of or tuple(map(len, members)) != self.counts:
+        if timetable.placement.key != self.placement.key or tuple(map(len, members)) != self.counts:
             return None
         # A gradient may come back to its producer from several devices.
         sent = {(t.operator, t.pass_, t.microbatch, t.source, t.target): t.start for t in timetable.transfers}
+        exchanged = {(x.operator, x.copy, x.target): x.start for x in timetable.exchanges}
         start = np.full((self.n, int(self.count.max())), np.nan)
-        for a in range(self.n):
+        for a in np.flatnonzero(self.once & (self.pass_ <= G)).tolist():
+            i, p, copy, to = int(self.operator[a]), int(self.pass_[a]), int(self.copy[a]), int(self.target[a])
+            if to >= 0:
+                start[a, 0] = exchanged[i, copy, to]
+            elif timetable.step is not None:
+                start[a, 0] = timetable.step[copy, i, p - R]
+        for a in np.flatnonzero(self.pass_ > G).tolist():
+            start[a, 0] = max((start[b, 0] + self.seconds[b] for b in self.preds[a]), default=0.0)
+        for a in np.flatnonzero(~self.once).tolist():
             i, p, at, to = int(self.operator[a]), int(self.pass_[a]), int(self.device[a]), int(self.target[a])
             here = members[int(self.copy[a])]
             starts = timetable.start[i, p, here] if to < 0 else [sent[i, p, m, at, to] for m in here]
@@ -186,7 +210,8 @@ class Classes:
         problem = self.problem
         table = np.full((problem.n_operators, 3, problem.microbatches), np.nan)
         transfers: list[TimedTransfer] = []
-        for a in range(self.n):
+        step, exchanges = self._ending(start)
+        for a in np.flatnonzero(~self.once).tolist():
             first, count = self.first_microbatch(int(self.copy[a])), int(self.count[a])
             i, p = int(self.operator[a]), int(self.pass_[a])
             if self.target[a] < 0:
@@ -206,7 +231,20 @@ class Classes:
                     )
                 )
         copy_of = tuple(c for c, n in enumerate(self.counts) for _ in range(n))
-        return Timetable(self.placement, copy_of, table, tuple(transfers))
+        return Timetable(self.placement, copy_of, table, tuple(transfers), step, exchanges)
+
+    def _ending(self, start: Floats) -> tuple[Floats | None, tuple[TimedExchange, ...]]:
+        """The starts of step tasks (None where there are none), and the exchanges."""
+        problem, exchanges = self.problem, []
+        step = np.full((self.placement.copies, problem.n_operators, 3), np.nan)
+        for a in np.flatnonzero(self.once & (self.pass_ <= G)).tolist():
+            i, copy, begin = int(self.operator[a]), int(self.copy[a]), float(start[a, 0])
+            if self.target[a] < 0:
+                step[copy, i, int(self.pass_[a]) - R] = begin
+            else:
+                end = begin + float(self.seconds[a])
+                exchanges.append(TimedExchange(i, copy, int(self.device[a]), int(self.target[a]), begin, end))
+        return (None if np.isnan(step).all() else step), tuple(exchanges)
 
 
 def split_microbatches(microbatches: int, copies: int) -> tuple[int, ...]:
@@ -222,6 +260,9 @@ def build_classes(problem: Problem, placement: Placement, counts: tuple[int, ...
     for copy in range(placement.copies):
         if counts[copy]:
             builder.add_copy(copy)
+        if problem.ends_with_step_tasks:
+            builder.add_ending(copy)
+    builder.connect_endings()
     return builder.finish(counts)
 
 
@@ -236,9 +277,14 @@ class _Builder:
         self.preds: list[list[int]] = []
         self.holds: list[Hold] = []
         self.channels: dict[tuple[int, int], int] = {}
+        self.own = problem.of_copies(placement)  # the problem of each copy, in its variants
+        self.lasts: dict[tuple[int, int], list[int]] = {}  # by copy and operator: the classes of its gradients
+        self.step: dict[tuple[int, int, int], int] = {}  # by copy, operator and step task: its class
+        self.exchanges: dict[tuple[int, int, int], int] = {}  # by copy, operator and receiving device
+        self.barriers: dict[int, int] = {}  # by copy: the class that waits for all reductions
 
     def add_copy(self, copy: int) -> None:
-        problem, where = self.problem, self.placement.device_of[copy]
+        problem, where = self.own[copy], self.placement.device_of[copy]
         of: dict[tuple[int, int], int] = {}
         for p in range(3):
             for i in problem.topological:
@@ -258,7 +304,49 @@ class _Builder:
                 if (i, 2) in of:
                     self.preds[of[i, 2]].append(of[i, 1])
         for i in problem.topological:
-            self._hold(i, where, of, leaving.get(i, []))
+            self._hold(problem, i, where, of, leaving.get(i, []))
+            self.lasts[copy, i] = [of[i, p] for p in (1, 2) if (i, p) in of]
+
+    def add_ending(self, copy: int) -> None:
+        """R, U and G of a copy, and what it sends to other copies."""
+        problem, where = self.problem, self.placement.device_of[copy]
+        for i in problem.topological:
+            d = where[i]
+            if problem.gradient[i] > 0:
+                for e in sorted({other[i] for other in self.placement.device_of} - {d}):
+                    seconds = problem.gradient_transfer(i, d, e)
+                    if seconds > 0:
+                        self.exchanges[copy, i, e] = self._transfer(copy, i, R, d, e, seconds)
+            for s in np.flatnonzero(problem.has_step[i]).tolist():
+                stream = 2 * d + int(s != 1)
+                seconds = float(problem.step_duration[i, s, d])
+                self.step[copy, i, s] = self._add(copy, i, R + s, -1, d, seconds, (stream,))
+
+    def connect_endings(self) -> None:
+        """What step tasks and exchanges wait for (see the second part of the specification, "The whole step")."""
+        problem = self.problem
+        clips = problem.graph.clip_gradients
+        for (copy, i, _), a in self.exchanges.items():
+            self.preds[a].extend(self.lasts.get((copy, i), ()))
+        reductions = [a for (_, _, s), a in self.step.items() if s == 0]
+        for copy in range(self.placement.copies):
+            if clips and reductions and any(c == copy and s == 1 for c, _, s in self.step):
+                barrier = self._add(copy, 0, BARRIER, -1, self.placement.device_of[copy][0], 0.0, ())
+                self.barriers[copy] = barrier
+                self.preds[barrier].extend(reductions)
+        for copy, device_of in enumerate(self.placement.device_of):
+            for i, d in enumerate(device_of):
+                waits = list(self.lasts.get((copy, i), ()))
+                senders = ((c, i, d) for c in range(self.placement.copies))
+                waits += [self.exchanges[key] for key in senders if key in self.exchanges]
+                for s in range(3):
+                    own = self.step.get((copy, i, s))
+                    if own is None:
+                        continue
+                    self.preds[own].extend(waits)
+                    if s == 1 and copy in self.barriers:
+                        self.preds[own].append(self.barriers[copy])
+                    waits = [own]
 
     def _connect(
         self,
@@ -291,8 +379,10 @@ class _Builder:
         else:
             self.preds[of[i, 1]].extend(of[j, 1] for j in readers)
 
-    def _hold(self, i: int, where: tuple[int, ...], of: dict[tuple[int, int], int], leaving: list[int]) -> None:
-        problem, device = self.problem, where[i]
+    def _hold(
+        self, problem: Problem, i: int, where: tuple[int, ...], of: dict[tuple[int, int], int], leaving: list[int]
+    ) -> None:
+        device = where[i]
         if not problem.activation[i] > 0:
             return
         if not problem.training:
@@ -319,7 +409,12 @@ class _Builder:
         return len(self.rows) - 1
 
     def finish(self, counts: tuple[int, ...]) -> Classes:
-        copy, operator, pass_, target, device, seconds = zip(*self.rows, strict=True)
+        for k, barrier in enumerate(self.barriers.values()):  # each has a resource of its own
+            self.resources[barrier] = (2 * self.problem.n_devices + len(self.channels) + k,)
+        order = sorted(range(len(self.rows)), key=lambda a: self.rows[a][0])  # copy by copy, as ``mirror`` wants it
+        place = {a: k for k, a in enumerate(order)}
+        copy, operator, pass_, target, device, seconds = zip(*(self.rows[a] for a in order), strict=True)
+        holds = (Hold(h.device, h.size, place[h.alloc], tuple(place[a] for a in h.releases)) for h in self.holds)
         return Classes(
             problem=self.problem,
             placement=self.placement,
@@ -330,10 +425,10 @@ class _Builder:
             target=np.array(target, dtype=np.int64),
             device=np.array(device, dtype=np.int64),
             seconds=np.array(seconds, dtype=float),
-            resources=tuple(self.resources),
-            preds=tuple(tuple(dict.fromkeys(p)) for p in self.preds),
-            holds=tuple(self.holds),
-            n_resources=2 * self.problem.n_devices + len(self.channels),
+            resources=tuple(self.resources[a] for a in order),
+            preds=tuple(tuple(dict.fromkeys(place[b] for b in self.preds[a])) for a in order),
+            holds=tuple(holds),
+            n_resources=2 * self.problem.n_devices + len(self.channels) + len(self.barriers),
         )
 
 

@@ -66,7 +66,7 @@ class ListSearch:
         ordered = classes
         for copy, need in enumerate(needs):
             if need.order is not None and classes.counts[copy]:
-                ordered = keep_to_order(ordered, copy, sequence(problem, need.order))
+                ordered = keep_to_order(ordered, copy, sequence(problem.of_copy(placement, copy), need.order))
         arrays = flatten(ordered, np.array([need.peak for need in needs]))
         scales = replace(Scales.of(classes), groups=_groups(arrays))
         rng = np.random.default_rng(seed)
@@ -245,8 +245,8 @@ def microbatch_needs(problem: Problem, placement: Placement) -> list[Need]:
     """What one microbatch of each copy needs; raises ``DoesNotFit``."""
     room = problem.cap_with_slack - parameters_on(problem, placement)
     needs: list[Need] = []
-    for device_of in placement.device_of:
-        need = microbatch_need(problem, device_of, room)
+    for own, device_of in zip(problem.of_copies(placement), placement.device_of, strict=True):
+        need = microbatch_need(own, device_of, room)
         if need is None or isinstance(need, bool):
             raise DoesNotFit(proven=need is None)
         needs.append(need)

@@ -52,6 +52,7 @@ def mirror(classes: Classes) -> Mirror | None:
     for a in range(half):
         for r, q in zip(classes.resources[a], classes.resources[image[a]], strict=True):
             representative[r] = representative[q] = min(r, q)
+    own = {int(b): a for a, b in enumerate(image)}  # of a class of copy 1, the one of copy 0 that runs as it does
     side = np.minimum(np.arange(len(device_image)), device_image)
     mirrored = replace(
         classes,
@@ -64,7 +65,7 @@ def mirror(classes: Classes) -> Mirror | None:
         seconds=classes.seconds[:half],
         # a transfer between a device and its image occupies their one stream once
         resources=tuple(tuple(dict.fromkeys(int(representative[r]) for r in row)) for row in classes.resources[:half]),
-        preds=classes.preds[:half],
+        preds=tuple(tuple(dict.fromkeys(own.get(b, b) for b in row)) for row in classes.preds[:half]),
         holds=tuple(Hold(int(side[h.device]), h.size, h.alloc, h.releases) for h in classes.holds if h.alloc < half),
     )
     return Mirror(classes, mirrored, image, device_image)

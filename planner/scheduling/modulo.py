@@ -58,8 +58,8 @@ def is_bound_by_memory(classes: Classes, by: float = 1.25) -> bool:
 
 def _busiest(classes: Classes) -> float:
     load = np.zeros(classes.n_resources)
-    for a, used in enumerate(classes.resources):
-        load[list(used)] += classes.seconds[a]
+    for a in np.flatnonzero(~classes.once).tolist():
+        load[list(classes.resources[a])] += classes.seconds[a]
     return float(load.max(initial=0.0))
 
 
@@ -76,7 +76,7 @@ def _memory_period(classes: Classes) -> float:
 def modulo_schedule(classes: Classes, tries: int) -> ModuloSchedule | None:
     """The modulo schedule of the least period of some ``tries``; None where none of them has one."""
     period = first_period(classes)
-    longest = float((classes.head + classes.seconds).max(initial=0.0))
+    longest = float((classes.head + classes.seconds)[~classes.once].max(initial=0.0))
     for _ in range(tries):
         offset = _laid_out(classes, period)
         if offset is not None and _memory_fits(classes, offset, period):
@@ -96,7 +96,8 @@ def _laid_out(classes: Classes, period: float) -> Floats | None:
     offset = np.zeros(classes.n)
     end = np.zeros(classes.n)
     first = classes.copy * (period / len(classes.counts))
-    order = sorted(classes.topological, key=lambda a: classes.pass_[a] == 2 and classes.target[a] < 0)
+    every = [a for a in classes.topological if not classes.once[a]]
+    order = sorted(every, key=lambda a: classes.pass_[a] == 2 and classes.target[a] < 0)
     for a in order:
         seconds = float(classes.seconds[a])
         earliest = max((float(end[b]) for b in classes.preds[a]), default=first[a])
@@ -106,7 +107,21 @@ def _laid_out(classes: Classes, period: float) -> Floats | None:
         offset[a], end[a] = begin, begin + seconds
         for r in classes.resources[a]:
             _occupy(busy[r], begin % period, seconds, period)
+    _end(classes, offset, period)
     return offset
+
+
+def _end(classes: Classes, offset: Floats, period: float) -> None:
+    """Offsets of what comes once: one after the other, when all microbatches have left its streams and channels."""
+    ends = offset + period * (classes.count - 1) + classes.seconds
+    free = np.zeros(classes.n_resources)
+    for a in np.flatnonzero(~classes.once).tolist():
+        for r in classes.resources[a]:
+            free[r] = max(free[r], ends[a])
+    for a in sorted((a for a in classes.topological if classes.once[a]), key=lambda a: classes.pass_[a]):
+        used = list(classes.resources[a])
+        offset[a] = max([free[used].max(), *(ends[b] for b in classes.preds[a])])
+        ends[a] = free[used] = offset[a] + classes.seconds[a]
 
 
 def _first_idle(busy: list[list[tuple[float, float]]], earliest: float, seconds: float, period: float) -> float | None:

@@ -161,7 +161,8 @@ class Repetition:
         """Repetitions that stand for any larger number (see ``planner.verification.repeated``)."""
         classes, start = self._classes_and_starts
         before = (start < self.part.start).sum(axis=1)
-        apart = max(int(np.ptp(before[classes.copy == copy])) for copy in set(self.timetable.copy_of))
+        each = ~classes.once
+        apart = max(int(np.ptp(before[each & (classes.copy == copy)])) for copy in set(self.timetable.copy_of))
         return min(self.part.times, 3 * -(-apart // self._pattern.each) + 4)
 
     def _later(self, instant: float, times: int) -> float:

@@ -95,7 +95,8 @@ def _play(  # type: ignore[no-untyped-def]
         for x in range(res_ptr[a], res_ptr[a + 1]):
             begin = max(begin, idle_from[res[x]])
         for x in range(pred_ptr[a], pred_ptr[a + 1]):
-            begin = max(begin, seconds[pred[x], k] + lasts[pred[x]])
+            b = pred[x]
+            begin = max(begin, seconds[b, k + count[b] - count[a]] + lasts[b])
         if take_ptr[a] < take_ptr[a + 1]:
             d = hold_device[take[take_ptr[a]]]
             size = 0.0
@@ -123,10 +124,11 @@ def _play(  # type: ignore[no-untyped-def]
                 heapq.heappush(releases[hold_device[h]], (latest_end[h, k], hold_size[h]))
         for x in range(succ_ptr[a], succ_ptr[a + 1]):
             b = succ[x]
-            if k < count[b]:
-                waiting[b, k] -= 1
-                if waiting[b, k] == 0:
-                    heapq.heappush(queue, (start[b, k], turn[b, k], k, b))
+            m = k + count[b] - count[a]
+            if m >= 0:
+                waiting[b, m] -= 1
+                if waiting[b, m] == 0:
+                    heapq.heappush(queue, (start[b, m], turn[b, m], m, b))
         if k + 1 < count[a]:
             waiting[a, k + 1] -= 1
             if waiting[a, k + 1] == 0:

@@ -2,9 +2,9 @@
 
 A pattern is a pattern of time in which every class of every copy starts equally often, n times, and which can be run
 twice in a row: everything that starts in it starts again one length later, and everything after it is that much later.
-Tasks may straddle its ends. One repetition is checked on the whole schedule (inputs, streams, channels, memory). Then
-any number is possible, since a repetition only meets the one before and the one after: every class runs in each of
-them on its stream, so no task lasts longer than the pattern.
+Tasks may straddle its ends. What comes once a step comes after it. One repetition is checked on the whole schedule
+(inputs, streams, channels, memory). Then any number is possible, since a repetition only meets the one before and the
+one after: every class runs in each of them on its stream, so no task lasts longer than the pattern.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def find_pattern(classes: Classes, start: Floats, unit: float) -> Pattern | None
     if not classes.n or start.shape[1] < 2:
         return None
     same = tolerance(start)
-    longest = int(np.argmax(classes.seconds))
+    longest = int(np.argmax(np.where(classes.once, -1.0, classes.seconds)))
     guide = start[longest, : classes.count[longest]]
     each = np.repeat(PERIODS, [max(0, len(guide) - period) for period in PERIODS])
     first = np.concatenate([np.arange(max(0, len(guide) - period)) for period in PERIODS])
@@ -58,19 +58,19 @@ def find_pattern(classes: Classes, start: Floats, unit: float) -> Pattern | None
     pace = np.round(length / each / same) if same else np.zeros(len(each))
     # The steady state is in the middle of a schedule: patterns there come first.
     off_middle = np.abs(2 * first + each - len(guide))
-    good = np.flatnonzero((length > same) & _are_even(start, begin, length, each, same))
+    good = np.flatnonzero((length > same) & _are_even(classes, start, begin, length, each, same))
     most = min(CHECKED_AT_MOST, max(1, TASKS_CHECKED_AT_MOST // start.size))
     for k in good[np.lexsort((off_middle[good], each[good], pace[good]))][:most]:
         pattern = Pattern(float(begin[k]), float(length[k]), int(each[k]))
         if fits(classes, stretched(start, pattern, 1, same), unit, same):
-            return _earliest(start, guide, int(first[k]), pattern, same)
+            return _earliest(classes, start, guide, int(first[k]), pattern, same)
     return None
 
 
 def is_pattern(classes: Classes, start: Floats, pattern: Pattern, unit: float) -> bool:
     """Whether the schedule can be stretched by running ``pattern`` again."""
     same = tolerance(start)
-    return _is_even(start, pattern, same) and fits(classes, stretched(start, pattern, 1, same), unit, same)
+    return _is_even(classes, start, pattern, same) and fits(classes, stretched(start, pattern, 1, same), unit, same)
 
 
 def tolerance(start: Floats) -> float:
@@ -78,33 +78,37 @@ def tolerance(start: Floats) -> float:
     return TOLERANCE * max(0.0, float(np.nanmax(start)))
 
 
-def _is_even(start: Floats, pattern: Pattern, same: float) -> bool:
+def _is_even(classes: Classes, start: Floats, pattern: Pattern, same: float) -> bool:
     begin, length, each = np.array([pattern.begin]), np.array([pattern.length]), np.array([pattern.each])
-    return bool(_are_even(start, begin, length, each, same)[0])
+    return bool(_are_even(classes, start, begin, length, each, same)[0])
 
 
-def _are_even(start: Floats, begin: Floats, length: Floats, each: Ints, same: float) -> npt.NDArray[np.bool_]:
-    """``[pattern]``: whether every class starts ``each`` times in it."""
-    even = np.ones(len(begin), dtype=bool)
-    for row in start:
+def _are_even(
+    classes: Classes, start: Floats, begin: Floats, length: Floats, each: Ints, same: float
+) -> npt.NDArray[np.bool_]:
+    """``[pattern]``: whether every class starts ``each`` times in it, but what comes once, which starts after it."""
+    even: npt.NDArray[np.bool_] = begin + length - same <= start[classes.once].min(
+        initial=np.inf, where=~np.isnan(start[classes.once])
+    )
+    for row in start[~classes.once]:
         even &= np.searchsorted(row, begin + length - same) - np.searchsorted(row, begin - same) == each
     return even
 
 
-def _earliest(start: Floats, guide: Floats, first: int, pattern: Pattern, same: float) -> Pattern:
+def _earliest(classes: Classes, start: Floats, guide: Floats, first: int, pattern: Pattern, same: float) -> Pattern:
     """The first of the equal patterns that directly precede this one: repeated there, it gives the same schedule.
 
     ``first``: of the starts of the guide, the one at which the pattern begins.
     """
     times = first // pattern.each
-    for row in start:
+    for row in start[~classes.once]:
         k = int(np.searchsorted(row, pattern.begin - same))
         back = np.arange(k)[::-1]
         again = -((back - k) // pattern.each)  # patterns between a start and the one that it must be equal to
         differs = np.abs(row[back + again * pattern.each] - again * pattern.length - row[back]) > same
         times = min(times, int(np.argmax(np.append(differs, True))) // pattern.each)
     earlier = Pattern(float(guide[first - times * pattern.each]), pattern.length, pattern.each)
-    return earlier if _is_even(start, earlier, same) else pattern
+    return earlier if _is_even(classes, start, earlier, same) else pattern
 
 
 def stretched(start: Floats, pattern: Pattern, times: int, same: float = 0.0) -> Floats:
@@ -125,7 +129,10 @@ def fits(classes: Classes, start: Floats, unit: float, same: float) -> bool:
     """Whether starts, of as many microbatches as there are, respect inputs, streams, channels and memory."""
     ends = start + (classes.seconds / unit)[:, None]
     after, before = _pairs(classes.preds)
-    if (start[after] < ends[before] - same).any():
+    apart = classes.once[after] & ~classes.once[before]
+    if (start[after[~apart]] < ends[before[~apart]] - same).any():
+        return False
+    if apart.any() and (start[after[apart], 0] < np.nanmax(ends[before[apart]], axis=1) - same).any():
         return False
     user, used = _pairs(classes.resources)
     resource = np.repeat(used, start.shape[1])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from planner.common.budget import Control
 from planner.common.tolerance import closes
 from planner.plan.plan import PlanRepetition
-from planner.problem import Placement, Problem, Step
+from planner.problem import Placement, PlacementKey, Problem, Step
 from planner.scheduling.classes import Floats, Ints
 from planner.timetable.timetable import Timetable
 
@@ -43,7 +43,7 @@ class Incumbent:
     enough: float = 0.0  # seconds: a makespan that need not be improved
     best: Candidate | None = None
     bound: float = 0.0  # seconds, for the problem (all placements)
-    placement_bounds: dict[tuple[tuple[int, ...], ...], float] = field(default_factory=dict)  # as far as known
+    placement_bounds: dict[PlacementKey, float] = field(default_factory=dict)  # as far as known
 
     def __post_init__(self) -> None:
         """Find the step of the grid on which all makespans fall."""
@@ -143,7 +143,7 @@ class Incumbent:
 
     def raise_placement_bound(self, placement: Placement, bound: float) -> None:
         """Note a proven bound of a placement, in seconds."""
-        self.placement_bounds[placement.device_of] = max(bound, self.placement_bounds.get(placement.device_of, 0.0))
+        self.placement_bounds[placement.key] = max(bound, self.placement_bounds.get(placement.key, 0.0))
 
     def publish_best(self) -> None:
         """Make a plan of the best before a solver runs that may not return in time."""
@@ -154,9 +154,9 @@ class Incumbent:
         """The best bound known for a placement."""
         if self.best is not None and self.best.makespan <= self.bound * (1 + BETTER):
             return self.bound  # the best is optimal: no other placement is of interest
-        if placement.device_of not in self.placement_bounds:
-            self.placement_bounds[placement.device_of] = self._placement_bound(placement)
-        return max(self.bound, self.placement_bounds[placement.device_of])
+        if placement.key not in self.placement_bounds:
+            self.placement_bounds[placement.key] = self._placement_bound(placement)
+        return max(self.bound, self.placement_bounds[placement.key])
 
     def _placement_bound(self, placement: Placement) -> float:
         from planner.bounds import placement_bound

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from planner.bounds import placement_bound
-from planner.bounds.problem import load_bound
+from planner.bounds.problem import least_load
 from planner.common.budget import Control
 from planner.problem import Placement, Problem
 from planner.scheduling.modulo import modulo_schedule
@@ -35,7 +35,7 @@ class Shortened:
     @staticmethod
     def of(whole: Problem, short: Problem, control: Control) -> Shortened:
         """With what the further microbatches take at the least pace that the load allows."""
-        pace = load_bound(whole, control) / whole.microbatches
+        pace = least_load(whole.relaxed, control)
         return Shortened(whole, short, (whole.microbatches - short.microbatches) * pace)
 
     def whole_of(self, problem: Problem) -> Problem:

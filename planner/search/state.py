@@ -11,7 +11,7 @@ import numpy as np
 
 from planner.baselines.replayed import BaselineTimetables
 from planner.common.tolerance import SAME
-from planner.problem import Placement, Problem
+from planner.problem import Placement, PlacementKey, Problem
 from planner.search.incumbent import Candidate, Incumbent
 from planner.search.params import SearchParams
 
@@ -34,7 +34,7 @@ class SearchState:
     params: SearchParams = field(default_factory=SearchParams)
     notes: list[str] = field(default_factory=list)
     searches: list[ListSearch] = field(default_factory=list)
-    seen: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)  # placements tried, pruned or too large
+    seen: set[PlacementKey] = field(default_factory=set)  # placements tried, pruned or too large
     pruned: int = 0  # placements whose bound is above the best makespan
     rounds: Counter[str] = field(default_factory=Counter)  # how often a step has run: for seeds and notes
     learnt: dict[str, Any] = field(default_factory=dict)  # what steps keep from run to run, by their names
@@ -70,7 +70,7 @@ class SearchState:
     def add(self, search: ListSearch) -> None:
         """Add the search of a placement."""
         self.searches.append(search)
-        self.seen.add(search.full.placement.device_of)
+        self.seen.add(search.full.placement.key)
 
     def is_close(self, search: ListSearch, within: float = SAME) -> bool:
         """Whether a search's best makespan is within so much (relatively) of the bound of its placement."""
@@ -110,11 +110,11 @@ class SearchState:
 
     def try_placement(self, placement: Placement) -> None:
         """Schedule a placement by the known rules, unless its bound is above the best makespan."""
-        if placement.device_of in self.seen:
+        if placement.key in self.seen:
             return
         from planner.scheduling.list_search import DoesNotFit, ListSearch
 
-        self.seen.add(placement.device_of)
+        self.seen.add(placement.key)
         best = self.incumbent.best
         if best is not None and self.incumbent.bound_of(placement) > best.makespan * (1 + SAME):
             self.pruned += 1

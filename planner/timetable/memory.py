@@ -60,16 +60,8 @@ def memory_profile(problem: Problem, timetable: Timetable) -> tuple[MemoryProfil
 
 
 def resident_parameters(problem: Problem, timetable: Timetable) -> list[list[float]]:
-    """The parameters that each device holds all step long: once an operator, however many copies it has.
-
-    Of copies in different versions the one with the most parameters counts.
-    """
-    held: list[dict[int, float]] = [{} for _ in range(problem.n_devices)]
-    placement = timetable.placement
-    for own, device_of in zip(problem.of_copies(placement), placement.device_of, strict=True):
-        for i, (d, size) in enumerate(zip(device_of, own.parameters.tolist(), strict=True)):
-            held[d][i] = max(size, held[d].get(i, 0.0))
-    return [[size for _, size in sorted(sizes.items())] for sizes in held]
+    """The parameters that each device holds all step long, operator by operator."""
+    return [list(held.values()) for held in problem.resident_parameters(timetable.placement)]
 
 
 def all_holdings(problem: Problem, timetable: Timetable) -> Holdings:

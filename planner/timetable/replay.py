@@ -1,11 +1,13 @@
 """Orders into times: every stream runs its tasks in a given order, as early as the rules allow.
 
 ``replay`` simulates (``planner.timetable.network``) and ``orders_of`` reads the orders back, so a replay of
-``orders_of(timetable, problem)`` retimes a timetable.
+``orders_of(timetable, problem)`` retimes a timetable. Orders are of the tasks of microbatches; exchanged gradients and
+step tasks come after them (``planner.timetable.whole_step``).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy.typing as npt
 from planner.problem import Placement, Problem
 from planner.timetable.network import Floats, Ints, Memory, Network
 from planner.timetable.timetable import Timetable
+from planner.timetable.whole_step import with_step_tasks
 from planner.timetable.wiring import Sent, connect, timed_transfers
 
 Task = tuple[int, int, int]
@@ -35,6 +38,8 @@ def replay(
 ) -> Timetable | None:
     """The timetable of these orders, everything as early as possible; None where they deadlock.
 
+    Step tasks take what time the streams have left.
+
     ``leaves_after[reader, :, microbatch]`` names tasks of the microbatch (3 x operator + pass, -1 for none) that
     must end, too, before a gradient that ``reader`` makes leaves its device (a full backward pass hands its
     gradient on when it is over).
@@ -46,8 +51,10 @@ def replay(
     """
     shape = (problem.n_operators, 3, problem.microbatches)
     number = np.arange(3 * problem.n_operators * problem.microbatches).reshape(shape)
-    node_of: Ints = np.where(problem.has_pass[:, :, None], number, -1)
-    network = Network(_seconds(problem, placement, copy_of), _lanes(problem, placement, copy_of, orders))
+    has_pass = np.array([own.has_pass for own in problem.of_copies(placement)])[list(copy_of)]
+    node_of: Ints = np.where(np.moveaxis(has_pass, 0, 2), number, -1)
+    seconds = _seconds(problem, placement, copy_of, node_of)
+    network = Network(seconds, _lanes(problem, placement, copy_of, orders, int((node_of >= 0).sum())))
     sent = connect(network, problem, placement, copy_of, node_of, leaves_after)
     memory = None
     if caps is not None:
@@ -57,18 +64,20 @@ def replay(
     start = network.run(memory)
     if start is None:
         return None
-    return Timetable(placement, tuple(copy_of), start[: number.size].reshape(shape), timed_transfers(start, sent))
+    starts, transfers = start[: number.size].reshape(shape), timed_transfers(start, sent)
+    return with_step_tasks(problem, Timetable(placement, tuple(copy_of), starts, transfers))
 
 
-def _seconds(problem: Problem, placement: Placement, copy_of: Sequence[int]) -> Floats:
+def _seconds(problem: Problem, placement: Placement, copy_of: Sequence[int], node_of: Ints) -> Floats:
     """Lengths of all tasks, in the order of the table of starts; 0 where the pass does not exist."""
-    placed = np.array(placement.device_of)[np.asarray(copy_of)].T  # (operators, microbatches)
-    seconds = problem.duration[np.arange(problem.n_operators)[:, None], :, placed]
-    found: Floats = np.where(problem.has_pass[:, :, None], np.moveaxis(seconds, 2, 1), 0.0)
+    copies, rows = np.asarray(copy_of), np.arange(problem.n_operators)
+    own = problem.of_copies(placement)
+    each = np.array([one.duration[rows, :, d] for one, d in zip(own, map(list, placement.device_of), strict=True)])
+    found: Floats = np.where(node_of >= 0, np.moveaxis(each[copies], 0, 2), 0.0)
     return found.ravel()
 
 
-def _lanes(problem: Problem, placement: Placement, copy_of: Sequence[int], orders: Orders) -> list[Ints]:
+def _lanes(problem: Problem, placement: Placement, copy_of: Sequence[int], orders: Orders, expected: int) -> list[Ints]:
     """Orders as node numbers. Tasks that are missing, doubled or on a wrong stream are the caller's bug."""
     lane_of = 2 * np.array(placement.device_of) + problem.on_comm
     copies = np.asarray(copy_of)
@@ -80,7 +89,7 @@ def _lanes(problem: Problem, placement: Placement, copy_of: Sequence[int], order
                 raise ValueError(f"a task in the order of device {d}, stream {s} does not run there")
             lanes.append((3 * i + p) * problem.microbatches + m)
     times = np.bincount(np.concatenate(lanes))
-    different, expected = int(np.count_nonzero(times)), int(problem.has_pass.sum()) * problem.microbatches
+    different = int(np.count_nonzero(times))
     if different != expected or times.sum() != expected:
         raise ValueError(f"the orders hold {different} different tasks, the problem {expected}")
     return lanes
@@ -96,15 +105,14 @@ def _memory(
 ) -> Memory:
     """Rule 5 as needs and releases; in inference, transfers hold an output until they have ended."""
     free = np.array(caps, dtype=np.float64)
-    for d in range(problem.n_devices):
-        there = sorted({i for device_of in placement.device_of for i, at in enumerate(device_of) if at == d})
-        free[d] -= float(problem.parameters[there].sum())
+    for d, sizes in enumerate(problem.resident_parameters(placement)):
+        free[d] -= math.fsum(sizes.values())
     memory, copies = Memory(free), np.asarray(copy_of)
     for copy, device_of in enumerate(placement.device_of):
         own = np.flatnonzero(copies == copy)
-        node = node_of[:, :, own]
+        node, version = node_of[:, :, own], problem.of_copy(placement, copy)
         for i, device in enumerate(device_of):
-            whole, held = float(problem.activation[i]), float(problem.held[i])
+            whole, held = float(version.activation[i]), float(version.held[i])
             memory.needs.append((node[i, 0], device, whole))
             if problem.training:
                 memory.release_after([node[i, 1]], device, whole - held)

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
+from itertools import chain, compress
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from planner.common.messages import brief, shown
-from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
+from planner.plan.plan import Plan, PlannedExchange, PlannedStepTask, PlannedTask, PlannedTransfer
 from planner.problem.cluster import Cluster, Device, NetworkLevel
-from planner.problem.graph import PASS_ORDER, ByDevice, Graph, Mode, Operator, Pass
+from planner.problem.graph import (
+    BASE,
+    PASS_ORDER,
+    STEP_ORDER,
+    ByDevice,
+    Graph,
+    Mode,
+    Operator,
+    Pass,
+    PassTime,
+    Variant,
+)
 from planner.verification.rules import Rule
-from planner.verification.table import Flags, Floats, TaskIndex, TaskTable
+from planner.verification.table import Flags, Floats, Ints, TaskIndex, TaskTable, kind
 
 INSTANT = 1e-9  # of the makespan: instants closer than this are one instant
 DURATION = 1e-6  # relative: durations closer than this are one duration
@@ -24,7 +35,9 @@ ROUNDING = 1e-12  # of the makespan: what the difference of two instants loses a
 
 FloatsT = TypeVar("FloatsT", float, Floats)
 
-Item = PlannedTask | PlannedTransfer
+Task = PlannedTask | PlannedStepTask
+Transfer = PlannedTransfer | PlannedExchange
+Item = Task | Transfer
 """What occupies a stream or a channel for a while."""
 
 
@@ -63,6 +76,7 @@ class Facts:
         copies: int,
         memory_cap: float | None,
         microbatches: int,
+        variants: Collection[str] | None = None,
     ) -> None:
         self.plan = plan
         self.graph = graph
@@ -70,17 +84,29 @@ class Facts:
         self.copies = copies
         self.memory_cap = memory_cap
         self.microbatches = microbatches
+        self.variants = variants
         self.training = graph.mode is Mode.TRAINING
         self.operators: dict[str, Operator] = {o.name: o for o in graph.operators}
         self.devices: dict[str, Device] = {d.name: d for d in cluster.devices}
-        self.passes: dict[str, tuple[str, ...]] = {
-            o.name: tuple(p.value for p in PASS_ORDER if p in o.times and (self.training or p is Pass.F))
+        self.passes_of: dict[str, tuple[tuple[str, ...], ...]] = {  # by version
+            o.name: tuple(self._passes(times) for times in (o.times, *(v.times for v in o.variants)))
             for o in graph.operators
         }
+        self.passes: dict[str, tuple[str, ...]] = {  # of any version
+            name: tuple(p.value for p in PASS_ORDER if any(p.value in own for own in some))
+            for name, some in self.passes_of.items()
+        }
+        self.step_passes: dict[str, tuple[str, ...]] = {
+            o.name: tuple(p.value for p in STEP_ORDER if self.training and p in o.step) for o in graph.operators
+        }
+        self.gradient: dict[str, float] = {o.name: o.gradient if self.training else 0.0 for o in graph.operators}
         self.inputs: dict[str, tuple[str, ...]] = {o.name: tuple(dict.fromkeys(o.inputs)) for o in graph.operators}
         self.consumers: dict[str, tuple[str, ...]] = self._consumers()
-        self._seconds: dict[tuple[str, str, str], float] = {}
+        self._seconds: dict[tuple[str, int, str, str], float] = {}
         self._links: dict[tuple[str, str], NetworkLevel] = {(k.source, k.target): k.level for k in cluster.links}
+
+    def _passes(self, times: Collection[Pass]) -> tuple[str, ...]:
+        return tuple(p.value for p in PASS_ORDER if p in times and (self.training or p is Pass.F))
 
     def _consumers(self) -> dict[str, tuple[str, ...]]:
         readers: dict[str, list[str]] = {name: [] for name in self.operators}
@@ -89,18 +115,45 @@ class Facts:
                 readers[read].append(name)
         return {name: tuple(found) for name, found in readers.items()}
 
+    # -- versions: 0 is the operator as it stands, k its k-th variant ---------------------------------------
+
+    def own(self, operator: str, version: int) -> Operator | Variant:
+        """The times and sizes of a version of an operator."""
+        base = self.operators[operator]
+        return base.variants[version - 1] if version else base
+
+    def version(self, operator: str, copy: int) -> int:
+        """The version that a copy of an operator is in; 0 where the plan names none that exists."""
+        return self._version.get((operator, copy), 0)
+
+    @cached_property
+    def _version(self) -> dict[tuple[str, int], int]:
+        """The versions that are not 0, by the plan's placement (the first entry counts)."""
+        found: dict[tuple[str, int], int] = {}
+        for placed in self.plan.placement:
+            if placed.operator in self.operators:
+                names = self.operators[placed.operator].versions
+                number = names.index(placed.variant) if placed.variant in names else 0
+                found.setdefault((placed.operator, placed.copy), number)
+        return {key: number for key, number in found.items() if number}
+
+    def allowed_versions(self, operator: str) -> tuple[str, ...]:
+        """The names of the versions that an operator may be in: base where it has none of those allowed."""
+        names = self.operators[operator].versions
+        return tuple(name for name in names if self.variants is None or name in self.variants) or (BASE,)
+
     # -- durations and caps ---------------------------------------------------------------------------------
 
-    def seconds(self, operator: str, pass_: str, device: str) -> float:
-        """Seconds of a pass on a device; inf where the device cannot run it."""
-        key = (operator, pass_, device)
+    def seconds(self, operator: str, pass_: str, device: str, version: int = 0) -> float:
+        """Seconds of a pass or step task on a device; inf where the device cannot run it."""
+        key = (operator, version, pass_, device)
         if key not in self._seconds:
-            self._seconds[key] = self._pass_seconds(*key)
+            times = self.operators[operator].step if pass_ in "RUG" else self.own(operator, version).times
+            self._seconds[key] = self._pass_seconds(times[Pass(pass_)], self.devices[device])
         return self._seconds[key]
 
-    def _pass_seconds(self, operator: str, pass_: str, device: str) -> float:
-        cost = self.operators[operator].times[Pass(pass_)]
-        where = self.devices[device]
+    @staticmethod
+    def _pass_seconds(cost: PassTime, where: Device) -> float:
         if isinstance(cost, ByDevice):
             named = (cost.seconds.get(name) for name in (where.name, where.group, where.type.name))
             return next((float(seconds) for seconds in named if seconds is not None), math.inf)
@@ -122,13 +175,18 @@ class Facts:
             return 0.0
         return level.latency + (0.0 if level.bandwidth is None else size / level.bandwidth)
 
-    def may_run(self, operator: str, device: str) -> bool:
-        """Whether ``devices`` of the operator and its pass times allow the device."""
+    def may_run(self, operator: str, device: str, version: int) -> bool:
+        """Whether ``devices`` of the operator and the times of a version allow the device."""
         allowed = self.operators[operator].devices
         where = self.devices[device]
         if allowed is not None and not {where.name, where.group, where.type.name} & set(allowed):
             return False
-        return all(math.isfinite(self.seconds(operator, p, device)) for p in self.passes[operator])
+        return not self.timeless(operator, device, version)
+
+    def timeless(self, operator: str, device: str, version: int) -> list[str]:
+        """The passes and step tasks of a version for which a device has no time."""
+        every = (*self.passes_of[operator][version], *self.step_passes[operator])
+        return [p for p in every if math.isinf(self.seconds(operator, p, device, version))]
 
     def cap(self, device: str) -> float | None:
         """The memory cap of a device in bytes; None where there is none."""
@@ -149,7 +207,29 @@ class Facts:
     @cached_property
     def usable_rows(self) -> Flags:
         """Which rows of the table are usable."""
-        return self.table.known & (self.table.device >= 0) & self.timed_rows
+        return self.known_rows & (self.table.device >= 0) & self.timed_rows
+
+    @cached_property
+    def version_rows(self) -> Ints:
+        """The version that the copy of each row is in (0 for unknown operators)."""
+        table = self.table
+        versions = np.zeros((len(self.operators) + 1, max(1, len(table.copies))), dtype=np.int64)
+        number = {name: i for i, name in enumerate(self.operators)}
+        for (name, copy), version in self._version.items():
+            if copy in table.copies:
+                versions[number[name], table.copies.index(copy)] = version
+        found: Ints = versions[table.operator, table.copy]
+        return found
+
+    @cached_property
+    def known_rows(self) -> Flags:
+        """Which rows of the table are passes that exist in the version of their copy, of microbatches of the step."""
+        most = max(map(len, self.passes_of.values()))
+        has = np.zeros((3 * len(self.operators), most), dtype=np.bool_)
+        for i, some in enumerate(self.passes_of.values()):
+            for version, passes in enumerate(some):
+                has[[kind(i, p) for p in passes], version] = True
+        return self.table.known & has[self.table.kind, self.version_rows]
 
     @cached_property
     def index(self) -> TaskIndex:
@@ -164,6 +244,17 @@ class Facts:
             if placed.operator in self.operators and placed.device in self.devices:
                 found.setdefault((placed.operator, placed.copy), placed.device)
         return found
+
+    def copies_of(self, operator: str) -> tuple[int, ...]:
+        """The copies of an operator that the plan places, rising."""
+        return self._copies_of.get(operator, ())
+
+    @cached_property
+    def _copies_of(self) -> dict[str, tuple[int, ...]]:
+        found: dict[str, list[int]] = {}
+        for name, copy in sorted(self.place):
+            found.setdefault(name, []).append(copy)
+        return {name: tuple(copies) for name, copies in found.items()}
 
     @cached_property
     def copy_of(self) -> dict[int, int]:
@@ -182,7 +273,34 @@ class Facts:
         copy = self.copy_of.get(microbatch)
         return None if copy is None else self.place.get((operator, copy))
 
-    def timed(self, item: PlannedTask | PlannedTransfer) -> bool:
+    @cached_property
+    def usable_step(self) -> tuple[PlannedStepTask, ...]:
+        """The step tasks that name a known operator, one of its step tasks and a known device, with usable times."""
+        return tuple(
+            task
+            for task in self.plan.step_tasks
+            if task.pass_ in self.step_passes.get(task.operator, ()) and task.device in self.devices
+            if self.timed(task)
+        )
+
+    @cached_property
+    def step_tasks(self) -> dict[tuple[str, str, int], PlannedStepTask]:
+        """The usable step task of an operator, pass and copy (the first where there are several)."""
+        return {(t.operator, t.pass_, t.copy): t for t in reversed(self.usable_step)}
+
+    @cached_property
+    def last_gradient(self) -> dict[tuple[str, int], PlannedTask]:
+        """The last I or W of each copy of an operator that has step tasks or exchanges gradients."""
+        found: dict[tuple[str, int], PlannedTask] = {}
+        for i, name in enumerate(self.operators):
+            if not self.step_passes[name] and self.gradient[name] <= 0:
+                continue
+            rows = np.concatenate([self.index.of(i, pass_)[1] for pass_ in ("I", "W")])
+            for row in rows[np.argsort(self.table.end[rows], kind="stable")].tolist():
+                found[name, self.plan.tasks[row].copy] = self.plan.tasks[row]
+        return found
+
+    def timed(self, item: Item) -> bool:
         """Whether the two instants are usable: finite, from 0 on, the end not before the start."""
         if not (math.isfinite(item.start) and math.isfinite(item.end)):
             return False
@@ -190,8 +308,10 @@ class Facts:
 
     @cached_property
     def makespan(self) -> float:
-        """The last end of a task."""
-        ends = self.table.end[np.isfinite(self.table.end)]
+        """The last end of a task or of an exchange of gradients."""
+        step = (item.end for item in chain[Item](self.plan.step_tasks, self.plan.exchanges))
+        ends = np.append(self.table.end, np.fromiter(step, dtype=np.float64))
+        ends = ends[np.isfinite(ends)]
         return float(ends.max()) if len(ends) else 0.0
 
     @property
@@ -248,20 +368,27 @@ def _at_rate(amount: float, rate: float | None) -> float:
     return amount / rate if rate else math.inf
 
 
-def name_task(task: PlannedTask) -> str:
+def name_task(task: Task) -> str:
     """A task in words."""
-    return f"{task.pass_} of {shown(task.operator)}, microbatch {task.microbatch}, on {task.device} {span(task)}"
+    which = f"copy {task.copy}" if isinstance(task, PlannedStepTask) else f"microbatch {task.microbatch}"
+    return f"{task.pass_} of {shown(task.operator)}, {which}, on {task.device} {span(task)}"
 
 
-def name_transfer(transfer: PlannedTransfer) -> str:
+def name_transfer(transfer: Transfer) -> str:
     """A transfer in words."""
-    return (
-        f"transfer {transfer.pass_} of {shown(transfer.operator)}, microbatch {transfer.microbatch}, "
-        f"from {transfer.source} to {transfer.target} {span(transfer)}"
-    )
+    if isinstance(transfer, PlannedExchange):
+        which = f"R of {shown(transfer.operator)}, copy {transfer.copy}"
+    else:
+        which = f"{transfer.pass_} of {shown(transfer.operator)}, microbatch {transfer.microbatch}"
+    return f"transfer {which}, from {transfer.source} to {transfer.target} {span(transfer)}"
 
 
-def span(item: PlannedTask | PlannedTransfer) -> str:
+def name_item(item: Item) -> str:
+    """A task or a transfer in words."""
+    return name_task(item) if isinstance(item, Task) else name_transfer(item)
+
+
+def span(item: Item) -> str:
     """The two instants in words."""
     return f"({number(item.start)} to {number(item.end)} s)"
 
@@ -271,7 +398,7 @@ def number(value: float) -> str:
     return f"{value:.12g}"
 
 
-ItemT = TypeVar("ItemT", PlannedTask, PlannedTransfer, Item)
+ItemT = TypeVar("ItemT", bound=Item)
 
 
 def overlaps(items: Iterable[ItemT], tolerance: float) -> Iterator[tuple[ItemT, ItemT]]:

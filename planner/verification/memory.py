@@ -43,9 +43,13 @@ class DeviceMemory:
 
 def device_memory(facts: Facts) -> dict[str, DeviceMemory]:
     """The memory of every device of the cluster, by name."""
+    most: dict[tuple[str, str], int] = {}  # copies on one device share their parameters: the largest counts
+    for (name, copy), device in facts.place.items():
+        size = _size(facts.own(name, facts.version(name, copy)).parameters)
+        most[device, name] = max(size, most.get((device, name), 0))
     resident = dict.fromkeys(facts.devices, 0)
-    for device, name in {(device, name) for (name, _), device in facts.place.items()}:
-        resident[device] += _size(facts.operators[name].parameters)
+    for (device, _), size in most.items():
+        resident[device] += size
     changes: dict[str, list[_Holding]] = {name: [] for name in facts.devices}
     for holding in _holdings(facts):
         changes[holding.device].append(holding)
@@ -83,26 +87,29 @@ def _holdings(facts: Facts) -> Iterator[_Holding]:
     for name, i in number.items():
         microbatch, rows = facts.index.of(i, "F")
         where, start, end = table.device[rows], table.start[rows], table.end[rows]
-        kept: list[tuple[Floats, Floats, int]] = []  # starts, ends, size
+        versions = [facts.own(name, version) for version in range(len(facts.passes_of[name]))]
+        activation = [_size(own.activation) for own in versions]
+        kept: list[tuple[Floats, Floats, list[int]]] = []  # starts, ends, size by version
         if facts.training:
             backward = facts.index.at(i, "I", microbatch)
             # A missing pass is reported elsewhere; without it the bytes are held to the end.
             end = np.where(backward >= 0, table.end[backward], facts.makespan)
-            kept.append((start, end, _size(facts.operators[name].activation)))
+            kept.append((start, end, activation))
             weights = facts.index.at(i, "W", microbatch)
             until = np.where((backward >= 0) & (weights >= 0), np.maximum(end, table.end[weights]), end)
-            kept.append((end, until, _size(facts.operators[name].held_for_weight_grad)))
+            kept.append((end, until, [_size(own.held_for_weight_grad) for own in versions]))
         else:
             for reader in facts.consumers[name]:
                 there = facts.index.at(number[reader], "F", microbatch)
                 same = (there >= 0) & (table.device[there] == where)
                 end = np.where(same, np.maximum(end, table.end[there]), end)
             sent = [left.get((name, table.microbatches[m]), 0.0) for m in microbatch.tolist()]
-            kept.append((start, np.maximum(end, sent), _size(facts.operators[name].activation)))
-        for d in sorted(set(where.tolist())):
-            own = where == d
-            for begin, until, size in kept:
-                yield _Holding(devices[d], begin[own], until[own], size)
+            kept.append((start, np.maximum(end, sent), activation))
+        version = facts.version_rows[rows]
+        for d, v in sorted(set(zip(where.tolist(), version.tolist(), strict=True))):
+            alike = (where == d) & (version == v)
+            for begin, until, sizes in kept:
+                yield _Holding(devices[d], begin[alike], until[alike], sizes[v])
 
 
 def _transfers_left(facts: Facts) -> dict[tuple[str, int], float]:

@@ -1,8 +1,7 @@
-"""Rule 1: every operator has all copies on allowed devices; labels and microbatches stay together."""
+"""Rule 1: every operator has all copies on allowed devices and in allowed variants; labels stay together."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -16,6 +15,7 @@ from planner.verification.rules import Rule
 def check_placement(facts: Facts) -> Iterator[Violation]:
     """Yield the violations of rule 1."""
     yield from _entries(facts)
+    yield from _variants(facts)
     yield from _copies(facts)
     yield from _allowed(facts)
     yield from _colocate(facts)
@@ -38,6 +38,21 @@ def _entries(facts: Facts) -> Iterator[Violation]:
             yield Violation(Rule.PLACEMENT, f"placement of {shown(operator)}, copy {copy}, is listed {count} times")
 
 
+def _variants(facts: Facts) -> Iterator[Violation]:
+    """Each copy is in a version of its operator that exists and is allowed."""
+    for placed in facts.plan.placement:
+        operator = facts.operators.get(placed.operator)
+        if operator is None:
+            continue
+        where = f"placement of {shown(placed.operator)}, copy {placed.copy}"
+        if placed.variant not in operator.versions:
+            what = f"the operator has no variant {shown(placed.variant)}, only {listing(operator.versions)}"
+            yield Violation(Rule.PLACEMENT, f"{where}: {what}")
+        elif placed.variant not in facts.allowed_versions(placed.operator):
+            what = f"variant {shown(placed.variant)} is not allowed, only"
+            yield Violation(Rule.PLACEMENT, f"{where}: {what} {listing(facts.allowed_versions(placed.operator))}")
+
+
 def _copies(facts: Facts) -> Iterator[Violation]:
     """Copies are numbered from 0, no more than allowed, and every operator has all of them."""
     numbers = {p.copy for p in facts.plan.placement}
@@ -56,17 +71,19 @@ def _copies(facts: Facts) -> Iterator[Violation]:
 
 
 def _allowed(facts: Facts) -> Iterator[Violation]:
-    """The device is among the operator's devices and has a time for each of its passes."""
+    """The device is among the operator's devices and has a time for each of its passes and step tasks."""
     for (name, copy), device in facts.place.items():
-        if facts.may_run(name, device):
+        version = facts.version(name, copy)
+        if facts.may_run(name, device, version):
             continue
-        timeless = [p for p in facts.passes[name] if math.isinf(facts.seconds(name, p, device))]
+        timeless = facts.timeless(name, device, version)
         why = (
             f"{device} has no time for pass {', '.join(timeless)}"
             if timeless
             else f"its devices are {listing(facts.operators[name].devices or ())}"
         )
-        yield Violation(Rule.PLACEMENT, f"{shown(name)}, copy {copy}, may not run on {device}: {why}")
+        which = f" as variant {shown(facts.operators[name].versions[version])}" if version else ""
+        yield Violation(Rule.PLACEMENT, f"{shown(name)}, copy {copy}, may not run on {device}{which}: {why}")
 
 
 def _colocate(facts: Facts) -> Iterator[Violation]:

@@ -6,22 +6,28 @@ one operator and copy, or one transfer of it) starts exactly e times in the part
 other: a, ..., a + e - 1, with those below a before the part and all others after it.
 
 ``repeated_plan(plan, r)`` is the step with the part repeated r times. All rules are checked on the step that is listed,
-which commands draw, and on one with R repetitions. R is at least 3 H + 4, where H e is the largest difference of the
+which commands draw, and on one with R repetitions. Step tasks and exchanges of gradients come once: they start from s
+on, and are r L later. R is at least 3 H + 4, where H e is the largest difference of the
 numbers a of two classes of one copy. Then the rules hold for any number K above R, for these reasons.
 
-- Call an item's *turn* 0 before the part, i in its i-th repetition (from 0), and K after it. Let q be from 0 to K - R.
+- Call an item's *turn* 0 before the part, i in its i-th repetition (from 0), and K after it; K for step tasks and
+  exchanges, too, wherever the listed step starts them. Let q be from 0 to K - R.
   An item with a turn from q to q + R is also an item of the step with R repetitions, q L earlier and for a microbatch
   q e lower: whatever starts before the part only for q = 0, whatever starts after it only for q = K - R, which the
   clipped turns say.
 - *Order, transfers:* items of one microbatch have turns that differ by at most H, so one q fits all of them: what holds
-  between them holds in the step with R repetitions.
+  between them holds in the step with R repetitions. Step tasks and exchanges (turn K) share q = K - R with each other,
+  and with the passes of turns from K - R on. Passes of lower turns have ended by s + K L, before which none starts.
 - *Streams and channels:* two items whose turns differ by at most R have a common q. Else one starts more than R L after
-  the other. No item lasts longer than L, since its class runs alone on its stream or channel once in every L.
+  the other, and the other is a pass or a transfer of one: it lasts no longer than L, since its class runs alone on its
+  stream or channel once in every L.
 - *Memory:* at an instant t of turn g (its number of whole lengths after s, from 0 to K), what is held was taken at a
   turn up to g, is released at a turn from g - 2 on, and all its items have turns from g - 2 - 2 H to g + H. One q fits
   all of these turns, with room for one more at either end, so that at t - q L the step with R repetitions holds
   exactly the same.
-- *Figures:* a repetition adds the same to the makespan, to every device's work and span, and nothing to peaks.
+  Step tasks hold nothing.
+- *Figures:* from the first repetition on, each adds the same to the makespan, to every device's work and span, and
+  nothing to peaks. (The first one may add less to the span of a device whose U comes before its first pass.)
 """
 
 from __future__ import annotations
@@ -29,10 +35,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
-from planner.plan.plan import Plan, PlannedTask, PlannedTransfer, PlanRepetition
-from planner.verification.facts import Item, Violation, number
+from planner.plan.plan import Plan, PlannedExchange, PlannedStepTask, PlannedTask, PlannedTransfer, PlanRepetition
+from planner.verification.facts import Violation, name_item, number
 from planner.verification.rules import Rule
+
+Item = PlannedTask | PlannedTransfer
+"""What is repeated."""
 
 Class = tuple[str, str, int, str, str]
 """Operator, pass and copy of like items; of transfers also the two devices."""
@@ -51,6 +61,9 @@ def check_repetition(plan: Plan, repeated: PlanRepetition) -> Iterator[Violation
     if plan.listed_microbatches < 1:
         yield _wrong(f"{repeated.more} microbatches are more than the plan's {plan.microbatches} allow")
         return
+    for once in chain[PlannedStepTask | PlannedExchange](plan.step_tasks, plan.exchanges):
+        if not once.start >= repeated.start:
+            yield _wrong(f"{name_item(once)} must start after all repetitions, but the part starts later")
     copies = _copies(plan)
     first = 0
     for copy, listed in sorted(copies.items()):
@@ -105,8 +118,16 @@ def repeated_plan(plan: Plan, repeated: PlanRepetition, times: int) -> Plan:
 
     tasks = tuple(item for item in items(plan.tasks) if isinstance(item, PlannedTask))
     transfers = tuple(item for item in items(plan.transfers) if isinstance(item, PlannedTransfer))
-    microbatches = plan.listed_microbatches + times * repeated.microbatches
-    return replace(plan, tasks=tasks, transfers=transfers, microbatches=microbatches, repeated=None)
+    later = times * repeated.length
+    return replace(
+        plan,
+        tasks=tasks,
+        transfers=transfers,
+        step_tasks=tuple(t._replace(start=t.start + later, end=t.end + later) for t in plan.step_tasks),
+        exchanges=tuple(x._replace(start=x.start + later, end=x.end + later) for x in plan.exchanges),
+        microbatches=plan.listed_microbatches + times * repeated.microbatches,
+        repeated=None,
+    )
 
 
 def instant_in(repeated: PlanRepetition, times: int, instant: float) -> float:

@@ -12,23 +12,26 @@ class Rule(IntEnum):
 
     PLACEMENT = (
         1,
-        "Every operator has every copy on a device that may run it, operators of one `colocate` label share a device, "
-        "and a microbatch uses one copy number throughout.",
+        "Every operator has every copy on a device that may run it, in a variant that is allowed, operators of one "
+        "`colocate` label share a device, and a microbatch uses one copy number throughout.",
     )
     TASKS = (
         2,
         "Every pass of every microbatch runs once, on the device of its copy and the operator's stream, for exactly "
-        "its pass time, and a stream runs one task at a time.",
+        "its pass time; so does every step task of every copy, on its own stream; and a stream runs one task at a "
+        "time.",
     )
     ORDER = (
         3,
         "F starts after the F of every input, I after the operator's own F and the I of every consumer, and W after "
-        "the operator's own I.",
+        "the operator's own I; R after the last I and W of its copy, U after R (with `clip_gradients` after every R), "
+        "and G after U.",
     )
     TRANSFERS = (
         4,
         "What moves between devices moves once, between the end of its producer and the start of its readers, for "
-        "latency + bytes/bandwidth, and a channel carries one transfer at a time.",
+        "latency + bytes/bandwidth; so do the gradients that copies exchange, between the last I and W of one and the "
+        "first step task of the other; and a channel carries one transfer at a time.",
     )
     MEMORY = (5, "No device ever holds more bytes than its cap.")
     FIGURES = (

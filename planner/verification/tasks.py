@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
 from planner.common.messages import shown
 from planner.plan.plan import PlannedTask
 from planner.problem.graph import Stream
-from planner.verification.facts import Facts, Violation, name_task, number, overlaps
+from planner.verification.facts import Facts, Task, Violation, name_task, number, overlaps
 from planner.verification.rules import Rule
 from planner.verification.table import PASSES, Flags, TaskIndex
 
@@ -19,16 +19,18 @@ from planner.verification.table import PASSES, Flags, TaskIndex
 def check_tasks(facts: Facts) -> Iterator[Violation]:
     """Yield what is wrong with single tasks, and which are missing or listed twice."""
     table = facts.table
-    index = table.index(table.known)
-    doubled = table.known.copy()
+    index = table.index(facts.known_rows)
+    doubled = facts.known_rows.copy()
     doubled[index.rows] = False
-    for row in np.flatnonzero(~table.known | doubled | _suspicious(facts)).tolist():
+    for row in np.flatnonzero(~facts.known_rows | doubled | _suspicious(facts)).tolist():
         task = facts.plan.tasks[row]
         if task.operator not in facts.operators:
             yield Violation(Rule.TASKS, f"{name_task(task)}: the graph has no such operator")
             continue
-        if task.pass_ not in facts.passes[task.operator]:
-            yield Violation(Rule.TASKS, f"{name_task(task)}: the operator has no such pass")
+        version = facts.version(task.operator, task.copy)
+        if task.pass_ not in facts.passes_of[task.operator][version]:
+            which = f"variant {shown(facts.operators[task.operator].versions[version])}" if version else "the operator"
+            yield Violation(Rule.TASKS, f"{name_task(task)}: {which} has no such pass")
             continue
         if not 0 <= task.microbatch < facts.microbatches:
             yield Violation(Rule.TASKS, f"{name_task(task)}: microbatches are 0 to {facts.microbatches - 1}")
@@ -56,12 +58,16 @@ def _suspicious(facts: Facts) -> Flags:
     wrong = (table.on_comm != comm[table.operator]) | (table.device < 0) | ~facts.timed_rows
     wrong |= placed[table.operator, table.copy] != table.device
     names = [(name, p) for name in facts.operators for p in PASSES]
-    which, at = np.unique(table.kind * len(devices) + table.device, return_inverse=True)
+    most = max(map(len, facts.passes_of.values()))
+    codes = (table.kind * most + facts.version_rows) * len(devices) + table.device
+    which, at = np.unique(codes, return_inverse=True)
     lasts = np.full(len(which), math.inf)
     for k, code in enumerate(which.tolist()):
-        (name, pass_), device = names[code // len(devices)], devices[code % len(devices)]
-        if pass_ in facts.passes[name]:
-            lasts[k] = facts.seconds(name, pass_, device)
+        rest, d = divmod(code, len(devices))
+        row, version = divmod(rest, most)
+        name, pass_ = names[row]
+        if pass_ in facts.passes_of[name][version]:
+            lasts[k] = facts.seconds(name, pass_, devices[d], version)
     expected = lasts[at]
     with np.errstate(invalid="ignore"):
         same = np.abs(table.end - table.start - expected) <= facts.duration_slack(expected)
@@ -81,6 +87,8 @@ def _missing(facts: Facts, index: TaskIndex) -> Iterator[Violation]:
         for pass_ in passes:
             for k in np.flatnonzero(index.at(i, pass_, present) < 0).tolist():
                 microbatch = named[k]
+                if pass_ not in facts.passes_of[name][facts.version(name, facts.copy_of[microbatch])]:
+                    continue
                 where = facts.device(name, microbatch) or "any device"
                 yield Violation(
                     Rule.TASKS, f"{pass_} of {shown(name)}, microbatch {microbatch}, does not run on {where}"
@@ -103,7 +111,8 @@ def _task(facts: Facts, task: PlannedTask) -> Iterator[Violation]:
     if not facts.timed(task):
         yield Violation(Rule.TASKS, f"{name_task(task)}: start and end must be finite, from 0 on and in this order")
     elif task.device in facts.devices:
-        expected = facts.seconds(task.operator, task.pass_, task.device)
+        version = facts.version(task.operator, task.copy)
+        expected = facts.seconds(task.operator, task.pass_, task.device, version)
         if math.isfinite(expected) and not facts.same_duration(task.end - task.start, expected):
             yield Violation(
                 Rule.TASKS,
@@ -116,8 +125,8 @@ def check_streams(facts: Facts) -> Iterator[Violation]:
     """A stream runs one task at a time."""
     if not _crowded(facts):
         return
-    streams: dict[tuple[str, str], list[PlannedTask]] = {}
-    for task in facts.usable:
+    streams: dict[tuple[str, str], list[Task]] = {}
+    for task in chain[Task](facts.usable, facts.usable_step):
         streams.setdefault((task.device, task.stream), []).append(task)
     for (_, stream), tasks in sorted(streams.items()):
         for before, task in overlaps(tasks, facts.tolerance):
@@ -126,12 +135,16 @@ def check_streams(facts: Facts) -> Iterator[Violation]:
 
 def _crowded(facts: Facts) -> bool:
     """Whether some task starts before one that started earlier on the same stream has ended."""
-    table, rows = facts.table, np.flatnonzero(facts.usable_rows)
-    stream = 3 * table.device[rows] + table.on_comm[rows]  # -1: all streams that do not exist as one
-    order = rows[np.lexsort((table.end[rows], table.start[rows], stream))]
-    bounds = np.flatnonzero(np.diff(3 * table.device[order] + table.on_comm[order])) + 1
-    for own in np.split(order, bounds):
-        over = np.maximum.accumulate(table.end[own])
-        if (table.start[own][1:] < over[:-1] - facts.tolerance).any():
+    table, rows, step = facts.table, np.flatnonzero(facts.usable_rows), facts.usable_step
+    number = {name: d for d, name in enumerate(facts.devices)}
+    own = [(number[task.device], task.stream != "compute", task.start, task.end) for task in step]
+    device, on_comm, first, last = np.array(own, dtype=np.float64).reshape(-1, 4).T
+    # a stream that does not exist is one more of its device
+    stream = np.concatenate([3 * table.device[rows] + table.on_comm[rows], 3 * device + on_comm])
+    start, end = np.concatenate([table.start[rows], first]), np.concatenate([table.end[rows], last])
+    order = np.lexsort((end, start, stream))
+    for same in np.split(order, np.flatnonzero(np.diff(stream[order])) + 1):
+        over = np.maximum.accumulate(end[same])
+        if (start[same][1:] < over[:-1] - facts.tolerance).any():
             return True
     return False

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from planner.common.messages import shown
-from planner.plan.plan import PlannedTask, PlannedTransfer
+from planner.plan.plan import PlannedTransfer
 from planner.verification.facts import (
     Facts,
     Item,
     Route,
+    Task,
+    Transfer,
     Violation,
+    name_item,
     name_task,
     name_transfer,
     number,
@@ -121,20 +125,23 @@ def check_channels(facts: Facts) -> Iterator[Violation]:
 
     A transfer of no length occupies nothing: it need not even be listed.
     """
-    moving = [t for t in facts.plan.transfers if facts.timed(t) and t.end > t.start]
-    channels: dict[tuple[str, str], list[PlannedTransfer]] = {}
+    listed = chain[Transfer](facts.plan.transfers, facts.plan.exchanges)
+    moving = [t for t in listed if facts.timed(t) and t.end > t.start]
+    channels: dict[tuple[str, str], list[Transfer]] = {}
     for transfer in moving:
         channels.setdefault((transfer.source, transfer.target), []).append(transfer)
     for channel in sorted(channels):
         for before, transfer in overlaps(channels[channel], facts.tolerance):
-            yield Violation(Rule.TRANSFERS, f"{_name(transfer)} overlaps {_name(before)} on their channel")
+            yield Violation(
+                Rule.TRANSFERS, f"{name_transfer(transfer)} overlaps {name_transfer(before)} on their channel"
+            )
 
     exclusive = {name for name, device in facts.devices.items() if device.type.exclusive_transfers}
     occupied: dict[str, list[Item]] = {name: [] for name in sorted(exclusive)}
     for transfer in moving:
         for end in {transfer.source, transfer.target} & exclusive:
             occupied[end].append(transfer)
-    for task in facts.usable:
+    for task in chain[Task](facts.usable, facts.usable_step):
         if task.device in exclusive and task.stream == "compute":
             occupied[task.device].append(task)
     for device, items in occupied.items():
@@ -143,14 +150,10 @@ def check_channels(facts: Facts) -> Iterator[Violation]:
                 continue  # two tasks, or two transfers of one channel: reported above
             yield Violation(
                 Rule.TRANSFERS,
-                f"{_name(second)} overlaps {_name(first)}, but both occupy compute on {device}",
+                f"{name_item(second)} overlaps {name_item(first)}, but both occupy compute on {device}",
             )
 
 
 def _channel(item: Item) -> tuple[str, str] | None:
     """The channel of a transfer; None for a task."""
-    return (item.source, item.target) if isinstance(item, PlannedTransfer) else None
-
-
-def _name(item: Item) -> str:
-    return name_task(item) if isinstance(item, PlannedTask) else name_transfer(item)
+    return None if isinstance(item, Task) else (item.source, item.target)

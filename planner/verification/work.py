@@ -15,8 +15,8 @@ from planner.verification.facts import INSTANT, Facts
 class Work:
     """Seconds, by name of the device: how long its compute stream works, and from its first start to its last end.
 
-    ``streams``: the work of each stream and channel; exclusive transfers count on compute streams too. ``running``:
-    the devices that run a task.
+    ``streams``: the work of each stream and channel for microbatches, so without step tasks; exclusive transfers count
+    on compute streams too. ``running``: the devices that run a task.
     """
 
     microbatches: int
@@ -38,13 +38,17 @@ class Work:
         busy, span = {}, {}
         for d, name in enumerate(devices):
             rows = np.flatnonzero(facts.usable_rows & (table.device == d) & (table.on_comm == 0))
-            busy[name] = math.fsum((table.end[rows] - table.start[rows]).tolist())
-            span[name] = float(table.end[rows].max() - table.start[rows].min()) if len(rows) else 0.0
-        running = frozenset(devices[d] for d in np.unique(table.device[facts.usable_rows]).tolist())
-        return Work(facts.microbatches, facts.makespan, running, busy, span, _streams(facts))
+            step = [task for task in facts.usable_step if task.device == name and task.stream == "compute"]
+            start = np.append(table.start[rows], [task.start for task in step])
+            end = np.append(table.end[rows], [task.end for task in step])
+            busy[name] = math.fsum((end - start).tolist())
+            span[name] = float(end.max() - start.min()) if len(end) else 0.0
+        running = {devices[d] for d in np.unique(table.device[facts.usable_rows]).tolist()}
+        running |= {task.device for task in facts.usable_step}
+        return Work(facts.microbatches, facts.makespan, frozenset(running), busy, span, _streams(facts))
 
     def repeated(self, longer: Work, by: int, times: int) -> Work:
-        """The step with ``times`` repetitions, from this one without any and a ``longer`` one with ``by`` of them."""
+        """The step with ``times`` more repetitions than this one, from it and a ``longer`` one with ``by`` more."""
 
         def grown(short: float, long: float) -> float:
             return short + (long - short) / by * times

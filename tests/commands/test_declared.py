@@ -95,3 +95,13 @@ def test_each_option_is_declared_once() -> None:
     twice = [text for text, count in Counter(text for text, _ in declarations()).items() if count > 1]
     assert not twice
     assert len(list(declarations())) > 60
+
+
+@dataclass(frozen=True)
+class Sparse:
+    colour: Annotated[str | None, typer.Option(), Recorded(always=False)] = None
+
+
+def test_an_option_may_be_recorded_only_where_it_is_given() -> None:
+    assert recorded(Sparse()) == {}
+    assert recorded(Sparse("red")) == {"colour": "red"}

@@ -19,13 +19,20 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, captured.out, captured.err
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--ep 64 --interconnect 50GB/s --tp 2 --tensor-interconnect 160GB/s --precision fp8 --no-mtp --zero 2",
+        "--dp 8 --data-interconnect 12.5GB/s --zero 3 --recompute choose --weight-grad never --no-clip-gradients",
+        "--dp 8 --no-whole-step",
+    ],
+)
 def test_command_writes_the_same_graph_from_its_own_header(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    flags: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The flags in the comment make the file again, byte for byte."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.json").write_bytes((CONFIGS / "deepseek-v3.json").read_bytes())
-    flags = "--ep 64 --interconnect 50GB/s --tp 2 --tensor-interconnect 160GB/s --precision fp8 --no-mtp --zero 2"
     assert run(capsys, "config.json", *flags.split(), "-o", "graph.yaml")[0] == 0
     lines = Path("graph.yaml").read_text(encoding="utf-8").splitlines()
     begin = next(i for i, line in enumerate(lines) if line.startswith("# made by: planner import hf"))
@@ -100,10 +107,36 @@ def test_the_page_names_every_flag_and_family(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_page_shows_what_comes_out(capsys: pytest.CaptureFixture[str]) -> None:
-    _, out, _ = run(capsys, str(CONFIGS / "llama-3-8b.json"), "--sequence", "8192", "--quiet")
-    shown = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert shown is not None
-    assert shown[1] in out
+    """A layer of the first command, the variants of its MLP at 4096 tokens, and the step of a larger model."""
+    shown = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    commands = (
+        ("llama-3-8b", "--sequence 8192"),
+        ("llama-3-8b", "--sequence 4096 --recompute choose"),
+        ("llama-3.1-70b", "--tp 8 --dp 4 --interconnect 50GB/s"),
+    )
+    for text, (name, flags) in zip(shown, commands, strict=True):
+        assert text in run(capsys, str(CONFIGS / f"{name}.json"), *flags.split(), "--quiet")[1]
+
+
+def test_the_command_says_what_it_lacks_for_a_whole_step(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a bandwidth between data ranks: on stderr and in the comment; with one, or one rank, it is silent."""
+    config = str(CONFIGS / "llama-3-8b.json")
+    words = "the reduction of gradients and gathering the weights over 4 ranks with the same weights"
+    code, out, err = run(capsys, config, "--dp", "4")
+    assert code == 0
+    assert f"planner: not counted: {words} (it needs --interconnect)" in err
+    assert f"Not counted: {words}" in out.replace("\n# ", " ")
+    for flags in ("", "--dp 4 --interconnect 50GB/s", "--dp 4 --no-whole-step", "--dp 4 --mode inference"):
+        assert "not counted" not in run(capsys, config, *flags.split())[2]
+
+
+def test_choose_is_written_with_its_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    """The variants are named as the flag's values, and the comment says how to make the file again."""
+    config = str(CONFIGS / "mixtral-8x7b.json")
+    _, out, _ = run(capsys, config, "--recompute", "choose", "--weight-grad", "fitting", "--quiet")
+    assert "--recompute choose --weight-grad fitting" in " ".join(out.split("\n# "))
+    assert set(re.findall(r"- name: (selective|full)\n", out)) == {"selective", "full"}
+    assert "--weight-grad" not in run(capsys, config, "--quiet")[1]
 
 
 def test_the_command_of_the_page_for_deepseek(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,7 +82,7 @@ def test_bounds_of_partial_placements(seed: int) -> None:
                 best[where[:decisions]] = min(best.get(where[:decisions], NEVER), found)
         for where, makespan in best.items():
             assert level1.bound(where) <= makespan, (counts, where)
-            relaxed = build_classes(level1.relaxed, Placement(level1.relaxed_device_of(where)), counts)
+            relaxed = build_classes(level1.relaxed, level1.relaxed_placement(where), counts)
             if (relaxed.available < 0).any():
                 assert makespan >= 2**60
             else:

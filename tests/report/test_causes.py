@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from random_plans import plan_of, random_plan
+from random_steps import greedy, random_whole_step
 from solver_problems import chain, operator, posed, unit_cluster
-from whole_steps import greedy, random_whole_step
 
 from planner.baselines import baseline_timetable
 from planner.events import Events, events_of

@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from solver_problems import checked, random_search
+from whole_steps import plain_figures, plan_of_step, with_step_tasks
 
 from planner.files.plan_file import read_plan
-from planner.plan.build import build_plan
+from planner.plan.build import build_plan, timetable_of
 from planner.plan.plan import Plan, PlannedTask, PlanRepetition
-from planner.problem import Problem
+from planner.problem import Operator, Problem
+from planner.problem.graph import STEP_ORDER
 from planner.scheduling.list.kernel import run
 from planner.scheduling.list.rules import RULES
 from planner.scheduling.repetition import Repetition, repetition_of
@@ -166,3 +168,83 @@ def test_million_repetitions(cases: list[Case]) -> None:
         more = replace(plan, repeated=replace(part, times=times), microbatches=whole.microbatches)
         rules = {int(violation.rule) for violation in checked(whole, more)}
         assert rules == {6}, "only its figures are others"
+
+
+# -- the end of the step ------------------------------------------------------------------------------------
+
+
+def ended(case: Case, seed: int) -> Case:
+    """The plan of the same problem with step tasks, exchanges and clipping: some of them, with their times drawn."""
+    problem, plan, part = case
+    rng = np.random.default_rng(seed)
+
+    def more(operator: Operator) -> Operator:
+        step = {p: part.length * float(rng.choice([0.2, 0.7, 3.0])) for p in STEP_ORDER if rng.random() < 0.7}
+        return replace(operator, step=step, gradient=float(rng.choice([0.0, 1.0])))
+
+    graph = replace(problem.graph, operators=tuple(map(more, problem.operators)), clip_gradients=rng.random() < 0.5)
+    problem = replace(problem, graph=graph)
+    short = problem.with_microbatches(plan.listed_microbatches)
+    timetable = with_step_tasks(short, timetable_of(plan, short))
+    plan = replace(plan_of_step(short, timetable), microbatches=problem.microbatches, repeated=part)
+    whole = timetable_of(repeated_plan(plan, part, part.times), problem)
+    figures = plain_figures(problem, whole)
+    return problem, replace(
+        plan,
+        makespan=figures.makespan,
+        bubble_ratio=figures.bubble_ratio,
+        bubble_ratio_all=figures.bubble_ratio_all,
+        devices=figures.devices,
+    ), part  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def with_ends(cases: list[Case]) -> list[Case]:
+    found = [ended(case, seed) for seed, case in enumerate(cases)]
+    assert sum(len(plan.exchanges) > 0 for _, plan, _ in found) >= 1
+    assert sum(repetitions_to_check(plan, part) < part.times for _, plan, part in found) >= 2
+    return found
+
+
+def test_steps_with_an_end_are_valid(with_ends: list[Case]) -> None:
+    """Step tasks and exchanges come once, after all repetitions; the figures are those of the step in full."""
+    for problem, plan, part in with_ends:
+        assert checked(problem, plan) == []
+        assert checked(problem, repeated_plan(plan, part, part.times)) == []
+
+
+def test_moved_step_tasks(with_ends: list[Case]) -> None:
+    """What the step in full does not allow is found; what it allows is passed, if the listed step is valid, too."""
+    rng = np.random.default_rng(11)
+    wrong = right = 0
+    for problem, plan, part in with_ends:
+        for _ in range(8):
+            field = ("step_tasks", "exchanges")[int(rng.integers(2))]
+            rows = list(getattr(plan, field))
+            if not rows:
+                continue
+            k, by = int(rng.integers(len(rows))), float(rng.uniform(-3, 1) * part.length)
+            rows[k] = rows[k]._replace(start=rows[k].start + by, end=rows[k].end + by)
+            made = replace(plan, **{field: tuple(rows)})
+            found = [v for v in checked(problem, made) if int(v.rule) < 6]
+            full = [v for v in checked(problem, repeated_plan(made, part, part.times)) if int(v.rule) < 6]
+            listed = repeated_plan(made, part, 0)
+            odd = [v for v in checked(problem.with_microbatches(listed.microbatches), listed) if int(v.rule) < 6]
+            assert bool(found) == bool(full or odd)
+            wrong, right = wrong + bool(full), right + (not found)
+    assert wrong >= 10
+    assert right >= 2
+
+
+def test_step_tasks_come_after_the_part(with_ends: list[Case]) -> None:
+    problem, plan, part = next(case for case in with_ends if case[1].step_tasks and case[2].start > 0)
+    first = plan.step_tasks[0]
+    early = first._replace(start=part.start / 2, end=part.start / 2 + first.end - first.start)
+    (violation,) = checked(problem, replace(plan, step_tasks=(early, *plan.step_tasks[1:])))
+    assert "must start after all repetitions, but the part starts later" in str(violation)
+
+
+@pytest.mark.parametrize("field", ["makespan", "bubble_ratio"])
+def test_figures_count_the_end(field: str, with_ends: list[Case]) -> None:
+    for problem, plan, _ in with_ends:
+        assert checked(problem, replace(plan, **{field: getattr(plan, field) + 1e-3}))

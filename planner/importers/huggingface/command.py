@@ -13,7 +13,7 @@ from planner.importers import flags as options
 from planner.importers.huggingface.flags import HfFlags
 from planner.importers.huggingface.importer import hf_document
 from planner.importers.importer import Imported
-from planner.importers.transformer.setting import Optimizer, Precision, Recompute, Setting, TiedEmbeddings
+from planner.importers.transformer.setting import Optimizer, Precision, Recompute, Setting, TiedEmbeddings, WeightGrad
 from planner.problem.graph import Mode
 from planner.problem.quantities import BYTES_PER_SECOND
 
@@ -67,6 +67,10 @@ class HuggingFaceFlags:
         str | None,
         typer.Option(metavar="BANDWIDTH", help="Between tensor and sequence ranks.  [default: --interconnect]"),
     ] = None
+    data_interconnect: Annotated[
+        str | None,
+        typer.Option(metavar="BANDWIDTH", help="Between ranks with the same weights.  [default: --interconnect]"),
+    ] = None
     sends_per_token: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Most times that dispatch sends a token.  [default: once an expert]"),
@@ -76,7 +80,23 @@ class HuggingFaceFlags:
     zero: Annotated[
         int, typer.Option(min=0, max=3, metavar="STAGE", help="ZeRO stage over data and sequence ranks.")
     ] = 1
-    recompute: Annotated[Recompute, typer.Option(help="What backward computes again.")] = Recompute.NONE
+    whole_step: Annotated[
+        bool,
+        typer.Option(
+            "--whole-step/--no-whole-step", help="Reduction of gradients, optimizer, gathering of weights, too."
+        ),
+    ] = True
+    clip_gradients: Annotated[
+        bool,
+        typer.Option("--clip-gradients/--no-clip-gradients", help="No update before all gradients are reduced."),
+    ] = True
+    recompute: Annotated[Recompute, typer.Option(help="What backward computes again; choose: the plan decides.")] = (
+        Recompute.NONE
+    )
+    weight_grad: Annotated[
+        WeightGrad,
+        typer.Option(help="Where it is a pass of its own; fitting: also with selective, where it costs no memory."),
+    ] = WeightGrad.STORED
     mtp: Annotated[bool, typer.Option("--mtp/--no-mtp", help="Multi-token prediction, where the model has it.")] = True
     tied: Annotated[TiedEmbeddings, typer.Option(help="A matrix that embedding and head share.")] = TiedEmbeddings.COPY
 
@@ -94,12 +114,16 @@ class HuggingFaceFlags:
             optimizer=self.optimizer,
             zero=self.zero,
             recompute=self.recompute,
+            weight_grad=self.weight_grad,
             training=self.mode is Mode.TRAINING,
             mtp=self.mtp,
             freeze_vision=self.freeze_vision,
             tied=self.tied,
             interconnect=_bandwidth("--interconnect", self.interconnect),
             tensor_interconnect=_bandwidth("--tensor-interconnect", self.tensor_interconnect),
+            data_interconnect=_bandwidth("--data-interconnect", self.data_interconnect),
+            whole_step=self.whole_step,
+            clip_gradients=self.clip_gradients,
         )
         return HfFlags(
             setting, self.sequence, self.decoder_sequence, self.data_parallel, self.images, self.family, self.name

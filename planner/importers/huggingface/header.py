@@ -13,8 +13,10 @@ from planner.importers.transformer.setting import (
     Setting,
     TiedEmbeddings,
     WeightBytes,
+    WeightGrad,
     weight_bytes,
 )
+from planner.importers.transformer.step import touched_bytes
 from planner.importers.transformer.totals import Totals
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ def remarks(model: Model, setting: Setting, figures: Totals, entries: Sequence[E
         f"{len(operators)} operators on one rank of a stage: {rounded(parameters, 'B')} of parameters, "
         f"{rounded(activation, 'B')} of activations a microbatch in the whole model"
     )
+    if unknown := _without_bandwidth(setting) if setting.training else None:
+        yield f"not counted: {unknown}"
 
 
 def unrolled(entries: Sequence[EntryDraft]) -> Iterator[OperatorDraft]:
@@ -116,6 +120,13 @@ def _assumptions(model: Model, setting: Setting) -> Iterator[str]:
     )
     if setting.interconnect is not None:
         yield _collectives(setting)
+    if setting.steps:
+        yield _step(setting)
+    if setting.gathers and setting.dense_replicas > 1:
+        yield (
+            "ZeRO 3: each operator's weights are gathered before its forward and its backward pass, in a ring; they "
+            "are not counted as memory."
+        )
     if model.head.tied:
         yield (
             "The head shares the embedding's matrix: "
@@ -161,6 +172,19 @@ def _precision(setting: Setting) -> str:
 
 
 def _activation(setting: Setting) -> str:
+    if setting.recompute is Recompute.CHOOSE:
+        return (
+            "activation: the inputs of all parts"
+            + (", or what weight_grad needs where that is more" if setting.weight_grad is not WeightGrad.NEVER else "")
+            + ". Variants: selective makes outputs of norms and activation functions (and MLA's up-projections) again "
+            "in input_grad, full keeps the operator's input only and runs all of forward again; "
+            + (
+                "where weight_grad would hold more than selective keeps, and in full, input_grad makes the weights' "
+                "gradients too."
+                if setting.weight_grad is WeightGrad.FITTING
+                else "input_grad makes the weights' gradients too."
+            )
+        )
     match setting.recompute:
         case Recompute.FULL:
             return (
@@ -170,8 +194,12 @@ def _activation(setting: Setting) -> str:
         case Recompute.SELECTIVE:
             return (
                 "activation: inputs of the parts, less outputs of norms and activation functions (and MLA's "
-                "up-projections), which input_grad makes again; it makes the weights' gradients too (no weight_grad)."
+                "up-projections), which input_grad makes again; it makes the weights' gradients too (no weight_grad"
+                + (", but where that holds no more" if setting.weight_grad is WeightGrad.FITTING else "")
+                + ")."
             )
+        case _ if setting.weight_grad is WeightGrad.NEVER:
+            return "activation: the inputs of all parts. input_grad makes the weights' gradients too (no weight_grad)."
         case _:
             return (
                 "activation: the inputs of all parts, or what weight_grad needs (inputs and output gradients of matrix "
@@ -190,13 +218,46 @@ def _collectives(setting: Setting) -> str:
     return text + "; no latency, no waiting for slower ranks."
 
 
+def _step(setting: Setting) -> str:
+    text = (
+        f"Once a step: the optimizer reads and writes {touched_bytes(setting):g} bytes a weight of matrix products "
+        "(gradient, state, weight)"
+    )
+    ranks = setting.dense_replicas
+    experts = f" (of routed experts {{}}{setting.expert_replicas})" if setting.expert > 1 else ""
+    if setting.zero and ranks > 1:
+        text += f", 1/{ranks} of them on each rank" + experts.format("1/")
+    if ranks > 1 and setting.between_replicas is not None:
+        text += "; rings reduce the gradients" + (" and gather the weights" if setting.zero in (1, 2) else "")
+        text += f" over {ranks} ranks" + experts.format("")
+        text += f" at {rounded(setting.between_replicas, 'B/s')}"
+    return text + (". No update before all reductions (clip_gradients)." if setting.clip_gradients else ".")
+
+
+def _without_bandwidth(setting: Setting) -> str | None:
+    """What the ranks with the same weights exchange, where no bandwidth says how long it takes."""
+    if not setting.whole_step or setting.dense_replicas == 1 or setting.between_replicas is not None:
+        return None
+    what = ["the reduction of gradients"] * setting.steps
+    what += ["gathering the weights" + " for each pass" * (setting.zero == 3)] * (
+        setting.zero == 3 or (setting.steps and setting.zero > 0)
+    )
+    ranks = f"over {setting.dense_replicas} ranks with the same weights"
+    return f"{' and '.join(what)} {ranks} (it needs --interconnect)" if what else None
+
+
 def _left_out(model: Model, setting: Setting) -> Iterator[str]:
-    if setting.training and setting.data > 1:
-        yield "the reduction of gradients over data-parallel ranks, once a step"
-    if setting.training and setting.zero == 3:
-        yield "gathering the weights for each pass (ZeRO 3)"
-    if setting.training:
+    if setting.training and not setting.whole_step:
+        if setting.data > 1:
+            yield "the reduction of gradients over data-parallel ranks, once a step"
+        if setting.zero == 3:
+            yield "gathering the weights for each pass (ZeRO 3)"
         yield "the optimizer's step"
+    elif setting.training and (unknown := _without_bandwidth(setting)):
+        yield unknown
+    shared = model.head.tied or model.encoder is not None
+    if setting.steps and shared and setting.tied is TiedEmbeddings.COPY:
+        yield "adding up the gradients of the copies of the shared matrix"
     if setting.tensor > 1:
         yield "collectives of embedding and loss"
     if model.family == "gpt_neox":
@@ -227,10 +288,16 @@ def _flags(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
         yield f"--interconnect {setting.interconnect / 1e9:.12g}GB/s"
     if setting.tensor_interconnect is not None:
         yield f"--tensor-interconnect {setting.tensor_interconnect / 1e9:.12g}GB/s"
+    if setting.data_interconnect is not None:
+        yield f"--data-interconnect {setting.data_interconnect / 1e9:.12g}GB/s"
     if setting.sends_per_token is not None:
         yield f"--sends-per-token {setting.sends_per_token}"
     yield f"--precision {setting.precision.value}"
     if setting.training:
         yield f"--optimizer {setting.optimizer.value} --zero {setting.zero} --recompute {setting.recompute.value}"
+        if setting.weight_grad is not WeightGrad.STORED:
+            yield f"--weight-grad {setting.weight_grad.value}"
+        yield from () if setting.whole_step else ("--no-whole-step",)
+        yield from () if setting.clip_gradients else ("--no-clip-gradients",)
         yield from ("--no-mtp",) if model.mtp and not setting.mtp else ()
     yield from ("--tied colocate",) if setting.tied is TiedEmbeddings.COLOCATE else ()

@@ -12,7 +12,8 @@ from planner.importers.huggingface.config import HfConfig, Unfit, read_config
 from planner.importers.huggingface.families import read_model
 from planner.importers.huggingface.flags import HfFlags
 from planner.importers.huggingface.header import header, remarks
-from planner.importers.transformer.graph import TransformerGraph, image_patches
+from planner.importers.transformer.choices import entries_of
+from planner.importers.transformer.graph import image_patches
 from planner.importers.transformer.model import Attention, Layer, Mlp, Model, Moe
 from planner.importers.transformer.setting import Optimizer, Recompute, Setting
 from planner.importers.transformer.totals import totals
@@ -30,16 +31,17 @@ def hf_document(path: Path, flags: HfFlags) -> Document:
     model = read_model(config, flags.family)
     setting = complete(model, flags)
     check_model(model, config)
-    graph = TransformerGraph(model, setting)
+    entries = entries_of(model, setting)
     figures = totals(model, setting)
     name = flags.name or (path.stem if path.stem != "config" else path.resolve().parent.name) or "model"
     return Document(
         name=name,
-        operators=graph.entries,
+        operators=entries,
         header=header(path.name, model, setting, figures, flags),
         mode=Mode.TRAINING if setting.training else Mode.INFERENCE,
         microbatches=setting.microbatches,
-        notes=tuple(remarks(model, setting, figures, graph.entries)),
+        clip_gradients=setting.steps and setting.clip_gradients,
+        notes=tuple(remarks(model, setting, figures, entries)),
     )
 
 

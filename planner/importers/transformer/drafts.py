@@ -7,7 +7,9 @@ from typing import Any
 
 from planner.importers.document import OperatorDraft
 from planner.importers.transformer.costs import Cost, plus
-from planner.importers.transformer.setting import Optimizer, Recompute, Setting, weight_bytes
+from planner.importers.transformer.gathers import ShardedDraft
+from planner.importers.transformer.setting import Optimizer, Recompute, Setting, WeightGrad, weight_bytes
+from planner.importers.transformer.step import ring, step_of, weights
 from planner.problem.graph import Pass, PassTime, Stream, Work
 
 
@@ -46,21 +48,26 @@ class Drafts:
         ``cache``: bytes of keys and values that inference keeps.
         """
         setting = self.setting
+        replicas = setting.dense_replicas if replicas is None else replicas
         self.counted.append(Counted(name, cost, self.times))
-        draft = OperatorDraft(
+        draft: OperatorDraft = OperatorDraft(
             name,
             {Pass.F: cost.forward},
             inputs,
-            parameters=self._parameters(cost, setting.dense_replicas if replicas is None else replicas, frozen),
+            parameters=self._parameters(cost, replicas, frozen),
             activation=output + cache,
             output=output,
             colocate=colocate,
         )
         if not setting.training:
             return draft
+        seconds = self._gather(cost, replicas)
+        if seconds:
+            draft = ShardedDraft(**vars(draft), gather=seconds, again=not frozen and cost.input_grad != Work())
         if frozen:
             return replace(draft, times={Pass.F: cost.forward, Pass.I: Work()}, activation=0.0)
-        return replace(draft, **self._backward(cost, own_input))
+        step = step_of(cost, setting, replicas)
+        return replace(draft, step=step.times, gradient=step.gradient, **self._backward(cost, own_input))
 
     def _backward(self, cost: Cost, own_input: float) -> dict[str, Any]:
         """Passes and memory in training.
@@ -73,14 +80,26 @@ class Drafts:
         times: dict[Pass, PassTime] = {Pass.F: cost.forward, Pass.I: both}
         if setting.recompute is Recompute.FULL:
             return {"times": {**times, Pass.I: plus(cost.forward, both)}, "activation": own_input}
-        if (
-            setting.recompute is Recompute.SELECTIVE
-            or cost.weight_grad == Work()
-            or setting.optimizer is Optimizer.NONE
-        ):
+        if not self._split(cost):
             return {"times": times, "activation": cost.kept}
         times |= {Pass.I: cost.input_grad, Pass.W: cost.weight_grad}
         return {"times": times, "activation": max(cost.kept, cost.held), "held_for_weight_grad": cost.held}
+
+    def _gather(self, cost: Cost, replicas: int) -> float:
+        """Seconds in which a pass gathers the weights, where they are split."""
+        bandwidth = self.setting.between_replicas
+        if not self.setting.gathers or bandwidth is None:
+            return 0.0
+        return ring(weights(cost, self.setting), replicas, bandwidth)
+
+    def _split(self, cost: Cost) -> bool:
+        """Whether the gradients of the weights are a pass of their own."""
+        setting = self.setting
+        if cost.weight_grad == Work() or setting.optimizer is Optimizer.NONE:
+            return False
+        if setting.recompute is Recompute.SELECTIVE:
+            return setting.weight_grad is WeightGrad.FITTING and cost.held <= cost.kept
+        return setting.weight_grad is not WeightGrad.NEVER
 
     def _parameters(self, cost: Cost, replicas: int, frozen: bool) -> float:
         """Bytes of weights, gradients and optimizer state on this rank."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from planner.importers.document import EntryDraft
 from planner.importers.transformer.drafts import Counted, Drafts
+from planner.importers.transformer.gathers import with_gathers
 from planner.importers.transformer.layers import Layers, blocks, renamed
 from planner.importers.transformer.model import Model, Vision
 from planner.importers.transformer.parts import Batch, Parts
@@ -64,6 +65,8 @@ class TransformerGraph:
             label = label or "head"
             self._multi_token_prediction(builder, last, label)
         self._head("head", (last,), label, counted=True)
+        if self.setting.gathers:
+            self.entries = list(with_gathers(self.entries))
 
     def _embed(self, name: str, batch: Batch, again: bool = False) -> None:
         """The embedding; ``again``: that of the decoder, which shares the encoder's table."""

@@ -6,7 +6,7 @@ they run in lockstep, so only one of them is planned.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -29,11 +29,24 @@ class Optimizer(StrEnum):
 
 
 class Recompute(StrEnum):
-    """What backward recomputes instead of storing it."""
+    """What backward recomputes instead of storing it; ``choose``: a plan decides, operator by operator."""
 
     NONE = "none"
     SELECTIVE = "selective"
     FULL = "full"
+    CHOOSE = "choose"
+
+
+class WeightGrad(StrEnum):
+    """Where the gradients of the weights are a pass of their own, and not part of input_grad.
+
+    ``never``; ``stored``: where nothing is recomputed; ``fitting``: with selective recomputation also in operators in
+    which W holds no more than forward has kept, so that a pass of its own costs no memory.
+    """
+
+    NEVER = "never"
+    STORED = "stored"
+    FITTING = "fitting"
 
 
 class TiedEmbeddings(StrEnum):
@@ -86,12 +99,16 @@ class Setting:
     optimizer: Optimizer = Optimizer.ADAM_FP32_MASTER
     zero: int = 1
     recompute: Recompute = Recompute.NONE
+    weight_grad: WeightGrad = WeightGrad.STORED
     training: bool = True
     mtp: bool = True
     freeze_vision: bool = False
     tied: TiedEmbeddings = TiedEmbeddings.COPY
     interconnect: float | None = None  # bytes/s
     tensor_interconnect: float | None = None  # bytes/s
+    data_interconnect: float | None = None  # bytes/s
+    whole_step: bool = True  # reduction, optimizer and gathering of the weights too
+    clip_gradients: bool = True
 
     @property
     def elements(self) -> Elements:
@@ -108,22 +125,46 @@ class Setting:
         """Ranks of a stage that hold the same part of an expert."""
         return self.data * self.context // self.expert
 
+    @property
+    def between_replicas(self) -> float | None:
+        """Bandwidth of a rank to those that hold the same weights; without data ranks these are sequence ranks."""
+        near = self.tensor_interconnect if self.data == 1 else None
+        return self.data_interconnect or near or self.interconnect
+
+    @property
+    def steps(self) -> bool:
+        """Whether operators with weights have step tasks."""
+        return self.training and self.whole_step and self.optimizer is not Optimizer.NONE
+
+    @property
+    def gathers(self) -> bool:
+        """Whether weights are split over ranks and gathered for each pass."""
+        return self.zero == 3 and self.whole_step and self.between_replicas is not None
+
 
 @dataclass(frozen=True)
 class WeightBytes:
-    """Bytes of one weight: itself, its gradient, optimizer state; ``factored``: bytes for each row and column."""
+    """Bytes of one weight: itself, its gradient, optimizer state; ``factored``: bytes for each row and column.
+
+    ``master``: the state has a copy of the weight, which the optimizer updates in its place.
+    """
 
     weight: float
     gradient: float
     state: float
     factored: float = 0.0
+    master: bool = False
 
     def sharded(self, zero: int, replicas: int) -> WeightBytes:
         """The share of a rank under ZeRO (arXiv 1910.02054, section 5): stage 1 splits the state, 2 also gradients,
         3 also the weights, over all ranks that hold the same part."""
         parts = [replicas if zero >= stage else 1 for stage in (3, 2, 1)]
-        return WeightBytes(
-            self.weight / parts[0], self.gradient / parts[1], self.state / parts[2], self.factored / parts[2]
+        return replace(
+            self,
+            weight=self.weight / parts[0],
+            gradient=self.gradient / parts[1],
+            state=self.state / parts[2],
+            factored=self.factored / parts[2],
         )
 
     @property
@@ -155,10 +196,10 @@ def bytes_of_weight(own: float, optimizer: Optimizer) -> WeightBytes:
         case Optimizer.NONE:
             return WeightBytes(own, 0, 0)
         case Optimizer.ADAM_FP32_MASTER:
-            return WeightBytes(own, 4, 8 if own >= 4 else 12)
+            return WeightBytes(own, 4, 8 if own >= 4 else 12, master=own < 4)
         case Optimizer.ADAM:
-            return WeightBytes(own, full, copy + 2 * full)
+            return WeightBytes(own, full, copy + 2 * full, master=own < 2)
         case Optimizer.ADAFACTOR:
-            return WeightBytes(own, full, copy, 4)
+            return WeightBytes(own, full, copy, 4, master=own < 2)
         case _:
-            return WeightBytes(own, full, copy)
+            return WeightBytes(own, full, copy, master=own < 2)

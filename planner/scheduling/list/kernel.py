@@ -58,7 +58,9 @@ class Arrays:
     available: Floats
     need: Floats
     copy_count: Ints
-    computing: Floats  # what a tick of each class adds to the mean busy time of devices that compute
+    computing: Floats  # what a tick adds to the mean busy time of devices that compute
+    pred_more: Ints  # of an entry of ``pred``: how many tasks it has more than the class
+    succ_fewer: Ints  # of an entry of ``succ``: how many tasks it has fewer than the class
 
     def arguments(self) -> tuple[Any, ...]:
         """The fields, in order, for the kernel."""
@@ -88,7 +90,6 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
     relof_ptr, relof = rows(released_by)
     alloc_ptr, alloc = rows(allocated_by)
     devhold_ptr, devhold = rows(on_device)
-    computing = (classes.target < 0) & ~classes.problem.on_comm[classes.operator]
     return Arrays(
         count=classes.count,
         ticks=classes.ticks,
@@ -116,7 +117,9 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
         available=np.ascontiguousarray(classes.available),
         need=np.ascontiguousarray(need),
         copy_count=np.array(classes.counts, dtype=np.int64),
-        computing=computing / max(1, len(set(classes.device[computing].tolist()))),
+        computing=classes.computes / max(1, len(set(classes.device[classes.computes].tolist()))),
+        pred_more=classes.count[pred] - np.repeat(classes.count, np.diff(pred_ptr)),
+        succ_fewer=np.repeat(classes.count, np.diff(succ_ptr)) - classes.count[succ],
     )
 
 
@@ -212,7 +215,8 @@ def _look_at(r, busy, dirty):  # type: ignore[no-untyped-def]
 def simulate(  # type: ignore[no-untyped-def]
     count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
-    computing, key, look_ahead, reserve, limit, begun, begun_turn, until, horizon, most_idle, start, turn,
+    computing, pred_more, succ_fewer, key, look_ahead, reserve, limit, begun, begun_turn, until, horizon, most_idle,
+    start, turn,
 ):  # fmt: skip
     """Schedule everything; fills ``start`` (ticks) and ``turn`` (its rank among all starts), shaped as ``key``.
 
@@ -287,9 +291,9 @@ def simulate(  # type: ignore[no-untyped-def]
         k = started[a]
         ready[a] = k < count[a]
         for y in range(pred_ptr[a], pred_ptr[a + 1]):
-            if done[pred[y]] <= k:
+            if done[pred[y]] <= k + pred_more[y]:
                 ready[a] = False
-            unbegun[a] += started[pred[y]] <= k
+            unbegun[a] += started[pred[y]] <= k + pred_more[y]
         if k < count[a] and unbegun[a] == 0:
             _enter(a, res_ptr, res, cand_ptr, near, n_near, place)
     for h in range(len(hold_size)):
@@ -354,7 +358,7 @@ def simulate(  # type: ignore[no-untyped-def]
                                 continue  # it waits for memory
                         else:
                             for y in range(pred_ptr[a], pred_ptr[a + 1]):
-                                if done[pred[y]] <= k:
+                                if done[pred[y]] <= k + pred_more[y]:
                                     soon = max(soon, running_end[pred[y]])
                         if soon < waits and _admitted(
                             a, k, started, released, used, copy, hold_device, hold_size, hold_alloc, alloc_ptr,
@@ -385,14 +389,14 @@ def simulate(  # type: ignore[no-untyped-def]
                 ready[best] = k + 1 < count[best]
                 unbegun[best] = 0
                 for y in range(pred_ptr[best], pred_ptr[best + 1]):
-                    if done[pred[y]] <= k + 1:
+                    if done[pred[y]] <= k + 1 + pred_more[y]:
                         ready[best] = False
-                        unbegun[best] += started[pred[y]] <= k + 1
+                        unbegun[best] += started[pred[y]] <= k + 1 + pred_more[y]
                 if k + 1 >= count[best] or unbegun[best] > 0:
                     _leave(best, res_ptr, res, cand_ptr, near, n_near, place)
                 for y in range(succ_ptr[best], succ_ptr[best + 1]):
                     b = succ[y]
-                    if started[b] == k and k < count[b]:
+                    if started[b] == k - succ_fewer[y] and started[b] < count[b]:
                         unbegun[b] -= 1
                         if unbegun[b] == 0:
                             _enter(b, res_ptr, res, cand_ptr, near, n_near, place)
@@ -431,15 +435,15 @@ def simulate(  # type: ignore[no-untyped-def]
                             _look_at(res[z], busy, dirty)
             for y in range(succ_ptr[a], succ_ptr[a + 1]):
                 b = succ[y]
-                if ready[b] or started[b] != k or k >= count[b]:
+                m = started[b]
+                if ready[b] or m != k - succ_fewer[y] or m >= count[b]:
                     continue
-                good = True
+                ready[b] = True
                 for z in range(pred_ptr[b], pred_ptr[b + 1]):
-                    if done[pred[z]] <= k:
-                        good = False
+                    if done[pred[z]] <= m + pred_more[z]:
+                        ready[b] = False
                         break
-                if good:
-                    ready[b] = True
+                if ready[b]:
                     for z in range(res_ptr[b], res_ptr[b + 1]):
                         _look_at(res[z], busy, dirty)
             for y in range(relof_ptr[a], relof_ptr[a + 1]):

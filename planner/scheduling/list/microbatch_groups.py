@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from planner.scheduling.classes import Classes, Floats, Ints
-from planner.scheduling.list.rules import Scales, places, random_deferrable_offset
+from planner.scheduling.list.rules import Scales, at_the_end, places, random_deferrable_offset
 
 EXACT = ("forward_pace", "forward_depth", "backward_pace", "backward_depth", "backward_stride", "spacing")
 """Numbers that make the pattern repeat where they are 1."""
@@ -112,7 +112,7 @@ class MicrobatchGroups:
         of_class = first.shape[1] * np.arange(classes.n)[:, None]
         keys: Floats = first.ravel().take(of_class + group[classes.copy])
         keys += later[classes.pass_.clip(0, 1), classes.copy]
-        return keys
+        return at_the_end(classes, keys)
 
     def _way(self, classes: Classes, scales: Scales, pass_: int, length: float, whole: Floats) -> Floats:
         """When tasks are due on a path through the network that takes ``whole`` seconds (of each group).

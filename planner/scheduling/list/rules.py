@@ -44,7 +44,7 @@ class Scales:
     def of(classes: Classes) -> Scales:
         """The scales of a problem under a placement; ``groups`` is for the caller to set, from memory."""
         load = np.zeros((2, classes.n_resources))  # of forward and of other passes
-        for a in range(classes.n):
+        for a in np.flatnonzero(~classes.once).tolist():
             for r in classes.resources[a]:
                 load[min(1, classes.pass_[a]), r] += classes.seconds[a] * classes.count[a]
         busiest = int(load.sum(axis=0).argmax())
@@ -138,7 +138,7 @@ class Rule:
             self.weight_offset * scales.step + self.deferrable_offset * scales.microbatch * classes.deferrable[:, None]
         )
         weight = backward + wait
-        return np.ascontiguousarray(np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
+        return at_the_end(classes, np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
 
     def nearby(self, rng: np.random.Generator, width: float = 0.15) -> Rule:
         """A rule with one to three numbers changed a little."""
@@ -156,6 +156,14 @@ class Rule:
             value = value * float(np.exp(rng.normal() * width)) + float(rng.normal()) * width * 0.1
             changed[str(name)] = min(max(value, 0.0), 1.2) if name == "look_ahead" else value
         return replace(self, **changed)  # type: ignore[arg-type]
+
+
+def at_the_end(classes: Classes, keys: Floats) -> Floats:
+    """Keys with those of what comes once a step: after all others, what much follows first."""
+    once = classes.once
+    if once.any():
+        keys[once] = keys[~once].max() + (1.0 + classes.tail.max() - classes.tail[once])[:, None]
+    return np.ascontiguousarray(keys)
 
 
 def places(counts: Sequence[int]) -> Floats:

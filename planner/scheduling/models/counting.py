@@ -3,7 +3,8 @@
 ``C[a, t]``: tasks of class a started up to grid step t. No microbatch index, no big M, a tight LP:
 
 * one start a step at most, all within the window that heads, tails and the horizon leave;
-* ``C[b, t] <= C[a, t - duration of a]`` for a before b (the k-th start is microbatch k);
+* ``C[b, t] <= C[a, t - duration of a]`` for a before b (the k-th start is microbatch k); what comes once waits for all
+  of a: ``n C[b, t] <= C[a, t - duration of a]`` where a runs n times;
 * on every stream and channel, what started within its own duration up to t is at most one;
 * on every device, memory taken less memory released is at most what is available: linear in C.
 
@@ -122,11 +123,12 @@ class CountingModel:
                     self._row([(a, t, 1.0), (a, t - 1, -1.0)], 1.0)
 
     def tasks_follow_their_inputs(self) -> None:
-        """C[b, t] <= C[a, t - duration of a]."""
+        """C[b, t] <= C[a, t - duration of a], times the tasks of a that b waits for."""
         for b in range(self.classes.n):
             for a in self.classes.preds[b]:
+                each = float(self.classes.count[a] // self.classes.count[b])
                 for t in range(int(self.first[b]), int(self.last[b]) + 1):
-                    self._row([(b, t, 1.0), (a, t - int(self.length[a]), -1.0)], 0.0)
+                    self._row([(b, t, each), (a, t - int(self.length[a]), -1.0)], 0.0)
 
     def streams_run_one_task_at_a_time(self) -> None:
         """What has started within its own duration up to t, on each stream and channel."""

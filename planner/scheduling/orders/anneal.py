@@ -94,8 +94,9 @@ def follow(p, seq_ptr, seq, turn, in_turn, stands, places, rest):  # type: ignor
         longest = p.tail[a]
         for y in range(p.succ_ptr[a], p.succ_ptr[a + 1]):
             b = p.succ[y]
-            if k < p.tasks[b]:
-                longest = max(longest, p.ticks[b] + rest[b, k])
+            m = k + p.tasks[b] - p.tasks[a]
+            if m >= 0:
+                longest = max(longest, p.ticks[b] + rest[b, m])
         for y in range(p.res_ptr[a], p.res_ptr[a + 1]):
             next_ = places[y, k] + 1
             if next_ < seq_ptr[p.res[y] + 1]:

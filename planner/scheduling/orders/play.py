@@ -187,7 +187,7 @@ def resume(  # type: ignore[no-untyped-def]
             if not good:
                 continue
             for y in range(p.pred_ptr[a], p.pred_ptr[a + 1]):
-                if done[p.pred[y]] <= k:
+                if done[p.pred[y]] <= k + p.tasks[p.pred[y]] - p.tasks[a]:
                     good = False
                     break
             if not good:
@@ -239,7 +239,7 @@ def resume(  # type: ignore[no-untyped-def]
                 n_queued = _queue(p, b, queued, to_look_at, n_queued)
         for y in range(p.succ_ptr[a], p.succ_ptr[a + 1]):
             b = p.succ[y]
-            if started[b] == k:
+            if started[b] == k + p.tasks[b] - p.tasks[a]:
                 n_queued = _queue(p, b, queued, to_look_at, n_queued)
         for y in range(p.relof_ptr[a], p.relof_ptr[a + 1]):
             h = p.relof[y]

@@ -93,7 +93,7 @@ class PrecedenceGraph:
         for a, preds in enumerate(self.classes.preds):
             own = number[a, : count[a]]
             for b in preds:
-                first.append(number[b, : count[a]])
+                first.append(number[b, count[b] - count[a] : count[b]])
                 second.append(own)
             first.append(own[:-1])
             second.append(own[1:])

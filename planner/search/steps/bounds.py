@@ -58,4 +58,4 @@ class DearBounds:
             if bound.dear:
                 how = f"{bound.name} bound"
                 incumbent.control.report(how)
-                incumbent.prove(bound.value, how)
+                incumbent.prove(bound.of, how)

@@ -65,7 +65,7 @@ def count(state: SearchState, search: ListSearch, most: int) -> None:
             if placement.copies == 1:
                 incumbent.raise_placement_bound(placement, low * tick)
                 only = only_placement(incumbent.problem)
-                if only is not None and only.device_of == placement.device_of:
+                if only is not None and only.key == placement.key:
                     incumbent.raise_bound(low * tick, how)
         elif target < high:
             target = (target + high + 1) // 2

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from planner.exact.assignments import COMBINATIONS_AT_MOST, combinations
 from planner.exact.decomposition import Decomposition
 from planner.placement.layouts import all_cuts
+from planner.problem import Problem
 from planner.scheduling.classes import Classes, Floats
 from planner.scheduling.retime import retime
 from planner.search.state import SearchState
@@ -14,15 +16,27 @@ from planner.search.state import SearchState
 EXACT = "exact decomposition"
 """Key of ``SearchState.learnt``: the decomposition, which goes on where it was cut off."""
 
+CHOICES_AT_MOST = 64
+"""Choices of versions with which every placement of a layout is looked at in each of them."""
+
 TICKS = 2.0**46
 """Ticks of the best makespan where no step divides all times."""
+
+
+def few_choices(problem: Problem) -> bool:
+    """Whether every listed placement can be looked at in all versions."""
+    return bool(math.prod(len(some) for some in problem.versions) ** problem.copies <= CHOICES_AT_MOST)
 
 
 def decides(state: SearchState) -> bool:
     """Whether the problem is of a size at which a proof is not out of reach, and its placements are known."""
     problem = state.problem
     copies = 2 if problem.layout == "bidirectional" else 1
-    listed = problem.layout == "auto" or (problem.copies == copies and all_cuts(problem) is not None)
+    if combinations(problem) > COMBINATIONS_AT_MOST:
+        return False
+    listed = problem.layout == "auto" or (
+        problem.copies == copies and all_cuts(problem) is not None and few_choices(problem)
+    )
     splits = problem.microbatches ** (problem.copies - 1)  # at most
     return listed and state.tasks <= state.params.exact.tasks and splits <= state.params.exact.splits
 

@@ -114,23 +114,23 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
         return current
     rng = np.random.default_rng(seed)
     groups = [*merge(problem), *problem.groups]
-    tried = {current.classes.placement.device_of: current.seconds}  # makespan in seconds, or a limit that it exceeds
+    tried = {current.classes.placement.key: current.seconds}  # makespan in seconds, or a limit that it exceeds
     loads, busiest, best = Loads(problem), bottleneck(current).devices, current
     for step in range(heat.moves):
         if incumbent.met:
             break
         limit = heat.accepted(step, current.seconds, best.seconds, rng)
         placement = _moved(problem, current.classes.placement, groups, busiest, rng, params)
-        if placement is None or limit <= tried.get(placement.device_of, 0.0):
+        if placement is None or limit <= tried.get(placement.key, 0.0):
             continue
         control.report("moving operators between devices")
-        tried[placement.device_of] = limit
+        tried[placement.key] = limit
         if loads.of_copies(placement) * problem.microbatches > limit:
             continue
         try:
             search = ListSearch.of(problem, placement, seed[0], state.params.schedule)
         except DoesNotFit:
-            tried[placement.device_of] = np.inf
+            tried[placement.key] = np.inf
             continue
         rules = sorted(current.pool, key=lambda entry: entry[0])
         ticks = limit / search.classes.tick
@@ -141,7 +141,7 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
         search.pool += rules[params.rules_tried :]
         if heat.tuning and (search.seconds < best.seconds or rng.random() < params.tuned):
             search.vary_rules(heat.tuning, control, incumbent.bound_of(placement), threads)
-        tried[placement.device_of] = search.seconds
+        tried[placement.key] = search.seconds
         current, busiest = search, bottleneck(search).devices
         if search.seconds < best.seconds:
             best = search

@@ -10,8 +10,9 @@ import numpy as np
 
 from planner.common.budget import Control
 from planner.placement.earliest import earliest_finish_placement
-from planner.placement.layouts import all_cuts, family_placements, only_placement
+from planner.placement.layouts import all_cuts, only_placement
 from planner.placement.merge import describe, merge, refined
+from planner.placement.versions import in_versions, leanest, placements_in_versions
 from planner.problem import Impossible, Placement, Problem
 from planner.search.params import PlacementParams
 from planner.search.state import SearchState
@@ -71,7 +72,7 @@ def first_placements(problem: Problem, params: PlacementParams) -> Iterator[Plac
 
     There the latency of a microbatch matters most, and all later steps take long.
     """
-    yield from family_placements(problem)
+    yield from placements_in_versions(problem)
     few = problem.microbatches <= params.few_microbatches and problem.n_operators > params.many_operators
     if problem.layout == "auto" and few:
         yield earliest_finish_placement(problem)
@@ -141,6 +142,9 @@ def any_that_fits(problem: Problem, only: Placement | None, control: Control, th
     """
     from planner.placement.fit import find_fit, fits, more_memory
 
+    if problem.free:
+        yield from _any_leanest_that_fits(problem, control, threads)
+        return
     if only is not None:
         if fits(problem, only) is False:  # proven, not only cut off by the deadline
             raise Impossible(_why_not(problem, only))
@@ -171,6 +175,19 @@ def any_that_fits(problem: Problem, only: Placement | None, control: Control, th
             "memory: all cuts of the topological order nearest to the file's have been checked"
             + ("; without --layout there are placements that fit" if free is not None else more_memory(problem))
         )
+
+
+def _any_leanest_that_fits(problem: Problem, control: Control, threads: int) -> Iterator[Placement]:
+    """The same with every operator in the version of the least memory; proven where none has less of either kind."""
+    versions = leanest(problem)
+    lean, least = problem.chosen(versions), problem.relaxed
+    same = (lean.activation <= least.activation) & (lean.parameters <= least.parameters)
+    try:
+        for placement in any_that_fits(lean, None, control, threads):
+            yield in_versions(problem, placement, versions)
+    except Impossible:
+        if same.all():
+            raise
 
 
 def _why_not(problem: Problem, placement: Placement) -> str:

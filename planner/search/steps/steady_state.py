@@ -14,7 +14,7 @@ import numpy as np
 
 from planner.baselines.replayed import BaselineTimetables
 from planner.bounds import problem_bound
-from planner.placement.layouts import family_placements
+from planner.placement.versions import placements_in_versions
 from planner.problem import Problem
 from planner.scheduling.list.kernel import Run, run
 from planner.scheduling.list.rules import RULES
@@ -115,7 +115,7 @@ def _offer_best(state: SearchState, found: list[_Found]) -> None:
 
 def _searches(state: SearchState, problem: Problem) -> Iterator[ListSearch]:
     """Searches on the placements of the families; with mirrored copies also those that run both copies alike."""
-    for placement in family_placements(problem):
+    for placement in placements_in_versions(problem):
         try:
             search = ListSearch.of(problem, placement, state.seed, state.params.schedule)
         except DoesNotFit:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 from random_plans import plan_of
+from random_steps import greedy, recomputed, two_copies
 from samples import pipeline, whole_step
 from solver_problems import chain, posed
-from whole_steps import greedy, recomputed, two_copies
 
 from planner.plan.plan import BaselineFigures, PlacedOperator, Plan, PlannedExchange
 from planner.problem import Placement

@@ -1,0 +1,233 @@
+"""Level 1 for operators with alternatives: which versions to pick where operators run.
+
+A recomputed operator takes more time and fewer bytes. What counts is how long its bytes are held: in the steady state a
+device holds bytes x seconds held / period (Little's law). So for a placement and a period every device picks the
+versions of least time among those whose bytes x seconds fit (a multiple-choice knapsack, taken greedily along
+its hull), and the period is the least for which no device works longer (``balanced``). How long microbatches are held
+beyond the time of their passes is not known before there is a schedule: ``stretch`` says by which factor, and several
+are tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.placement.layouts import families
+from planner.problem import BASE, Placement, Problem
+
+Floats = npt.NDArray[np.float64]
+
+STRETCHES = (1.0, 1.25, 1.5, 2.0, 3.0)
+"""How much longer than its passes a microbatch is held, in the choices that are tried."""
+
+PRECISION = 1e-3
+"""Relative precision of the period."""
+
+Versions = tuple[int, ...]
+"""The versions of all operators, by number."""
+
+
+def uniform_choices(problem: Problem) -> dict[str, Versions]:
+    """The versions of all operators, by the name that the choice has: ``base``, or that of a variant.
+
+    An operator that has no variant of that name is at base or, where that is not allowed, in its first version.
+    """
+    names = dict.fromkeys(name for operator in problem.operators for name in operator.versions)
+    allowed = [name for name in names if problem.variants is None or name in problem.variants]
+    return {name: _versions(problem, name) for name in allowed or [BASE]}
+
+
+def _versions(problem: Problem, name: str) -> Versions:
+    found = []
+    for operator, some in zip(problem.operators, problem.versions, strict=True):
+        number = operator.versions.index(name) if name in operator.versions else 0
+        found.append(number if number in some else some[0])
+    return tuple(found)
+
+
+def different_choices(problem: Problem) -> dict[str, Versions]:
+    """The same, without choices that are another one under a further name."""
+    found: dict[str, Versions] = {}
+    for name, versions in uniform_choices(problem).items():
+        if versions not in found.values():
+            found[name] = versions
+    return found
+
+
+def leanest(problem: Problem) -> Versions:
+    """The version of each operator that takes the least memory for parameters and one activation."""
+    sizes = np.array([version.parameters + version.activation for version in problem.choices])
+    return tuple(some[int(np.argmin(sizes[list(some), i]))] for i, some in enumerate(problem.versions))
+
+
+def in_versions(problem: Problem, placement: Placement, versions: Sequence[int], what: str = "") -> Placement:
+    """A placement with every copy's operators in the same versions."""
+    origin = placement.origin if not what else f"{placement.origin}, {what}"
+    return problem.in_versions(replace(placement, origin=origin), (tuple(versions),) * placement.copies)
+
+
+def placements_in_versions(problem: Problem) -> Iterator[Placement]:
+    """The placements of the families that the flags allow, in every uniform choice of versions and in balanced ones.
+
+    Each is cut for the times of its versions. Where there is nothing to choose, those of the families.
+    """
+    seen: set[object] = set()
+    if not problem.free:
+        for family in families(problem):
+            placement = family.placement(problem.default)
+            if placement is not None and placement.key not in seen:
+                seen.add(placement.key)
+                yield in_versions(problem, placement, problem.first_versions)
+        return
+    energy = Energy(problem)
+    for family in families(problem):
+        for name, versions in different_choices(problem).items():
+            placement = family.placement(problem.chosen(versions))
+            if placement is not None:
+                what = "" if name == BASE else f"all {name}"
+                yield from _new(in_versions(problem, placement, versions, what), seen)
+    for stretch in STRETCHES if np.isfinite(problem.cap).any() else ():
+        for family in families(problem):
+            placement = family.placement(problem.default)
+            found = None if placement is None else energy.balanced(placement, stretch)
+            if placement is None or found is None:
+                continue
+            yield from _new(found, seen)
+            again = family.placement(problem.chosen(problem.versions_of(found, 0)))
+            found = None if again is None or again.key == placement.key else energy.balanced(again, stretch)
+            if found is not None:
+                yield from _new(found, seen)
+
+
+def _new(placement: Placement, seen: set[object]) -> Iterator[Placement]:
+    if placement.key not in seen:
+        seen.add(placement.key)
+        yield placement
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One operator of one copy on a device: its versions along the hull, the quickest first."""
+
+    copy: int
+    operator: int
+    versions: tuple[int, ...]
+    work: tuple[float, ...]  # seconds of compute a microbatch, averaged over the copies
+    energy: tuple[float, ...]  # bytes x seconds
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Seconds of work and bytes x seconds of a problem's versions."""
+
+    problem: Problem
+
+    @cached_property
+    def rest(self) -> Floats:
+        """Seconds from the end of an operator's F to the start of its I, at least: through all that reads it."""
+        problem = self.problem.relaxed
+        best = np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2)
+        rest = np.zeros(problem.n_operators)
+        for i in reversed(problem.topological):
+            rest[i] = max((best[j, 0] + rest[j] + best[j, 1] for j in problem.consumers[i]), default=0.0)
+        return rest
+
+    def of_version(self, version: int, seconds: Floats, stretch: float = 1.0) -> Floats:
+        """``[i]``: bytes x seconds of a microbatch in a version whose passes take ``seconds[i, p]``."""
+        own = self.problem.choices[version]
+        span = seconds[:, 0] + self.rest + seconds[:, 1]
+        held: Floats = own.activation * span * stretch + own.held * seconds[:, 2]
+        return held
+
+    def balanced(self, placement: Placement, stretch: float) -> Placement | None:
+        """The placement in the versions of the least period (see the module); None where even that does not fit."""
+        problem = self.problem
+        items, fixed = self._items(placement, stretch)
+        resident = problem.resident_parameters(placement)
+        room = problem.cap - np.array([math.fsum(own.values()) for own in resident])
+        used = [d for d in range(problem.n_devices) if resident[d]]
+        if min((room[d] for d in used), default=0.0) <= 0:
+            return None
+        low = max(fixed[d][0] + sum(item.work[0] for item in items[d]) for d in used)
+        high = max(fixed[d][0] + sum(item.work[-1] for item in items[d]) for d in used)
+        high = max(high, *((fixed[d][1] + sum(i.energy[-1] for i in items[d])) / room[d] for d in used), low)
+        while high - low > PRECISION * high:
+            middle = (low + high) / 2
+            if all(_picked(items[d], fixed[d], float(room[d]), middle) is not None for d in used):
+                high = middle
+            else:
+                low = middle
+        versions = [list(problem.versions_of(placement, copy)) for copy in range(placement.copies)]
+        for d in used:
+            for item, k in zip(items[d], _picked(items[d], fixed[d], float(room[d]), high) or (), strict=False):
+                versions[item.copy][item.operator] = item.versions[k]
+        origin = f"{placement.origin}, versions balanced"
+        return problem.in_versions(replace(placement, origin=origin), tuple(map(tuple, versions)))
+
+    def _items(self, placement: Placement, stretch: float) -> tuple[list[list[_Item]], list[tuple[float, float]]]:
+        """By device: what may be picked, and the seconds and bytes x seconds of all else."""
+        problem = self.problem
+        items: list[list[_Item]] = [[] for _ in range(problem.n_devices)]
+        fixed = [(0.0, 0.0)] * problem.n_devices
+        rows = np.arange(problem.n_operators)
+        for copy, device_of in enumerate(placement.device_of):
+            where = np.array(device_of)
+            work, energy = [], []
+            for v, version in enumerate(problem.choices):
+                seconds = version.duration[rows, :, where]
+                work.append(np.where(problem.on_comm, 0.0, seconds.sum(axis=1)) / placement.copies)
+                energy.append(self.of_version(v, seconds, stretch) / placement.copies)
+            for i, d in enumerate(device_of):
+                some = [v for v in problem.versions[i] if problem.choices[v].runs_on[i, d]]
+                hull = _hull([(float(work[v][i]), float(energy[v][i]), v) for v in some])
+                if len(hull) > 1:
+                    items[d].append(_Item(copy, i, *(tuple(row[k] for row in hull) for k in (2, 0, 1))))  # type: ignore[arg-type]
+                elif hull:
+                    fixed[d] = (fixed[d][0] + hull[0][0], fixed[d][1] + hull[0][1])
+        return items, fixed
+
+
+def _hull(points: list[tuple[float, float, int]]) -> list[tuple[float, float, int]]:
+    """Versions (work, energy, number) on the lower hull: each takes more work and less energy than the one before."""
+    hull: list[tuple[float, float, int]] = []
+    for point in sorted(points):
+        if hull and point[1] >= hull[-1][1]:
+            continue
+        while len(hull) > 1:
+            (a, b, _), (c, d, _) = hull[-2:]
+            if (point[0] - a) * (b - d) <= (c - a) * (b - point[1]):
+                hull.pop()
+            else:
+                break
+        hull.append(point)
+    return hull
+
+
+def _picked(items: Sequence[_Item], fixed: tuple[float, float], room: float, period: float) -> list[int] | None:
+    """The version of each item (its place on the hull) in which a device keeps within a period; None where none is."""
+    picked = [0] * len(items)
+    work = fixed[0] + sum(item.work[0] for item in items)
+    energy = fixed[1] + sum(item.energy[0] for item in items)
+    steps = sorted(
+        (
+            (item.work[k + 1] - item.work[k]) / (item.energy[k] - item.energy[k + 1]),
+            k,
+            n,
+        )
+        for n, item in enumerate(items)
+        for k in range(len(item.versions) - 1)
+    )
+    for _, k, n in steps:
+        if energy <= room * period:
+            break
+        item = items[n]
+        work += item.work[k + 1] - item.work[k]
+        energy -= item.energy[k] - item.energy[k + 1]
+        picked[n] = k + 1
+    return picked if energy <= room * period and work <= period * (1 + 1e-12) else None
