@@ -23,7 +23,7 @@ COLORS = {
     "G": ("#c2569b", "#e3a5cd"),
 }
 PASSES = {"F": "forward", "I": "input gradient", "W": "weight gradient", **WORDS}
-TRANSFER, EXCHANGE = "#8a94a0", "#b0005b"
+TRANSFER, EXCHANGE = "#8a94a0", "#0f7f97"
 """Of the first copy, and of all others. They differ for readers who see no red or green, and in grey."""
 
 INK, FAINT, BAND, LINE = "#1f2933", "#66727f", "#f2f4f7", "#c6ccd4"

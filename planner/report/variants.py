@@ -33,6 +33,11 @@ class Chosen:
     freed: float | None = None
     added: float | None = None
 
+    @property
+    def gains(self) -> str:
+        """What it frees and costs in words; empty where that is not known."""
+        return _gains([self])
+
 
 def has_variants(plan: Plan) -> bool:
     """Whether a plan has any operator in another variant than base."""
@@ -120,7 +125,9 @@ def variant_lines(plan: Plan, problem: Problem | None = None) -> list[str]:
     devices = [device.name for device in plan.devices]
     lines = []
     for words, some in list(groups.items())[:GROUPS_AT_MOST]:
-        lines.append(f"{names_in_brief([each.device for each in some], devices)}: {words}{_gains(some)}")
+        gains = _gains(some)
+        on = names_in_brief([each.device for each in some], devices)
+        lines.append(f"{on}: {words}" + (f"; {gains}" if gains else ""))
     if len(groups) > GROUPS_AT_MOST:
         lines.append(f"... and others on {sum(map(len, list(groups.values())[GROUPS_AT_MOST:]))} more devices")
     every = [each for some in groups.values() for each in some]
@@ -144,7 +151,7 @@ def _gains(some: Sequence[Chosen]) -> str:
     low, high = size(min(freed)), size(max(freed))
     bytes_ = low if low == high else f"{low} to {high}"
     first, last = _more(min(added)), seconds(max(added), 4)
-    return f"; frees {bytes_} at the peak, {first}" + ("" if seconds(min(added), 4) == last else f" to {last}")
+    return f"frees {bytes_} at the peak, {first}" + ("" if seconds(min(added), 4) == last else f" to {last}")
 
 
 def _more(added: float) -> str:
