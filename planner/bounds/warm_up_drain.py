@@ -106,7 +106,7 @@ class _WarmUpDrain:
     @cached_property
     def waits(self) -> Waits:
         """Longest paths of the problem."""
-        return Waits.of(self.least)
+        return Waits.of_any(self.problem)
 
     @cached_property
     def least(self) -> Problem:

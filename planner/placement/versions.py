@@ -184,7 +184,8 @@ class Energy:
         """``[i]``: bytes x seconds of a microbatch in a version whose passes take ``seconds[i, p]``."""
         own = self.problem.choices[version]
         span = seconds[:, 0] + self.rest + seconds[:, 1]
-        held: Floats = own.activation * span * stretch + own.held * seconds[:, 2]
+        with np.errstate(invalid="ignore"):  # inf x 0 where a device cannot run it
+            held: Floats = own.activation * span * stretch + own.held * seconds[:, 2]
         return held
 
     def balanced(self, placement: Placement, stretch: float) -> Placement | None:
