@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from planner.files.errors import did_you_mean, shown
 from planner.files.expansion import BlockEntry, ListEntry, OperatorEntry, by_name, expand
@@ -122,7 +122,9 @@ class _StepTime(Shape[PassTime]):
         return (self.work if is_work else self.time).read(value, place)
 
     def schema(self, definitions: Definitions) -> Schema:
-        return {"anyOf": [self.time.schema(definitions), self.work.schema(definitions)]}
+        is_work: Schema = {"anyOf": [{"required": ["flops"]}, {"required": ["bytes"]}], "type": "object"}
+        work, time = self.work.schema(definitions), self.time.schema(definitions)
+        return {"if": is_work, "then": work, "else": time}
 
 
 _SIZE = Quantity(BYTES)
@@ -161,6 +163,14 @@ VARIANT = Record(
         "activation": Field(_SIZE, "As the operator's."),
         "held_for_weight_grad": Field(_SIZE, "As the operator's, at most the variant's activation."),
         "parameters": Field(_SIZE, "As the operator's."),
+    },
+    rules={
+        "not": {
+            "anyOf": [
+                {"required": ["time", "work"]},
+                {"required": ["name"], "properties": {"name": {"const": BASE}}},
+            ]
+        }
     },
     stray=_stray_variant_key,
 )
@@ -294,23 +304,17 @@ def graph_schema() -> Schema:
 
 def _operator(entry: Entry) -> OperatorEntry:
     """Check the keys of an operator against each other, and fill in the defaults."""
-    given = [key for key in ("time", "work") if key in entry.data]
-    if not given:
+    given = _time_or_work(entry)
+    if given is None:
         entry.at("time").fail("is missing: give 'time' (seconds) or 'work' (FLOP and bytes)")
-    if len(given) > 1:
-        later = max(given, key=lambda key: list(entry.data).index(key))
-        entry.at(later).fail("time and work exclude each other: remove one")
     parameters = entry.get("parameters", 0.0)
     activation = entry.get("activation", 0.0)
     held = entry.get("held_for_weight_grad", activation)
     if held > activation:
-        entry.at("held_for_weight_grad").fail(
-            "is the part of activation that weight_grad needs, and cannot be larger than activation "
-            f"({shown(entry.data['held_for_weight_grad'])} of {shown(entry.data.get('activation', 0))})"
-        )
+        _fail_held(entry, shown(entry.data.get("activation", 0)))
     inputs = entry.get("inputs")
     devices = entry.get("devices")
-    times = training_passes(entry.values[given[0]].values, has_parameters=parameters > 0)
+    times = training_passes(given.values, has_parameters=parameters > 0)
     step = entry.get("step")
     return OperatorEntry(
         name=entry.values["name"],
@@ -331,6 +335,21 @@ def _operator(entry: Entry) -> OperatorEntry:
     )
 
 
+def _time_or_work(entry: Entry) -> Entry | None:
+    """The passes that an operator or a variant gives."""
+    given = [key for key in entry.data if key in ("time", "work")]
+    if len(given) > 1:
+        entry.at(given[1]).fail("time and work exclude each other: remove one")
+    return entry.values[given[0]] if given else None
+
+
+def _fail_held(entry: Entry, activation: str) -> NoReturn:
+    entry.at("held_for_weight_grad").fail(
+        "is the part of activation that weight_grad needs, and cannot be larger than activation "
+        f"({shown(entry.data['held_for_weight_grad'])} of {activation})"
+    )
+
+
 def _variants(
     entry: Entry, times: Mapping[Pass, PassTime], parameters: float, activation: float
 ) -> tuple[Variant, ...]:
@@ -342,21 +361,20 @@ def _variants(
             own.at("name").fail(f"{shown(BASE)} is the operator as it stands: give the variant another name")
         if any(name == other.name for other in variants):
             own.at("name").fail(f"the name {shown(name)} is used twice among the variants of one operator: rename one")
-        given = [key for key in ("time", "work") if key in own.data]
-        if len(given) > 1:
-            own.at(given[1]).fail("time and work exclude each other: remove one")
-        passes = dict(times) if not given else variant_passes(times, own.values[given[0]].values)
+        given = _time_or_work(own)
+        passes = dict(times) if given is None else variant_passes(times, given.values)
         size = own.get("activation", activation)
-        held, at = own.get("held_for_weight_grad"), own
+        held = own.get("held_for_weight_grad")
+        if held is not None and held > size:
+            _fail_held(own, shown(own.data.get("activation", entry.data.get("activation", 0))))
         if held is None:
-            held, at = entry.get("held_for_weight_grad", size), entry
-        if held > size:
-            if Pass.W in passes:
-                at.at("held_for_weight_grad").fail(
-                    f"cannot be larger than the activation of variant {shown(name)} ({size:g} bytes): "
-                    "give that variant a held_for_weight_grad of its own"
+            held = entry.get("held_for_weight_grad", size)
+            if held > size and Pass.W in passes:
+                own.at("activation").fail(
+                    f"is less than held_for_weight_grad of the operator ({shown(own.data['activation'])} of "
+                    f"{shown(entry.data['held_for_weight_grad'])}): give the variant a held_for_weight_grad of its own"
                 )
-            held = size
+            held = min(held, size)
         variants.append(Variant(name, passes, own.get("parameters", parameters), size, held))
     return tuple(variants)
 

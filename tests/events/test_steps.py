@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from random_plans import plan_of
+from random_steps import broken, greedy, random_whole_step, two_copies
 from replayed_events import replayed
 from solver_problems import chain, operator, posed, unit_cluster
-from random_steps import broken, greedy, random_whole_step, two_copies
 
 from planner.events import Events, Wait, events_of
 from planner.plan.build import timetable_of

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 from random_plans import plan_of, random_plan
-from solver_problems import chain, config, operator, posed, unit_cluster
 from random_steps import random_whole_step, two_copies
+from solver_problems import chain, config, operator, posed, unit_cluster
 
 from planner.baselines import baseline_timetable
 from planner.events import events_of

@@ -22,27 +22,30 @@ class ShardedDraft(OperatorDraft):
     again: bool = True
 
 
-def with_gathers(entries: Sequence[EntryDraft]) -> Iterator[EntryDraft]:
+def with_gathers(entries: Sequence[EntryDraft], in_block: bool = False) -> Iterator[EntryDraft]:
     """The entries, with the gathers of the operators whose weights are split."""
     for entry in entries:
         if isinstance(entry, BlockDraft):
             output = entry.output or entry.operators[-1].name
-            yield replace(entry, operators=tuple(with_gathers(entry.operators)), output=output)
+            yield replace(entry, operators=tuple(with_gathers(entry.operators, in_block=True)), output=output)
         elif isinstance(entry, ShardedDraft):
-            yield from _gathered(entry)
+            yield from _gathered(entry, in_block)
         else:
             yield entry
 
 
-def _gathered(operator: ShardedDraft) -> Iterator[OperatorDraft]:
-    """Gathers read nothing, so that they can run ahead. But the input of a block has no name: the operator that reads
-    it gets it through its gather, which waits for it."""
+def _gathered(operator: ShardedDraft, in_block: bool) -> Iterator[OperatorDraft]:
+    """The operator and its gathers. The first reads nothing, so that it can run ahead of the microbatch.
+
+    An operator that reads the input of its block, which has no name, gets it through one that does nothing else.
+    """
     name, label = f"{operator.name}_weights", operator.colocate or operator.name
-    first = operator.inputs is None
-    yield OperatorDraft(
-        name, {Pass.F: operator.gather, Pass.I: 0.0}, None if first else (), Stream.COMM, colocate=label
-    )
-    yield replace(operator, inputs=(*(operator.inputs or ()), name), colocate=label)
+    inputs = operator.inputs or ()
+    if in_block and operator.inputs is None:
+        inputs = (f"{operator.name}_input",)
+        yield OperatorDraft(inputs[0], {Pass.F: 0.0, Pass.I: 0.0}, colocate=label)
+    yield OperatorDraft(name, {Pass.F: operator.gather, Pass.I: 0.0}, (), Stream.COMM, colocate=label)
+    yield replace(operator, inputs=(*inputs, name), colocate=label)
     if operator.again:
         passes = {Pass.F: 0.0, Pass.I: operator.gather}
         yield OperatorDraft(f"{name}_again", passes, (operator.name,), Stream.COMM, colocate=label)

@@ -12,7 +12,7 @@ from planner.common.budget import Control
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.layouts import all_cuts, only_placement
 from planner.placement.merge import describe, merge, refined
-from planner.placement.versions import in_versions, leanest, placements_in_versions
+from planner.placement.versions import in_versions, is_leanest, leanest, placements_in_versions
 from planner.problem import Impossible, Placement, Problem
 from planner.search.params import PlacementParams
 from planner.search.state import SearchState
@@ -130,8 +130,13 @@ def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]
     (stage_round,) = placement.stage_rounds(problem.topological)
     for first, what in {max(stage_round): "the last virtual-stage round", 0: "all"}.items():
         copy = tuple(away[d] if at >= first else d for d, at in zip(where, stage_round, strict=True))
-        if problem.allows(copy):
-            yield Placement((where, copy), f"{placement.origin}, second copies of {what}")
+        both = Placement(
+            (where, copy),
+            f"{placement.origin}, second copies of {what}",
+            placement.variant_of and 2 * placement.variant_of,
+        )
+        if problem.allows_copies(both):
+            yield both
 
 
 def any_that_fits(problem: Problem, only: Placement | None, control: Control, threads: int) -> Iterator[Placement]:
@@ -180,13 +185,11 @@ def any_that_fits(problem: Problem, only: Placement | None, control: Control, th
 def _any_leanest_that_fits(problem: Problem, control: Control, threads: int) -> Iterator[Placement]:
     """The same with every operator in the version of the least memory; proven where none has less of either kind."""
     versions = leanest(problem)
-    lean, least = problem.chosen(versions), problem.relaxed
-    same = (lean.activation <= least.activation) & (lean.parameters <= least.parameters)
     try:
-        for placement in any_that_fits(lean, None, control, threads):
+        for placement in any_that_fits(problem.chosen(versions), None, control, threads):
             yield in_versions(problem, placement, versions)
     except Impossible:
-        if same.all():
+        if is_leanest(problem, versions):
             raise
 
 

@@ -165,8 +165,9 @@ def test_zero_3_gathers_before_each_pass(tmp_path: Path) -> None:
     assert before.times == {Pass.F: pytest.approx(seconds), Pass.I: 0}
     assert again.times == {Pass.F: 0, Pass.I: pytest.approx(seconds)}
     assert before.inputs == () and mlp.inputs == ("layer.3.attn", before.name) and again.inputs == (mlp.name,)
-    assert named(graph, "layer.3.attn_weights").inputs == ("layer.2.mlp",)
-    assert named(graph, "layer.3.attn").inputs == ("layer.3.attn_weights",)
+    assert named(graph, "layer.3.attn_input").inputs == ("layer.2.mlp",)
+    assert named(graph, "layer.3.attn").inputs == ("layer.3.attn_input", "layer.3.attn_weights")
+    assert named(graph, "embed").inputs == ("embed_weights",)
     assert named(graph, "head").inputs == ("layer.31.mlp", "head_weights")
     assert "embed_weights_again" not in graph.index  # looking rows up has no gradient of its input
     assert set(mlp.step) == {Pass.R, Pass.U}
