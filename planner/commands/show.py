@@ -18,7 +18,7 @@ from planner.common.version import DISTRIBUTION
 from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import Plan, plan_to_json
-from planner.problem import Problem
+from planner.problem import BASE, Problem
 
 FOR_PICTURES = "--baselines, --baseline-plan, --graph and --cluster are for pictures: add --html FILE, --svg or --png"
 
@@ -132,7 +132,7 @@ class ShowFlags:
 
         names = chosen_baselines(shown[0].plan, baselines_named(self.baselines), [each.title for each in shown])
         return [
-            _Drawn(each, name, None, replace(problem, copies=max(problem.copies, each.copies)))
+            _Drawn(each, _with_variant(name, each), None, replace(problem, copies=max(problem.copies, each.copies)))
             for name, each in replayed(names, problem)
         ]
 
@@ -164,6 +164,12 @@ class ShowFlags:
         assert self.html is not None
         write_whole(self.html, report_html(shown[0], shown[1:]))
         note(f"report written to {self.html}")
+
+
+def _with_variant(name: str, baseline: Plan) -> str:
+    """The name of a baseline and the variant of its operators, where that is not base."""
+    variants = sorted({placed.variant for placed in baseline.placement} - {BASE})
+    return f"{name} ({', '.join(variants)})" if variants else name
 
 
 def _same_problem(plans: Sequence[Plan]) -> None:

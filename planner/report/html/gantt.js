@@ -214,8 +214,8 @@ class Gantt extends Chart {
     ctx.globalAlpha = shown.length > 4 * ARROWS ? 0.3 : 0.75;
     const { microbatch } = this.plan.transfers;
     this.arrows(ctx, shown.filter((t) => microbatch[t] >= 0), palette.arrow, 1, shown.length <= ARROWS);
-    this.arrows(ctx, shown.filter((t) => microbatch[t] < 0), palette.sent, 1.6, shown.length <= ARROWS);
     ctx.globalAlpha = 1;
+    this.arrows(ctx, shown.filter((t) => microbatch[t] < 0), palette.sent, 1.6, shown.length <= ARROWS);
   }
 
   arrows(ctx, transfers, colour, width, heads) {
