@@ -1,12 +1,16 @@
 """Level 1's assignment MIP: which device runs which group of operators (PuLP on HiGHS).
 
-It knows loads, memory and transfers, but not time; the list scheduler judges what it proposes.
+It knows loads, memory and transfers, but not time; the list scheduler judges what it proposes. Where operators have
+alternatives, it decides how many of a kind in a group are in which version (as fractions, rounded afterwards), with the
+time and the bytes of each.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import highspy
 import numpy as np
@@ -17,6 +21,23 @@ from planner.common.highs import use_threads
 from planner.problem import Problem
 
 SOLVER_GAP = 1e-4
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The device and the version of each operator."""
+
+    device_of: tuple[int, ...]
+    versions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Operators of one group whose versions have the same figures."""
+
+    group: int
+    members: tuple[int, ...]
+    versions: tuple[int, ...]
 
 
 class AssignmentModel:
@@ -34,12 +55,22 @@ class AssignmentModel:
             (g, d): self.model.add_variable(f"y_{g}_{d}", cat="Binary")
             for g, members in enumerate(self.groups)
             for d in self.devices
-            if problem.runs_on[list(members), d].all()
+            if problem.runs_in_any_version[list(members), d].all()
+        }
+        self.kinds = self._kinds()
+        self.share = {
+            (k, d, v): self.model.add_variable(f"share_{k}_{d}_{v}", lowBound=0)
+            for k, kind in enumerate(self.kinds)
+            for d in self.devices
+            if (kind.group, d) in self.y
+            for v in kind.versions
+            if problem.choices[v].runs_on[kind.members[0], d]
         }
         self.busiest = self.model.add_variable("busiest", lowBound=0)
         self.sent: dict[tuple[int, int], pulp.LpVariable] = {}
-        self.scale = max(self._load(g, d, False) + self._load(g, d, True) for g, d in self.y) or 1.0
+        self.scale = self._largest_load() or 1.0
         self.each_group_has_one_device()
+        self.operators_have_one_version()
         self.no_stream_works_longer_than_the_busiest()
         self.activations_in_flight_fit()
         self.outputs_are_sent_where_they_are_read()
@@ -47,9 +78,60 @@ class AssignmentModel:
         self.minimise_the_busiest_stream_and_the_way()
 
     def _load(self, g: int, d: int, comm: bool) -> float:
-        """Seconds a microbatch of group g on one stream of device d."""
-        members = [i for i in self.groups[g] if bool(self.problem.on_comm[i]) == comm]
+        """Seconds a microbatch of group g on one stream of device d; of operators with alternatives none."""
+        members = [i for i in self._fixed[g] if bool(self.problem.on_comm[i]) == comm]
         return float(self.problem.duration[members, :, d].sum()) if members else 0.0
+
+    def _kinds(self) -> list[Kind]:
+        """The kinds of operators with alternatives in every group."""
+        problem, free = self.problem, set(self.problem.free)
+        self._fixed = [[i for i in members if i not in free] for members in self.groups]
+        found: list[Kind] = []
+        for g, members in enumerate(self.groups):
+            alike: dict[object, list[int]] = {}
+            for i in members:
+                if i in free:
+                    figures = [
+                        (v, c.duration[i].tobytes(), c.activation[i], c.parameters[i], c.runs_on[i].tobytes())
+                        for v in problem.versions[i]
+                        for c in [problem.choices[v]]
+                    ]
+                    alike.setdefault((bool(problem.on_comm[i]), tuple(figures)), []).append(i)
+            found += [Kind(g, tuple(some), problem.versions[some[0]]) for some in alike.values()]
+        return found
+
+    def operators_have_one_version(self) -> None:
+        """Where a group runs on a device, each of its operators is in one version."""
+        for k, kind in enumerate(self.kinds):
+            for d in self.devices:
+                if (kind.group, d) in self.y:
+                    some = [self.share[k, d, v] for v in kind.versions if (k, d, v) in self.share]
+                    self.model += pulp.lpSum(some) == len(kind.members) * self.y[kind.group, d]
+
+    def _chosen_load(self, d: int, comm: bool) -> list[Any]:
+        """Terms: seconds a microbatch, x ``scale``, of the versions on one stream of a device."""
+        return [
+            float(self.problem.choices[v].duration[self.kinds[k].members[0], :, d].sum()) / self.scale * share
+            for (k, e, v), share in self.share.items()
+            if e == d and bool(self.problem.on_comm[self.kinds[k].members[0]]) == comm
+        ]
+
+    def _chosen_bytes(self, d: int) -> list[Any]:
+        """Terms: bytes, x the memory of the device, of the versions there."""
+        choices, cap = self.problem.choices, float(self.problem.cap[d])
+        return [
+            (choices[v].parameters[i] + self.in_flight * choices[v].activation[i]) / cap * share
+            for (k, e, v), share in self.share.items()
+            for i in self.kinds[k].members[:1]
+            if e == d
+        ]
+
+    def _largest_load(self) -> float:
+        """Seconds a microbatch of the group that works longest, everything in its first version."""
+        if not self.kinds:
+            return max(self._load(g, d, False) + self._load(g, d, True) for g, d in self.y)
+        work = np.where(np.isfinite(self.problem.duration), self.problem.duration, 0.0).sum(axis=1)
+        return max(float(work[list(self.groups[g]), d].sum()) for g, d in self.y)
 
     def each_group_has_one_device(self) -> None:
         """Every group runs on exactly one of the devices that may run all of it."""
@@ -61,7 +143,12 @@ class AssignmentModel:
         for d in self.devices:
             for comm in (False, True):
                 self.model += (
-                    pulp.lpSum(self._load(g, e, comm) / self.scale * y for (g, e), y in self.y.items() if e == d)
+                    pulp.lpSum(
+                        [
+                            *(self._load(g, e, comm) / self.scale * y for (g, e), y in self.y.items() if e == d),
+                            *self._chosen_load(d, comm),
+                        ]
+                    )
                     <= self.busiest
                 )
 
@@ -71,12 +158,17 @@ class AssignmentModel:
         for d in self.devices:
             if math.isfinite(problem.cap[d]) and problem.cap[d] > 0:
                 self.model += (
-                    pulp.lpSum(self._bytes(g) / float(problem.cap[d]) * y for (g, e), y in self.y.items() if e == d)
+                    pulp.lpSum(
+                        [
+                            *(self._bytes(g) / float(problem.cap[d]) * y for (g, e), y in self.y.items() if e == d),
+                            *self._chosen_bytes(d),
+                        ]
+                    )
                     <= 1
                 )
 
     def _bytes(self, g: int) -> float:
-        members = list(self.groups[g])
+        members = self._fixed[g]
         problem = self.problem
         return float(problem.parameters[members].sum() + self.in_flight * problem.activation[members].sum())
 
@@ -95,7 +187,9 @@ class AssignmentModel:
 
     def _slowest(self, i: int, d: int) -> float:
         """Mean seconds that the output of i takes to device d."""
-        times = [self.problem.transfer(i, e, d) for e in self.devices if e != d and self.problem.runs_on[i, e]]
+        times = [
+            self.problem.transfer(i, e, d) for e in self.devices if e != d and self.problem.runs_in_any_version[i, e]
+        ]
         return float(np.mean(times)) if times else 0.0
 
     def like_devices_take_groups_in_order(self) -> None:
@@ -112,8 +206,8 @@ class AssignmentModel:
         ways = pulp.lpSum(self._slowest(i, d) * both / self.scale * s for (i, d), s in self.sent.items())
         self.model += self.problem.microbatches * self.busiest + ways
 
-    def solve(self, control: Control, threads: int, nodes: int) -> tuple[int, ...] | None:
-        """Device of each operator in the best assignment found; None where there is none or none was found."""
+    def solve(self, control: Control, threads: int, nodes: int) -> Assignment | None:
+        """The best assignment found; None where there is none or none was found."""
         use_threads(threads)
         solver = pulp.HiGHS(
             msg=False, timeLimit=max(0.1, control.remaining), threads=threads, gapRel=SOLVER_GAP, mip_max_nodes=nodes
@@ -132,4 +226,18 @@ class AssignmentModel:
             if values[y.index] > 0.5:
                 for i in self.groups[g]:
                     device_of[i] = d
-        return tuple(device_of)
+        return Assignment(tuple(device_of), self._versions(device_of, values))
+
+    def _versions(self, device_of: Sequence[int], values: Sequence[float]) -> tuple[int, ...]:
+        """Fractions of versions as whole operators; what is left over takes the version with the fewest bytes."""
+        versions, choices = list(self.problem.first_versions), self.problem.choices
+        for k, kind in enumerate(self.kinds):
+            i, d = kind.members[0], device_of[kind.members[0]]
+            some = [v for v in kind.versions if (k, d, v) in self.share]
+            lean = min(some, key=lambda v, i=i: float(choices[v].activation[i] + choices[v].parameters[i]))  # type: ignore[misc]
+            counts = {v: int(values[self.share[k, d, v].index] + 1e-6) for v in some}
+            counts[lean] += len(kind.members) - sum(counts.values())
+            row = [v for v in some for _ in range(counts[v])]
+            for member, v in zip(kind.members, row, strict=True):
+                versions[member] = v
+        return tuple(versions)

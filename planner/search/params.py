@@ -43,6 +43,15 @@ class VaryParams:
 
 
 @dataclass(frozen=True)
+class UniformParams:
+    """The best placements with all operators in one version."""
+
+    placements: int = 2  # of each choice,
+    varied: float = 0.1  # share of the usual evaluations of varied rules for each
+    rounds: int = 2  # of annealing
+
+
+@dataclass(frozen=True)
 class AnnealOrdersParams:
     """Annealing of orders of the best schedules. A halving is a sequence of (searches, rounds for each)."""
 
@@ -169,6 +178,7 @@ class SearchParams:
     ready: ReadyParams = field(default_factory=ReadyParams)
     placements: PlacementParams = field(default_factory=PlacementParams)
     vary: VaryParams = field(default_factory=VaryParams)
+    uniform: UniformParams = field(default_factory=UniformParams)
     anneal: AnnealOrdersParams = field(default_factory=AnnealOrdersParams)
     move: MoveParams = field(default_factory=MoveParams)
     lns: LnsParams = field(default_factory=LnsParams)

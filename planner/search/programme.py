@@ -20,6 +20,7 @@ from planner.search.steps.move_operators import MoveOperators
 from planner.search.steps.placements import AnyThatFits, FamilyPlacements, ProposePlacements
 from planner.search.steps.restart import Restart
 from planner.search.steps.steady_state import SteadyState
+from planner.search.steps.uniform_choices import UniformChoices
 from planner.search.steps.vary_rules import VaryRules
 
 
@@ -65,6 +66,7 @@ OPENING: tuple[Step, ...] = (
 
 LARGE: tuple[Step, ...] = (
     DearBounds(),
+    UniformChoices(),
     ProposePlacements(),
     MoveOperators(),
     VaryRules(),
@@ -79,6 +81,7 @@ SMALL: tuple[Step, ...] = (
     Exact("first"),
     DearBounds(),
     AnnealSome("first"),
+    UniformChoices(),
     Exact("more"),
     Counting(small=True),
     ProposePlacements(),

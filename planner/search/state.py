@@ -120,7 +120,7 @@ class SearchState:
             self.pruned += 1
             return
         self.incumbent.control.report(f"placement {placement.origin}")
-        known = (s for s in self.searches if s.full.placement.device_of == placement.device_of and s.mirrored is None)
+        known = (s for s in self.searches if s.full.placement.key == placement.key and s.mirrored is None)
         try:
             search = next(known, None) or ListSearch.of(self.problem, placement, self.seed, self.params.schedule)
         except DoesNotFit:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from planner.placement.versions import in_versions, is_leanest, leanest, placeme
 from planner.problem import Impossible, Placement, Problem
 from planner.search.params import PlacementParams
 from planner.search.state import SearchState
+
+if TYPE_CHECKING:  # it loads PuLP and HiGHS
+    from planner.placement.assignment import Assignment
 
 CHOICES_AT_MOST = 64
 """Choices of versions that are tried one by one if nothing fits."""
@@ -103,15 +107,19 @@ def proposals(state: SearchState) -> Iterator[Placement]:
         found = AssignmentModel(problem, groups, held).solve(control, state.threads, nodes)
         if found is None:
             continue
-        yield Placement.single(found, f"assignment MIP ({held} in flight)")
-        finer = refined(problem, groups, found)
+        yield _assigned(problem, found, f"assignment MIP ({held} in flight)")
+        finer = refined(problem, groups, found.device_of)
         if finer is None or control.over:
             continue
         control.report(f"assignment MIP, {in_flight}, {len(finer) - len(groups)} more groups at device boundaries")
         again = AssignmentModel(problem, finer, held).solve(control, state.threads, nodes)
         state.notes.append(f"level 1 refined groups at device boundaries, {in_flight}: {len(groups)} -> {len(finer)}")
         if again is not None:
-            yield Placement.single(again, f"assignment MIP ({held} in flight, groups refined)")
+            yield _assigned(problem, again, f"assignment MIP ({held} in flight, groups refined)")
+
+
+def _assigned(problem: Problem, found: Assignment, origin: str) -> Placement:
+    return in_versions(problem, Placement.single(found.device_of, origin), found.versions)
 
 
 def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]:

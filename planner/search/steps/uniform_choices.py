@@ -1,0 +1,59 @@
+"""All operators in one version: what a user would set by one flag, searched a little each, so that no plan is worse.
+
+A mixed choice often looks best by known rules. What becomes of a uniform one when rules are varied and orders annealed
+is known only once that has been done; it also tells what the choice of the plan gains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.common.messages import shown
+from planner.placement.versions import different_choices
+from planner.scheduling.list_search import ListSearch
+from planner.search.state import SearchState
+from planner.search.steps.anneal_orders import anneal
+from planner.search.steps.vary_rules import vary
+
+
+@dataclass(frozen=True)
+class UniformChoices:
+    """Vary rules and anneal orders on the best placements of each uniform choice of versions."""
+
+    name: str = "uniform choices"
+
+    def supports(self, state: SearchState) -> bool:
+        """Whether operators have alternatives, and anything has been scheduled."""
+        return bool(state.problem.free and state.searches)
+
+    def run(self, state: SearchState) -> None:
+        """The best few of each choice."""
+        params = state.params.uniform
+        for name in different_choices(state.problem):
+            for search in uniform_searches(state, name)[: params.placements]:
+                vary(state, search, params.varied)
+                anneal(state, search, params.rounds)
+
+
+def uniform_searches(state: SearchState, name: str) -> list[ListSearch]:
+    """The searches on placements with all operators in the versions of one uniform choice, best first."""
+    wanted = different_choices(state.problem)[name]
+    found = []
+    for search in state.ranked:
+        placement = search.full.placement
+        if all(state.problem.versions_of(placement, copy) == wanted for copy in range(placement.copies)):
+            found.append(search)
+    return found
+
+
+def uniform_note(state: SearchState) -> list[str]:
+    """What the best schedules found with each uniform choice take, in one line; empty without alternatives."""
+    if not state.problem.free:
+        return []
+    words = []
+    for name in different_choices(state.problem):
+        for search in uniform_searches(state, name)[:1]:
+            words.append(f"{shown(name)} {state.incumbent.posed_seconds(search.seconds):.6g} s")
+    if not words:
+        return []
+    return [f"best schedules found with one variant for all operators that have it: {', '.join(words)}"]
