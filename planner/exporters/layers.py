@@ -18,7 +18,8 @@ KINDS = {"E": "embedding", "t": "decoder layer", "m": "multi-token prediction", 
 
 EMBEDDING = re.compile(r"(.*_)?(embed|embeds|embedding|embeddings|embed_tokens|wte|wpe)(_.*)?", re.IGNORECASE)
 LOSS = re.compile(
-    r"(.*_)?(head|loss|logits|unembed|output_layer|cross_entropy|final_norm|final_layernorm|ln_f|norm_f|norm)",
+    r"(.*_)?(head|loss|logits|unembed|output_layer|cross_entropy|final_norm|final_layernorm|ln_f|norm_f|norm)"
+    r"(_(input|weights|weights_again))?",
     re.IGNORECASE,
 )
 PREDICTION = re.compile(r"mtp(\d*)(_.*)?", re.IGNORECASE)
