@@ -44,8 +44,9 @@ GIVE_FILES = "give the files that the plan was made from: --graph GRAPH --cluste
 class PlanSource:
     """A plan with the problem that it solves: its microbatches, without what follows the last of them.
 
-    ``variants``: the variant of every operator, empty where all are ``base``; the problem has no others. Without files the problem is inferred: the plan's operators in a chain, without memory. ``timed``: a replay
-    gives the times of the problem (the plan alone does not always show how long a transfer takes).
+    ``variants``: the variant of every operator, empty where all are ``base``; the problem has no others. Without files
+    the problem is inferred: the plan's operators in a chain, without memory. ``timed``: a replay gives the times of the
+    problem (the plan alone does not always show how long a transfer takes).
     """
 
     plan: Plan
@@ -64,8 +65,8 @@ def source_of(plan: Plan, problem: Problem | None) -> PlanSource:
     """A plan of one copy with its problem (several copies on the same devices are one), up to its last microbatch.
 
     ``problem``: that of the plan's files, of which the plan is a valid one; None makes one of the plan alone. Raises
-    ``CannotExport`` where operators have copies on different devices or in different variants, and where, without files, the order in which
-    operators read each other does not show in the plan.
+    ``CannotExport`` where operators have copies on different devices or in different variants, and where, without
+    files, the order in which operators read each other does not show in the plan.
     """
     if not plan.tasks or not plan.placement:
         raise CannotExport("it holds no tasks")
