@@ -37,8 +37,34 @@ class Layer:
     name: str
     operators: tuple[str, ...]
 
+    @property
+    def recomputable(self) -> tuple[str, ...]:
+        """The operators that Megatron can recompute: those of its transformer layers, without heads."""
+        if self.kind in "EL":
+            return ()
+        heads = {name for name in self.operators if self.kind == "m" and LOSS.fullmatch(name.rpartition(".")[2])}
+        return tuple(name for name in self.operators if name not in heads)
+
     def __str__(self) -> str:
         return f"{KINDS[self.kind]} {shown(self.name)}" if self.kind in "tm" else f"the {KINDS[self.kind]}"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The layers of one virtual stage, and the device that runs it."""
+
+    device: str
+    layers: tuple[Layer, ...]
+
+    @property
+    def letters(self) -> str:
+        """The layers as Megatron writes them, nothing shortened."""
+        return "".join(layer.kind for layer in self.layers)
+
+    @property
+    def decoder(self) -> list[Layer]:
+        """The decoder layers."""
+        return [layer for layer in self.layers if layer.kind == "t"]
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from planner.baselines.action import Action
 from planner.common.messages import shown
 from planner.common.tolerance import SAME
-from planner.exporters import CannotExport, Exported
+from planner.exporters import CannotExport, Exported, Repair
 from planner.exporters.actions import StageSchedule, keeps_order, merge_backwards, schedule_of
 from planner.exporters.partition import Stages, fine_stages, on_streams, positions, runs
 from planner.exporters.repair import Detour, chained, detours
@@ -61,9 +59,7 @@ class _Candidate:
 class TorchOptions:
     """The options of the format."""
 
-    repair: Annotated[bool, typer.Option("--repair", help="Change what the format cannot express; says the cost.")] = (
-        False
-    )
+    repair: Repair = False
 
 
 class TorchCsv:
