@@ -239,6 +239,7 @@ def checked(problem: Problem, plan: Plan) -> list[Violation]:
         copies=problem.copies,
         memory_cap=problem.memory_cap,
         microbatches=problem.microbatches,
+        variants=problem.variants,
     )
 
 

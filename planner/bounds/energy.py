@@ -33,7 +33,7 @@ def energy_bound(problem: Problem) -> float:
         return 0.0
     work, held = _of_versions(problem)
     relaxed = problem.relaxed
-    waits = Waits.of(relaxed)
+    waits = Waits.of_any(problem)
     compute = np.flatnonzero(~problem.on_comm & (work.min(axis=1) > 0))
     hosts = problem.n_devices
     first, last = (_soonest(wait[compute], problem.copies, hosts) for wait in (waits.head, waits.tail))

@@ -51,7 +51,13 @@ BOUNDS: tuple[Bound, ...] = (
         weighs=True,
     ),
     Bound("packing", "one copy; few kinds of large operators", True, indivisible_bound),
-    Bound("warm-up/drain", "training, devices all alike, a memory cap, at most two copies", True, warm_up_drain_bound),
+    Bound(
+        "warm-up/drain",
+        "training, devices all alike, a memory cap, at most two copies",
+        True,
+        warm_up_drain_bound,
+        weighs=True,
+    ),
 )
 """Each holds for all placements and orders that the problem allows."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,15 @@ class Waits:
         for i in reversed(problem.topological):
             drain[i] = max(best[i, 1] + after[i], *(best[j, 0] + drain[j] for j in problem.consumers[i]), 0.0)
         return Waits(head, turn, tail, drain)
+
+    @staticmethod
+    def of_any(problem: Problem) -> Waits:
+        """The waits whatever versions are picked: those of the least, but the last pass of some version may be W."""
+        waits, least = Waits.of(problem.relaxed), problem.relaxed
+        if not problem.free:
+            return waits
+        ends = np.any([version.has_pass[:, 2] for version in problem.choices], axis=0)
+        return replace(waits, tail=np.where(ends, fastest_steps(least).sum(axis=1), waits.tail))
 
     def some(self, operators: Sequence[int]) -> Waits:
         """The waits of some operators, in the order given."""

@@ -9,7 +9,8 @@ If that fails for every split of the microbatches, every plan takes longer than 
 
 What a device can run on so much memory is a fractional knapsack. The program uses its dual: for any price of a byte, no
 more than the memory at that price plus what each hosted group's passes are worth above it. ``patterns`` needs operators
-that are all alike; this bound takes any mix of them, and any graph.
+that are all alike; this bound takes any mix of them, and any graph. Where operators have alternatives, a group may be
+hosted in any combination of versions, with the work and the bytes of these: the program trades time for bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +41,11 @@ NODES = 20
 CERTAIN = 1e-3
 """Groups count as without a host if at least this much of one is left over."""
 
-PRECISION = 5e-5
-"""Relative precision of makespans."""
+COMBINATIONS_AT_MOST = 9
+"""Combinations of versions of a group; with more of them each operator takes its least."""
+
+PRECISION, COARSE = 5e-5, 5e-4
+"""Relative precision of makespans; the second where there are alternatives: the program is several times as large."""
 
 FIRST_STEP, EFFORT = 1e-3, 4_000
 """By how much (relatively) the integer program first raises the makespan, and the simplex iterations of all its
@@ -71,7 +76,7 @@ def warm_up_drain_bound(problem: Problem, control: Control) -> float:
 
     It applies to training on devices that are all alike and have a memory cap, with at most two copies.
     """
-    alike = len(problem.device_classes) == 1 and bool(problem.runs_on.all())
+    alike = len(problem.device_classes) == 1 and all(version.runs_on.all() for version in problem.choices)
     if not alike or not problem.training or problem.copies > 2 or not math.isfinite(problem.cap[0]):
         return 0.0
     splits = problem.microbatches // 2 + 1 if problem.copies == 2 else 1
@@ -101,7 +106,12 @@ class _WarmUpDrain:
     @cached_property
     def waits(self) -> Waits:
         """Longest paths of the problem."""
-        return Waits.of(self.problem)
+        return Waits.of_any(self.problem)
+
+    @cached_property
+    def least(self) -> Problem:
+        """The problem in which every operator takes the least of its versions."""
+        return self.problem.relaxed
 
     @cached_property
     def turn(self) -> Floats:
@@ -130,24 +140,52 @@ class _WarmUpDrain:
         return {i: k for k, i in enumerate(self.problem.topological)}
 
     @property
+    def precision(self) -> float:
+        """Relative precision of makespans."""
+        return COARSE if self.problem.free else PRECISION
+
+    @property
     def places(self) -> int:
         """How many groups are distinguished as the deepest of a device; all others count as the next one."""
         return 2 * self.problem.n_devices
 
     @cached_property
-    def kinds(self) -> tuple[list[Kind], list[int]]:
-        """The kinds, and which one each group is of."""
-        kinds: list[Kind] = []
+    def kinds(self) -> tuple[list[Kind], list[int], list[int]]:
+        """The kinds in every combination of versions, the kind of each, and which kind each group is of."""
+        first: list[tuple[Kind, ...]] = []
         of: list[int] = []
         for g in self.groups:
-            kind = self._kind(g)
-            if kind not in kinds:
-                kinds.append(kind)
-            of.append(kinds.index(kind))
-        return kinds, of
+            some = tuple(dict.fromkeys(self._kind(own, g) for own in self._versions_of(g)))
+            if some not in first:
+                first.append(some)
+            of.append(first.index(some))
+        return [kind for some in first for kind in some], [k for k, some in enumerate(first) for _ in some], of
 
-    def _kind(self, members: list[int]) -> Kind:
+    @cached_property
+    def _combined(self) -> tuple[list[Problem], dict[int, int]]:
+        """The n-th combination of versions of all groups together, as problems; and how many each group has."""
         problem = self.problem
+        counts: dict[int, int] = {}
+        rows: list[list[int]] = []
+        for members in problem.groups:
+            some = list(product(*(problem.versions[i] for i in members)))
+            if len(some) > COMBINATIONS_AT_MOST:
+                continue
+            counts[members[0]] = len(some)
+            for n, versions in enumerate(some):
+                if n == len(rows):
+                    rows.append(list(problem.first_versions))
+                for i, v in zip(members, versions, strict=True):
+                    rows[n][i] = v
+        return [problem.chosen(row) if problem.free else problem.default for row in rows], counts
+
+    def _versions_of(self, members: list[int]) -> list[Problem]:
+        """Problems in which a group is in each of its combinations of versions; or else takes the least of all."""
+        combined, counts = self._combined
+        whole = next(group for group in self.problem.groups if members[0] in group)
+        return combined[: counts[whole[0]]] if whole[0] in counts else [self.least]
+
+    def _kind(self, problem: Problem, members: list[int]) -> Kind:
         whole = next(group for group in problem.groups if members[0] in group)
         return Kind(
             float(problem.duration[members, :, 0].sum()),
@@ -159,20 +197,31 @@ class _WarmUpDrain:
 
     def bound(self, control: Control) -> float:
         """The least makespan, up to ``PRECISION``, for which some split of the microbatches leaves enough hosts."""
-        kinds, of = self.kinds
-        total = self.problem.microbatches * sum(kinds[k].work for k in of)
-        best = total + float(self.turn.max() + self.drain.max())
+        kinds, base, of = self.kinds
+        work = [min(kind.work for kind, b in zip(kinds, base, strict=True) if b == k) for k in range(len(set(base)))]
+        total = self.problem.microbatches * sum(work[k] for k in of)
+        best = total + float(self.turn.max() + self.drain.max())  # on one device
         least = total / self.problem.n_devices
         # the linear relaxation first: it narrows the range at little cost; with two copies the program gains nothing
         high = math.inf
         for split in self._splits():
-            if not math.isinf(high) and not self._enough(split, high * (1 - PRECISION), False, control):
+            if not math.isinf(high) and not self._enough(split, high * (1 - self.precision), False, control):
                 continue
-            low, decided = self._least(split, least, best if math.isinf(high) else high, False, control)
+            enough = self._doubled(split, least, best, control) if math.isinf(high) and self.problem.free else best
+            low, decided = self._least(split, least, enough if math.isinf(high) else high, False, control)
             if not decided:
                 return low if self.problem.copies == 1 else 0.0
             high = min(high, low)
-        return self._integer(high, best, control) if self.problem.copies == 1 else high
+        return self._integer(high, best, control) if self.problem.copies == 1 and not self.problem.free else high
+
+    def _doubled(self, split: Split, least: float, best: float, control: Control) -> float:
+        """A makespan that leaves enough hosts: the first that does of 1.25, 1.5, 2, 3, ... times the least."""
+        more = 0.25
+        while least * (1 + more) < best and not control.over:
+            if self._enough(split, least * (1 + more), False, control):
+                return least * (1 + more)
+            more *= 2
+        return best
 
     def _integer(self, low: float, best: float, control: Control) -> float:
         """What the integer program shows beyond the relaxation, which says ``low``; one copy.
@@ -192,7 +241,7 @@ class _WarmUpDrain:
 
     def _least(self, split: Split, low: float, enough: float, integer: bool, control: Control) -> tuple[float, bool]:
         """The longest makespan known to leave too few hosts, and whether the next longer is known to leave enough."""
-        while enough - low > PRECISION * enough:
+        while enough - low > self.precision * enough:
             if control.over or (integer and self.spent > EFFORT):
                 return low, False
             middle = low + (enough - low) * 0.5
@@ -210,7 +259,7 @@ class _WarmUpDrain:
 
     def _enough(self, split: Split, makespan: float, integer: bool, control: Control) -> bool:
         """Whether hosts can be found for all groups within a makespan, as far as is proven."""
-        model, (kinds, of) = Model(), self.kinds
+        model, (kinds, base, of) = Model(), self.kinds
         copies = (0, 1) if split[1] else (0,)
         states = ((0,), (1,), (0, 1)) if split[1] else ((0,),)
         hosts: list[tuple[int, Host]] = []  # the place of the deepest group, and the columns
@@ -222,7 +271,7 @@ class _WarmUpDrain:
                     deeper = [h for p, h in hosts if p < place]
                     hosts.append((place, host))
                     self._limit(model, host, place, split, makespan, apart, deeper)
-                    mine = [x for (k, s), x in host.hosted.items() if k == of[place] and copy in s]
+                    mine = [x for (k, s), x in host.hosted.items() if base[k] == of[place] and copy in s]
                     model.row([*mine, host.there], [*([1.0] * len(mine)), -1.0], lower=0.0)
                     both.append(host.there)
                 model.row(both, [1.0, 1.0], upper=1.0)  # a copy of a group is the deepest of one device only
@@ -311,9 +360,9 @@ class _WarmUpDrain:
 
     def _cover(self, model: Model, hosts: list[tuple[int, Host]], copies: tuple[int, ...]) -> None:
         """Every group of every copy has a host whose deepest group is no less deep; groups without one are the cost."""
-        kinds, of = self.kinds
+        _, base, of = self.kinds
         for copy in copies:
-            for k in range(len(kinds)):
+            for k in range(len(set(base))):
                 homeless = model.variable(0.0, float(len(of)), 1.0)
                 seen = 0
                 for place, kind in enumerate(of):
@@ -322,7 +371,11 @@ class _WarmUpDrain:
                     if not seen or not ends:
                         continue
                     columns = [
-                        x for p, h in hosts if p <= place for (kk, s), x in h.hosted.items() if kk == k and copy in s
+                        x
+                        for p, h in hosts
+                        if p <= place
+                        for (kk, s), x in h.hosted.items()
+                        if base[kk] == k and copy in s
                     ]
                     whole = place + 1 == len(of)
                     model.row(

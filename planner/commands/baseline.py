@@ -61,7 +61,7 @@ def run(flags: BaselineFlags) -> int:
     except NotApplicable as reason:
         note(f"{name} does not apply: {reason}")
         return ExitCode.INFEASIBLE
-    code = deliver(plan, flags)
+    code = deliver(plan, flags, problem)
     over = PlanFacts(plan).over_cap
     if over:
         worst = max(over, key=lambda device: device.peak_memory - (device.memory or 0.0))

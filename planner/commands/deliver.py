@@ -9,6 +9,7 @@ from planner.commands.flags import Format
 from planner.files.errors import InputError
 from planner.files.whole import write_whole
 from planner.plan.plan import Plan, plan_to_json
+from planner.problem import Problem
 from planner.report.line import report_line
 
 
@@ -28,8 +29,8 @@ class Delivery(Protocol):
         """No notes; the report is one line."""
 
 
-def deliver(plan: Plan, flags: Delivery) -> ExitCode:
-    """Write the plan to its file, if one is named; then print it or its report."""
+def deliver(plan: Plan, flags: Delivery, problem: Problem | None = None) -> ExitCode:
+    """Write the plan to its file, if one is named; then print it or its report, with figures that take the problem."""
     if flags.output == "-":
         emit(plan_to_json(plan))
         return ExitCode.DONE
@@ -49,5 +50,5 @@ def deliver(plan: Plan, flags: Delivery) -> ExitCode:
     else:
         from planner.report.text import report_text  # loads what draws tables, after the plan is written
 
-        emit(report_text(plan, *report_style()))
+        emit(report_text(plan, *report_style(), problem))
     return code

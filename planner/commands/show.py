@@ -18,7 +18,9 @@ from planner.common.version import DISTRIBUTION
 from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import Plan, plan_to_json
-from planner.problem import Problem
+from planner.problem import BASE, Problem
+
+FOR_PICTURES = "--baselines, --baseline-plan, --graph and --cluster are for pictures: add --html FILE, --svg or --png"
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,8 @@ class ShowFlags:
     def check(self) -> None:
         """Refuse, before any work, files that cannot be written and flags that do nothing."""
         asked = {flag: path for flag, path in self._outputs().items() if path is not None}
-        if not asked and (self._others or self.graph or self.cluster or self.baselines != "none"):
-            flags = "--baselines, --baseline-plan, --graph and --cluster"
-            raise UsageFault(f"{flags} are for pictures: add --html FILE, --svg or --png")
+        if not asked and (self._others or bool(self.graph) != bool(self.cluster) or self.baselines != "none"):
+            raise UsageFault(FOR_PICTURES)
         if self.baselines != "none" and not (self.graph and self.cluster):
             raise UsageFault("--baselines replays baselines: that takes --graph and --cluster")
         if self.baselines != "none":
@@ -83,8 +84,22 @@ class ShowFlags:
     def _outputs(self) -> Mapping[str, str | None]:
         return {"--svg": self.svg, "--png": self.png, "--html": self.html}
 
-    def draw(self, plan: Plan) -> None:
-        """Write what was asked for."""
+    def problem(self, plan: Plan) -> Problem | None:
+        """The problem of the plan, where graph and cluster are given for a report that has a use for them.
+
+        Without a picture only variants have one: what they free and cost.
+        """
+        if self.graph is None or any(self._outputs().values()):
+            return None
+        from planner.report.variants import has_variants
+
+        if not has_variants(plan):
+            raise UsageFault(FOR_PICTURES)
+        sound_times(self.plan, plan)
+        return problem_of_plan(self.plan, plan, self.graph, self.cluster)
+
+    def draw(self, plan: Plan) -> Problem | None:
+        """Write what was asked for. Returns the problem of the plan, if it was read."""
         given = [(other, presentable(other)) for other in self._others]
         _same_problem([plan, *(other for _, other in given)])
         shown = []
@@ -101,6 +116,7 @@ class ShowFlags:
             self._draw_svg([each.plan for each in shown], titles)
         if self.html is not None:
             self._draw_html(shown)
+        return shown[0].problem
 
     @property
     def _exact(self) -> bool:
@@ -116,7 +132,7 @@ class ShowFlags:
 
         names = chosen_baselines(shown[0].plan, baselines_named(self.baselines), [each.title for each in shown])
         return [
-            _Drawn(each, name, None, replace(problem, copies=max(problem.copies, each.copies)))
+            _Drawn(each, _with_variant(name, each), None, replace(problem, copies=max(problem.copies, each.copies)))
             for name, each in replayed(names, problem)
         ]
 
@@ -150,6 +166,12 @@ class ShowFlags:
         note(f"report written to {self.html}")
 
 
+def _with_variant(name: str, baseline: Plan) -> str:
+    """The name of a baseline and the variant of its operators, where that is not base."""
+    variants = sorted({placed.variant for placed in baseline.placement} - {BASE})
+    return f"{name} ({', '.join(variants)})" if variants else name
+
+
 def _same_problem(plans: Sequence[Plan]) -> None:
     if len(plans) > 1:
         from planner.report.compare import different_problems
@@ -165,11 +187,12 @@ def run(flags: ShowFlags) -> int:
 
     flags.check()
     plan = presentable(flags.plan)
-    flags.draw(plan)
+    problem = flags.problem(plan)
+    drawn_of = flags.draw(plan)
     if flags.format is options.Format.json and str(flags.plan) == "-":
         emit(plan_to_json(plan))  # stdin cannot be read again
     elif flags.format is options.Format.json:
         emit(flags.plan.read_text(encoding="utf-8-sig"))  # the file itself, with keys that this version does not know
     else:
-        emit(report_text(plan, *report_style()))
+        emit(report_text(plan, *report_style(), problem or drawn_of))
     return ExitCode.DONE

@@ -167,7 +167,7 @@ def run(flags: SolveFlags) -> int:
             if isinstance(error, Abandoned):
                 leave_now(ExitCode.NO_PLAN)
             return ExitCode.NO_PLAN
-        code = deliver(outcome.plan, flags)
+        code = deliver(outcome.plan, flags, problem)
         weak = weakness(outcome.plan)
         if weak is not None:
             note(weak, flags.quiet)

@@ -14,7 +14,7 @@ from planner.events import Events, events_of
 from planner.events.links import links_of
 from planner.exporters import CannotExport, Exported, NoOptions
 from planner.plan.build import timetable_of
-from planner.plan.plan import Plan, PlannedTask, PlannedTransfer
+from planner.plan.plan import Plan, PlannedExchange, PlannedStepTask, PlannedTask, PlannedTransfer
 from planner.problem import Problem
 from planner.timetable.memory import memory_profile
 
@@ -25,6 +25,8 @@ LAST = 2**63 / NANOSECONDS
 """Seconds; viewers keep instants in 64-bit integers of nanoseconds."""
 
 Event = dict[str, Any]
+_Task = PlannedTask | PlannedStepTask
+_Sent = PlannedTransfer | PlannedExchange
 
 
 class Trace:
@@ -45,11 +47,10 @@ def trace_json(plan: Plan, problem: Problem | None) -> str:
 
     Raises ``CannotExport`` where instants are beyond what viewers read.
     """
-    ends = [*(task.end for task in plan.tasks), *(transfer.end for transfer in plan.transfers)]
-    last = max(plan.makespan, plan.lower_bound or 0.0, *ends)
+    made = _Trace(plan, events_of(plan, problem))
+    last = max(plan.makespan, plan.lower_bound or 0.0, float(made.events.nodes.end.max(initial=0.0)))
     if last >= LAST:
         raise CannotExport(f"it lasts {last:.3g} s, and a trace ends at {LAST:.3g} s (292 years, in nanoseconds)")
-    made = _Trace(plan, events_of(plan, problem))
     rows = [*made.names(), *made.slices(), *made.flows(), *_marks(plan)]
     if problem is not None:
         rows += _memory(plan, problem)
@@ -65,11 +66,13 @@ class _Trace:
         self.plan = plan
         self.events = events
         self.pid = {name: k + 1 for k, name in enumerate(events.nodes.devices)}
+        self.tasks: list[_Task] = [*plan.tasks, *plan.step_tasks]
+        self.transfers: list[_Sent] = [*plan.transfers, *plan.exchanges]
 
     def names(self) -> Iterator[Event]:
         """Names of processes and threads, and the order in which they are shown."""
-        comm = {task.device for task in self.plan.tasks if task.stream == "comm"}
-        channels = dict.fromkeys((transfer.source, transfer.target) for transfer in self.plan.transfers)
+        comm = {task.device for task in self.tasks if task.stream == "comm"}
+        channels = dict.fromkeys((transfer.source, transfer.target) for transfer in self.transfers)
         for name, pid in self.pid.items():
             yield from _named("process", pid, 0, name, pid)
             yield from _named("thread", pid, COMPUTE, "compute", COMPUTE)
@@ -84,14 +87,17 @@ class _Trace:
 
     def slices(self) -> Iterator[Event]:
         """A complete event for each task and transfer."""
-        for task in self.plan.tasks:
+        for task in self.tasks:
             tid = COMM if task.stream == "comm" else COMPUTE
-            name = f"{task.pass_}{task.microbatch} {task.operator}"
+            microbatch = task.microbatch if isinstance(task, PlannedTask) else ""
+            name = f"{task.pass_}{microbatch} {task.operator}"
             yield _slice(task, self.pid[task.device], tid, name, task.pass_)
-        for transfer in self.plan.transfers:
-            what = "output" if transfer.pass_ == "F" else "gradient"
-            name = f"{what} of {transfer.operator}, {transfer.microbatch}"
-            yield _slice(transfer, self.pid[transfer.source], self._channel(transfer.target), name, "transfer")
+        for sent in self.transfers:
+            name, kind = f"weight gradient of {sent.operator}, copy {sent.copy}", "exchange"
+            if isinstance(sent, PlannedTransfer):
+                what = "output" if sent.pass_ == "F" else "gradient"
+                name, kind = f"{what} of {sent.operator}, {sent.microbatch}", "transfer"
+            yield _slice(sent, self.pid[sent.source], self._channel(sent.target), name, kind)
 
     def flows(self) -> Iterator[Event]:
         """From the middle of each producing task over that of the transfer to the start of each reader.
@@ -99,24 +105,24 @@ class _Trace:
         The instants lie inside the slices that the arrows join; slices of no length have no arrows.
         """
         number = 0
-        for transfer, (maker, readers) in zip(self.plan.transfers, links_of(self.events), strict=True):
+        for transfer, (maker, readers) in zip(self.transfers, links_of(self.events), strict=True):
             there = (self.pid[transfer.source], self._channel(transfer.target))
-            if maker >= 0 and self._long(self.plan.tasks[maker]) and self._long(transfer):
+            if maker >= 0 and self._long(self.tasks[maker]) and self._long(transfer):
                 number += 1
-                yield _flow("s", number, *self._place(maker), _middle(self.plan.tasks[maker]))
+                yield _flow("s", number, *self._place(maker), _middle(self.tasks[maker]))
                 yield _flow("f", number, *there, _middle(transfer))
             for reader in readers:
-                if self._long(transfer) and self._long(self.plan.tasks[reader]):
+                if self._long(transfer) and self._long(self.tasks[reader]):
                     number += 1
                     yield _flow("s", number, *there, _middle(transfer))
-                    yield _flow("f", number, *self._place(reader), _middle(self.plan.tasks[reader]))
+                    yield _flow("f", number, *self._place(reader), _middle(self.tasks[reader]))
 
     def _place(self, task: int) -> tuple[int, int]:
-        planned = self.plan.tasks[task]
+        planned = self.tasks[task]
         return self.pid[planned.device], COMM if planned.stream == "comm" else COMPUTE
 
     @staticmethod
-    def _long(what: PlannedTask | PlannedTransfer) -> bool:
+    def _long(what: _Task | _Sent) -> bool:
         return _nanoseconds(what.end) - _nanoseconds(what.start) >= 2
 
 
@@ -134,7 +140,7 @@ def _microseconds(nanoseconds: int) -> float:
     return nanoseconds / 1000
 
 
-def _slice(what: PlannedTask | PlannedTransfer, pid: int, tid: int, name: str, category: str) -> Event:
+def _slice(what: _Task | _Sent, pid: int, tid: int, name: str, category: str) -> Event:
     start, end = _nanoseconds(what.start), _nanoseconds(what.end)
     return {
         "ph": "X",
@@ -146,8 +152,8 @@ def _slice(what: PlannedTask | PlannedTransfer, pid: int, tid: int, name: str, c
         "dur": _microseconds(end - start),
         "args": {
             "operator": what.operator,
-            "pass": what.pass_,
-            "microbatch": what.microbatch,
+            "pass": "R" if isinstance(what, PlannedExchange) else what.pass_,
+            "microbatch": what.microbatch if isinstance(what, PlannedTask | PlannedTransfer) else None,
             "copy": what.copy,
             "start_s": what.start,
             "seconds": what.end - what.start,
@@ -155,7 +161,7 @@ def _slice(what: PlannedTask | PlannedTransfer, pid: int, tid: int, name: str, c
     }
 
 
-def _middle(what: PlannedTask | PlannedTransfer) -> float:
+def _middle(what: _Task | _Sent) -> float:
     return _microseconds((_nanoseconds(what.start) + _nanoseconds(what.end)) // 2)
 
 

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from planner.common.budget import Control
-from planner.problem import Impossible, Placement, Problem
+from planner.problem import Impossible, Problem
 from planner.problem.subset import subset
 from planner.search.incumbent import Candidate
 from planner.timetable.timetable import Timetable
@@ -101,4 +101,6 @@ def lifted(timetable: Timetable, devices: tuple[int, ...]) -> Timetable:
     placed = tuple(tuple(devices[d] for d in copy) for copy in timetable.placement.device_of)
     origin = f"{timetable.placement.origin} on {len(devices)} devices"
     transfers = tuple(t._replace(source=devices[t.source], target=devices[t.target]) for t in timetable.transfers)
-    return Timetable(Placement(placed, origin), timetable.copy_of, timetable.start, transfers)
+    exchanges = tuple(x._replace(source=devices[x.source], target=devices[x.target]) for x in timetable.exchanges)
+    placement = replace(timetable.placement, device_of=placed, origin=origin)
+    return replace(timetable, placement=placement, transfers=transfers, exchanges=exchanges)

@@ -72,9 +72,9 @@ def least_memory(problem: Problem, first: Candidate, asked: Asked, control: Cont
 
 def _step_of_sizes(problem: Problem) -> float | None:
     """The common step of everything that takes memory, where it is coarse; all peaks are multiples of it."""
-    kept = problem.held
-    step = common_step(np.concatenate([problem.parameters, problem.activation, kept, problem.activation - kept]))
-    largest = float(max(problem.parameters.max(), problem.activation.max()))
+    sizes = [(v.parameters, v.activation, v.held, v.activation - v.held) for v in problem.choices]
+    step = common_step(np.concatenate([size for own in sizes for size in own]))
+    largest = max(float(size.max()) for own in sizes for size in own)
     return step if step is not None and step > FINE * largest else None
 
 

@@ -6,7 +6,7 @@ First the families of placements, then annealing over moves of operators, then a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,7 +20,8 @@ from planner.placement.fit import find_fit, fits
 from planner.placement.layouts import family_placements
 from planner.placement.loads import Loads
 from planner.placement.period_model import PeriodModel
-from planner.problem import Placement, Problem
+from planner.placement.versions import different_choices, in_versions, is_leanest, leanest
+from planner.problem import Impossible, Placement, Problem
 from planner.search.compiling import compile_if_needed
 from planner.search.params import PeriodParams
 
@@ -47,10 +48,34 @@ class PeriodSearch:
     enough: float = 0.0  # seconds: a period up to this ends the search
 
     def run(self) -> LeastPeriod | None:
-        """The best placement whose memory holds a microbatch; None if none was found in time. Raises ``Impossible``."""
+        """The best placement whose memory holds a microbatch; None if none was found in time. Raises ``Impossible``.
+
+        Operators with alternatives are all in the same version, in each that there is, or in those of least memory.
+        """
         compile_if_needed(self.control)
+        problem = self.problem
+        bound = period_bound(problem, self.control)
+        if problem.default is problem:
+            return self._run(bound)
+        best: LeastPeriod | None = None
+        lean = leanest(problem)
+        refused: Impossible | None = None
+        for versions in dict.fromkeys((*different_choices(problem).values(), lean)):
+            if best is not None and self._done([(best.seconds, best.placement)], bound):
+                break
+            try:
+                found = replace(self, problem=problem.chosen(versions))._run(bound)
+            except Impossible as impossible:
+                refused = impossible if versions == lean else refused
+                continue
+            if found is not None and (best is None or found.seconds < best.seconds):
+                best = LeastPeriod(in_versions(problem, found.placement, versions), found.seconds, bound)
+        if best is None and refused is not None and is_leanest(problem, lean):
+            raise refused
+        return best
+
+    def _run(self, bound: float) -> LeastPeriod | None:
         loads = Loads(self.problem)
-        bound = period_bound(self.problem, self.control)
         found = sorted(self._families(loads), key=lambda each: each[0])
         if self.problem.layout == "auto" and not self._done(found, bound):
             found = sorted([*found, *self._annealed(loads, found, bound)], key=lambda each: each[0])

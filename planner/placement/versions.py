@@ -26,6 +26,8 @@ Floats = npt.NDArray[np.float64]
 STRETCHES = (1.0, 1.25, 1.5, 2.0, 3.0)
 """How much longer than its passes a microbatch is held, in the choices that are tried."""
 
+FLIPPED = ", versions changed"
+
 PRECISION = 1e-3
 """Relative precision of the period."""
 
@@ -60,10 +62,50 @@ def different_choices(problem: Problem) -> dict[str, Versions]:
     return found
 
 
+def flipped(
+    problem: Problem, placement: Placement, busiest: Sequence[int], rng: np.random.Generator, from_busiest: float
+) -> Placement | None:
+    """The placement with other versions: of one operator of one copy, or of all that are like it on its device.
+
+    Like operators have the same versions with the same figures, and are in the same one. Some devices are given a
+    chance of ``from_busiest`` to be among the ``busiest``.
+    """
+    copy = int(rng.integers(placement.copies))
+    versions, device_of = list(problem.versions_of(placement, copy)), placement.device_of[copy]
+    there = [i for i in problem.free if device_of[i] in busiest]
+    some = there if there and rng.random() < from_busiest else problem.free
+    i = int(some[int(rng.integers(len(some)))])
+    others = [v for v in problem.versions[i] if v != versions[i] and problem.choices[v].runs_on[i, device_of[i]]]
+    if not others:
+        return None
+    to = others[int(rng.integers(len(others)))]
+    own = problem.operators[i]
+    alike = [
+        j
+        for j in problem.free
+        if device_of[j] == device_of[i]
+        and versions[j] == versions[i]
+        and (problem.operators[j].variants is own.variants or problem.operators[j].variants == own.variants)
+    ]
+    count = 1 if rng.random() < 0.5 else len(alike)
+    for j in [i] if count == 1 else alike:
+        versions[j] = to
+    rows = [problem.versions_of(placement, c) for c in range(placement.copies)]
+    rows[copy] = tuple(versions)
+    origin = placement.origin.removesuffix(FLIPPED)
+    return problem.in_versions(replace(placement, origin=f"{origin}{FLIPPED}"), tuple(rows))
+
+
 def leanest(problem: Problem) -> Versions:
     """The version of each operator that takes the least memory for parameters and one activation."""
     sizes = np.array([version.parameters + version.activation for version in problem.choices])
     return tuple(some[int(np.argmin(sizes[list(some), i]))] for i, some in enumerate(problem.versions))
+
+
+def is_leanest(problem: Problem, versions: Versions) -> bool:
+    """Whether no other versions take less memory of either kind: what does not fit in these fits in none."""
+    lean, least = problem.chosen(versions), problem.relaxed
+    return bool(((lean.activation <= least.activation) & (lean.parameters <= least.parameters)).all())
 
 
 def in_versions(problem: Problem, placement: Placement, versions: Sequence[int], what: str = "") -> Placement:
@@ -142,7 +184,8 @@ class Energy:
         """``[i]``: bytes x seconds of a microbatch in a version whose passes take ``seconds[i, p]``."""
         own = self.problem.choices[version]
         span = seconds[:, 0] + self.rest + seconds[:, 1]
-        held: Floats = own.activation * span * stretch + own.held * seconds[:, 2]
+        with np.errstate(invalid="ignore"):  # inf x 0 where a device cannot run it
+            held: Floats = own.activation * span * stretch + own.held * seconds[:, 2]
         return held
 
     def balanced(self, placement: Placement, stretch: float) -> Placement | None:

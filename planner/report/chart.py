@@ -9,11 +9,21 @@ import numpy as np
 import numpy.typing as npt
 from rich.text import Text
 
-from planner.plan.plan import Plan, PlannedTask
+from planner.plan.plan import Plan, PlannedStepTask, PlannedTask
 from planner.report.facts import PlanFacts
+from planner.report.step import WORDS
 from planner.report.words import cut, plain, seconds
 
-STYLES = {"F": "bold blue", "I": "bold green", "W": "bold yellow", "·": "dim"}
+STYLES = {
+    "F": "bold blue",
+    "I": "bold green",
+    "W": "bold yellow",
+    "R": "bold magenta",
+    "U": "bold red",
+    "G": "bold cyan",
+    "·": "dim",
+}
+PASSES = {"F": "forward", "I": "input gradient", "W": "weight gradient", **WORDS}
 IDLE = "·"
 ROWS = 32
 """Devices drawn at most; a longer chart is hard to read in a terminal."""
@@ -33,7 +43,7 @@ class _Row:
 
 def chart(plan: Plan, facts: PlanFacts, width: int) -> list[Text]:
     """The chart with its legend, line by line; empty where there is nothing to draw."""
-    tasks = [task for task in plan.tasks if task.end > task.start]
+    tasks = [task for task in facts.tasks if task.end > task.start]
     devices = [device.name for device in plan.devices]
     if not tasks or plan.makespan <= 0:
         return []
@@ -71,7 +81,7 @@ def _runs(letters: str) -> Iterable[str]:
             start = at
 
 
-def _common_step(makespan: float, tasks: list[PlannedTask], columns: int) -> float | None:
+def _common_step(makespan: float, tasks: list[PlannedTask | PlannedStepTask], columns: int) -> float | None:
     """The longest step of which every instant is a multiple, if the plan then fits the columns."""
     instants = np.array([t.start for t in tasks] + [t.end for t in tasks] + [makespan])
     shortest = min(t.end - t.start for t in tasks)
@@ -85,7 +95,7 @@ def _common_step(makespan: float, tasks: list[PlannedTask], columns: int) -> flo
     return None
 
 
-def _letter(task: PlannedTask) -> str:
+def _letter(task: PlannedTask | PlannedStepTask) -> str:
     """The pass; in lower case for every copy but the first."""
     return task.pass_ if task.copy == 0 else task.pass_.lower()
 
@@ -96,11 +106,13 @@ def _exact(plan: Plan, facts: PlanFacts, shown: list[str], step: float) -> list[
     for name, stream, label in _streams(facts, shown):
         letters, digits = [IDLE] * columns, [" "] * columns
         numbers = {operator: k for k, operator in enumerate(facts.operators_of.get(name, ()))}
-        for task in plan.tasks:
+        for task in facts.tasks:
             if task.device == name and task.stream == stream:
                 for column in range(round(task.start / step), min(columns, round(task.end / step))):
                     letters[column] = _letter(task)
-                    if plan.microbatches > 1:
+                    if plan.microbatches > 1 and isinstance(task, PlannedStepTask):
+                        digits[column] = " "
+                    elif plan.microbatches > 1 and isinstance(task, PlannedTask):
                         digits[column] = _digit(task.microbatch, plan.microbatches)
                     else:  # a job shop: show the operator instead
                         digits[column] = _digit(numbers.get(task.operator, 0), len(numbers))
@@ -110,13 +122,13 @@ def _exact(plan: Plan, facts: PlanFacts, shown: list[str], step: float) -> list[
 
 def _sampled(plan: Plan, facts: PlanFacts, shown: list[str], columns: int) -> list[_Row]:
     """In each column the letter of the pass that takes most of it, where the stream works half of it or more."""
-    kinds = "FIWfiw"
+    kinds = "FIWfiwRUGrug"
     grid: dict[tuple[str, str], npt.NDArray[np.float64]] = {
         (name, stream): np.zeros((len(kinds), columns)) for name, stream, _ in _streams(facts, shown)
     }
     boxes: dict[tuple[str, str], list[tuple[int, float, float]]] = {key: [] for key in grid}
     number = {letter: k for k, letter in enumerate(kinds)}
-    for task in plan.tasks:
+    for task in facts.tasks:
         if (task.device, task.stream) in boxes:
             boxes[task.device, task.stream].append((number[_letter(task)], task.start, task.end))
     for key, drawn in boxes.items():
@@ -176,10 +188,9 @@ def _axis(makespan: float, columns: int) -> str:
 
 
 def _legend(plan: Plan, facts: PlanFacts, step: float | None, sample: float) -> list[str]:
-    passes = sorted({task.pass_ for task in plan.tasks}, key="FIW".index)
-    words = {"F": "F forward", "I": "I input gradient", "W": "W weight gradient"}
-    legend = ", ".join(words[p] for p in passes) + f", {IDLE} idle"
-    if any(task.copy for task in plan.tasks):
+    passes = sorted({task.pass_ for task in facts.tasks}, key="FIWRUG".index)
+    legend = ", ".join(f"{p} {PASSES[p]}" for p in passes) + f", {IDLE} idle"
+    if any(task.copy for task in facts.tasks):
         legend += "; lower case: copy 1" + (" and above" if plan.copies > 2 else "")
     if step is None:
         lines = [

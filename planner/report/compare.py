@@ -10,6 +10,7 @@ from rich.text import Text
 
 from planner.plan.plan import FIGURES, Figure, Plan
 from planner.report.facts import PlanFacts
+from planner.report.step import Part, WholeStep
 from planner.report.tables import rendered, table
 from planner.report.words import NONE, Words, amount, digits_apart, gap, number, percent, plain, quotient, seconds, size
 
@@ -61,7 +62,25 @@ def _figure_rows(key: str) -> tuple[_Row, ...]:
     )
 
 
-_OF_OTHER_OBJECTIVES: tuple[_Row, ...] = tuple(row for key in FIGURES for row in _figure_rows(key))
+def _step_row(heading: str, value: Callable[[WholeStep], float | None]) -> _Row:
+    def cell(facts: PlanFacts, _: PlanFacts) -> str:
+        step = facts.whole_step
+        return NONE if step is None else seconds(value(step))
+
+    return heading, cell
+
+
+def _exposed(part: Part) -> Callable[[WholeStep], float | None]:
+    return lambda step: step.exposed.get(part)
+
+
+_OF_SOME: tuple[_Row, ...] = (
+    _step_row("last microbatch ends", lambda step: step.until),
+    _step_row("after it", lambda step: step.after),
+    *(_step_row(f"  {part}", _exposed(part)) for part in Part),
+    ("variants", lambda f, _: ", ".join(f"{n} {plain(v)}" for v, n in f.variants.items()) or NONE),
+    *(row for key in FIGURES for row in _figure_rows(key)),
+)
 """Left out where no plan has such a figure."""
 
 
@@ -82,7 +101,7 @@ def different_problems(plans: Sequence[Plan]) -> list[str]:
 def compare_text(plans: Sequence[Plan], names: Sequence[str], width: int = 100, color: bool = False) -> str:
     """One row per figure, one column per plan; as many plans side by side as the width takes."""
     facts = [PlanFacts(plan) for plan in plans]
-    more = [row for row in _OF_OTHER_OBJECTIVES if any(row[1](f, facts[0]) != NONE for f in facts)]
+    more = [row for row in _OF_SOME if any(row[1](f, facts[0]) != NONE for f in facts)]
     parts: list[RenderableType] = [_title(plans[0]), Text()]
     parts += [Text(f"Different problems: {line}", style="bold") for line in different_problems(plans)]
 
@@ -101,6 +120,10 @@ def compare_text(plans: Sequence[Plan], names: Sequence[str], width: int = 100, 
             made.add_row(Text(heading), *(Text(cell(f, facts[0])) for f in facts[start : start + across]))
         parts += [made, Text()]
     parts += [Text(line, style="dim") for line in _MEANING]
+    if any(f.whole_step is not None for f in facts):
+        parts.append(Text(_AFTER, style="dim"))
+    if any(f.variants for f in facts):
+        parts.append(Text("variants: copies of operators in another variant than base.", style="dim"))
     return rendered(parts, width, color)
 
 
@@ -119,6 +142,12 @@ _MEANING = (
     "bubble: makespan minus the time in which a device's compute stream works, over the devices that run a task; span "
     "bubble: the same within a device's own first start and last end. Transfers never count as work.",
     "parameter sets: devices that hold an operator's parameters, on average over the operators.",
+)
+
+
+_AFTER = (
+    "After the last microbatch each instant counts for the first part of the step that runs then anywhere: exchange of "
+    "gradients, reduction, optimizer, gathering."
 )
 
 
@@ -156,4 +185,15 @@ def _row(name: str, facts: PlanFacts) -> dict[str, Any]:
         "over_cap": [device.name for device in facts.over_cap],
         "copies": plan.copies,
         "parameter_sets": facts.parameter_sets,
+        **_of_step(facts),
+        **({"variants": facts.variants} if facts.variants else {}),
     }
+
+
+def _of_step(facts: PlanFacts) -> dict[str, Any]:
+    """Seconds until and after the end of the last microbatch; nothing where there are microbatches only."""
+    step = facts.whole_step
+    if step is None:
+        return {}
+    parts = {part.name.lower(): step.exposed.get(part, 0.0) for part in Part}
+    return {"step": {"until_last_microbatch": step.until, "after": step.after, **parts}}

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from planner.plan.plan import DeviceFigures, Plan, PlanRepetition
+from planner.report.facts import PlanFacts
 from planner.report.words import percent, seconds
 
 
@@ -13,9 +14,10 @@ def excerpt(plan: Plan) -> Plan:
     """The step that tasks and transfers list, with its own makespan and bubbles; the plan itself if that is all."""
     if plan.repeated is None or not plan.tasks:
         return plan
-    makespan = max(task.end for task in plan.tasks)
+    facts = PlanFacts(plan)
+    makespan = max([*(task.end for task in facts.tasks), *(exchange.end for exchange in plan.exchanges)])
     devices = tuple(_device(plan, plan.repeated, device, makespan) for device in plan.devices)
-    working = {task.device for task in plan.tasks}
+    working = {task.device for task in facts.tasks}
     used = [device for device in devices if device.name in working]
     return replace(
         plan,
@@ -61,7 +63,7 @@ def not_in_full(plan: Plan, file: str = "PLAN") -> str | None:
 
 
 def _device(plan: Plan, repeated: PlanRepetition, device: DeviceFigures, makespan: float) -> DeviceFigures:
-    own = [task for task in plan.tasks if task.device == device.name and task.stream == "compute"]
+    own = [task for task in PlanFacts(plan).tasks if task.device == device.name and task.stream == "compute"]
     busy = math.fsum(task.end - task.start for task in own)
     span = max(task.end for task in own) - min(task.start for task in own) if own else 0.0
     at, end = device.peak_memory_at, repeated.start + repeated.length

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 
-from planner.plan.plan import BaselineFigures, DeviceFigures, Plan
+from planner.plan.plan import BaselineFigures, DeviceFigures, Plan, PlannedStepTask, PlannedTask
+from planner.problem import BASE
+from planner.report.step import WholeStep, whole_step
 
 
 class PlanFacts:
@@ -13,10 +18,15 @@ class PlanFacts:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
 
+    @property
+    def tasks(self) -> Iterator[PlannedTask | PlannedStepTask]:
+        """The tasks of microbatches, then those of the step."""
+        return chain(self.plan.tasks, self.plan.step_tasks)
+
     @cached_property
     def working(self) -> tuple[DeviceFigures, ...]:
         """The devices that run a task."""
-        used = {task.device for task in self.plan.tasks}
+        used = {task.device for task in self.tasks}
         return tuple(device for device in self.plan.devices if device.name in used)
 
     @cached_property
@@ -55,7 +65,7 @@ class PlanFacts:
     @cached_property
     def uses_comm(self) -> frozenset[str]:
         """Devices whose communication stream runs a task."""
-        return frozenset(task.device for task in self.plan.tasks if task.stream == "comm")
+        return frozenset(task.device for task in self.tasks if task.stream == "comm")
 
     @cached_property
     def operators_of(self) -> dict[str, tuple[str, ...]]:
@@ -64,6 +74,16 @@ class PlanFacts:
         for placed in self.plan.placement:
             found.setdefault(placed.device, {})[placed.operator] = None
         return {device: tuple(names) for device, names in found.items()}
+
+    @cached_property
+    def whole_step(self) -> WholeStep | None:
+        """What comes once a step; None where there are microbatches only."""
+        return whole_step(self.plan)
+
+    @cached_property
+    def variants(self) -> dict[str, int]:
+        """Copies of operators in each variant, base left out."""
+        return dict(sorted(Counter(p.variant for p in self.plan.placement if p.variant != BASE).items()))
 
     def faster_than(self, baseline: BaselineFigures) -> bool | None:
         """Whether the plan's makespan is smaller by more than rounding; None where the baseline has none."""

@@ -8,22 +8,28 @@ from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 from xml.sax.saxutils import escape
 
-from planner.plan.plan import Plan
+from planner.plan.plan import Plan, PlannedExchange, PlannedTask, PlannedTransfer
 from planner.report.excerpt import excerpt, excerpt_note
 from planner.report.facts import PlanFacts
+from planner.report.step import WORDS
 from planner.report.words import cut, gap, number, percent, plain, seconds, time_unit
 
 COLORS = {
     "F": ("#3d6fb4", "#86aede"),
     "I": ("#1f8a70", "#74c4ae"),
     "W": ("#e0952f", "#f2c583"),
+    "R": ("#6a3d9a", "#a98cc6"),
+    "U": ("#8c5a2b", "#c9a27c"),
+    "G": ("#c2569b", "#e3a5cd"),
 }
+PASSES = {"F": "forward", "I": "input gradient", "W": "weight gradient", **WORDS}
+TRANSFER, EXCHANGE = "#8a94a0", "#0f7f97"
 """Of the first copy, and of all others. They differ for readers who see no red or green, and in grey."""
 
 INK, FAINT, BAND, LINE = "#1f2933", "#66727f", "#f2f4f7", "#c6ccd4"
 FONT = "font-family='Inter, Helvetica, Arial, sans-serif'"
 ROW, THIN, GAP = 20.0, 8.0, 6.0  # heights of a compute row, a row of transfers or communication; between bands
-HEAD, AXIS, LEGEND, MARGIN = 34.0, 34.0, 26.0, 14.0
+HEAD, AXIS, LEGEND, LINE_HEIGHT, MARGIN = 34.0, 34.0, 26.0, 18.0, 14.0
 LABELS_AT_MOST = 6000
 """Microbatch numbers in boxes; a picture with more boxes is too dense to read them."""
 
@@ -35,7 +41,7 @@ class _Box:
     start: float
     end: float
     pass_: str
-    microbatch: int
+    microbatch: int | None  # None: once a step
     copy: int
     label: str
 
@@ -58,8 +64,9 @@ def gantt_svg(plans: Plan | Sequence[Plan], titles: Sequence[str] | None = None,
         y += panel.height
     body.extend(_axis(until, left, scale, y))
     y += AXIS
-    body.extend(_legend(plans, left, y))
-    y += LEGEND
+    legend, lines = _legend(plans, left, y, width - MARGIN)
+    body.extend(legend)
+    y += LEGEND + (lines - 1) * LINE_HEIGHT
     head = (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{y:.0f}' viewBox='0 0 {width} {y:.0f}' "
         f"{FONT} font-size='12' fill='{INK}' role='img'>"
@@ -79,7 +86,7 @@ class _Panel:
         self.scale = scale
         self.facts = PlanFacts(plan)
         self.comm = bool(self.facts.uses_comm)
-        self.transfers = any(t.end > t.start for t in plan.transfers)
+        self.transfers = any(t.end > t.start for t in _sent(plan))
         self.band = ROW + (THIN + 2 if self.comm else 0) + (THIN if self.transfers else 0)
         self.height = HEAD + len(plan.devices) * (self.band + GAP) + 8
 
@@ -109,10 +116,11 @@ class _Panel:
                 paths[_color(box)].append(self._rectangle(box.start, box.end, y + ROW + 2, THIN))
             y += self.band + GAP
         at = ROW + (THIN + 2 if self.comm else 0) + 2
-        for transfer in self.plan.transfers:
-            if transfer.end > transfer.start and transfer.source in rows:
-                path = self._rectangle(transfer.start, transfer.end, rows[transfer.source] + at, THIN - 4)
-                paths["#8a94a0"].append(path)
+        for color, sent in ((TRANSFER, self.plan.transfers), (EXCHANGE, self.plan.exchanges)):
+            for transfer in sent:
+                if transfer.end > transfer.start and transfer.source in rows:
+                    path = self._rectangle(transfer.start, transfer.end, rows[transfer.source] + at, THIN - 4)
+                    paths[color].append(path)
         for color in sorted(paths):
             yield f"<path fill='{color}' d='{''.join(paths[color])}'/>"
         if labels:
@@ -153,7 +161,7 @@ class _Panel:
         text = _text(box.label)
         if (box.end - box.start) * self.scale >= 6.2 * len(box.label) + 2:
             x = self.left + (box.start + box.end) / 2 * self.scale
-            fill = "#ffffff" if box.copy == 0 and box.pass_ != "W" else INK
+            fill = "#ffffff" if box.copy == 0 and box.pass_ not in "WG" else INK
             yield f"<text x='{x:.1f}' y='{y + 13.6:.1f}' fill='{fill}'>{text}</text>"
 
 
@@ -176,12 +184,14 @@ def _boxes(plan: Plan) -> dict[tuple[str, str], list[_Box]]:
     tolerance = 1e-9 * plan.makespan
     several = plan.microbatches > 1  # with one microbatch (a job shop) each operator is a box with its name
     rows: dict[tuple[str, str], list[_Box]] = defaultdict(list)
-    for task in sorted(plan.tasks, key=lambda t: (t.start, t.end)):
+    for task in sorted(PlanFacts(plan).tasks, key=lambda t: (t.start, t.end)):
         if task.end <= task.start:
             continue
         row = rows[task.device, task.stream]
-        label = str(task.microbatch) if several else plain(task.operator)
-        box = _Box(task.start, task.end, task.pass_, task.microbatch, task.copy, label)
+        microbatch = task.microbatch if isinstance(task, PlannedTask) else None
+        number_ = task.pass_ if microbatch is None else str(microbatch)
+        label = number_ if several else plain(task.operator)
+        box = _Box(task.start, task.end, task.pass_, microbatch, task.copy, label)
         if several and row and _follows(row[-1], box, tolerance):
             row[-1] = replace(box, start=row[-1].start)
         else:
@@ -210,21 +220,28 @@ def _axis(until: float, left: float, scale: float, y: float) -> Iterator[str]:
     yield "</g>"
 
 
-def _legend(plans: Sequence[Plan], left: float, y: float) -> Iterator[str]:
-    """The meaning of the colours that occur."""
-    passes = {task.pass_ for plan in plans for task in plan.tasks}
+def _sent(plan: Plan) -> tuple[PlannedTransfer | PlannedExchange, ...]:
+    return (*plan.transfers, *plan.exchanges)
+
+
+def _legend(plans: Sequence[Plan], left: float, y: float, right: float) -> tuple[list[str], int]:
+    """The meaning of the colours that occur, and the lines that it takes."""
+    passes = {task.pass_ for plan in plans for task in PlanFacts(plan).tasks}
     copies = any(task.copy for plan in plans for task in plan.tasks)
-    words = {"F": "forward", "I": "input gradient", "W": "weight gradient"}
-    entries = [((COLORS[p][0], COLORS[p][1] if copies else ""), words[p]) for p in "FIW" if p in passes]
+    entries = [((COLORS[p][0], COLORS[p][1] if copies else ""), words) for p, words in PASSES.items() if p in passes]
     if any(t.end > t.start for plan in plans for t in plan.transfers):
-        entries.append((("#8a94a0", ""), "transfer, at the sending device"))
-    x = left
+        entries.append(((TRANSFER, ""), "transfer, at the sending device"))
+    if any(t.end > t.start for plan in plans for t in plan.exchanges):
+        entries.append(((EXCHANGE, ""), "gradients sent to another copy"))
+    x, lines, made = left, 1, list[str]()
     for (first, second), word in entries:
-        yield f"<rect x='{x:.1f}' y='{y:.1f}' width='11' height='11' fill='{first}'/>"
+        if x > left and x + 16 + 6.4 * len(word) > right:
+            x, y, lines = left, y + LINE_HEIGHT, lines + 1
+        made.append(f"<rect x='{x:.1f}' y='{y:.1f}' width='11' height='11' fill='{first}'/>")
         if second:
             x += 12
-            yield f"<rect x='{x:.1f}' y='{y:.1f}' width='11' height='11' fill='{second}'/>"
-        yield f"<text x='{x + 16:.1f}' y='{y + 10:.1f}'>{word}</text>"
+            made.append(f"<rect x='{x:.1f}' y='{y:.1f}' width='11' height='11' fill='{second}'/>")
+        made.append(f"<text x='{x + 16:.1f}' y='{y + 10:.1f}'>{word}</text>")
         x += 30 + 6.4 * len(word)
     notes = ["light: copy 1" + (" and above" if any(plan.copies > 2 for plan in plans) else "") if copies else ""]
     if any(PlanFacts(plan).uses_comm for plan in plans):
@@ -232,4 +249,7 @@ def _legend(plans: Sequence[Plan], left: float, y: float) -> Iterator[str]:
     if any(plan.lower_bound is not None and plan.lower_bound < plan.makespan for plan in plans):
         notes.append("dashed: lower bound")
     text = " · ".join(filter(None, notes))
-    yield f"<text x='{x:.1f}' y='{y + 10:.1f}' fill='{FAINT}'>{text}</text>"
+    if x + 5.6 * len(text) > right:
+        x, y, lines = left, y + LINE_HEIGHT, lines + 1
+    made.append(f"<text x='{x:.1f}' y='{y + 10:.1f}' fill='{FAINT}'>{text}</text>")
+    return made, lines

@@ -7,10 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.plan.plan import BaselineFigures, Figure, Plan, PlanRepetition, PlanWindow
+from planner.problem import Problem
 from planner.report.chart import chart
 from planner.report.excerpt import excerpt, excerpt_note
 from planner.report.facts import PlanFacts
+from planner.report.step import step_lines
 from planner.report.tables import pairs, rendered, table
+from planner.report.variants import variant_lines
 from planner.report.words import (
     NONE,
     amount,
@@ -31,10 +34,14 @@ DEVICES_AT_MOST = 64
 """Rows of the table of devices; the rest is in the file."""
 
 
-def report_text(plan: Plan, width: int = 100, color: bool = False) -> str:
-    """The whole report: summary, devices, baselines, chart, and what the figures mean."""
+def report_text(plan: Plan, width: int = 100, color: bool = False, problem: Problem | None = None) -> str:
+    """The whole report: summary, devices, baselines, chart, and what the figures mean.
+
+    With the problem that the plan is valid for, it says what the choice of variants frees and costs.
+    """
     facts = PlanFacts(plan)
-    parts: list[RenderableType] = [Text(_title(plan), style="bold"), Text(), pairs(_summary(plan, facts)), Text()]
+    summary = pairs(_summary(plan, facts, problem))
+    parts: list[RenderableType] = [Text(_title(plan), style="bold"), Text(), summary, Text()]
     parts += [_devices(plan, facts), *_more_devices(plan), Text()]
     if plan.baselines:
         parts += [_baselines(plan, facts), *_baseline_remarks(plan), Text()]
@@ -50,7 +57,7 @@ def _title(plan: Plan) -> str:
     return plain(f"{origin} of {plan.graph.name} on {plan.cluster.name}")
 
 
-def _summary(plan: Plan, facts: PlanFacts) -> list[tuple[str, str]]:
+def _summary(plan: Plan, facts: PlanFacts, problem: Problem | None) -> list[tuple[str, str]]:
     bounded = plan.lower_bound is not None
     throughput = NONE if facts.throughput is None else f"{number(facts.throughput)} microbatches/s"
     working, everywhere = len(facts.working), len(plan.devices)
@@ -66,6 +73,8 @@ def _summary(plan: Plan, facts: PlanFacts) -> list[tuple[str, str]]:
         ("copies", _copies(plan, facts)),
         ("peak memory", _peak(facts)),
     ]
+    rows += [("whole step" if k == 0 else "", line) for k, line in enumerate(step_lines(plan))]
+    rows += [("variants" if k == 0 else "", line) for k, line in enumerate(variant_lines(plan, problem))]
     rows += [(figure.kind.title, _sought(figure)) for figure in plan.figures if figure.value is not None]
     if plan.window is not None:
         rows.append(("steady state", _window(plan.window)))
@@ -183,9 +192,11 @@ def _baselines(plan: Plan, facts: PlanFacts) -> Table:
 
 
 def _baseline_name(plan: Plan, baseline: BaselineFigures) -> str:
-    """The name and, if it leaves devices idle, how many it uses: the comparison is less fair then."""
+    """The name, its variant and, if it leaves devices idle, how many it uses: the comparison is less fair then."""
     few = baseline.devices is not None and baseline.devices < len(plan.devices)
-    return plain(baseline.name) + (f"\n({baseline.devices} of {len(plan.devices)} devices)" if few else "")
+    remarks = [] if baseline.variant is None else [f"({cut(plain(baseline.variant), 24)})"]
+    remarks += [f"({baseline.devices} of {len(plan.devices)} devices)"] if few else []
+    return "\n".join([plain(baseline.name), *remarks])
 
 
 def _baseline_remarks(plan: Plan) -> list[Text]:
@@ -199,6 +210,13 @@ def _meaning(plan: Plan) -> list[str]:
         "A transfer or a task on the communication stream never counts as work. Memory is parameters plus what the "
         "microbatches in flight hold.",
     ]
+    if plan.step_tasks or plan.exchanges:
+        lines.append(
+            "After the last microbatch each instant counts for the first part of the step that runs then anywhere: "
+            "exchange, reduction, optimizer, gathering. The optimizer is work of its device, the others are not."
+        )
+    if any(b.variant is not None for b in plan.baselines):
+        lines.append("In brackets: the variant of all operators that have it, of which the best that fits is shown.")
     if plan.baselines:
         lines.append(
             "Baselines are replayed on the same graph and cluster with the same pass times, transfers and "

@@ -337,8 +337,10 @@ class _Builder:
         for copy, device_of in enumerate(self.placement.device_of):
             for i, d in enumerate(device_of):
                 waits = list(self.lasts.get((copy, i), ()))
-                senders = ((c, i, d) for c in range(self.placement.copies))
-                waits += [self.exchanges[key] for key in senders if key in self.exchanges]
+                for other, where in enumerate(self.placement.device_of):
+                    if where[i] != d and problem.gradient[i] > 0:
+                        sent = self.exchanges.get((other, i, d))
+                        waits += self.lasts.get((other, i), ()) if sent is None else [sent]
                 for s in range(3):
                     own = self.step.get((copy, i, s))
                     if own is None:

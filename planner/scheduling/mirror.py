@@ -75,6 +75,8 @@ def _device_image(classes: Classes) -> Ints | None:
     """The mirror image of each device; None where there is none. Devices without operators are their own."""
     if classes.placement.copies != 2 or classes.counts[0] != classes.counts[1]:
         return None
+    if len(set(classes.placement.variant_of)) > 1:
+        return None
     to: dict[int, int] = {}
     for a, b in zip(*classes.placement.device_of, strict=True):
         if a == b or to.setdefault(a, b) != b or to.setdefault(b, a) != a:

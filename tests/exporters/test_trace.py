@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 
 import pytest
 from random_plans import plan_of, random_plan
+from random_steps import random_whole_step, two_copies
 from solver_problems import CONFIGS, chain, config, posed, unit_cluster
 
 from planner.baselines import baseline_timetable
 from planner.commands.app import main
 from planner.exporters.trace import trace_json
-from planner.plan.plan import Plan, PlannedTask, PlannedTransfer, plan_to_json
+from planner.plan.plan import Plan, PlannedExchange, PlannedStepTask, PlannedTask, PlannedTransfer, plan_to_json
 from planner.problem import NetworkLevel, Problem
 
 
@@ -56,11 +58,17 @@ def check_slices(
 ) -> None:
     """Each task and transfer once, where it runs, as long as it takes; no two at once on a thread."""
     expected: Counter[tuple[Any, ...]] = Counter()
-    rows: list[PlannedTask | PlannedTransfer] = [*plan.tasks, *plan.transfers]
+    rows: list[PlannedTask | PlannedStepTask | PlannedTransfer | PlannedExchange]
+    rows = [*plan.tasks, *plan.step_tasks, *plan.transfers, *plan.exchanges]
     for row in rows:
-        thread = row.stream if isinstance(row, PlannedTask) else f"to {row.target}"
-        device = row.device if isinstance(row, PlannedTask) else row.source
-        expected[device, thread, row.operator, row.pass_, row.microbatch, row.copy, row.start] += 1
+        device, thread = (
+            (row.source, f"to {row.target}")
+            if isinstance(row, PlannedTransfer | PlannedExchange)
+            else (row.device, row.stream)
+        )
+        microbatch = row.microbatch if isinstance(row, PlannedTask | PlannedTransfer) else None
+        pass_ = "R" if isinstance(row, PlannedExchange) else row.pass_
+        expected[device, thread, row.operator, pass_, microbatch, row.copy, row.start] += 1
     threads: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
     for event in slices:
         thread, args = (event["pid"], event["tid"]), event["args"]
@@ -93,8 +101,8 @@ def check_flows(slices: list[dict[str, Any]], starts: list[dict[str, Any]], ends
         begun = opened.pop(flow["id"])
         source, target = enclosing(begun), enclosing(flow)
         assert begun["ts"] <= flow["ts"] and source["ts"] + source["dur"] <= target["ts"] + 1e-3
-        assert source["args"]["microbatch"] == target["args"]["microbatch"]
-        assert {source["cat"] == "transfer", target["cat"] == "transfer"} == {True, False}
+        (sent,) = {source["cat"], target["cat"]} & {"transfer", "exchange"}
+        assert source["args"]["microbatch"] == target["args"]["microbatch"] or sent == "exchange"
 
 
 def published(problem: Problem, name: str = "1f1b") -> Plan:
@@ -112,16 +120,28 @@ def test_stages_with_transfers() -> None:
         assert marks == {"makespan": pytest.approx(plan.makespan * 1e6), "lower bound": 20e6}
 
 
-def test_random_plans_and_both_streams() -> None:
+@pytest.mark.parametrize("draw", [random_plan, random_whole_step])
+def test_random_plans_and_both_streams(draw: Callable[[int], tuple[Problem, Plan] | None]) -> None:
     ran = flows = 0
     for seed in range(600, 640):
-        made = random_plan(seed)
+        made = draw(seed)
         if made is not None:
             problem, plan = made
             flows += len(check(plan, problem)["s"])
             check(plan, None)
             ran += 1
     assert ran > 15 and flows > 50
+
+
+def test_whole_steps() -> None:
+    """Step tasks by letter and operator, gradients of the weights on their channel with arrows at both ends."""
+    problem, plan = two_copies()
+    events = check(plan, problem)
+    slices = {e["name"]: e for e in events["X"]}
+    assert slices["R s0"]["cat"] == "R" and slices["U s1"]["args"]["microbatch"] is None
+    sent = slices["weight gradient of s0, copy 1"]
+    assert sent["cat"] == "exchange" and sent["args"]["copy"] == 1
+    assert len(events["s"]) == 2 * (len(plan.transfers) + len(plan.exchanges))
 
 
 def test_counters_of_memory() -> None:

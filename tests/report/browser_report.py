@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from browser_page import Page
 from random_plans import plan_of
+from random_steps import two_copies
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
@@ -275,6 +276,30 @@ def test_many_microbatches_open_on_warm_up_and_one_window(chromium: webdriver.Ch
     few = Page(chromium, tmp_path, report_html(pipeline(4, 8, 60.0)))
     assert not few.browser.find_element(By.CSS_SELECTOR, "[data-zoom=start]").is_displayed()
     assert few.range()[1] > 30
+
+
+def test_whole_step(chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    """Step tasks in their colours, letters and words for them, variants, arrows of exchanged gradients."""
+    problem, plan = two_copies()
+    page = Page(chromium, tmp_path, report_html(Shown(plan, "x", problem)))
+    for name in ("R", "U", "G", "R2", "U2", "G2", "reduce", "gather"):
+        assert page.count(name) > 50, name
+    update = next(t for t in plan.step_tasks if t.pass_ == "U" and t.device == "g0")
+    page.move(page.x(update.start + 0.2), ROW)
+    words = page.tooltip()
+    assert f"U, optimizer, copy {update.copy}" in words and "waits for the end of R s" in words
+    task = next(t for t in plan.tasks if (t.device, t.operator, t.copy) == ("g0", "s1", 1))
+    page.move(page.x(task.start + 0.2), ROW)
+    assert "as " not in page.tooltip()
+    task = next(t for t in plan.tasks if (t.device, t.operator, t.copy) == ("g1", "s0", 1))
+    page.move(page.x(task.start + 0.2), ROW + 38)
+    assert "as recompute" in page.tooltip()
+    assert not page.count("sent")
+    page.press("[data-show=transfers]")
+    assert page.count("sent") > 10
+    page.press("[data-colour=microbatch]")
+    assert page.count("U") > 50 and not page.count("W")
+    assert page.complaints() == []
 
 
 def test_deepseek_of_128_microbatches(chromium: webdriver.Chrome, tmp_path: Path) -> None:

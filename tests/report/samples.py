@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from planner.plan.plan import BaselineFigures, DeviceFigures, PlacedOperator, Plan, PlannedTask, PlannedTransfer, Source
+from planner.plan.plan import (
+    BaselineFigures,
+    DeviceFigures,
+    PlacedOperator,
+    Plan,
+    PlannedStepTask,
+    PlannedTask,
+    PlannedTransfer,
+    Source,
+)
 
 GIB = 2.0**30
 
@@ -77,3 +86,26 @@ def long_plan(n_tasks: int = 9000, devices: int = 8) -> Plan:
     return pipeline(
         n_tasks // 40 + 1, tasks=tuple(tasks), devices=figures, makespan=makespan, placement=placement, transfers=()
     )
+
+
+def whole_step(**more: Any) -> Plan:
+    """``pipeline`` with a reduction, an update and a gathering of both stages, the second one in another variant.
+
+    The last microbatch ends at 8 s. gpu1 reduces from 7 s to 9 s, gpu0 from 8.5 s to 9.5 s; updates take until 10 s on
+    gpu1 and until 11 s on gpu0; gathering takes another second on each. Half a second nothing runs.
+    """
+    plan = pipeline()
+    rows = (
+        ("layer.1.mlp", "R", "gpu1", 7.0, 9.0),
+        ("layer.0.mlp", "R", "gpu0", 8.5, 9.5),
+        ("layer.1.mlp", "U", "gpu1", 9.0, 10.0),
+        ("layer.0.mlp", "U", "gpu0", 10.0, 11.0),
+        ("layer.1.mlp", "G", "gpu1", 10.0, 11.0),
+        ("layer.0.mlp", "G", "gpu0", 11.5, 12.5),
+    )
+    steps = tuple(
+        PlannedStepTask(name, pass_, 0, device, "compute" if pass_ == "U" else "comm", start, end)
+        for name, pass_, device, start, end in rows
+    )
+    placement = tuple(replace(placed, variant="full" if k else "base") for k, placed in enumerate(plan.placement))
+    return replace(plan, makespan=12.5, step_tasks=steps, placement=placement, **more)

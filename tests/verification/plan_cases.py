@@ -52,6 +52,7 @@ def check(posed: Problem, plan: Plan) -> list[Violation]:
         copies=posed.copies,
         memory_cap=posed.memory_cap,
         microbatches=posed.microbatches,
+        variants=posed.variants,
     )
 
 

@@ -19,6 +19,7 @@ function unpack(plan) {
   waits.node = waits.back.map((back, k) => (back === 0 ? -1 : k - back));
   idle.device = sums(idle.device);
   plan.path = sums(plan.path);
+  plan.variant = new Map((plan.variants || []).map(([copy, operator, name]) => [`${copy} ${operator}`, name]));
   for (const device of memory || []) {
     device.time = sums(device.time).map((tick) => tick / plan.scale);
     device.change = device.size.map((k) => device.sizes[k]);

@@ -12,14 +12,17 @@ from planner.events.links import links_of
 from planner.events.nodes import Floats, Ints
 from planner.plan.build import timetable_of
 from planner.plan.plan import Plan
-from planner.problem import Problem
+from planner.problem import BASE, Problem
 from planner.report.causes import PREFERRED, Cause, Idle, critical_path, idle_times
 from planner.report.html.kept import TASKS_AT_MOST, LeftOut, left_out
 from planner.report.html.packed import differences, intervals, ticks, ticks_per_second
 from planner.report.html.phases import phases_of
 from planner.report.memory import DeviceMemory, memory_by_cause
+from planner.report.variants import has_variants
 
 CAUSES = tuple(Cause)
+ALWAYS = CAUSES.index(Cause.NOTHING) + 1
+"""So many causes are listed on every page, the others where a stream waits for them."""
 
 
 class PlanDrawing:
@@ -37,6 +40,10 @@ class PlanDrawing:
             held = memory_by_cause(problem, timetable_of(plan, problem))
             self.memory = held if any(d.parameters > 0 or len(d.change) for d in held) else []
 
+    def causes(self) -> int:
+        """How many causes, in the order of ``CAUSES``, the page has to know."""
+        return max([ALWAYS, *(1 + CAUSES.index(idle.cause) for idle in self.idle)])
+
     def idle_seconds(self) -> npt.NDArray[np.float64]:
         """Seconds that each device is idle for each cause (in the order of ``CAUSES``)."""
         table = np.zeros((len(self.events.nodes.devices), len(CAUSES)))
@@ -51,6 +58,8 @@ class PlanDrawing:
         gone = left_out(nodes, phases, tasks_at_most)
         kept = np.ones(nodes.n, dtype=bool) if gone is None else gone.keeps(nodes.start, nodes.end)
         rows, transfers = np.flatnonzero(kept[: nodes.n_tasks]), nodes.n_tasks + np.flatnonzero(kept[nodes.n_tasks :])
+        if len(nodes.exchanges):  # which the plan lists last
+            transfers = transfers[np.argsort(nodes.start[transfers], kind="stable")]
         row = 2 * nodes.device[rows] + nodes.comm[rows]
         order = np.lexsort((nodes.end[rows], nodes.start[rows], row))
         listed = np.concatenate([rows[order], transfers])  # the page's nodes: tasks row by row, then transfers
@@ -75,7 +84,13 @@ class PlanDrawing:
             "idle": _idle(self.idle, gone, scale),
             "path": differences(path[path >= 0]),
             "memory": _memory(self.memory, gone, scale) if self.memory else None,
+            **({"variants": self._variants()} if has_variants(plan) else {}),
         }
+
+    def _variants(self) -> list[tuple[int, int, str]]:
+        """Copy, operator and variant of all that are not at base."""
+        number = {name: k for k, name in enumerate(self.events.nodes.operators)}
+        return [(p.copy, number[p.operator], p.variant) for p in self.plan.placement if p.variant != BASE]
 
 
 def _columns(events: Events, rows: Ints, scale: float) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 // The schedule of one plan: a band per device, its compute stream above its communication stream.
 
-const PASSES = ["forward", "input gradient", "weight gradient"];
+const PASSES = ["forward", "input gradient", "weight gradient", "reduction", "optimizer", "gathering"];
+const LETTERS = "FIWRUG"; // R, U and G come once a step: their microbatch is -1
 const WAITS = ["input of", "the transfer of", "its turn after", "memory of", "the plan holds it until the end of"];
 const ARROWS = 400; // more transfers than this are drawn without heads
 const SMALLEST = 0.8; // pixels below which tasks are drawn together
@@ -68,10 +69,9 @@ class Gantt extends Chart {
 
   colours(k) {
     const { pass, copy, microbatch } = this.plan.tasks;
-    if (mode.colour === "microbatch" && this.plan.microbatches > 1) {
-      return microbatchColour(microbatch[k], this.plan.microbatches);
-    }
-    if (mode.colour === "microbatch") {
+    const ofMicrobatch = microbatch[k] >= 0 && mode.colour === "microbatch";
+    if (ofMicrobatch && this.plan.microbatches > 1) return microbatchColour(microbatch[k], this.plan.microbatches);
+    if (ofMicrobatch) {
       return microbatchColour(this.plan.tasks.operator[k], this.plan.operators.length);
     }
     const light = copy[k] > 0 || pass[k] === 2;
@@ -139,8 +139,8 @@ class Gantt extends Chart {
       ) last += 1;
       const [a, b] = [Math.max(this.x(start[k]), this.left), Math.min(this.x(end[last]), this.left + this.plot)];
       const apart = (end[k] - start[k]) * this.plot / (this.view.to - this.view.from) > 90;
-      const text = single || apart
-        ? `${this.plan.operators[operator[k]]}${single ? "" : ` ${microbatch[k]}`}` : String(microbatch[k]);
+      const which = microbatch[k] < 0 ? LETTERS[pass[k]] : String(microbatch[k]);
+      const text = single || apart ? `${this.plan.operators[operator[k]]}${single ? "" : ` ${which}`}` : which;
       const room = apart && !single ? Math.min(b, this.x(end[k])) - a : b - a;
       const number = !single && !apart; // is shown whole or not at all
       if (number ? room > 6.6 * text.length + 2 : room > 40) {
@@ -212,8 +212,10 @@ class Gantt extends Chart {
     const shown = [];
     for (let t = low; t < high; t += 1) if (end[t] >= this.view.from) shown.push(t);
     ctx.globalAlpha = shown.length > 4 * ARROWS ? 0.3 : 0.75;
-    this.arrows(ctx, shown, palette.arrow, 1, shown.length <= ARROWS);
+    const { microbatch } = this.plan.transfers;
+    this.arrows(ctx, shown.filter((t) => microbatch[t] >= 0), palette.arrow, 1, shown.length <= ARROWS);
     ctx.globalAlpha = 1;
+    this.arrows(ctx, shown.filter((t) => microbatch[t] < 0), palette.sent, 1.6, shown.length <= ARROWS);
   }
 
   arrows(ctx, transfers, colour, width, heads) {
@@ -310,25 +312,31 @@ class Gantt extends Chart {
     const t = node - tasks.start.length;
     if (t < 0) {
       const where = devices[this.rowOf(node) >> 1];
-      return `${"FIW"[tasks.pass[node]]}${tasks.microbatch[node]} ${operators[tasks.operator[node]]} on ${where}`;
+      const microbatch = tasks.microbatch[node] < 0 ? "" : tasks.microbatch[node];
+      return `${LETTERS[tasks.pass[node]]}${microbatch} ${operators[tasks.operator[node]]} on ${where}`;
     }
-    const what = transfers.pass[t] === 0 ? "output" : "gradient";
-    const from = devices[transfers.device[t]];
-    const to = devices[transfers.target[t]];
-    return `${what} of ${operators[transfers.operator[t]]}, ${transfers.microbatch[t]}, ${from} to ${to}`;
+    const way = `${devices[transfers.device[t]]} to ${devices[transfers.target[t]]}`;
+    const operator = operators[transfers.operator[t]];
+    if (transfers.microbatch[t] < 0) return `weight gradient of ${operator}, copy ${transfers.copy[t]}, ${way}`;
+    return `${transfers.pass[t] === 0 ? "output" : "gradient"} of ${operator}, ${transfers.microbatch[t]}, ${way}`;
   }
 
   ofTask(k) {
     const { tasks, operators, devices, waits } = this.plan;
     const row = this.rowOf(k);
+    const once = tasks.microbatch[k] < 0;
+    const which = once ? "" : `microbatch ${tasks.microbatch[k]}, `;
+    const variant = this.plan.variant.get(`${tasks.copy[k]} ${tasks.operator[k]}`);
     const lines = [
       [operators[tasks.operator[k]]],
-      [`${"FIW"[tasks.pass[k]]}, ${PASSES[tasks.pass[k]]}, microbatch ${tasks.microbatch[k]}, copy ${tasks.copy[k]}`],
+      [`${LETTERS[tasks.pass[k]]}, ${PASSES[tasks.pass[k]]}, ${which}copy ${tasks.copy[k]}`],
+      ...(variant ? [[`as ${variant}`]] : []),
       [`${devices[row >> 1]}, ${row % 2 ? "communication" : "compute"} stream`],
       [`start ${seconds(tasks.start[k])}, end ${seconds(tasks.end[k])}`],
       [`duration ${seconds(tasks.end[k] - tasks.start[k])}`],
     ];
-    if (waits.node[k] >= 0) lines.push([`waits for ${WAITS[waits.kind[k]]} ${this.name(waits.node[k])}`, "soft"]);
+    const what = once && waits.kind[k] === 0 ? "the end of" : WAITS[waits.kind[k]];
+    if (waits.node[k] >= 0) lines.push([`waits for ${what} ${this.name(waits.node[k])}`, "soft"]);
     for (const t of this.links(k).slice(0, 6)) {
       const { start, end } = this.plan.transfers;
       const way = this.plan.transfers.maker[t] === k ? "sends" : "receives";

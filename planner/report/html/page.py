@@ -25,6 +25,7 @@ from planner.report.html.tables import (
     text,
     tiles,
 )
+from planner.report.step import WORDS
 from planner.report.words import percent, seconds
 
 SCRIPTS = ("data.js", "view.js", "chart.js", "gantt.js", "memory.js", "main.js")
@@ -88,7 +89,8 @@ def _data(drawings: Sequence[PlanDrawing]) -> tuple[list[dict[str, Any]], str]:
     most = TASKS_AT_MOST // len(drawings)
     while True:
         documents = [drawing.document(most) for drawing in drawings]
-        data = packed({"causes": [cause.value for cause in CAUSES], "plans": documents})
+        causes = CAUSES[: max(drawing.causes() for drawing in drawings)]
+        data = packed({"causes": [cause.value for cause in causes], "plans": documents})
         if len(data) <= BYTES_AT_MOST or most < FEWEST_TASKS:
             return documents, data
         most = min(most, max(len(d["tasks"]["gap"]) for d in documents)) // 2
@@ -106,7 +108,7 @@ def _origin(plan: Plan) -> str:
 
 def _legend(drawings: Sequence[PlanDrawing]) -> str:
     """What the colours of the bars mean; microbatches have a scale of their own, which the script draws."""
-    passes = {task.pass_ for drawing in drawings for task in drawing.plan.tasks}
+    passes = {task.pass_ for drawing in drawings for task in PlanFacts(drawing.plan).tasks}
     copies = any(task.copy for drawing in drawings for task in drawing.plan.tasks)
     words = {"F": "forward", "I": "input gradient", "W": "weight gradient"}
     keys = [f"<span class='key pass'><i class='{p}'></i>{words[p]}</span>" for p in "FIW" if p in passes]
@@ -114,7 +116,10 @@ def _legend(drawings: Sequence[PlanDrawing]) -> str:
         keys.append("<span class='key pass'><i class='F second'></i>light: copy 1 and above</span>")
     what = "operator" if drawings[0].plan.microbatches == 1 else "microbatch"
     keys.append(f"<span class='key microbatch'><i class='scale'></i>{what}, first to last</span>")
-    if any(task.stream == "comm" for drawing in drawings for task in drawing.plan.tasks):
+    keys += [f"<span class='key'><i class='{p}'></i>{WORDS[p]}</span>" for p in WORDS if p in passes]
+    if any(drawing.plan.exchanges for drawing in drawings):
+        keys.append("<span class='key'><i class='sent'></i>gradients sent to another copy</span>")
+    if any(PlanFacts(drawing.plan).uses_comm for drawing in drawings):
         keys.append("<span class='key'><i class='rows'></i>thick row: compute stream; thin row: communication</span>")
     keys.append("<span class='key phase'><i class='warm-up'></i>warm-up</span>")
     keys.append("<span class='key phase'><i class='steady'></i>steady window</span>")

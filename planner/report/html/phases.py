@@ -47,8 +47,9 @@ def phases_of(plan: Plan, nodes: Nodes) -> Phases | None:
     if plan.microbatches < FEWEST or not nodes.n_tasks:
         return None
     k = nodes.n_tasks
+    passes = np.flatnonzero(~nodes.once[:k])
     done = np.zeros(plan.microbatches)
-    np.maximum.at(done, nodes.microbatch[:k], nodes.end[:k])
+    np.maximum.at(done, nodes.microbatch[passes], nodes.end[passes])
     done.sort()
     low, high = plan.microbatches // 4, 3 * plan.microbatches // 4
     period = float(done[high] - done[low]) / (high - low)
@@ -59,7 +60,7 @@ def phases_of(plan: Plan, nodes: Nodes) -> Phases | None:
     if plan.window is not None:
         repeats = math.ceil(count / plan.window.microbatches)
         count, length = repeats * plan.window.microbatches, repeats * plan.window.length
-    compute = ~nodes.comm[:k]
+    compute = ~nodes.comm[:k] & ~nodes.once[:k]
     backward = compute & (nodes.pass_[:k] > 0)
     warm_up = _last_begins(nodes, backward if backward.any() else compute)
     if warm_up > LONGEST_WARM_UP * plan.makespan:

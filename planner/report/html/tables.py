@@ -11,6 +11,7 @@ from planner.plan.plan import BaselineFigures, Figure, Plan
 from planner.report.facts import PlanFacts
 from planner.report.html.data import CAUSES, PlanDrawing
 from planner.report.memory import DeviceMemory
+from planner.report.variants import Chosen, chosen_variants
 from planner.report.words import (
     NONE,
     amount,
@@ -26,7 +27,7 @@ from planner.report.words import (
     size,
 )
 
-IDLE_CLASSES = ("input", "comm", "transfer", "memory", "held", "nothing")
+IDLE_CLASSES = ("input", "comm", "transfer", "memory", "held", "nothing", "reduce", "exchange", "gather")
 """Style classes of the causes, in the order of ``CAUSES``."""
 
 
@@ -46,12 +47,22 @@ def tiles(plan: Plan, facts: PlanFacts) -> str:
         ("bubble", percent(plan.bubble_ratio), f"span bubble {percent(facts.span_bubble_ratio)}"),
         ("peak memory", size(facts.peak_memory), "over the cap" if facts.over_cap else "on the fullest device"),
         ("throughput", _throughput(facts), "microbatches a second"),
+        *_after(facts),
         *map(_sought, plan.figures),
     ]
     return "".join(
         f"<div class='tile'><span>{text(name)}</span><b>{text(value)}</b><small>{text(more)}</small></div>"
         for name, value, more in rows
     )
+
+
+def _after(facts: PlanFacts) -> list[tuple[str, str, str]]:
+    """What comes once a step, where there is any."""
+    step = facts.whole_step
+    if step is None:
+        return []
+    parts = ", ".join(f"{part} {seconds(value, 4)}" for part, value in step.exposed.items() if value > 0)
+    return [("after the last microbatch", seconds(step.after), parts or "reduction, optimizer and gathering hide")]
 
 
 def _sought(figure: Figure) -> tuple[str, str, str]:
@@ -69,7 +80,8 @@ def device_table(drawing: PlanDrawing, facts: PlanFacts) -> str:
     """Bubble, idle time by cause and memory of every device, and their sums."""
     plan, table = drawing.plan, drawing.idle_seconds()
     shown = [k for k in range(len(CAUSES)) if table[:, k].any()]
-    heads = ["device", "operators", "busy", "bubble", "span bubble"]
+    varied = {each.device: each for each in chosen_variants(plan, drawing.problem)}
+    heads = ["device", "operators", *(["variants"] if varied else []), "busy", "bubble", "span bubble"]
     heads += [CAUSES[k].value for k in shown] + ["", "peak memory", "of cap"]
     number_of = {name: k for k, name in enumerate(drawing.events.nodes.devices)}
     everything = list(dict.fromkeys(placed.operator for placed in plan.placement))
@@ -81,6 +93,7 @@ def device_table(drawing: PlanDrawing, facts: PlanFacts) -> str:
         cells = [
             f"<th scope='row'>{_device(device.name)}</th>",
             f"<td class='names'>{text(names, 160) or 'none'}</td>",
+            *([_variants(varied.get(device.name))] if varied else []),
             _cell(seconds(device.busy)),
             _cell(seconds(device.bubble), percent(ratio)),
             _cell(seconds(device.span_bubble)),
@@ -91,8 +104,18 @@ def device_table(drawing: PlanDrawing, facts: PlanFacts) -> str:
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     sums = [_cell(percent(float(table[:, k].sum()) / _total(plan))) for k in shown]
-    foot = f"<th scope='row' colspan='3'>of all devices x makespan</th>{_cell(percent(plan.bubble_ratio_all))}<td></td>"
+    across = 4 if varied else 3
+    foot = f"<th scope='row' colspan='{across}'>of all devices x makespan</th>"
+    foot += f"{_cell(percent(plan.bubble_ratio_all))}<td></td>"
     return _table("devices", heads, rows, f"<tr>{foot}{''.join(sums)}<td colspan='3'></td></tr>")
+
+
+def _variants(chosen: Chosen | None) -> str:
+    """What a device runs in other variants than base, with what that frees and costs, where it is known."""
+    if chosen is None:
+        return "<td class='names'>base</td>"
+    gains = f"<small>{text(chosen.gains)}</small>" if chosen.gains else ""
+    return f"<td class='names'>{text(chosen.words, 160)}{gains}</td>"
 
 
 def peak_table(devices: Sequence[DeviceMemory]) -> str:
@@ -128,7 +151,7 @@ def _cell(value: str, below: str = "") -> str:
 
 def _table(name: str, heads: Sequence[str], rows: Sequence[str], foot: str = "") -> str:
     """A table in a box of its own, in which it scrolls sideways where the page is narrower."""
-    left = dict.fromkeys(("operators", "parameters, and activations by stage"), " class='names'")
+    left = dict.fromkeys(("operators", "variants", "parameters, and activations by stage"), " class='names'")
     head = "".join(f"<th scope='col'{left.get(each, '')}>{text(each)}</th>" for each in heads)
     foot = f"<tfoot>{foot}</tfoot>" if foot else ""
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{foot}"
@@ -180,7 +203,8 @@ def baseline_table(plan: Plan, facts: PlanFacts) -> str:
 def _baseline_row(each: BaselineFigures, plan: Plan, longest: float) -> str:
     few = each.devices is not None and each.devices < len(plan.devices)
     where = f" <small>{each.devices} of {len(plan.devices)} devices</small>" if few else ""
-    name = f"<th scope='row'>{text(each.name, 60)}{where}</th>"
+    variant = "" if each.variant is None else f" <small>{text(each.variant, 40)}</small>"
+    name = f"<th scope='row'>{text(each.name, 60)}{variant}{where}</th>"
     if each.makespan is None:
         return f"<tr>{name}<td class='names' colspan='8'>{text(each.reason or 'not known', 300)}</td></tr>"
     own = each.name == "this plan"

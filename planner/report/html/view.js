@@ -76,15 +76,15 @@ const mode = { colour: "pass", idle: true, path: false, transfers: false, marked
 
 let palette = {};
 const STAGES = 9;
-const IDLE = ["input", "comm", "transfer", "memory", "held", "nothing"];
+const IDLE = ["input", "comm", "transfer", "memory", "held", "nothing", "reduce", "exchange", "gather"];
 
 function readPalette() {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-  const names = ["ground", "ink", "faint", "line", "band", "path", "arrow", "bound", "memory", "parameters", "focus",
+  const names = ["ground", "ink", "faint", "line", "band", "path", "arrow", "sent", "bound", "memory", "parameters", "focus",
     "warmUp", "steady"];
   palette = Object.fromEntries(names.map((name) => [name, colour(name)]));
-  palette.pass = ["F", "I", "W"].map((pass) => [colour(pass), colour(`${pass}2`)]);
+  palette.pass = [..."FIWRUG"].map((pass) => [colour(pass), colour(`${pass}2`)]);
   palette.idle = IDLE.map(colour);
   palette.stage = Array.from({ length: STAGES }, (_, k) => colour(`s${k}`));
   palette.dark = document.documentElement.dataset.theme === "dark";

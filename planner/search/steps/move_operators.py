@@ -1,25 +1,29 @@
 """Local search on the placement: moves operators to other devices, and keeps moves that shorten the schedule.
 
 With few tasks, placements are annealed by the makespan of a list schedule: on an irregular graph the path to a better
-placement leads through worse ones.
+placement leads through worse ones. Where operators have alternatives, many moves change versions instead of devices
+(``planner.placement.versions.flipped``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from planner.common.tolerance import SAME
 from planner.placement.loads import Loads
 from planner.placement.merge import merge
+from planner.placement.versions import flipped
 from planner.problem import Placement, Problem
 from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.search.params import MoveParams
 from planner.search.state import SearchState
 from planner.search.steps.anneal_orders import anneal
 from planner.search.steps.vary_rules import vary
+
+MOVED = ", operators moved"
 
 ROUNDS = "moving operators"
 """Key of ``SearchState.rounds``: the rounds of all steps that move operators."""
@@ -110,17 +114,21 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
     """
     incumbent, params, threads = state.incumbent, state.params.move, state.threads
     problem, control = incumbent.problem, incumbent.control
-    if problem.n_devices == 1:
+    if problem.n_devices == 1 and not problem.free:
         return current
     rng = np.random.default_rng(seed)
     groups = [*merge(problem), *problem.groups]
     tried = {current.classes.placement.key: current.seconds}  # makespan in seconds, or a limit that it exceeds
-    loads, busiest, best = Loads(problem), bottleneck(current).devices, current
+    loads, busiest, best = Loads(problem.relaxed), bottleneck(current).devices, current
     for step in range(heat.moves):
         if incumbent.met:
             break
         limit = heat.accepted(step, current.seconds, best.seconds, rng)
-        placement = _moved(problem, current.classes.placement, groups, busiest, rng, params)
+        before = current.classes.placement
+        if problem.free and rng.random() < params.flipped:
+            placement = flipped(problem, before, busiest, rng, params.from_busiest)
+        else:
+            placement = _moved(problem, before, groups, busiest, rng, params)
         if placement is None or limit <= tried.get(placement.key, 0.0):
             continue
         control.report("moving operators between devices")
@@ -186,7 +194,7 @@ def _moved(
     """
     device_of = [list(copy) for copy in placement.device_of]
     copy = device_of[int(rng.integers(len(device_of)))]
-    left = None
+    left, runs_on = None, problem.runs_in_any_version
     for _ in range(int(rng.integers(1, 3))):
         there = [members for members in groups if any(copy[i] in busiest for i in members)]
         some = there if there and rng.random() < params.from_busiest else groups
@@ -195,7 +203,7 @@ def _moved(
             back, target = left
             some = [members for members in groups if all(copy[i] == target for i in members)] or groups
             members = list(some[int(rng.integers(len(some)))])
-            allowed = [back] if problem.runs_on[members, back].all() else []
+            allowed = [back] if runs_on[members, back].all() else []
         else:
             members = list(some[int(rng.integers(len(some)))])
             neighbours = {copy[j] for i in members for j in (*problem.inputs[i], *problem.consumers[i])}
@@ -203,7 +211,7 @@ def _moved(
             allowed = [
                 d
                 for d in (sorted(neighbours) if near else range(problem.n_devices))
-                if problem.runs_on[members, d].all() and any(copy[i] != d for i in members)
+                if runs_on[members, d].all() and any(copy[i] != d for i in members)
             ]
         if not allowed:
             return None
@@ -211,8 +219,6 @@ def _moved(
         left = copy[members[0]], target
         for i in members:
             copy[i] = target
-    moved = tuple(map(tuple, device_of))
-    if not all(problem.allows(c) for c in moved):
-        return None
-    origin = placement.origin.removesuffix(", operators moved")
-    return Placement(moved, f"{origin}, operators moved")
+    origin = placement.origin.removesuffix(MOVED)
+    moved = replace(placement, device_of=tuple(map(tuple, device_of)), origin=f"{origin}{MOVED}")
+    return moved if problem.allows_copies(moved) else None

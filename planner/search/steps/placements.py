@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -12,10 +13,13 @@ from planner.common.budget import Control
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.layouts import all_cuts, only_placement
 from planner.placement.merge import describe, merge, refined
-from planner.placement.versions import in_versions, leanest, placements_in_versions
+from planner.placement.versions import in_versions, is_leanest, leanest, placements_in_versions
 from planner.problem import Impossible, Placement, Problem
 from planner.search.params import PlacementParams
 from planner.search.state import SearchState
+
+CHOICES_AT_MOST = 64
+"""Choices of versions that are tried one by one if nothing fits."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +134,13 @@ def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]
     (stage_round,) = placement.stage_rounds(problem.topological)
     for first, what in {max(stage_round): "the last virtual-stage round", 0: "all"}.items():
         copy = tuple(away[d] if at >= first else d for d, at in zip(where, stage_round, strict=True))
-        if problem.allows(copy):
-            yield Placement((where, copy), f"{placement.origin}, second copies of {what}")
+        both = Placement(
+            (where, copy),
+            f"{placement.origin}, second copies of {what}",
+            placement.variant_of and 2 * placement.variant_of,
+        )
+        if problem.allows_copies(both):
+            yield both
 
 
 def any_that_fits(problem: Problem, only: Placement | None, control: Control, threads: int) -> Iterator[Placement]:
@@ -143,7 +152,7 @@ def any_that_fits(problem: Problem, only: Placement | None, control: Control, th
     from planner.placement.fit import find_fit, fits, more_memory
 
     if problem.free:
-        yield from _any_leanest_that_fits(problem, control, threads)
+        yield from _any_in_versions_that_fits(problem, control, threads)
         return
     if only is not None:
         if fits(problem, only) is False:  # proven, not only cut off by the deadline
@@ -177,17 +186,27 @@ def any_that_fits(problem: Problem, only: Placement | None, control: Control, th
         )
 
 
-def _any_leanest_that_fits(problem: Problem, control: Control, threads: int) -> Iterator[Placement]:
-    """The same with every operator in the version of the least memory; proven where none has less of either kind."""
-    versions = leanest(problem)
-    lean, least = problem.chosen(versions), problem.relaxed
-    same = (lean.activation <= least.activation) & (lean.parameters <= least.parameters)
-    try:
-        for placement in any_that_fits(lean, None, control, threads):
-            yield in_versions(problem, placement, versions)
-    except Impossible:
-        if same.all():
-            raise
+def _any_in_versions_that_fits(problem: Problem, control: Control, threads: int) -> Iterator[Placement]:
+    """The same with every operator in the version of the least memory, or in any that there are.
+
+    Nothing fits where nothing does in every choice of versions, or with the least of all versions.
+    """
+    lean = leanest(problem)
+    choices = [lean]
+    if not is_leanest(problem, lean) and math.prod(map(len, problem.versions)) <= CHOICES_AT_MOST:
+        choices = list(dict.fromkeys((lean, *product(*problem.versions))))
+    refused: list[Impossible] = []
+    for versions in choices:
+        try:
+            for placement in any_that_fits(problem.chosen(versions), None, control, threads):
+                yield in_versions(problem, placement, versions)
+        except Impossible as impossible:
+            refused.append(impossible)
+    if len(refused) == len(choices):
+        if len(choices) == 1 and not is_leanest(problem, lean):
+            list(any_that_fits(problem.relaxed, None, control, threads))
+            return
+        raise refused[0]
 
 
 def _why_not(problem: Problem, placement: Placement) -> str:
