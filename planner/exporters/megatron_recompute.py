@@ -15,7 +15,6 @@ from enum import StrEnum
 from planner.common.messages import shown
 from planner.exporters import CannotExport
 from planner.exporters.layers import Chunk, Layer
-from planner.exporters.source import GIVE_FILES
 from planner.problem import Problem
 from planner.problem.graph import BASE
 
@@ -177,9 +176,7 @@ def _mixed(
             free = [name for name in layer.recomputable if len(plan.offered(name)) > 1]
             runs = {plan.way(name): name for name in reversed(free)}
             parts = " and ".join(f"{shown(name)} {WORDS[way]}" for way, name in sorted(runs.items()))
-            hint = (
-                "" if plan.problem else f" (whether the others could be does not show in the plan alone: {GIVE_FILES})"
-            )
+            hint = "" if plan.problem else " (the plan alone does not show whether all of them could be)"
             return (
                 f"{layer} on {_where(k, chunk)} has {parts}{hint}, and Megatron recomputes whole layers or the same "
                 "modules of all"
@@ -227,7 +224,7 @@ def _block(plan: Recomputing, chunks: Sequence[Chunk], ways: Mapping[str, Sequen
             continue
         if plan.problem is None or len({_figures(plan.problem, layer) for layer in chunk.decoder}) > 1:
             differ = (
-                "which are not alike" if plan.problem else f"and whether they are alike does not show; {GIVE_FILES}"
+                "which are not alike" if plan.problem else "and the plan alone does not show whether they are alike"
             )
             return f"{_where(k, chunk)} recomputes layers other than its first {first}, as Megatron does, {differ}"
     return choice
