@@ -239,6 +239,10 @@ def test_a_layer_that_reads_a_later_one_is_refused() -> None:
         ("lm_head", ("L", "loss")),
         ("model.norm", ("L", "loss")),
         ("final_layernorm", ("L", "loss")),
+        ("head_weights", ("L", "loss")),
+        ("lm_head_weights_again", ("L", "loss")),
+        ("embed_weights", ("E", "embedding")),
+        ("layer.0.attn_input", ("t", "layer.0")),
     ],
 )
 def test_layers_by_name(name: str, expected: tuple[str, str]) -> None:
