@@ -23,7 +23,10 @@ LOSS = re.compile(
     re.IGNORECASE,
 )
 PREDICTION = re.compile(r"mtp(\d*)(_.*)?", re.IGNORECASE)
-DECODER = re.compile(r"(layers?|blocks?|decoders?|transformers?|stages?|dense|moe|[hls])_?(\d+)?", re.IGNORECASE)
+DECODER = re.compile(
+    r"(layers?(?:_(?:dense|moe|window|full))?|blocks?|decoders?|transformers?|stages?|dense|moe|[hls])_?(\d+)?",
+    re.IGNORECASE,
+)
 ANOTHER_TOWER = re.compile(r"(.*_)?(enc|encoders?|vision|visual|vit|audio|speech|image)(_.*)?", re.IGNORECASE)
 
 HINT = "--layers names them, such as --layers 'E=embed,t=layer.*,L=head'"

@@ -232,6 +232,8 @@ def test_a_layer_that_reads_a_later_one_is_refused() -> None:
         ("model.layers.3.mlp.experts.5.up", ("t", "model.layers.3")),
         ("decoder.block.7.norm", ("t", "decoder.block.7")),
         ("stage3", ("t", "stage3")),
+        ("layer_dense.2.attn", ("t", "layer_dense.2")),
+        ("layer_moe.57.experts", ("t", "layer_moe.57")),
         ("block17", ("t", "block17")),
         ("transformer.h.0.attn", ("t", "transformer.h.0")),
         ("mtp0_join", ("m", "mtp0")),
