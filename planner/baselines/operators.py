@@ -42,12 +42,13 @@ class Pipeline:
         """
         m, passes = stage_pass.microbatch, PASSES[stage_pass.kind]
         operators = self.stages[stage_pass.stage]
-        return [
+        tasks = [
             (i, p, m)
             for i in (operators if stage_pass.kind == "F" else reversed(operators))
             for p in passes
             if self.problem.has_pass[i, p]
         ]
+        return _without_barriers(self.problem, tasks)
 
     @cached_property
     def copy_of(self) -> tuple[int, ...]:
@@ -57,6 +58,43 @@ class Pipeline:
             for stage_pass, microbatches in zip(kind.action.passes, kind.microbatches, strict=True):
                 copies[microbatches] = stage_pass.copy
         return tuple(copies.tolist())
+
+
+def _without_barriers(problem: Problem, tasks: list[Task]) -> list[Task]:
+    """The tasks of one stage pass, with those of no length on the comm stream right before what waits for them.
+
+    In their own places they would hold up what comes after them on that stream for no reason: the gathering of the
+    next weights would wait for the computation that such a task waits for. A task waits for what it reads, and for
+    what comes before it on the compute stream. The order stays one that precedence allows.
+    """
+    idle = {(i, p, m) for i, p, m in tasks if problem.on_comm[i] and not problem.duration[i, p].any()}
+    if not idle:
+        return tasks
+    waits_for: dict[Task, dict[Task, None]] = {}  # of the tasks so far: those of no length that they come after
+    computed: dict[Task, None] = {}  # the same, of the compute stream
+    ordered: dict[Task, None] = {}
+    for task in tasks:
+        found: dict[Task, None] = {}
+        for before in _read_by(problem, task):
+            found |= waits_for.get(before, {})
+        if not problem.on_comm[task[0]]:
+            computed = found = computed | found
+        waits_for[task] = found
+        if task in idle:
+            waits_for[task] = found | {task: None}
+        else:
+            ordered |= found | {task: None}
+    return list(ordered | dict.fromkeys(tasks))
+
+
+def _read_by(problem: Problem, task: Task) -> list[Task]:
+    """The tasks of the microbatch that a task comes after, by rule 3."""
+    i, p, m = task
+    if p == 0:
+        return [(j, 0, m) for j in problem.inputs[i]]
+    if p == 1:
+        return [(i, 0, m), *((j, 1, m) for j in problem.consumers[i])]
+    return [(i, 1, m)]
 
 
 def replay_streams(pipeline: Pipeline) -> Timetable:
@@ -160,13 +198,7 @@ def _block(pipeline: Pipeline, action: Action, device: int) -> _Block:
     number = {task: k for k, task in enumerate(tasks)}
     items = []
     for i, p, m in tasks:
-        if p == 0:
-            before: list[Task] = [(j, 0, m) for j in problem.inputs[i]]
-        elif p == 1:
-            before = [(i, 0, m), *((j, 1, m) for j in problem.consumers[i])]
-        else:
-            before = [(i, 1, m)]
-        after = tuple(number[task] for task in before if task in number)
+        after = tuple(number[task] for task in _read_by(problem, (i, p, m)) if task in number)
         items.append(Item(int(problem.on_comm[i]), float(problem.duration[i, p, device]), after))
     packing = pack(tuple(items), SHARED_EFFORT // max(1, len(pipeline.devices)))
     return _Block(tuple(zip(tasks, packing.starts, strict=True)), packing.length)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+import typer
 
 from planner.plan.plan import Plan
 from planner.problem import Problem
+
+Repair = Annotated[bool, typer.Option("--repair", help="Change what the format cannot express; says the cost.")]
+"""An option of several formats."""
 
 
 class CannotExport(Exception):

@@ -18,11 +18,15 @@ KINDS = {"E": "embedding", "t": "decoder layer", "m": "multi-token prediction", 
 
 EMBEDDING = re.compile(r"(.*_)?(embed|embeds|embedding|embeddings|embed_tokens|wte|wpe)(_.*)?", re.IGNORECASE)
 LOSS = re.compile(
-    r"(.*_)?(head|loss|logits|unembed|output_layer|cross_entropy|final_norm|final_layernorm|ln_f|norm_f|norm)",
+    r"(.*_)?(head|loss|logits|unembed|output_layer|cross_entropy|final_norm|final_layernorm|ln_f|norm_f|norm)"
+    r"(_(input|weights|weights_again))?",
     re.IGNORECASE,
 )
 PREDICTION = re.compile(r"mtp(\d*)(_.*)?", re.IGNORECASE)
-DECODER = re.compile(r"(layers?|blocks?|decoders?|transformers?|stages?|dense|moe|[hls])_?(\d+)?", re.IGNORECASE)
+DECODER = re.compile(
+    r"(layers?(?:_(?:dense|moe|window|full))?|blocks?|decoders?|transformers?|stages?|dense|moe|[hls])_?(\d+)?",
+    re.IGNORECASE,
+)
 ANOTHER_TOWER = re.compile(r"(.*_)?(enc|encoders?|vision|visual|vit|audio|speech|image)(_.*)?", re.IGNORECASE)
 
 HINT = "--layers names them, such as --layers 'E=embed,t=layer.*,L=head'"
@@ -36,8 +40,34 @@ class Layer:
     name: str
     operators: tuple[str, ...]
 
+    @property
+    def recomputable(self) -> tuple[str, ...]:
+        """The operators that Megatron can recompute: those of its transformer layers, without heads."""
+        if self.kind in "EL":
+            return ()
+        heads = {name for name in self.operators if self.kind == "m" and LOSS.fullmatch(name.rpartition(".")[2])}
+        return tuple(name for name in self.operators if name not in heads)
+
     def __str__(self) -> str:
         return f"{KINDS[self.kind]} {shown(self.name)}" if self.kind in "tm" else f"the {KINDS[self.kind]}"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The layers of one virtual stage, and the device that runs it."""
+
+    device: str
+    layers: tuple[Layer, ...]
+
+    @property
+    def letters(self) -> str:
+        """The layers as Megatron writes them, nothing shortened."""
+        return "".join(layer.kind for layer in self.layers)
+
+    @property
+    def decoder(self) -> list[Layer]:
+        """The decoder layers."""
+        return [layer for layer in self.layers if layer.kind == "t"]
 
 
 @dataclass(frozen=True)

@@ -10,34 +10,24 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Annotated, Any
 
 import typer
 
 from planner.common.messages import shown
-from planner.exporters import CannotExport, Exported
-from planner.exporters.layers import Layer, layers_of, parse_rules
+from planner.exporters import CannotExport, Exported, Repair
+from planner.exporters.layers import Chunk, Layer, Rule, layers_of, parse_rules
+from planner.exporters.megatron_nearest import Chosen, Placed, chosen_for, modules_asked, on_comm, selective_notes
+from planner.exporters.megatron_order import order_name, own_order, shortage
+from planner.exporters.megatron_recompute import modules_of, parse_names
 from planner.plan.plan import Plan
-from planner.problem import Placement, Problem
+from planner.problem import Problem
 from planner.report.words import apart, percent, seconds
 
 LAYOUT = "planner/megatron-layout@1"
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """The layers of one virtual stage, and the device that runs it."""
-
-    device: str
-    layers: tuple[Layer, ...]
-
-    @property
-    def letters(self) -> str:
-        """The layers as Megatron writes them, nothing shortened."""
-        return "".join(layer.kind for layer in self.layers)
 
 
 @dataclass(frozen=True)
@@ -48,6 +38,21 @@ class MegatronOptions:
         str | None,
         typer.Option(metavar="RULES", help="For megatron, such as 'E=embed,t=layer.*,L=head'.  [default: by names]"),
     ] = None
+    recompute: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="For megatron, which variants recompute, such as 'full=ckpt,selective=norms'.  [default: by names]",
+        ),
+    ] = None
+    recompute_modules: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULES",
+            help="For megatron, of selective recomputation, such as layernorm,mla_up_proj.  [default: by names]",
+        ),
+    ] = None
+    repair: Repair = False
 
 
 class Megatron:
@@ -59,17 +64,21 @@ class Megatron:
 
     def export(self, plan: Plan, problem: Problem | None, options: MegatronOptions) -> Exported:
         """The flags and the layers beside them."""
-        return megatron(plan, problem, options.layers)
+        return megatron(plan, problem, options.layers, options)
 
 
-def megatron(plan: Plan, problem: Problem | None, layers: str | None) -> Exported:
+def megatron(
+    plan: Plan, problem: Problem | None, layers: str | None, options: MegatronOptions | None = None
+) -> Exported:
     """The flags, one a line, and ``.json`` beside them with the layers of every stage by name.
 
     ``problem``: that of the plan's files, where they are given; then the notes give the time of Megatron's own order.
-    ``layers``: the rules of ``--layers``. Raises ``CannotExport`` where a layout cannot express the placement.
+    ``layers``: the rules of ``--layers``. Raises ``CannotExport`` where a layout cannot express the placement, nor the
+    flags what is recomputed.
     """
+    options = options or MegatronOptions()
     device_of = _devices(plan)
-    found = layers_of(_in_order(plan), parse_rules(layers))
+    found = _layers(plan, parse_rules(layers))
     chunks = _chunks(found, device_of)
     ranks = list(dict.fromkeys(chunk.device for chunk in chunks))
     _check_placement(chunks, ranks)
@@ -83,9 +92,14 @@ def megatron(plan: Plan, problem: Problem | None, layers: str | None) -> Exporte
     predictions = sum(layer.kind == "m" for layer in found)
     if predictions:
         flags["--mtp-num-layers"] = str(predictions)
+    flow = Placed(plan, problem, chunks, ranks)
+    chosen = chosen_for(flow, parse_names(options.recompute), options.repair)
+    recompute = chosen.choice.flags(modules_asked(options.recompute_modules) or modules_of(chunks))
     text = "".join(f"{flag} {shlex.quote(value)}\n" for flag, value in flags.items())
-    document = _document(plan, flags, chunks, ranks)
-    return Exported(text, {".json": json.dumps(document, indent=1) + "\n"}, tuple(_notes(plan, problem, chunks, ranks)))
+    text += "".join(f"{' '.join((flag, *map(shlex.quote, values)))}\n" for flag, values in recompute.items())
+    document = _document(plan, flags, chunks, ranks) | _in_json(recompute)
+    notes = (*_notes(flow, chosen), *selective_notes(chosen.choice, chunks, options.recompute_modules))
+    return Exported(text, {".json": json.dumps(document, indent=1) + "\n"}, notes)
 
 
 def _devices(plan: Plan) -> dict[str, str]:
@@ -101,6 +115,15 @@ def _devices(plan: Plan) -> dict[str, str]:
     if missing is not None or not found:
         raise CannotExport(f"it holds no task of operator {shown(missing)}" if missing else "it holds no tasks")
     return found
+
+
+def _layers(plan: Plan, rules: Sequence[Rule]) -> list[Layer]:
+    """The layers, in the order of what they compute: their communication may run ahead of that."""
+    names = _in_order(plan)
+    comm = on_comm(plan)
+    place = {name: k for k, name in enumerate(names)}
+    found = layers_of(sorted(names, key=lambda name: (name in comm, place[name])), rules)
+    return [replace(layer, operators=tuple(sorted(layer.operators, key=place.__getitem__))) for layer in found]
 
 
 def _in_order(plan: Plan) -> list[str]:
@@ -217,7 +240,18 @@ def _document(plan: Plan, flags: dict[str, str], chunks: Sequence[Chunk], ranks:
     }
 
 
-def _notes(plan: Plan, problem: Problem | None, chunks: Sequence[Chunk], ranks: Sequence[str]) -> Iterator[str]:
+def _in_json(flags: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What is recomputed, where something is: keys as in Megatron's configuration."""
+    found: dict[str, Any] = {flag.removeprefix("--").replace("-", "_"): values[0] for flag, values in flags.items()}
+    if "recompute_num_layers" in found:
+        found["recompute_num_layers"] = int(found["recompute_num_layers"])
+    if "recompute_modules" in found:
+        found["recompute_modules"] = list(flags["--recompute-modules"])
+    return found
+
+
+def _notes(flow: Placed, chosen: Chosen) -> Iterator[str]:
+    plan, problem, chunks, ranks = flow.plan, flow.problem, flow.chunks, flow.ranks
     virtual = len(chunks) // len(ranks)
     each = "one stage each" if virtual == 1 else f"{virtual} virtual stages each"
     yield f"{len(ranks)} ranks, {each}; rank by rank: {', '.join(ranks)}"
@@ -230,44 +264,24 @@ def _notes(plan: Plan, problem: Problem | None, chunks: Sequence[Chunk], ranks: 
         if kind not in given:
             what = {"E": "embedding", "L": "loss"}[kind]
             yield f"the graph has no {what}: Megatron wants one and has it in the {where} stage"
-    order = "1F1B" if virtual == 1 else "interleaved 1F1B"
-    own = f"Megatron runs its own order ({order}) on this placement"
+    yield from chosen.notes
+    if plan.step_tasks or plan.exchanges:
+        yield "step tasks (R, U, G) are not in the layout: Megatron reduces gradients and updates weights itself"
+    own = f"Megatron runs its own order ({order_name(chunks, ranks)}) on this placement"
     if problem is None or not problem.training:
         yield f"{own}, not the plan's" + ("" if problem else "; --graph and --cluster tell what that takes")
         return
-    makespan = _own_order(problem, chunks, ranks, plan.microbatches)
+    as_run = flow.as_run(chosen)
+    timetable = own_order(as_run, chunks, ranks)
+    makespan = timetable.makespan(as_run)
     rise = makespan / plan.makespan - 1.0 if plan.makespan > 0 else 0.0
     change = f" ({percent(rise)} more)" if rise > 1e-9 else ""
     takes, planned = apart(seconds, makespan, plan.makespan)
     beside = "as long as the plan's order" if takes == planned else f"the plan's order takes {planned}"
     yield f"{own}: {takes}{change}; {beside}"
+    over = shortage(as_run, timetable)
+    if over is not None:
+        yield f"in that order it does not fit in memory: {over}"
     types = {device.name: device.type.name for device in problem.cluster.devices}
     if len({types[device] for device in ranks}) > 1:
         yield "devices of several types: start the ranks in this order, Megatron does not tell them apart"
-
-
-def _own_order(problem: Problem, chunks: Sequence[Chunk], ranks: Sequence[str], microbatches: int) -> float:
-    """The makespan of Megatron's order on the placement, in seconds."""
-    from planner.baselines import interleaved_1f1b, one_f_one_b
-    from planner.baselines.operators import Pipeline, replay_streams
-
-    index, place = problem.graph.index, {i: k for k, i in enumerate(problem.topological)}
-    devices = {device.name: d for d, device in enumerate(problem.cluster.devices)}
-    stages = [sorted((index[n] for layer in c.layers for n in layer.operators), key=place.__getitem__) for c in chunks]
-    stage_of = {i: s for s, stage in enumerate(stages) for i in stage}
-    for i, readers in enumerate(problem.consumers):
-        for j in readers:
-            if stage_of[j] < stage_of[i]:
-                names = problem.operators
-                raise CannotExport(f"{shown(names[j].name)} reads {shown(names[i].name)}, which is in a later stage")
-    device_of = [0] * problem.n_operators
-    for i, s in stage_of.items():
-        device_of[i] = devices[chunks[s].device]
-    virtual = len(chunks) // len(ranks)
-    rows = (
-        one_f_one_b.rows(len(ranks), microbatches)
-        if virtual == 1
-        else interleaved_1f1b.rows(len(ranks), microbatches, virtual)
-    )
-    pipeline = Pipeline(problem, stages, [devices[r] for r in ranks], Placement.single(device_of), rows)
-    return replay_streams(pipeline).makespan(problem)

@@ -29,12 +29,13 @@ def runs(problem: Problem, device_of: Sequence[int]) -> Stages:
     """The longest segments of a topological order that stay on one device.
 
     The order stays on a device as long as operators of it are ready, then goes to the device of the first ready
-    operator in the file's order.
+    operator in the file's order. What gathers the weights of an operator comes right before it.
     """
-    missing = [len(inputs) for inputs in problem.inputs]
+    gathers = {i for i in range(problem.n_operators) if _gathers(problem, device_of, i)}
+    missing = [len(set(inputs) - gathers) for inputs in problem.inputs]
     ready: dict[int, list[int]] = {}
     for i, count in enumerate(missing):
-        if not count:
+        if not count and i not in gathers:
             heapq.heappush(ready.setdefault(device_of[i], []), i)
     stages: list[tuple[int, ...]] = []
     while any(ready.values()):
@@ -42,13 +43,22 @@ def runs(problem: Problem, device_of: Sequence[int]) -> Stages:
         stage: list[int] = []
         while ready[device]:
             i = heapq.heappop(ready[device])
-            stage.append(i)
+            first = gathers.intersection(problem.inputs[i])
+            gathers -= first
+            stage += [*sorted(first), i]
             for j in problem.consumers[i]:
                 missing[j] -= 1
                 if not missing[j]:
                     heapq.heappush(ready.setdefault(device_of[j], []), j)
         stages.append(tuple(stage))
     return tuple(stages)
+
+
+def _gathers(problem: Problem, device_of: Sequence[int], i: int) -> bool:
+    """Whether an operator only gets ready what others on its device read: it reads and sends nothing."""
+    readers = problem.consumers[i]
+    alone = bool(problem.on_comm[i]) and not problem.inputs[i] and not problem.output[i]
+    return alone and bool(readers) and all(device_of[j] == device_of[i] for j in readers)
 
 
 def positions(problem: Problem, timetable: Timetable) -> Ints:

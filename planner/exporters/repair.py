@@ -48,6 +48,8 @@ def detours(problem: Problem, stages: Stages) -> list[Detour]:
     stage_of = {i: s for s, stage in enumerate(stages) for i in stage}
     found = []
     for i, readers in enumerate(problem.consumers):
+        if not readers and problem.on_comm[i] and not problem.output[i]:
+            continue  # the gathering of weights for the backward pass: it gives nothing that a loss could be made of
         here, last = stage_of[i], len(stages) - 1
         furthest = max(readers, key=lambda j: stage_of[j], default=None)
         end = last + 1 if furthest is None else stage_of[furthest]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from planner.common.messages import shown
 from planner.common.tolerance import SAME
 from planner.exporters import CannotExport
+from planner.exporters.variants import in_variants, microbatches_alone, variants_of
 from planner.plan.build import timetable_of
 from planner.plan.plan import Plan, PlannedTask
 from planner.problem import (
@@ -27,24 +29,31 @@ from planner.problem import (
     Problem,
     Stream,
 )
+from planner.problem.graph import BASE
 from planner.timetable.replay import orders_of, replay
 from planner.timetable.timetable import Timetable
 
+AFTER = (
+    "step tasks (R, U, G) and exchanged gradients are left to the framework, which reduces gradients and updates "
+    "weights itself; times are those of the microbatches"
+)
 GIVE_FILES = "give the files that the plan was made from: --graph GRAPH --cluster CLUSTER"
 
 
 @dataclass(frozen=True)
 class PlanSource:
-    """A plan with the problem that it solves.
+    """A plan with the problem that it solves: its microbatches, without what follows the last of them.
 
-    Without files the problem is inferred: the plan's operators in a chain, without memory. ``timed``: a replay
-    gives the times of the problem (the plan alone does not always show how long a transfer takes).
+    ``variants``: the variant of every operator, empty where all are ``base``; the problem has no others. Without files
+    the problem is inferred: the plan's operators in a chain, without memory. ``timed``: a replay gives the times of the
+    problem (the plan alone does not always show how long a transfer takes).
     """
 
     plan: Plan
     problem: Problem
     timetable: Timetable
     timed: bool
+    variants: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def device(self, d: int) -> str:
@@ -53,26 +62,37 @@ class PlanSource:
 
 
 def source_of(plan: Plan, problem: Problem | None) -> PlanSource:
-    """A plan of one copy with its problem (several copies on the same devices are one).
+    """A plan of one copy with its problem (several copies on the same devices are one), up to its last microbatch.
 
     ``problem``: that of the plan's files, of which the plan is a valid one; None makes one of the plan alone. Raises
-    ``CannotExport`` where operators have copies on different devices, and where, without files, the order in which
-    operators read each other does not show in the plan.
+    ``CannotExport`` where operators have copies on different devices or in different variants, and where, without
+    files, the order in which operators read each other does not show in the plan.
     """
     if not plan.tasks or not plan.placement:
         raise CannotExport("it holds no tasks")
     if plan.microbatches * len({placed.operator for placed in plan.placement}) > len(plan.tasks):
         raise CannotExport("tasks are missing; planner verify says which")
-    single = _one_copy(plan)
+    single, variants = _one_copy(plan), variants_of(plan)
     if problem is None:
-        return _from_the_plan(single)
-    over = next((d for d in plan.devices if d.memory is not None and d.peak_memory > d.memory), None)
-    notes = () if over is None else (f"the plan itself is over the memory cap of {over.name}",)
-    return PlanSource(single, problem, timetable_of(single, problem), True, notes)
+        found = _from_the_plan(single)
+    else:
+        own = microbatches_alone(problem if not _has_choices(problem) else in_variants(problem, variants))
+        over = next((d for d in plan.devices if d.memory is not None and d.peak_memory > d.memory), None)
+        notes = () if over is None else (f"the plan itself is over the memory cap of {over.name}",)
+        found = PlanSource(single, own, timetable_of(single, own), True, notes=notes)
+    left_out = (AFTER,) if plan.step_tasks or plan.exchanges else ()
+    return replace(found, variants=variants, notes=(*found.notes, *left_out))
+
+
+def _has_choices(problem: Problem) -> bool:
+    return any(operator.variants for operator in problem.operators)
 
 
 def _one_copy(plan: Plan) -> Plan:
-    """The plan with one copy of everything. Copies that no microbatch uses do not count."""
+    """The microbatches of the plan with one copy of everything, all as ``base``: ``variants_of`` has the variants.
+
+    Copies that no microbatch uses do not count.
+    """
     devices: dict[str, set[str]] = {}
     for task in plan.tasks:
         devices.setdefault(task.operator, set()).add(task.device)
@@ -85,10 +105,18 @@ def _one_copy(plan: Plan) -> Plan:
     used = min(task.copy for task in plan.tasks)
     return replace(
         plan,
-        placement=tuple(replace(p, copy=0) for p in plan.placement if p.copy == used),
+        makespan=_last_end(plan) if plan.step_tasks or plan.exchanges else plan.makespan,
+        placement=tuple(replace(p, copy=0, variant=BASE) for p in plan.placement if p.copy == used),
         tasks=tuple(task._replace(copy=0) for task in plan.tasks),
         transfers=tuple(transfer._replace(copy=0) for transfer in plan.transfers),
+        step_tasks=(),
+        exchanges=(),
     )
+
+
+def _last_end(plan: Plan) -> float:
+    """When the last microbatch has ended."""
+    return max(row.end for row in plan.tasks)
 
 
 def _from_the_plan(plan: Plan) -> PlanSource:
@@ -106,7 +134,7 @@ def _from_the_plan(plan: Plan) -> PlanSource:
     again = replay(problem, timetable.placement, timetable.copy_of, orders_of(timetable, problem))
     timed = again is not None and math.isclose(again.makespan(problem), plan.makespan, rel_tol=SAME)
     note = f"operators were taken for a chain in the order in which they run; where they are not, {GIVE_FILES}"
-    return PlanSource(plan, problem, timetable, timed, (note,))
+    return PlanSource(plan, problem, timetable, timed, notes=(note,))
 
 
 def _chain(plan: Plan) -> Problem:

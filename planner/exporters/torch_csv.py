@@ -15,19 +15,19 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from planner.baselines.action import Action
+from planner.common.messages import shown
 from planner.common.tolerance import SAME
-from planner.exporters import CannotExport, Exported
+from planner.exporters import CannotExport, Exported, Repair
 from planner.exporters.actions import StageSchedule, keeps_order, merge_backwards, schedule_of
 from planner.exporters.partition import Stages, fine_stages, on_streams, positions, runs
 from planner.exporters.repair import Detour, chained, detours
 from planner.exporters.source import GIVE_FILES, PlanSource, source_of
 from planner.plan.plan import Plan
 from planner.problem import Problem
+from planner.problem.graph import BASE
 from planner.report.words import apart, percent, seconds, size
 from planner.timetable.memory import memory_profile
 from planner.timetable.timetable import Timetable
@@ -59,9 +59,7 @@ class _Candidate:
 class TorchOptions:
     """The options of the format."""
 
-    repair: Annotated[bool, typer.Option("--repair", help="Change what the format cannot express; says the cost.")] = (
-        False
-    )
+    repair: Repair = False
 
 
 class TorchCsv:
@@ -238,6 +236,10 @@ def _notes(
         here, there = apart(seconds, planned, makespan)
         exported = " and as exported" if here == there else f", {there} as exported"
         yield f"makespan {here} as planned{exported}" + (f" ({percent(rise)} more)" if rise > SAME else "")
+    counts = Counter(variant for variant in source.variants.values() if variant != BASE)
+    if counts:
+        some = ", ".join(f"{count} in {shown(variant)}" for variant, count in sorted(counts.items()))
+        yield f"operators in variants: {some}; the partition names them, the model has to compute them so"
     if source.problem.on_comm.any():
         yield "operators of stream comm overlap with others only where the model runs them on a stream of their own"
 
@@ -278,6 +280,7 @@ def _partition(
                 "operators": operators,
                 "modules": modules(operators, names),
                 "hands_on": handed.get(s, []),
+                **({"variants": {name: source.variants[name] for name in operators}} if source.variants else {}),
             }
             for s, (d, operators) in enumerate(zip(schedule.device_of_stage, stages, strict=True))
         ],

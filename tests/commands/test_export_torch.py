@@ -122,8 +122,8 @@ def test_damaged_plans_end_in_a_message(
     ("to", "flags", "message"),
     [
         ("torch-csv", ["--layers", "t=a"], "--layers goes with --to megatron, not with torch-csv"),
-        ("megatron", ["--repair"], "--repair goes with --to torch-csv, not with megatron"),
-        ("trace", ["--repair"], "--repair goes with --to torch-csv, not with trace"),
+        ("torch-csv", ["--recompute", "full=a"], "--recompute goes with --to megatron, not with torch-csv"),
+        ("trace", ["--repair"], "--repair goes with --to torch-csv or megatron, not with trace"),
     ],
 )
 def test_flags_of_other_formats(

@@ -82,7 +82,7 @@ def test_a_format_takes_its_options_and_writes_its_files(capsys: pytest.CaptureF
     ("arguments", "words"),
     [
         (["--to", "plain", "--word", "jobs"], "--word goes with --to count, not with plain"),
-        (["--to", "plain", "--repair"], "--repair goes with --to torch-csv or count, not with plain"),
+        (["--to", "plain", "--repair"], "--repair goes with --to torch-csv or megatron or count, not with plain"),
         (["--to", "count", "--layers", "t=a"], "--layers goes with --to megatron, not with count"),
         (["--to", "count", "--word", "sheep"], "plan.json cannot be exported to count: it holds no sheep"),
         (["--to", "counts"], "known are"),

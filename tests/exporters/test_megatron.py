@@ -232,6 +232,8 @@ def test_a_layer_that_reads_a_later_one_is_refused() -> None:
         ("model.layers.3.mlp.experts.5.up", ("t", "model.layers.3")),
         ("decoder.block.7.norm", ("t", "decoder.block.7")),
         ("stage3", ("t", "stage3")),
+        ("layer_dense.2.attn", ("t", "layer_dense.2")),
+        ("layer_moe.57.experts", ("t", "layer_moe.57")),
         ("block17", ("t", "block17")),
         ("transformer.h.0.attn", ("t", "transformer.h.0")),
         ("mtp0_join", ("m", "mtp0")),
@@ -239,6 +241,10 @@ def test_a_layer_that_reads_a_later_one_is_refused() -> None:
         ("lm_head", ("L", "loss")),
         ("model.norm", ("L", "loss")),
         ("final_layernorm", ("L", "loss")),
+        ("head_weights", ("L", "loss")),
+        ("lm_head_weights_again", ("L", "loss")),
+        ("embed_weights", ("E", "embedding")),
+        ("layer.0.attn_input", ("t", "layer.0")),
     ],
 )
 def test_layers_by_name(name: str, expected: tuple[str, str]) -> None:

@@ -22,14 +22,17 @@ from export_samples import (
 from random_plans import plan_of
 from solver_problems import operator, posed, random_placement, random_problem
 
+from planner.baselines import baseline_timetable
+from planner.baselines.choices import posed as as_one_of
 from planner.baselines.registry import baseline_pipeline
 from planner.exporters import CannotExport, Exported
 from planner.exporters.partition import fine_stages, on_streams, positions, runs
 from planner.exporters.source import source_of
 from planner.exporters.torch_csv import modules, torch_csv
 from planner.objectives.baseline import baseline_plan
+from planner.plan.build import build_plan
 from planner.plan.plan import Plan
-from planner.problem import Placement, Problem, Stream
+from planner.problem import Operator, Pass, Placement, Problem, Stream, Variant
 from planner.scheduling.list.kernel import run
 from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.retime import retime
@@ -331,3 +334,70 @@ def test_the_placement_of_a_single_copy_is_kept() -> None:
     )
     source = source_of(unused, None)
     assert source.timetable.placement == Placement.single(source_of(plan, problem).timetable.placement.device_of[0])
+
+
+def recomputing(gathers: bool = False) -> Problem:
+    """Four operators with a variant that has no W; ``gathers``: with weights that are gathered for each pass."""
+    made: list[Operator] = []
+    for k, name in enumerate("abcd"):
+        reads = tuple("abcd"[k - 1 : k])
+        if gathers:
+            made.append(replace(operator(f"{name}_weights", times=(0.5, 0.0), stream=Stream.COMM), colocate=name))
+            reads += (f"{name}_weights",)
+        variant = Variant("full", {Pass.F: 1.0, Pass.I: 3.0}, 1.0, 1.0, 0.0)
+        step = {Pass.R: 1.0, Pass.U: 2.0}
+        made.append(replace(operator(name, *reads), colocate=name, variants=(variant,), step=step))
+        if gathers:
+            again = operator(f"{name}_weights_again", name, times=(0.0, 0.5), stream=Stream.COMM)
+            made.append(replace(again, colocate=name))
+    return posed(*made, devices=2, microbatches=4)
+
+
+def in_versions(problem: Problem, name: str, *full: str) -> Plan:
+    """The plan of a baseline with some operators in ``full``."""
+    versions = tuple(int(o.name in full) for o in problem.operators)
+    timetable = as_one_of(problem, versions, baseline_timetable(name, problem.chosen(versions)))
+    nothing = {"lower_bound": None, "placement_lower_bound": None, "options": {}, "solve_seconds": 0.0}
+    return build_plan(problem, timetable, origin="solve", status="feasible", **nothing)
+
+
+@pytest.mark.parametrize("gathers", [False, True])
+@pytest.mark.parametrize("name", ["1f1b", "zb1p", "interleaved-1f1b"])
+def test_variants_stand_in_the_partition_and_step_tasks_nowhere(name: str, gathers: bool) -> None:
+    problem = recomputing(gathers)
+    plan = in_versions(problem, name, "b", "c")
+    assert plan.step_tasks
+    exported = torch_csv(plan, problem, False)
+    checked(problem, plan, exported)
+    document = partition_of(exported)
+    assert not any(stage["hands_on"] for stage in document["stages"])
+    variants = {n: v for stage in document["stages"] for n, v in stage["variants"].items()}
+    assert {n for n, v in variants.items() if v == "full"} == {"b", "c"}
+    assert set(variants) == set(problem.graph.index)
+    for stage in document["stages"]:
+        assert list(stage["variants"]) == stage["operators"]
+        assert all(n.partition("_")[0] in stage["operators"] for n in stage["operators"])
+    last = max(task.end for task in plan.tasks)
+    assert last < plan.makespan
+    assert document["makespan"]["planned"] == last
+    assert document["makespan"]["exported"] <= last * (1 + 1e-9)
+    assert any("2 in 'full'" in note for note in exported.notes)
+    assert any("step tasks" in note for note in exported.notes)
+    if not gathers:
+        assert torch_csv(plan, None, False).text == exported.text
+
+
+def test_partitions_of_plans_without_variants_do_not_name_any() -> None:
+    problem = recomputing()
+    for stage in partition_of(torch_csv(in_versions(problem, "1f1b"), problem, False))["stages"]:
+        assert "variants" not in stage
+
+
+def test_copies_in_different_variants_are_refused() -> None:
+    problem = recomputing()
+    plan = in_versions(problem, "1f1b", "b")
+    other = tuple(replace(p, copy=1, variant="base") for p in plan.placement)
+    tasks = tuple(t._replace(copy=t.microbatch % 2) for t in plan.tasks)
+    twice = replace(plan, placement=(*plan.placement, *other), tasks=tasks)
+    with pytest.raises(CannotExport, match=r"copies of operator 'b' are in different variants \('full', 'base'\)"):
+        torch_csv(twice, problem, True)

@@ -94,7 +94,7 @@ def assert_equal_to_one_process(run: subprocess.CompletedProcess[str], files: Se
     for steps in reports.values():
         assert [step["step"] for step in steps] == [0, 1, 2]
         for step in steps:
-            assert step["order_is_that_of_the_csv"]
+            assert step["order_is_that_of_the_csv"] and step["recomputed_as_the_partition_says"]
             assert step["loss"] == pytest.approx(step["loss_of_one_process"], rel=1e-12)
             assert step["largest_gradient"] > 1e-3
             assert step["largest_gradient_error"] <= 1e-12 * step["largest_gradient"]
@@ -128,6 +128,51 @@ def test_baselines_train_as_one_process_does(tmp_path: Path, monkeypatch: pytest
         exported(*FILES, plan=f"{name}.json", to=f"{name}.csv")
         files += [f"{name}.json", f"{name}.csv"]
     assert_equal_to_one_process(train(4, *files), files[1::2])
+
+
+RECOMPUTING = """
+schema: planner/graph@1
+name: recomputing
+microbatches: 6
+operators:
+  - {name: a, time: {forward: 1}, parameters: 1, activation: 2, devices: [cpu0]}
+  - name: b
+    time: {forward: 1}
+    parameters: 1
+    activation: 4
+    inputs: [a]
+    devices: [cpu0]
+    variants: [{name: recompute, time: {input_grad: 3, weight_grad: null}, activation: 1}]
+  - name: c
+    time: {forward: 1}
+    parameters: 1
+    activation: 4
+    inputs: [b]
+    devices: [cpu1]
+    variants: [{name: recompute, time: {input_grad: 2}, activation: 1}]
+  - {name: d, time: {forward: 1}, parameters: 1, activation: 2, inputs: [c], devices: [cpu1]}
+"""
+
+
+def test_recomputed_operators_train_as_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With full backwards and with backwards in two halves."""
+    monkeypatch.chdir(tmp_path)
+    write_inputs(4, 2, 6, EQUAL)
+    Path("graph.yaml").write_text(RECOMPUTING, encoding="utf-8")
+    files: list[str] = []
+    for name in ("1f1b", "zb1p"):
+        for variant in ("base", "recompute"):
+            plan = f"{name}-{variant}"
+            made = ["baseline", name, "graph.yaml", "cluster.yaml", "--variant", variant, "-o", f"{plan}.json"]
+            assert main([*made, "--quiet"]) == 0
+            exported(*FILES, plan=f"{plan}.json", to=f"{plan}.csv")
+            files += [f"{plan}.json", f"{plan}.csv"]
+    cells_of = {name: Path(name).read_text() for name in files[1::2]}
+    assert "B" in cells_of["1f1b-recompute.csv"] and "W" in cells_of["zb1p-recompute.csv"]
+    stages = json.loads(Path("zb1p-recompute.csv.partition.json").read_text())["stages"]
+    assert [stage["variants"] for stage in stages] == [{"a": "base", "b": "recompute"}, {"c": "recompute", "d": "base"}]
+    assert "variants" not in json.loads(Path("1f1b-base.csv.partition.json").read_text())["stages"][0]
+    assert_equal_to_one_process(train(2, *files), files[1::2])
 
 
 SKIP = """
