@@ -43,7 +43,7 @@ def energy_bound(problem: Problem) -> float:
     elsewhere = bool((taking & problem.on_comm).any())  # whether devices that do not compute may hold something
     caps = np.sort(problem.cap_with_slack)[::-1]
     parameters = math.fsum(relaxed.parameters)
-    updates = float(fastest_steps(relaxed)[:, 1].sum())
+    updates = float(fastest_steps(relaxed)[compute, 1].sum())  # those of others may run on further devices
     best = math.inf
     for devices in range(1, hosts + 1):
         room = math.fsum(caps if elsewhere else caps[:devices]) - parameters

@@ -18,7 +18,7 @@ class Makespan:
 
     def solve(self, solving: Solving) -> Plan:
         """The shortest schedule that is found."""
-        from planner.search.steps.uniform_choices import uniform_note
-
         best, state = solving.shortest(solving.control)
+        from planner.search.steps.uniform_choices import uniform_note  # it loads numba, which the first plan does not
+
         return solving.plan(best, state.incumbent, notes=[*state.notes, *uniform_note(state)])

@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from planner.placement.layouts import families
+from planner.placement.layouts import families, family_placements
 from planner.problem import BASE, Placement, Problem
 
 Floats = npt.NDArray[np.float64]
@@ -114,26 +114,34 @@ def in_versions(problem: Problem, placement: Placement, versions: Sequence[int],
     return problem.in_versions(replace(placement, origin=origin), (tuple(versions),) * placement.copies)
 
 
-def placements_in_versions(problem: Problem) -> Iterator[Placement]:
-    """The placements of the families that the flags allow, in every uniform choice of versions and in balanced ones.
-
-    Each is cut for the times of its versions. Where there is nothing to choose, those of the families.
-    """
-    seen: set[object] = set()
+def uniform_placements(problem: Problem) -> Iterator[Placement]:
+    """The placements of the families that the flags allow, in every uniform choice of versions, cut for its times."""
     if not problem.free:
-        for family in families(problem):
-            placement = family.placement(problem.default)
-            if placement is not None and placement.key not in seen:
-                seen.add(placement.key)
-                yield in_versions(problem, placement, problem.first_versions)
+        for placement in family_placements(problem.default):
+            yield in_versions(problem, placement, problem.first_versions)
         return
-    energy = Energy(problem)
+    seen: set[object] = set()
     for family in families(problem):
         for name, versions in different_choices(problem).items():
-            placement = family.placement(problem.chosen(versions))
-            if placement is not None:
+            found = family.placement(problem.chosen(versions))
+            if found is not None:
                 what = "" if name == BASE else f"all {name}"
-                yield from _new(in_versions(problem, placement, versions, what), seen)
+                yield from _new(in_versions(problem, found, versions, what), seen)
+    if not seen:  # says why, where a layout was asked for
+        yield from family_placements(problem.default)
+
+
+def placements_in_versions(problem: Problem) -> Iterator[Placement]:
+    """The same, and in balanced versions, where there are alternatives; each is cut for the times of its versions."""
+    seen: set[object] = set()
+    for placement in uniform_placements(problem):
+        yield from _new(placement, seen)
+    if problem.free:
+        yield from _balanced_placements(problem, seen)
+
+
+def _balanced_placements(problem: Problem, seen: set[object]) -> Iterator[Placement]:
+    energy = Energy(problem)
     for stretch in STRETCHES if np.isfinite(problem.cap).any() else ():
         for family in families(problem):
             placement = family.placement(problem.default)

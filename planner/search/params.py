@@ -27,6 +27,7 @@ class PlacementParams:
     promising: float = 1.4  # x the best makespan: known rules that do worse on a placement are given up early
     few_microbatches: int = 4  # up to so many microbatches, and
     many_operators: int = 500  # with more operators than this, placement by earliest finish is tried in the opening
+    assigned_versions: int = 1_000  # groups x devices x versions up to which the assignment MIP decides versions, too
     assignment_nodes: int = 1  # the root of the assignment MIP only: list schedules judge its proposals
 
 

@@ -99,7 +99,7 @@ def test_from_python(files: Path) -> None:
 
 def test_names_of_variants_on_the_command_line() -> None:
     assert variant_names("--variants", "all") is None
-    assert variant_names("--variants", "base") == ["base"]
-    assert variant_names("--variants", "recompute, base") == ["recompute", "base"]
+    assert variant_names("--variants", "base") == ("base",)
+    assert variant_names("--variants", "recompute, base") == ("recompute", "base")
     with pytest.raises(UsageFault, match="--variants"):
         variant_names("--variants", "a,,b")

@@ -46,6 +46,7 @@ def test_many_tasks() -> None:
     assert programme(state_of(problem)) is LARGE
     assert names(LARGE) == [
         "dear bounds",
+        "uniform choices",
         "propose placements",
         "move operators",
         "vary rules",
@@ -64,6 +65,7 @@ def test_few_tasks() -> None:
         "exact decomposition, first",
         "dear bounds",
         "anneal orders, first",
+        "uniform choices",
         "exact decomposition, more",
         "counting, small models",
         "propose placements",

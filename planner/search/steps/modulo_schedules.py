@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.placement.versions import placements_in_versions
+from planner.placement.versions import uniform_placements
 from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.modulo import ModuloSchedule, is_bound_by_memory, modulo_schedule
 from planner.search.state import SearchState
@@ -30,7 +30,7 @@ class ModuloSchedules:
         """Lay out one microbatch on each placement that memory binds; play the shortest."""
         incumbent, params = state.incumbent, state.params.modulo
         found: list[tuple[float, ListSearch, ModuloSchedule]] = []
-        for placement in placements_in_versions(state.problem):
+        for placement in uniform_placements(state.problem):
             if incumbent.control.over:
                 break
             incumbent.control.report(f"modulo schedules, placement {placement.origin}")

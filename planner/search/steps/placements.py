@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from planner.common.budget import Control
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.layouts import all_cuts, only_placement
 from planner.placement.merge import describe, merge, refined
-from planner.placement.versions import in_versions, is_leanest, leanest, placements_in_versions
+from planner.placement.versions import Energy, in_versions, is_leanest, leanest, placements_in_versions
 from planner.problem import Impossible, Placement, Problem
 from planner.search.params import PlacementParams
 from planner.search.state import SearchState
@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # it loads PuLP and HiGHS
 
 CHOICES_AT_MOST = 64
 """Choices of versions that are tried one by one if nothing fits."""
+
+STRETCH = 1.5
+"""How much longer than its passes a microbatch is held, where versions are balanced on a free placement."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,9 @@ def proposals(state: SearchState) -> Iterator[Placement]:
 
     What was merged goes into the notes. None where the layout is not free.
     """
-    problem, control, nodes = state.problem, state.incumbent.control, state.params.placements.assignment_nodes
+    problem, control = state.problem, state.incumbent.control
     if problem.layout != "auto":
         return
-    from planner.placement.assignment import AssignmentModel
-
     yield earliest_finish_placement(problem)
     groups = merge(problem)
     line = describe(problem, groups)
@@ -104,7 +105,7 @@ def proposals(state: SearchState) -> Iterator[Placement]:
     for held in sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True):
         in_flight = f"{held} microbatches in flight"
         control.report(f"assignment MIP, {in_flight}")
-        found = AssignmentModel(problem, groups, held).solve(control, state.threads, nodes)
+        found = _assignment(state, groups, held)
         if found is None:
             continue
         yield _assigned(problem, found, f"assignment MIP ({held} in flight)")
@@ -112,14 +113,28 @@ def proposals(state: SearchState) -> Iterator[Placement]:
         if finer is None or control.over:
             continue
         control.report(f"assignment MIP, {in_flight}, {len(finer) - len(groups)} more groups at device boundaries")
-        again = AssignmentModel(problem, finer, held).solve(control, state.threads, nodes)
+        again = _assignment(state, finer, held)
         state.notes.append(f"level 1 refined groups at device boundaries, {in_flight}: {len(groups)} -> {len(finer)}")
         if again is not None:
             yield _assigned(problem, again, f"assignment MIP ({held} in flight, groups refined)")
 
 
+def _assignment(state: SearchState, groups: Sequence[Sequence[int]], held: int) -> Assignment | None:
+    """What the MIP finds; with many columns for versions, all operators are in their first one."""
+    from planner.placement.assignment import AssignmentModel
+
+    problem, params = state.problem, state.params.placements
+    most = max(map(len, problem.versions))
+    large = len(groups) * problem.n_devices * most > params.assigned_versions
+    posed = problem.default if problem.free and large else problem
+    return AssignmentModel(posed, groups, held).solve(state.incumbent.control, state.threads, params.assignment_nodes)
+
+
 def _assigned(problem: Problem, found: Assignment, origin: str) -> Placement:
-    return in_versions(problem, Placement.single(found.device_of, origin), found.versions)
+    placement = in_versions(problem, Placement.single(found.device_of, origin), found.versions)
+    if found.versions == problem.first_versions and problem.free:
+        return Energy(problem).balanced(placement, STRETCH) or placement
+    return placement
 
 
 def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]:
