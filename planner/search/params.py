@@ -45,9 +45,10 @@ class VaryParams:
 
 @dataclass(frozen=True)
 class UniformParams:
-    """The best placements with all operators in one version."""
+    """The best placements with all operators in one version, and with mixed ones."""
 
-    placements: int = 2  # of each choice,
+    placements: int = 2  # of each uniform choice,
+    mixed: int = 4  # and of mixed ones,
     varied: float = 0.1  # share of the usual evaluations of varied rules for each
     rounds: int = 2  # of annealing
 
@@ -82,6 +83,14 @@ class MoveParams:
     exchanged: float = 0.5  # share of the second moves that fill the gap of the first
     from_busiest: float = 0.5  # share of the moves that take something from the devices of the bottleneck
     flipped: float = 0.5  # share of the moves that change versions, where there are alternatives
+
+
+@dataclass(frozen=True)
+class FlipParams:
+    """Changes of versions in the best schedule, its order kept."""
+
+    changes: int = 60  # that are tried in a round,
+    rounds: int = 2  # of annealing afterwards
 
 
 @dataclass(frozen=True)
@@ -182,6 +191,7 @@ class SearchParams:
     uniform: UniformParams = field(default_factory=UniformParams)
     anneal: AnnealOrdersParams = field(default_factory=AnnealOrdersParams)
     move: MoveParams = field(default_factory=MoveParams)
+    flip: FlipParams = field(default_factory=FlipParams)
     lns: LnsParams = field(default_factory=LnsParams)
     restart: RestartParams = field(default_factory=RestartParams)
     steady_state: SteadyStateParams = field(default_factory=SteadyStateParams)

@@ -14,6 +14,7 @@ from planner.search.steps.anneal_orders import AnnealBest, AnnealSome
 from planner.search.steps.bounds import CheapBounds, DearBounds, OnlyPlacementBound
 from planner.search.steps.counting import Counting
 from planner.search.steps.exact import Exact
+from planner.search.steps.flip_versions import FlipVersions
 from planner.search.steps.lns_windows import LnsWindows
 from planner.search.steps.modulo_schedules import ModuloSchedules
 from planner.search.steps.move_operators import MoveOperators
@@ -48,6 +49,7 @@ def expected_of_annealing(state: SearchState) -> float:
 IN_TURNS = Adaptive(
     (
         (MoveOperators(tuned=True), expected),
+        (FlipVersions(), expected),
         (Restart(), expected_of_restart),
         (LnsWindows(), expected_of_windows),
         (MoveOperators(annealed=True, tuned=True), expected_of_annealing),

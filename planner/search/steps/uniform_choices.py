@@ -1,7 +1,8 @@
-"""All operators in one version: what a user would set by one flag, searched a little each, so that no plan is worse.
+"""All operators in one version: what a user would set by one flag, searched a little each, beside the best mixed ones.
 
-A mixed choice often looks best by known rules. What becomes of a uniform one when rules are varied and orders annealed
-is known only once that has been done; it also tells what the choice of the plan gains.
+By known rules alone one choice looks better or worse than it is. What becomes of it when rules are varied and orders
+annealed is known only once that has been done. So no plan is worse than a uniform one that was found on the way, and
+the report tells what the choice of the plan gains.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from planner.search.steps.vary_rules import vary
 
 @dataclass(frozen=True)
 class UniformChoices:
-    """Vary rules and anneal orders on the best placements of each uniform choice of versions."""
+    """Vary rules and anneal orders on the best placements of each uniform choice of versions, and of mixed ones."""
 
     name: str = "uniform choices"
 
@@ -29,10 +30,13 @@ class UniformChoices:
     def run(self, state: SearchState) -> None:
         """The best few of each choice."""
         params = state.params.uniform
-        for name in different_choices(state.problem):
-            for search in uniform_searches(state, name)[: params.placements]:
-                vary(state, search, params.varied)
-                anneal(state, search, params.rounds)
+        some = [uniform_searches(state, name) for name in different_choices(state.problem)]
+        uniform = {id(search) for searches in some for search in searches}
+        mixed = [search for search in state.ranked if id(search) not in uniform]
+        chosen = [search for searches in some for search in searches[: params.placements]]
+        for search in (*chosen, *mixed[: params.mixed]):
+            vary(state, search, params.varied)
+            anneal(state, search, params.rounds)
 
 
 def uniform_searches(state: SearchState, name: str) -> list[ListSearch]:
