@@ -26,6 +26,8 @@ SIZES = {
     "mixed-cluster": (1 + 32 * 2 + 1, 16, 8),
     "deepseek-v3-units": (32 * 4, 20, 8),
     "deepseek-v3-61-layers": (1 + 3 * 2 + 58 * 4 + 1, 32, 16),
+    "deepseek-v3-61-layers-whole": (1 + 3 * 2 + 58 * 4 + 1, 32, 16),
+    "deepseek-v3-h800-whole": (32 * 4, 20, 8),
     "t5-11b-v100x4": (821, 16, 4),
     "t5-11b-v100x8": (821, 16, 8),
     "msr-bert24": (64, 1, 7),
