@@ -34,9 +34,17 @@ How to read it:
 - **versions**: how many operators (copies of them, with two) of each kind are in which version; kinds that have no
   variants are left out.
 - **uniform**: our plan with every operator that has it in one version (`--variants NAME`; base: as it stands), within
-  the same time limit. Names of two words are uniform by kind of operator: only these recompute, the rest is at base.
+  the same time limit. Names such as `attention recompute` are uniform by kind: those operators, the rest at base.
 - **baseline**: the shortest published schedule that fits into memory, with every operator that has it in one version
   (`planner baseline NAME --variant NAME`), whatever its copies. In the first table the best over all choices.
+"""
+
+TWO_COPIES = """\
+Each copy of a layer has a gradient of its own for the weights, and sends it to the other copy before the reduction.
+
+- **exchanges**: time of these transfers on the busiest channel, and how many there are in all; with one copy there are
+  none. **without exchanges**: the step of the schedule if copies kept their gradients to themselves.
+- **end**: from the last pass of the microbatches to the end of the step.
 """
 
 
@@ -63,7 +71,7 @@ def page(results: dict[str, Any], cases: list[Case], drawing: str) -> str:
     out += _table(columns, "ll" + "r" * 6, (line for case in run for line in _uniform(case, rows[case.name])))
     out += _frontier([case for case in run if frontier(case)], rows, drawing)
     out += "".join(_beside(case, rows[case.name]) for case in run if case.beside)
-    out += "\n## How each was run\n\n"
+    out += "\n## How each was run\n\nChanged: without step tasks, or only with the variants of that choice.\n\n"
     columns = ("case", "command", "seconds", "process", "plan", "commit", "date")
     out += _table(columns, "llrrlll", (line for case in run for line in _circumstances(case, rows[case.name])))
     machines = {run["machine"]: None for row in rows.values() for run in row.get("runs", {}).values()}
@@ -169,27 +177,22 @@ def _beside(case: Case, row: Row) -> str:
     for name, run in plans.items():
         plan = run.get("plan")
         if plan is None:
-            lines.append((name, *["-"] * 6))
+            lines.append((name, *["-"] * 7))
             continue
         lines.append(
             (
                 name,
                 run.get("choice", "chosen"),
                 f"{plan['makespan']:.5g} s",
+                "-" if run.get("without_exchanges") is None else f"{run['without_exchanges']:.5g} s",
                 str(plan["copies"]),
                 f"{plan['exchange_seconds'] * 1e3:.4g} ms ({plan['exchanges']})",
                 f"{(plan['makespan'] - plan['last_microbatch']) * 1e3:.4g} ms",
                 f"{plan['peak_memory'] / 2**30:.4g} GiB",
             )
         )
-    columns = ("plan", "versions", "step", "copies", "exchanges", "after the last microbatch", "peak")
-    return (
-        f"\n## {case.name[:1].upper()}{case.name[1:]}\n\n"
-        "Both copies of a layer hold a gradient of its own weights, and send it to each other before the reduction. "
-        "**exchanges**:\nseconds of these transfers on the busiest channel, and how many there are in all. With one "
-        "copy there are none. **after\nthe last microbatch**: from the last pass of the microbatches to the end of the "
-        "step.\n\n" + _table(columns, "ll" + "r" * 5, lines)
-    )
+    columns = ("plan", "versions", "step", "without exchanges", "copies", "exchanges", "end", "peak")
+    return f"\n## {case.name[:1].upper()}{case.name[1:]}\n\n{TWO_COPIES}\n" + _table(columns, "ll" + "r" * 6, lines)
 
 
 def _circumstances(case: Case, row: Row) -> Iterator[tuple[str, ...]]:

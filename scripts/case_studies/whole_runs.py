@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,17 @@ def baseline_plans(case: Case, row: Row) -> dict[str, Row]:
         fitting = best_baseline(row, name)
         if fitting is not None:
             found[name] = baseline(case, by_name[fitting["choice"]], name)
+            if name in case.beside:
+                found[name]["without_exchanges"] = _without_exchanges(case, by_name[fitting["choice"]], name)
     return found
+
+
+def _without_exchanges(case: Case, choice: Choice, name: str) -> float:
+    """The makespan of a baseline whose copies keep their gradients to themselves."""
+    problem = _problem(case, choice)
+    operators = tuple(replace(operator, gradient=0.0) for operator in problem.graph.operators)
+    alone = replace(problem, graph=replace(problem.graph, operators=operators))
+    return figures(alone, baseline_timetable(name, alone, _name(choice))).makespan
 
 
 def _name(choice: Choice) -> str:
