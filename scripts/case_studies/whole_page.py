@@ -23,9 +23,10 @@ METHOD = """\
 A training step to its end: after the microbatches come the reduction of gradients, the optimizer and the gathering of
 weights. And operators with alternatives: the plan decides, operator by operator, what is recomputed.
 
-`.venv/bin/python scripts/whole_steps.py` runs each line in a process of its own: `planner solve` with the flags and the
-time limit of its line, and `planner verify` on every plan. The rows are kept in [whole-steps.json](whole-steps.json),
-so that cases can be run in several calls (`--only NAME`, `--missing`); this page is written from that file.
+`.venv/bin/python scripts/whole_step_cases.py` runs each line in a process of its own: `planner solve` with the flags
+and the time limit of its line, and `planner verify` on every plan. The rows are kept in
+[whole-steps.json](whole-steps.json), so that cases can be run in several calls (`--only NAME`, `--missing`); this page
+is written from that file.
 
 How to read it:
 
@@ -52,7 +53,11 @@ def page(results: dict[str, Any], cases: list[Case], drawing: str) -> str:
     """The whole page; ``drawing``: the name of the picture of the frontier beside it."""
     rows: dict[str, Row] = results["rows"]
     run = [case for case in cases if rows.get(case.name, {}).get("runs")]
-    out = "# Whole steps and what they recompute\n\nWritten by scripts/whole_steps.py; do not edit.\n\n" + METHOD + "\n"
+    out = (
+        "# Whole steps and what they recompute\n\nWritten by scripts/whole_step_cases.py; do not edit.\n\n"
+        + METHOD
+        + "\n"
+    )
     out += _table(
         ("case", "ours", "bound", "gap", "peak", "seconds", "best uniform", "best baseline"),
         "l" + "r" * 7,

@@ -32,10 +32,13 @@ def _config(tokens: int, microbatches: int) -> Config:
     )
     document = hf_document(MODEL, HfFlags(setting, tokens=tokens, data=DATA, name=name))
     told = f"""
-{document.header.rstrip()}
+Llama-3.1-70B, sequences of {tokens} tokens, on {STAGES} stages of {TENSOR} H100 each, which may recompute.
 
-{STAGES} stages, each a group of {TENSOR} H100 on one machine, of which one is planned; {DATA} replicas of the pipeline,
-so that a step has {DATA} x {microbatches} sequences. Dimensions: config.json of meta-llama/Llama-3.1-70B.
+- A stage is a tensor-parallel group on one machine, of which one rank is planned.
+- {DATA} replicas of the pipeline make {DATA} x {microbatches} sequences a step.
+- Dimensions: config.json of meta-llama/Llama-3.1-70B. What follows is the importer's own.
+
+{document.header.rstrip()}
 """
     run = f"#\n# run: planner solve configs/{name}/graph.yaml configs/{name}/cluster.yaml\n"
     schema = "schema: planner/graph@1\n"

@@ -1,10 +1,10 @@
 """Plan whole steps whose operators may recompute, beside every uniform choice and baseline; write docs/whole-steps.md.
 
-`python scripts/whole_steps.py [--only NAME...] [--seconds S] [--missing] [--page-only]`: each case is a config with
-flags and a time limit of its own (`--list` shows them). `planner solve` plans it with every choice of versions, and
-once with all of them, each in a process of its own; then the baselines are replayed with every choice. After each run
-the rows are written to docs/whole-steps.json, so that cases can be run in several calls; `--missing` runs what is not
-there yet. docs/whole-steps.md and docs/whole-steps.svg are written from that file (`--page-only`: only those).
+`python scripts/whole_step_cases.py [--only NAME...] [--seconds S] [--missing] [--page-only]`: each case is a config
+with flags and a time limit of its own (`--list` shows them). `planner solve` plans it with every choice of versions,
+and once with all of them, each in a process of its own; then the baselines are replayed with every choice. After each
+run the rows are written to docs/whole-steps.json, so that cases can be run in several calls; `--missing` runs what is
+not there yet. docs/whole-steps.md and docs/whole-steps.svg are written from that file (`--page-only`: only those).
 """
 
 from __future__ import annotations
