@@ -39,14 +39,14 @@ def run(case: Case, limit: float | None, with_cpsat: bool = False) -> Row:
         out = Path(folder) / "plan.json"
         files = [str(ROOT / "configs" / case.config / f"{which}.yaml") for which in ("graph", "cluster")]
         command = ["solve", *files, *case.flags, "--time-limit", f"{seconds:g}", "--quiet", "-o", str(out)]
-        row |= _measured(command, seconds + GRACE)
+        row |= measured(command, seconds + GRACE)
         if not out.is_file():
             row["error"] = row.pop("last_line")
         else:
             row.pop("last_line")
             plan = json.loads(out.read_text(encoding="utf-8"))
             row["plan"] = _figures(plan, posed)
-            checked = _measured(["verify", str(out), "--graph", files[0], "--cluster", files[1]], GRACE)
+            checked = measured(["verify", str(out), "--graph", files[0], "--cluster", files[1]], GRACE)
             row["verified"] = checked["exit"] == 0
             if with_cpsat and not case.by_period:
                 from case_studies.cpsat import cpsat, placement_of
@@ -100,7 +100,7 @@ def _figures(plan: dict[str, Any], problem: Problem) -> Row:
     return found
 
 
-def _measured(arguments: list[str], timeout: float) -> Row:
+def measured(arguments: list[str], timeout: float) -> Row:
     """Exit code, seconds of the whole command, peak bytes of its process, and its last line on stderr."""
     command = [str(Path(sys.executable).with_name("planner")), *arguments]
     with tempfile.TemporaryFile() as errors:

@@ -117,12 +117,12 @@ V-Half (55.3 GiB on the fullest device) and V-Min (41.2 GiB) fit into the {cap /
 """,
         )
         + f"schema: planner/graph@1\nname: {NAME}\nmicrobatches: {MICROBATCHES}\noperators:\n"
-        + entry(_embedding(s))
+        + entry(embedding(s))
         + "  - block: dense\n    repeat: 3\n    inputs: [embed]\n    operators:\n"
-        + entries(_dense(s), 6)
+        + entries(dense_layer(s), 6)
         + "  - block: layer\n    repeat: 58\n    inputs: [dense]\n    operators:\n"
         + entries(moe_layer(s), 6)
-        + entry(_head(s))
+        + entry(head(s))
     )
     cluster = (
         comment(
@@ -138,13 +138,15 @@ configs/deepseek-v3-h800: {H800_BYTES:,} B less 4 GiB; one 400 Gb/s InfiniBand p
     return Config(NAME, graph, cluster)
 
 
-def _embedding(s: FullSizes) -> OperatorDraft:
+def embedding(s: FullSizes) -> OperatorDraft:
+    """A gather, and the sum of its gradients."""
     moved = s.tokens * s.hidden / MEMORY_BANDWIDTH
     times = {Pass.F: 4 * moved, Pass.I: 0.0, Pass.W: 10 * moved}
     return OperatorDraft("embed", times, parameters=s.table_parameters, activation=8 * s.tokens, output=s.stage_output)
 
 
-def _dense(s: FullSizes) -> list[OperatorDraft]:
+def dense_layer(s: FullSizes) -> list[OperatorDraft]:
+    """Attention and MLP."""
     attention = OperatorDraft(
         "attention",
         measured("attention"),
@@ -163,7 +165,8 @@ def _dense(s: FullSizes) -> list[OperatorDraft]:
     return [attention, mlp]
 
 
-def _head(s: FullSizes) -> OperatorDraft:
+def head(s: FullSizes) -> OperatorDraft:
+    """The matrix product with the vocabulary."""
     return OperatorDraft(
         "head",
         measured("experts", 2 * s.head_flops / s.expert_flops),
@@ -178,5 +181,5 @@ def _parameters(s: FullSizes) -> int:
 
 
 def _activation(s: FullSizes) -> int:
-    drafts = [_embedding(s), *3 * _dense(s), *58 * moe_layer(s), _head(s)]
+    drafts = [embedding(s), *3 * dense_layer(s), *58 * moe_layer(s), head(s)]
     return round(sum(draft.activation for draft in drafts))

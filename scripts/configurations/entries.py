@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from planner.importers.document import OperatorDraft, quoted
-from planner.problem.graph import ByDevice, Pass, PassTime
+from planner.importers.document import OperatorDraft, VariantDraft, quoted
+from planner.problem.graph import STEP_KEYS, ByDevice, Pass, PassTime
 
 KEYS = {Pass.F: "forward", Pass.I: "input_grad", Pass.W: "weight_grad"}
+
+
+@dataclass(frozen=True)
+class ResidentVariant(VariantDraft):
+    """A variant with other bytes of parameters."""
+
+    parameters: float = 0.0
 
 
 def entry(operator: OperatorDraft, indent: int = 2) -> str:
@@ -23,6 +31,10 @@ def entry(operator: OperatorDraft, indent: int = 2) -> str:
             fields.append(f"{key}: {round(getattr(operator, key))}")
     if operator.colocate is not None:
         fields.append(f"colocate: {quoted(operator.colocate)}")
+    if operator.step:
+        fields.append(f"step: {{{', '.join(_step(operator))}}}")
+    if operator.variants:
+        fields.append(f"variants: [{', '.join(_variant(operator, variant) for variant in operator.variants)}]")
     return f"{' ' * indent}- {{{', '.join(fields)}}}\n"
 
 
@@ -47,6 +59,26 @@ def _times(times: Mapping[Pass, PassTime], parameters: float) -> Iterable[str]:
             yield f"{key}: {_cost(times[which])}"
     if Pass.I in times and Pass.W not in times and round(parameters):
         yield "weight_grad: null"
+
+
+def _step(operator: OperatorDraft) -> Iterable[str]:
+    for which, key in STEP_KEYS.items():
+        if which in operator.step:
+            yield f"{key}: {_cost(operator.step[which])}"
+    if round(operator.gradient):
+        yield f"gradient: {round(operator.gradient)}"
+
+
+def _variant(operator: OperatorDraft, variant: VariantDraft) -> str:
+    """Times that differ from the operator's own, and the sizes."""
+    times = [f"{KEYS[p]}: {_cost(cost)}" for p, cost in variant.times.items() if cost != operator.times.get(p)]
+    if Pass.W in operator.times and Pass.W not in variant.times:
+        times.append("weight_grad: null")
+    fields = [f"name: {quoted(variant.name)}", f"time: {{{', '.join(times)}}}"]
+    if isinstance(variant, ResidentVariant):
+        fields.append(f"parameters: {round(variant.parameters)}")
+    fields.append(f"activation: {round(variant.activation)}")
+    return f"{{{', '.join(fields)}}}"
 
 
 def _cost(cost: PassTime) -> str:

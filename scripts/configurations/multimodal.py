@@ -5,10 +5,23 @@ from __future__ import annotations
 from configurations.text import GIB, Config, comment, header
 from configurations.transformers import Part, embedding, encoder_layer, linear, llama_attention, llama_mlp, together
 
+CHOICE = """
+A multimodal model in training whose layers may recompute: configs/multimodal, where its dimensions, times, sizes and
+cluster are derived. As it stands (base), the encoders recompute and the trunk does not.
 
-def multimodal() -> Config:
-    """Vision and audio encoders of different depth, a language trunk, two heads."""
-    name = "multimodal"
+- `recompute` (layers of the trunk, both heads): a microbatch keeps the BF16 input only, 2 x 5120 x 3584 B in a layer of
+  the trunk and in the text head, 2 x 1024 x 3584 B in the image head. I runs forward again and makes the weights'
+  gradients too, so that it has the FLOP and bytes of F, I and W, and there is no W.
+- `store` (layers of the encoders): nothing is recomputed, I and W are two passes. A token keeps 16 x width elements in
+  BF16: input, its norm, q, k, v, the attention's output, the residual, its norm, and 4 + 4 around GELU (arXiv
+  2205.05198, section 4.1, without dropout and with flash attention). What W reads, inputs (1 + 1 + 1 + 4) and output
+  gradients (3 + 1 + 4 + 1) of the four GEMMs, comes to the same.
+"""
+
+
+def multimodal(choose: bool = False) -> Config:
+    """Vision and audio encoders of different depth, a language trunk, two heads; ``choose``: what each recomputes."""
+    name = "multimodal-choose" if choose else "multimodal"
     hidden, kv, width, vocabulary, tokens = 3584, 512, 18944, 152064, 5120
     state = 7.5
     patches, images, frames, clips = 4096, 4, 3000, 2
@@ -46,21 +59,19 @@ def multimodal() -> Config:
         + spectrogram.activation
     )
 
-    def top(label: str, part: Part, reads: str = "") -> str:
+    def top(label: str, part: Part, reads: str = "", read: int = 0) -> str:
         inputs = f"    inputs: [{reads}]\n" if reads else ""
-        return f"  - name: {label}\n" + inputs + part.lines(state, 4, source=not reads)
+        variants = part.recompute(read, 4) if choose and read else ""
+        return f"  - name: {label}\n" + inputs + part.lines(state, 4, source=not reads) + variants
 
     def block(label: str, repeat: int, reads: str, part: Part) -> str:
+        variants = part.store(16 * part.activation, 8) if part.recomputed else part.recompute(part.output, 8)
         return (
             f"  - block: {label}\n    repeat: {repeat}\n    inputs: [{reads}]\n"
-            "    operators:\n      - name: layer\n" + part.lines(state, 8)
+            "    operators:\n      - name: layer\n" + part.lines(state, 8) + (variants if choose else "")
         )
 
-    graph = (
-        header(
-            name,
-            "",
-            f"""
+    whole = f"""
 A multimodal model in training: a vision encoder (32 layers) and an audio encoder (24 layers) join a language
 trunk (28 layers) with two heads, for text and image tokens. 91 operators; most are one layer each.
 
@@ -84,9 +95,10 @@ Where memory binds: a trunk layer has {trunk_parameters / 1e9:.2f} GB of paramet
 {naive / 1e9:.1f} GB on a device of the trunk with 3 microbatches in flight; it offers {cap / 1e9:.1f} GB. A
 microbatch leaves {total_activation / 1e9:.1f} GB in the whole model: 16 at once would be
 {16 * total_activation / 1e9:.0f} GB, and the 8 devices offer {8 * cap / 1e9:.0f} GB, parameters included.
-""",
-        )
-        + "schema: planner/graph@1\nname: multimodal-9b\nmicrobatches: 16\noperators:\n"
+"""
+    graph = (
+        header(name, "", CHOICE if choose else whole)
+        + f"schema: planner/graph@1\nname: {name.replace('modal', 'modal-9b')}\nmicrobatches: 16\noperators:\n"
         + top("patches", patch)
         + block("vision", 32, "patches", vision)
         + top("merger", merger, "vision")
@@ -96,8 +108,8 @@ microbatch leaves {total_activation / 1e9:.1f} GB in the whole model: 16 at once
         + "  - name: embed\n"
         + embedding(vocabulary, hidden, tokens - vision_tokens - audio_tokens, state)
         + block("trunk", 28, "embed, merger, projector", trunk)
-        + top("text_head", text, "trunk")
-        + top("image_head", image, "trunk")
+        + top("text_head", text, "trunk", trunk.output)
+        + top("image_head", image, "trunk", 2 * hidden * vision_tokens)
     )
     cluster = comment("""
 Two machines of four A100 SXM 40 GB.

@@ -28,7 +28,7 @@ class Part:
         (flash attention's backward, one GEMM of which repeats the forward). W: the GEMMs a third time.
         Bytes: BF16 weights and the activation, read or written once.
         """
-        gemm = 2 * self.weights * self.tokens + self.more_gemm_flops
+        gemm = self.gemm_flops
         moved = 2 * self.weights + self.activation
         pad = " " * indent
         backward = f"{{flops: {gemm + self.attention_flops * 5 // 2}, bytes: {moved}}}"
@@ -45,6 +45,32 @@ class Part:
         fields = size("parameters", round(self.weights * state), indent)
         fields += size("activation", self.activation, indent)
         return work + fields + size("output", self.output, indent)
+
+    def recompute(self, kept: int, indent: int) -> str:
+        """The variant that keeps so many bytes a microbatch: I runs forward again and makes all gradients."""
+        gemm, moved = self.gemm_flops, 2 * self.weights + self.activation
+        pad = " " * indent
+        return (
+            f"{pad}variants:\n{pad}  - name: recompute\n{pad}    work:\n"
+            f"{pad}      input_grad: {{flops: {3 * gemm + self.attention_flops * 7 // 2}, bytes: {3 * moved}}}\n"
+            f"{pad}      weight_grad: null\n" + size("activation", kept, indent + 4)
+        )
+
+    def store(self, kept: int, indent: int) -> str:
+        """The variant of a recomputed part that keeps so many bytes a microbatch instead, with a W of its own."""
+        gemm, moved = self.gemm_flops, 2 * self.weights + kept
+        pad = " " * indent
+        return (
+            f"{pad}variants:\n{pad}  - name: store\n{pad}    work:\n"
+            f"{pad}      forward: {{flops: {gemm + self.attention_flops}, bytes: {moved}}}\n"
+            f"{pad}      input_grad: {{flops: {gemm + self.attention_flops * 5 // 2}, bytes: {moved}}}\n"
+            f"{pad}      weight_grad: {{flops: {gemm}, bytes: {moved}}}\n" + size("activation", kept, indent + 4)
+        )
+
+    @property
+    def gemm_flops(self) -> int:
+        """Of the weights' GEMMs, in each pass."""
+        return 2 * self.weights * self.tokens + self.more_gemm_flops
 
 
 def llama_attention(hidden: int, kv: int, tokens: int) -> Part:
