@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ Floats = npt.NDArray[np.float64]
 
 STRETCHES = (1.0, 1.25, 1.5, 2.0, 3.0)
 """How much longer than its passes a microbatch is held, in the choices that are tried."""
+
+BY_KIND_AT_MOST = 30
+"""Choices by kind of operator; kinds of few operators stay in their first version, if there are more."""
 
 FLIPPED = ", versions changed"
 
@@ -59,6 +63,36 @@ def different_choices(problem: Problem) -> dict[str, Versions]:
     for name, versions in uniform_choices(problem).items():
         if versions not in found.values():
             found[name] = versions
+    return found
+
+
+def choices_by_kind(problem: Problem) -> list[Versions]:
+    """Choices with all operators of a kind in the same version, those of other kinds in others; uniform ones not.
+
+    A kind has the same variants with the same figures (all attentions, all experts). Empty where there are too many.
+    """
+    kinds: list[list[int]] = []
+    for i in problem.free:
+        own = problem.operators[i]
+        for members in kinds:
+            other = problem.operators[members[0]]
+            if other.variants is own.variants or other.variants == own.variants:
+                members.append(i)
+                break
+        else:
+            kinds.append([i])
+    kinds.sort(key=len, reverse=True)
+    while kinds and math.prod(len(problem.versions[members[0]]) for members in kinds) > BY_KIND_AT_MOST:
+        kinds.pop()  # the kind with the fewest operators
+    uniform = set(different_choices(problem).values())
+    found = []
+    for picked in product(*(problem.versions[members[0]] for members in kinds)):
+        versions = list(problem.first_versions)
+        for members, v in zip(kinds, picked, strict=True):
+            for i in members:
+                versions[i] = v
+        if tuple(versions) not in uniform:
+            found.append(tuple(versions))
     return found
 
 

@@ -49,6 +49,8 @@ class UniformParams:
 
     placements: int = 2  # of each uniform choice,
     mixed: int = 4  # and of mixed ones,
+    families: int = 3  # best placements that are tried with every choice by kind of operator,
+    by_kind: int = 4  # and the best of those
     varied: float = 0.1  # share of the usual evaluations of varied rules for each
     rounds: int = 2  # of annealing
 
@@ -89,7 +91,7 @@ class MoveParams:
 class FlipParams:
     """Changes of versions in the best schedule, its order kept."""
 
-    changes: int = 60  # that are tried in a round,
+    changes: int = 120  # that are tried in a round,
     rounds: int = 2  # of annealing afterwards
 
 

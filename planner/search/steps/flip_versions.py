@@ -22,7 +22,7 @@ from planner.search.steps.move_operators import bottleneck
 
 @dataclass(frozen=True)
 class FlipVersions:
-    """A round of changes, each kept if it shortens the schedule; then annealing."""
+    """A round of changes, each kept unless the schedule is longer with it; then annealing."""
 
     name: str = "change versions"
 
@@ -51,7 +51,7 @@ class FlipVersions:
 
 
 def _changed(state: SearchState, current: ListSearch, rng: np.random.Generator) -> ListSearch | None:
-    """The search after one change of versions, with the order kept; None where that is no shorter."""
+    """The search after one change of versions, with the order kept; None where that is longer."""
     if current.best is None:
         return None
     busiest = bottleneck(current).devices
@@ -67,7 +67,7 @@ def _changed(state: SearchState, current: ListSearch, rng: np.random.Generator) 
     for found in search.learn_starts(_kept(current.full, whole, search.full)):
         search.keep(found)
     state.incumbent.control.spend(3)
-    if search.best is None or search.seconds > current.seconds * (1 - SAME):
+    if search.best is None or search.seconds > current.seconds * (1 + SAME):
         return None
     search.pool = current.pool
     return search

@@ -7,10 +7,11 @@ the report tells what the choice of the plan gains.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planner.common.messages import shown
-from planner.placement.versions import different_choices
+from planner.placement.versions import choices_by_kind, different_choices, in_versions
 from planner.scheduling.list_search import ListSearch
 from planner.search.state import SearchState
 from planner.search.steps.anneal_orders import anneal
@@ -28,15 +29,26 @@ class UniformChoices:
         return bool(state.problem.free and state.searches)
 
     def run(self, state: SearchState) -> None:
-        """The best few of each choice."""
+        """The best few of each choice; then choices by kind of operator, where the best of these ran."""
         params = state.params.uniform
         some = [uniform_searches(state, name) for name in different_choices(state.problem)]
         uniform = {id(search) for searches in some for search in searches}
         mixed = [search for search in state.ranked if id(search) not in uniform]
         chosen = [search for searches in some for search in searches[: params.placements]]
-        for search in (*chosen, *mixed[: params.mixed]):
-            vary(state, search, params.varied)
-            anneal(state, search, params.rounds)
+        _tune(state, [*chosen, *mixed[: params.mixed]])
+        before = {id(search) for search in state.searches}
+        places = {search.full.placement.device_of: search.full.placement for search in reversed(state.ranked)}
+        by_kind = choices_by_kind(state.problem)
+        for placement in list(reversed(places.values()))[: params.families]:
+            state.try_all(in_versions(state.problem, placement, versions, "by kind") for versions in by_kind)
+        new = [search for search in state.ranked if id(search) not in before]
+        _tune(state, new[: params.by_kind])
+
+
+def _tune(state: SearchState, searches: Iterable[ListSearch]) -> None:
+    for search in searches:
+        vary(state, search, state.params.uniform.varied)
+        anneal(state, search, state.params.uniform.rounds)
 
 
 def uniform_searches(state: SearchState, name: str) -> list[ListSearch]:
