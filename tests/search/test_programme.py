@@ -25,7 +25,7 @@ def names(steps: tuple[Step, ...]) -> list[str]:
     return [step.name for step in steps]
 
 
-IN_TURNS = "in turns: move operators and tune, restart, LNS windows, anneal placements and tune"
+IN_TURNS = "in turns: move operators and tune, change versions, restart, LNS windows, anneal placements and tune"
 
 
 def test_the_opening() -> None:
