@@ -47,10 +47,12 @@ class VaryParams:
 class UniformParams:
     """The best placements with all operators in one version, and with mixed ones."""
 
-    placements: int = 2  # of each uniform choice,
-    mixed: int = 4  # and of mixed ones,
+    placements: int = 1  # of each uniform choice,
+    mixed: int = 3  # and of mixed ones,
     families: int = 3  # best placements that are tried with every choice by kind of operator,
-    by_kind: int = 4  # and the best of those
+    by_kind: int = 2  # and the best of those,
+    rules: int = 3  # where so many rules known there make them promising:
+    promising: float = 1.05  # x the best makespan
     varied: float = 0.1  # share of the usual evaluations of varied rules for each
     rounds: int = 2  # of annealing
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planner.common.messages import shown
-from planner.placement.versions import choices_by_kind, different_choices, in_versions
-from planner.scheduling.list_search import ListSearch
+from planner.placement.versions import Versions, choices_by_kind, different_choices, in_versions
+from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.search.state import SearchState
 from planner.search.steps.anneal_orders import anneal
 from planner.search.steps.vary_rules import vary
@@ -36,19 +36,45 @@ class UniformChoices:
         mixed = [search for search in state.ranked if id(search) not in uniform]
         chosen = [search for searches in some for search in searches[: params.placements]]
         _tune(state, [*chosen, *mixed[: params.mixed]])
-        before = {id(search) for search in state.searches}
-        places = {search.full.placement.device_of: search.full.placement for search in reversed(state.ranked)}
-        by_kind = choices_by_kind(state.problem)
-        for placement in list(reversed(places.values()))[: params.families]:
-            state.try_all(in_versions(state.problem, placement, versions, "by kind") for versions in by_kind)
-        new = [search for search in state.ranked if id(search) not in before]
-        _tune(state, new[: params.by_kind])
+        places = {search.full.placement.device_of: search for search in reversed(state.ranked)}
+        new = [
+            found
+            for search in list(reversed(places.values()))[: params.families]
+            for versions in choices_by_kind(state.problem)
+            if (found := _by_kind(state, search, versions)) is not None
+        ]
+        _tune(state, sorted(new, key=lambda search: search.seconds)[: params.by_kind])
+
+
+def _by_kind(state: SearchState, known: ListSearch, versions: Versions) -> ListSearch | None:
+    """The search of a placement in other versions, if the best rules of the one known make it promising."""
+    placement = in_versions(state.problem, known.full.placement, versions, "by kind")
+    incumbent, params = state.incumbent, state.params.uniform
+    if incumbent.met or incumbent.best is None or placement.key in state.seen:
+        return None
+    state.seen.add(placement.key)
+    incumbent.control.report(f"placement {placement.origin}")
+    try:
+        search = ListSearch.of(state.problem, placement, state.seed, state.params.schedule)
+    except DoesNotFit:
+        return None
+    ticks = incumbent.best.makespan * params.promising / search.classes.tick
+    rules = sorted(known.pool, key=lambda entry: entry[0])[: params.rules]
+    search.pool = [(search.try_rule(rule, ticks), rule) for _, rule in rules]
+    incumbent.control.spend(len(rules))
+    if search.best is None:
+        return None
+    state.searches.append(search)
+    incumbent.offer_search(search, f"list scheduling on placement {placement.origin}")
+    return search
 
 
 def _tune(state: SearchState, searches: Iterable[ListSearch]) -> None:
+    """Vary rules; with few tasks anneal, too: with many it takes long and changes little."""
     for search in searches:
         vary(state, search, state.params.uniform.varied)
-        anneal(state, search, state.params.uniform.rounds)
+        if not state.has_many_tasks:
+            anneal(state, search, state.params.uniform.rounds)
 
 
 def uniform_searches(state: SearchState, name: str) -> list[ListSearch]:
