@@ -30,8 +30,6 @@ STRETCHES = (1.0, 1.25, 1.5, 2.0, 3.0)
 BY_KIND_AT_MOST = 30
 """Choices by kind of operator; kinds of few operators stay in their first version, if there are more."""
 
-FLIPPED = ", versions changed"
-
 PRECISION = 1e-3
 """Relative precision of the period."""
 
@@ -126,8 +124,7 @@ def flipped(
         versions[j] = to
     rows = [problem.versions_of(placement, c) for c in range(placement.copies)]
     rows[copy] = tuple(versions)
-    origin = placement.origin.removesuffix(FLIPPED)
-    return problem.in_versions(replace(placement, origin=f"{origin}{FLIPPED}"), tuple(rows))
+    return problem.in_versions(placement.marked("versions changed"), tuple(rows))
 
 
 def leanest(problem: Problem) -> Versions:

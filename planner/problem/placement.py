@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PlacementKey = tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]
 """Devices and variants, by copy and operator."""
@@ -26,6 +26,11 @@ class Placement:
     def key(self) -> PlacementKey:
         """What tells placements apart."""
         return self.device_of, self.variant_of
+
+    def marked(self, mark: str) -> Placement:
+        """The placement with a mark at the end of its origin, once."""
+        parts = self.origin.split(", ")
+        return self if mark in parts else replace(self, origin=f"{self.origin}, {mark}")
 
     @property
     def copies(self) -> int:

@@ -86,6 +86,7 @@ class MoveParams:
     near: float = 0.7  # share of the moves that go to a neighbour's device
     exchanged: float = 0.5  # share of the second moves that fill the gap of the first
     from_busiest: float = 0.5  # share of the moves that take something from the devices of the bottleneck
+    origins: int = 3  # best placements that operators are moved on, the first time, where there are alternatives
     flipped: float = 0.5  # share of the moves that change versions, where there are alternatives
 
 

@@ -23,8 +23,6 @@ from planner.search.state import SearchState
 from planner.search.steps.anneal_orders import anneal
 from planner.search.steps.vary_rules import vary
 
-MOVED = ", operators moved"
-
 ROUNDS = "moving operators"
 """Key of ``SearchState.rounds``: the rounds of all steps that move operators."""
 
@@ -60,22 +58,33 @@ class MoveOperators:
 
     def _moved(self, state: SearchState) -> ListSearch | None:
         """The search of the best placement reached; None where nothing has been scheduled."""
-        for search in state.ranked[:1]:
-            state.rounds[ROUNDS] += 1
-            round_ = state.rounds[ROUNDS]
-            before, narrow = search.seconds, bottleneck(search)
-            params = state.params.move
-            heat = Heat.of(params, state.tasks) if self.annealed else Heat.none(params)
-            moved = move_groups(state, search, (state.seed, round_), heat)
-            if moved is not search:
-                state.add(moved)
-            where = " to ".join(state.problem.cluster.devices[d].name for d in narrow.devices)
-            state.notes.append(
-                f"round {round_} of moving operators: the busiest resource was the {narrow.kind} of {where} "
-                f"({narrow.seconds:.6g} s); makespan {before:.6g} -> {min(before, moved.seconds):.6g} s"
-            )
-            return moved
-        return None
+        reached = [self._moved_from(state, search) for search in self._origins(state)]
+        return min(reached, key=lambda search: search.seconds, default=None)
+
+    def _origins(self, state: SearchState) -> list[ListSearch]:
+        """The best search; the first time, with alternatives, also the best on other devices: versions hide them."""
+        if self.tuned or self.annealed or not state.problem.free:
+            return state.ranked[:1]
+        best: dict[object, ListSearch] = {}
+        for search in state.ranked:
+            best.setdefault(search.full.placement.device_of, search)
+        return list(best.values())[: state.params.move.origins]
+
+    def _moved_from(self, state: SearchState, search: ListSearch) -> ListSearch:
+        state.rounds[ROUNDS] += 1
+        round_ = state.rounds[ROUNDS]
+        before, narrow = search.seconds, bottleneck(search)
+        params = state.params.move
+        heat = Heat.of(params, state.tasks) if self.annealed else Heat.none(params)
+        moved = move_groups(state, search, (state.seed, round_), heat)
+        if moved is not search:
+            state.add(moved)
+        where = " to ".join(state.problem.cluster.devices[d].name for d in narrow.devices)
+        state.notes.append(
+            f"round {round_} of moving operators: the busiest resource was the {narrow.kind} of {where} "
+            f"({narrow.seconds:.6g} s); makespan {before:.6g} -> {min(before, moved.seconds):.6g} s"
+        )
+        return moved
 
 
 @dataclass(frozen=True)
@@ -219,6 +228,5 @@ def _moved(
         left = copy[members[0]], target
         for i in members:
             copy[i] = target
-    origin = placement.origin.removesuffix(MOVED)
-    moved = replace(placement, device_of=tuple(map(tuple, device_of)), origin=f"{origin}{MOVED}")
+    moved = replace(placement, device_of=tuple(map(tuple, device_of))).marked("operators moved")
     return moved if problem.allows_copies(moved) else None
