@@ -64,6 +64,7 @@ def read_problem(
     memory_cap: float | str | None = None,
     layout: str = "auto",
     chunks: int | None = None,
+    variants: Sequence[str] | None = None,
 ) -> Problem:
     """The problem: graph.yaml, cluster.yaml and the options that say which plans are allowed.
 
@@ -72,6 +73,7 @@ def read_problem(
     - ``memory_cap`` of every device; default: the cluster's
     - ``layout``: the placements allowed: auto (all), linear, interleaved, vshape, wave, bidirectional
     - ``chunks`` per device, for layouts that take them
+    - ``variants``: names of the variants that operators may be in, ``"base"`` among them; default: all
 
     Raises ``InputError``, ``ValueError``, and ``Impossible`` where an operator has no device that may run it.
     """
@@ -81,7 +83,8 @@ def read_problem(
     many = read.microbatches if microbatches is None else microbatches
     if many > MAX_MICROBATCHES:
         raise ValueError(f"microbatches must be at most {MAX_MICROBATCHES}")
-    return Problem(read, devices, many, copies, cap, layout, chunks)
+    names = None if variants is None else tuple(dict.fromkeys(variants))
+    return Problem(read, devices, many, copies, cap, layout, chunks, variants=names)
 
 
 def solve(

@@ -153,3 +153,23 @@ def test_what_is_exported() -> None:
         planner.nothing  # noqa: B018
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert planner.__version__ == project["project"]["version"]
+
+
+def test_variants_are_restricted_and_recorded(tmp_path: Path) -> None:
+    """``read_problem(variants=)`` and the options of the plan, which ``verify`` reads."""
+    graph, cluster = tmp_path / "graph.yaml", tmp_path / "cluster.yaml"
+    graph.write_text(
+        "schema: planner/graph@1\nmicrobatches: 2\noperators:\n"
+        "  - {name: a, time: {forward: 1}, activation: 4,\n"
+        "     variants: [{name: lean, time: {input_grad: 2}, activation: 1}]}\n"
+    )
+    cluster.write_text("schema: planner/cluster@1\ndevice_types: {g: {}}\ndevices: [{name: g, type: g}]\n")
+    problem = planner.read_problem(graph, cluster, variants=["lean"])
+    plan = planner.solve(problem, time_limit=None, effort=50)
+    assert [placed.variant for placed in plan.placement] == ["lean"]
+    assert plan.options["variants"] == ["lean"]
+    assert planner.verify(plan, problem) == []
+    free = planner.solve(planner.read_problem(graph, cluster), time_limit=None, effort=50)
+    assert "variants" not in free.options
+    assert [placed.variant for placed in free.placement] == ["base"]
+    assert planner.baseline("gpipe", problem).placement[0].variant == "lean"

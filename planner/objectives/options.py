@@ -64,6 +64,7 @@ class SolveOptions:
             "layout": problem.layout,
             "chunks": problem.chunks,
             "memory_cap": problem.memory_cap,
+            **({} if problem.variants is None else {"variants": list(problem.variants)}),
             "time_limit": None if math.isinf(time_limit) else time_limit,
             "effort": effort,
             "gap": gap,
