@@ -186,3 +186,40 @@ def test_inputs_are_not_overwritten(solved: Plan, tmp_path: Path, capsys: pytest
     assert stretch(source, 16, "-o", files()[0]) == 2
     assert stretch(source, 16, "-o", str(tmp_path / "none" / "plan.json")) == 2
     assert read_plan(source) == solved and capsys.readouterr().err.count("\n") == 3
+
+
+STEPS = """
+schema: planner/graph@1
+name: whole
+microbatches: 12
+clip_gradients: true
+operators:
+  - {name: a, time: {forward: 1, input_grad: 1, weight_grad: 1}, parameters: 1, activation: 1, output: 1,
+     step: {reduce: 2, update: 1, gather: 2},
+     variants: [{name: lean, time: {input_grad: 3, weight_grad: null}, activation: 0.5}]}
+  - {name: b, inputs: [a], time: {forward: 1, input_grad: 1, weight_grad: 1}, parameters: 1, activation: 1,
+     step: {reduce: 2, update: 1, gather: 2}}
+"""
+TWO = """
+schema: planner/cluster@1
+device_types: {g: {}}
+devices: [{name: g, type: g, count: 2}]
+"""
+
+
+@pytest.mark.parametrize("variant", ["base", "lean"])
+def test_step_tasks_stay_at_the_end(variant: str, tmp_path: Path) -> None:
+    """However often the pattern runs, they come as long after the last microbatch as before."""
+    graph, cluster = tmp_path / "graph.yaml", tmp_path / "cluster.yaml"
+    graph.write_text(STEPS, encoding="utf-8")
+    cluster.write_text(TWO, encoding="utf-8")
+    given = [str(graph), str(cluster)]
+    here = ["--graph", str(graph), "--cluster", str(cluster)]
+    short, long = str(tmp_path / "short.json"), str(tmp_path / "long.json")
+    assert main(["baseline", "1f1b", *given, "--variant", variant, "--quiet", "-o", short]) == 0
+    assert main(["stretch", short, *here, "--microbatches", "36", "-o", long, "--quiet"]) == 0
+    assert main(["verify", long, *here]) == 0
+    before, after = read_plan(short), read_plan(long)
+    more = after.makespan - before.makespan
+    assert more > 0 and len(after.step_tasks) == len(before.step_tasks) == 6
+    assert sorted(t.start + more for t in before.step_tasks) == pytest.approx(sorted(t.start for t in after.step_tasks))

@@ -132,3 +132,14 @@ def test_two_copies_exchange_gradients() -> None:
     plan = plan_of(replace(large, cluster=replace(large.cluster, within_node=NetworkLevel(1.0, 0.0))))
     assert not plan.exchanges
     assert plan.copies == 1
+
+
+def test_a_very_long_step_ends_with_its_step_tasks() -> None:
+    """They stand once in the plan, after the part that is repeated; bounds are of the whole step."""
+    problem = pipeline(None, stages=4, microbatches=50_000)
+    plan = plan_of(problem)
+    assert plan.repeated is not None
+    assert len(plan.step_tasks) == 3 * problem.n_operators
+    assert min(task.start for task in plan.step_tasks) > plan.repeated.start + plan.repeated.length
+    assert plan.lower_bound is not None
+    assert plan.makespan <= plan.lower_bound * 1.001
