@@ -59,14 +59,15 @@ def _suspicious(facts: Facts) -> Flags:
     wrong |= placed[table.operator, table.copy] != table.device
     names = [(name, p) for name in facts.operators for p in PASSES]
     most = max(map(len, facts.passes_of.values()))
-    codes = (table.kind * most + facts.version_rows) * len(devices) + table.device
+    # rows without a device that exists are wrong, whatever they last
+    codes = (table.kind * most + facts.version_rows) * len(devices) + np.maximum(table.device, 0)
     which, at = np.unique(codes, return_inverse=True)
     lasts = np.full(len(which), math.inf)
     for k, code in enumerate(which.tolist()):
         rest, d = divmod(code, len(devices))
         row, version = divmod(rest, most)
         name, pass_ = names[row]
-        if pass_ in facts.passes_of[name][version]:
+        if version < len(facts.passes_of[name]) and pass_ in facts.passes_of[name][version]:
             lasts[k] = facts.seconds(name, pass_, devices[d], version)
     expected = lasts[at]
     with np.errstate(invalid="ignore"):

@@ -54,6 +54,29 @@ operators:
   - {name: k1, time: {forward: {m0: 2, m1: 2}}, activation: 1 GB, output: 1 GB}
   - {name: k2, time: {forward: 5}, inputs: [k1, j1]}
 """
+WHOLE = """\
+schema: planner/graph@1
+name: whole
+microbatches: 3
+clip_gradients: true
+operators:
+  - name: a
+    time: {forward: 1, input_grad: 1, weight_grad: 1}
+    parameters: 2
+    activation: 8
+    held_for_weight_grad: 2
+    output: 1
+    variants:
+      - {name: recompute, time: {input_grad: 3, weight_grad: null}, activation: 2}
+      - {name: lean, time: {forward: {gpu: 2, old: 3}}, activation: 4, held_for_weight_grad: 1, parameters: 3}
+    step: {reduce: 0.5, update: {fast: 1, slow: 2}, gather: 0.25, gradient: 3}
+  - name: b
+    inputs: [a]
+    work: {forward: {flops: 0, bytes: 0}}
+    activation: 4
+    variants: [{name: lean, work: {input_grad: {flops: 0}}, activation: 1}]
+    step: {gradient: 2}
+"""
 PAIR = """\
 schema: planner/cluster@1
 name: pair
@@ -83,7 +106,7 @@ name: machines
 device_types: {m: {}}
 devices: [{name: m0, type: m}, {name: m1, type: m}]
 """
-PROBLEMS = {"chain": (CHAIN, PAIR), "blocks": (BLOCKS, FOUR), "shop": (SHOP, SHOP_CLUSTER)}
+PROBLEMS = {"chain": (CHAIN, PAIR), "blocks": (BLOCKS, FOUR), "shop": (SHOP, SHOP_CLUSTER), "whole": (WHOLE, FOUR)}
 
 PIPEDREAM = """\
 node1 -- Input0 -- forward_compute_time=0.000, backward_compute_time=0.000, activation_size=0.0, parameter_size=0.000
