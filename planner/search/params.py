@@ -49,10 +49,11 @@ class UniformParams:
 
     placements: int = 1  # of each uniform choice,
     mixed: int = 3  # and of mixed ones,
-    families: int = 3  # best placements that are tried with every choice by kind of operator,
+    families: int = 2  # best placements that are tried with every choice by kind of operator,
     by_kind: int = 2  # and the best of those,
     rules: int = 3  # where so many rules known there make them promising:
     promising: float = 1.05  # x the best makespan
+    hopeless: float = 1.1  # x the best makespan: what is worse by known rules is left as it is
     varied: float = 0.1  # share of the usual evaluations of varied rules for each
     rounds: int = 2  # of annealing
 
@@ -86,7 +87,7 @@ class MoveParams:
     near: float = 0.7  # share of the moves that go to a neighbour's device
     exchanged: float = 0.5  # share of the second moves that fill the gap of the first
     from_busiest: float = 0.5  # share of the moves that take something from the devices of the bottleneck
-    origins: int = 3  # best placements that operators are moved on, the first time, where there are alternatives
+    origins: int = 2  # best placements that operators are moved on, the first time, where there are alternatives
     flipped: float = 0.5  # share of the moves that change versions, where there are alternatives
 
 

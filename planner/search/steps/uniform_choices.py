@@ -70,8 +70,11 @@ def _by_kind(state: SearchState, known: ListSearch, versions: Versions) -> ListS
 
 
 def _tune(state: SearchState, searches: Iterable[ListSearch]) -> None:
-    """Vary rules; with few tasks anneal, too: with many it takes long and changes little."""
+    """Vary rules where that may help; with few tasks anneal, too: with many it takes long and changes little."""
     for search in searches:
+        best = state.incumbent.best
+        if best is not None and search.seconds > best.makespan * state.params.uniform.hopeless:
+            continue
         vary(state, search, state.params.uniform.varied)
         if not state.has_many_tasks:
             anneal(state, search, state.params.uniform.rounds)
