@@ -3,8 +3,9 @@
 #               report.html in it
 # make test     formatting, lint, types and tests (5 minutes at most on two cores); make lint leaves out the tests
 # make bench    plans the configs one after the other, then the cases at operator level beside their rivals
-#               (docs/cases.md), then races the solver against CP-SAT, big-M and heuristics (docs/bench.md,
-#               docs/race.svg); installs OR-Tools for it. Takes more than an hour
+#               (docs/cases.md) and whole steps that choose what to recompute (docs/whole-steps.md), then races the
+#               solver against CP-SAT, big-M and heuristics (docs/bench.md, docs/race.svg); installs OR-Tools for it.
+#               Takes more than two hours
 # make browser  installs what tests/report/browser_report.py needs besides Chromium (CI runs it)
 # make lock     resolves requirements.lock and requirements-bench.lock again
 # make configs  writes configs/ again from scripts/make_configs.py
@@ -29,6 +30,7 @@ DEMO_SECONDS ?= 50
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 CASES_FLAGS ?=
+WHOLE_FLAGS ?=
 RACE_FLAGS ?=
 RIVALS := .venv/.rivals-installed
 BROWSER := .venv/.browser-installed
@@ -81,6 +83,7 @@ test: $(COMPILED) lint
 bench: $(RIVALS)
 	$(BIN)/python scripts/bench.py $(BENCH_FLAGS)
 	$(BIN)/python scripts/cases.py --cpsat $(CASES_FLAGS)
+	$(BIN)/python scripts/whole_step_cases.py $(WHOLE_FLAGS)
 	$(BIN)/python scripts/race.py $(RACE_FLAGS)
 
 rivals: $(RIVALS)

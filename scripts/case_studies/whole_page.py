@@ -126,13 +126,17 @@ def _varied(plan: Row | None) -> list[str]:
     return [] if plan is None else [kind for kind, counts in plan["versions"].items() if set(counts) - {BASE}]
 
 
+def _no_baseline(row: Row) -> str:
+    return "none fits" if row.get("baselines") else "not run"
+
+
 def _first(case: Case, row: Row) -> tuple[str, ...]:
     uniform, other, run = best_uniform(row), best_baseline(row), row["runs"].get(OURS, {})
     return (
         case.name,
         *_figures(run),
         "-" if uniform is None else f"{uniform[1]:.5g} s {uniform[0]}",
-        "none fits" if other is None else told(other),
+        _no_baseline(row) if other is None else told(other),
     )
 
 
@@ -150,7 +154,7 @@ def _figures(run: Row) -> tuple[str, str, str, str, str]:
 def _uniform(case: Case, row: Row) -> Iterator[tuple[str, ...]]:
     for choice in case.choices:
         other = best_baseline(row, choice=choice.name)
-        baseline = "none fits" if other is None else f"{other['makespan']:.5g} s {other['name']}"
+        baseline = _no_baseline(row) if other is None else f"{other['makespan']:.5g} s {other['name']}"
         yield (case.name, choice.name, *_figures(row["runs"].get(choice.name, {})), baseline)
 
 
@@ -166,7 +170,7 @@ def _frontier(cases: list[Case], rows: dict[str, Row], drawing: str) -> str:
                 f"{case.cap:g} GiB",
                 "-" if plan is None else f"{plan['makespan']:.5g} s",
                 "-" if uniform is None else f"{uniform[1]:.5g} s {uniform[0]}",
-                "none fits" if other is None else told(other),
+                _no_baseline(row) if other is None else told(other),
                 _escaped(versions(row)),
             )
         )
