@@ -13,29 +13,16 @@ import importlib.util
 import json
 import sys
 from datetime import UTC, datetime
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from case_studies.listed import Case, cases
 from case_studies.page import page, text
+from case_studies.rows import chosen, read
 from planner.files.whole import write_whole
 from race import commit, machine
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def chosen(patterns: list[str] | None) -> list[Case]:
-    """The cases whose name or config matches; without patterns all."""
-    found = [c for c in cases() if not patterns or any(fnmatch(n, p) for p in patterns for n in (c.name, c.config))]
-    if not found:
-        raise SystemExit(f"no case matches {' '.join(patterns or [])}; --list shows them")
-    return found
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Rows so far."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": {}}
 
 
 def main() -> int:
@@ -51,7 +38,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.cpsat and importlib.util.find_spec("ortools") is None:
         parser.error("--cpsat needs OR-Tools, which `make rivals` installs")
-    found = chosen(given.only)
+    found = chosen(cases(), given.only)
     if given.list:
         for case in found:
             limit = given.time_limit or case.seconds

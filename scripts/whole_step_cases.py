@@ -13,10 +13,10 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from case_studies.rows import chosen, read
 from case_studies.whole_listed import Case, cases
 from case_studies.whole_page import frontier_points, page, text
 from case_studies.whole_plot import plot
@@ -25,19 +25,6 @@ from race import commit, machine
 
 ROOT = Path(__file__).resolve().parent.parent
 TITLE = "DeepSeek-V3, 32 layers on 8 H800: what memory buys"
-
-
-def chosen(patterns: list[str] | None) -> list[Case]:
-    """The cases whose name or config matches; without patterns all."""
-    found = [c for c in cases() if not patterns or any(fnmatch(n, p) for p in patterns for n in (c.name, c.config))]
-    if not found:
-        raise SystemExit(f"no case matches {' '.join(patterns or [])}; --list shows them")
-    return found
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Rows so far."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": {}}
 
 
 def main() -> int:
@@ -53,7 +40,7 @@ def main() -> int:
     parser.add_argument("--page-only", action="store_true", help="run nothing, only write the page")
     parser.add_argument("--list", action="store_true", help="show the cases and their choices")
     given = parser.parse_args()
-    found = chosen(given.only)
+    found = chosen(cases(), given.only)
     if given.list:
         for case in found:
             choices = "; ".join(["all", *(choice.name for choice in case.choices)])

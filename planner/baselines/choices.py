@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.common.messages import did_you_mean, shown
-from planner.placement.versions import Versions, uniform_choices
+from planner.placement.versions import Versions, in_versions, uniform_choices
 from planner.problem import Placement, Problem, ProblemError
 from planner.problem.names import reject_unknown_variants
 from planner.timetable.figures import Figures
@@ -34,8 +34,7 @@ def posed(problem: Problem, versions: Versions, timetable: Timetable) -> Timetab
     """The timetable of ``problem.chosen(versions)`` as one of the problem."""
     if versions == problem.first_versions:
         return timetable
-    placement = timetable.placement
-    return replace(timetable, placement=problem.in_versions(placement, (versions,) * placement.copies))
+    return replace(timetable, placement=in_versions(problem, timetable.placement, versions))
 
 
 def best_choice(found: Mapping[str, Figures]) -> str:

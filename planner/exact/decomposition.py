@@ -173,14 +173,9 @@ class Decomposition:
         if key in self._seen:
             return
         self._seen.add(key)
-        if len(where) == level1.decisions and self._has_like_copies(level1, where):
+        if len(where) == level1.decisions and _has_like_copies(level1, where):
             return  # copies in the same place are one copy, which another split has
         self._push(level1, where, max(bound, level1.bound(where)), 0)
-
-    def _has_like_copies(self, level1: Level1, where: Where) -> bool:
-        """Whether two copies are in the same place and the same versions, and one of them could be left out."""
-        decided = {where[copy :: level1.copies] for copy in range(level1.copies)}
-        return len(decided) < level1.copies
 
     def _push(self, level1: Level1, where: Where, bound: int, turn: int) -> None:
         if bound < self.below:
@@ -260,6 +255,11 @@ class Decomposition:
             found(classes, start)
             self.shorten(int((start + in_ticks(classes.seconds, self.tick)[:, None])[start >= 0].max()))
         return answer.impossible, max(1.0, control.spent - before)
+
+
+def _has_like_copies(level1: Level1, where: Where) -> bool:
+    """Whether two copies are in the same place and the same versions, and one of them could be left out."""
+    return len({where[copy :: level1.copies] for copy in range(level1.copies)}) < level1.copies
 
 
 def _asking(classes: Classes) -> int:

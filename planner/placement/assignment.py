@@ -119,10 +119,10 @@ class AssignmentModel:
     def _chosen_bytes(self, d: int) -> list[Any]:
         """Terms: bytes, x the memory of the device, of the versions there."""
         choices, cap = self.problem.choices, float(self.problem.cap[d])
+        like = [kind.members[0] for kind in self.kinds]
         return [
-            (choices[v].parameters[i] + self.in_flight * choices[v].activation[i]) / cap * share
+            (choices[v].parameters[like[k]] + self.in_flight * choices[v].activation[like[k]]) / cap * share
             for (k, e, v), share in self.share.items()
-            for i in self.kinds[k].members[:1]
             if e == d
         ]
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.placement.layouts import families, family_placements
-from planner.problem import BASE, Placement, Problem
+from planner.problem import BASE, Placement, PlacementKey, Problem
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,21 +67,20 @@ def different_choices(problem: Problem) -> dict[str, Versions]:
 def choices_by_kind(problem: Problem) -> list[Versions]:
     """Choices with all operators of a kind in the same version, those of other kinds in others; uniform ones not.
 
-    A kind has the same variants with the same figures (all attentions, all experts). Empty where there are too many.
+    A kind has the same variants with the same figures (all attentions, all experts). Where that makes too many choices,
+    the kinds of the fewest operators stay in their first version.
     """
     kinds: list[list[int]] = []
     for i in problem.free:
-        own = problem.operators[i]
         for members in kinds:
-            other = problem.operators[members[0]]
-            if other.variants is own.variants or other.variants == own.variants:
+            if _have_like_variants(problem, i, members[0]):
                 members.append(i)
                 break
         else:
             kinds.append([i])
     kinds.sort(key=len, reverse=True)
     while kinds and math.prod(len(problem.versions[members[0]]) for members in kinds) > BY_KIND_AT_MOST:
-        kinds.pop()  # the kind with the fewest operators
+        kinds.pop()
     uniform = set(different_choices(problem).values())
     found = []
     for picked in product(*(problem.versions[members[0]] for members in kinds)):
@@ -99,8 +98,8 @@ def flipped(
 ) -> Placement | None:
     """The placement with other versions: of one operator of one copy, or of all that are like it on its device.
 
-    Like operators have the same versions with the same figures, and are in the same one. Some devices are given a
-    chance of ``from_busiest`` to be among the ``busiest``.
+    Like operators have the same variants with the same figures, and are in the same version. The operator is one on the
+    ``busiest`` devices with a probability of ``from_busiest``, else any.
     """
     copy = int(rng.integers(placement.copies))
     versions, device_of = list(problem.versions_of(placement, copy)), placement.device_of[copy]
@@ -111,20 +110,22 @@ def flipped(
     if not others:
         return None
     to = others[int(rng.integers(len(others)))]
-    own = problem.operators[i]
     alike = [
         j
         for j in problem.free
-        if device_of[j] == device_of[i]
-        and versions[j] == versions[i]
-        and (problem.operators[j].variants is own.variants or problem.operators[j].variants == own.variants)
+        if device_of[j] == device_of[i] and versions[j] == versions[i] and _have_like_variants(problem, i, j)
     ]
-    count = 1 if rng.random() < 0.5 else len(alike)
-    for j in [i] if count == 1 else alike:
+    for j in [i] if rng.random() < 0.5 else alike:
         versions[j] = to
     rows = [problem.versions_of(placement, c) for c in range(placement.copies)]
     rows[copy] = tuple(versions)
     return problem.in_versions(placement.marked("versions changed"), tuple(rows))
+
+
+def _have_like_variants(problem: Problem, i: int, j: int) -> bool:
+    """Whether two operators have the same variants; repetitions of a block share them."""
+    own, other = problem.operators[i].variants, problem.operators[j].variants
+    return own is other or own == other
 
 
 def leanest(problem: Problem) -> Versions:
@@ -151,7 +152,7 @@ def uniform_placements(problem: Problem) -> Iterator[Placement]:
         for placement in family_placements(problem.default):
             yield in_versions(problem, placement, problem.first_versions)
         return
-    seen: set[object] = set()
+    seen: set[PlacementKey] = set()
     for family in families(problem):
         for name, versions in different_choices(problem).items():
             found = family.placement(problem.chosen(versions))
@@ -164,14 +165,14 @@ def uniform_placements(problem: Problem) -> Iterator[Placement]:
 
 def placements_in_versions(problem: Problem) -> Iterator[Placement]:
     """The same, and in balanced versions, where there are alternatives; each is cut for the times of its versions."""
-    seen: set[object] = set()
+    seen: set[PlacementKey] = set()
     for placement in uniform_placements(problem):
         yield from _new(placement, seen)
     if problem.free:
         yield from _balanced_placements(problem, seen)
 
 
-def _balanced_placements(problem: Problem, seen: set[object]) -> Iterator[Placement]:
+def _balanced_placements(problem: Problem, seen: set[PlacementKey]) -> Iterator[Placement]:
     energy = Energy(problem)
     for stretch in STRETCHES if np.isfinite(problem.cap).any() else ():
         for family in families(problem):
@@ -186,7 +187,7 @@ def _balanced_placements(problem: Problem, seen: set[object]) -> Iterator[Placem
                 yield from _new(found, seen)
 
 
-def _new(placement: Placement, seen: set[object]) -> Iterator[Placement]:
+def _new(placement: Placement, seen: set[PlacementKey]) -> Iterator[Placement]:
     if placement.key not in seen:
         seen.add(placement.key)
         yield placement

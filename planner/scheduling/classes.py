@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from planner.problem import Placement, Problem, common_step
 from planner.timetable.timetable import TimedExchange, TimedTransfer, Timetable
+from planner.timetable.whole_step import Exchange, exchanges_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -174,6 +175,12 @@ class Classes:
         giving = {a for hold in self.holds for a in hold.releases if hold.size > 0}
         return np.array([p == 2 and a not in giving for a, p in enumerate(self.pass_)], dtype=bool)
 
+    def name(self, a: int) -> tuple[int, int, int, int, int]:
+        """Copy, operator, pass, device and receiving device of a class: what tells it apart from all others."""
+        columns = (self.copy, self.operator, self.pass_, self.device, self.target)
+        copy, operator, pass_, device, target = (int(column[a]) for column in columns)
+        return copy, operator, pass_, device, target
+
     def first_microbatch(self, copy: int) -> int:
         """The index of the first microbatch of a copy."""
         return sum(self.counts[:copy])
@@ -281,6 +288,10 @@ class _Builder:
         self.lasts: dict[tuple[int, int], list[int]] = {}  # by copy and operator: the classes of its gradients
         self.step: dict[tuple[int, int, int], int] = {}  # by copy, operator and step task: its class
         self.exchanges: dict[tuple[int, int, int], int] = {}  # by copy, operator and receiving device
+        self.sent: dict[tuple[int, int], list[Exchange]] = {}  # by copy and operator: what takes time
+        for each in exchanges_of(problem, placement) if placement.copies > 1 else ():
+            if each.seconds > 0:
+                self.sent.setdefault((each.copy, each.operator), []).append(each)
         self.barriers: dict[int, int] = {}  # by copy: the class that waits for all reductions
 
     def add_copy(self, copy: int) -> None:
@@ -312,11 +323,8 @@ class _Builder:
         problem, where = self.problem, self.placement.device_of[copy]
         for i in problem.topological:
             d = where[i]
-            if problem.gradient[i] > 0:
-                for e in sorted({other[i] for other in self.placement.device_of} - {d}):
-                    seconds = problem.gradient_transfer(i, d, e)
-                    if seconds > 0:
-                        self.exchanges[copy, i, e] = self._transfer(copy, i, R, d, e, seconds)
+            for each in self.sent.get((copy, i), ()):
+                self.exchanges[copy, i, each.target] = self._transfer(copy, i, R, d, each.target, each.seconds)
             for s in np.flatnonzero(problem.has_step[i]).tolist():
                 stream = 2 * d + int(s != 1)
                 seconds = float(problem.step_duration[i, s, d])

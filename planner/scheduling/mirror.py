@@ -89,22 +89,12 @@ def _device_image(classes: Classes) -> Ints | None:
 
 def _class_image(classes: Classes, device_image: Ints) -> Ints | None:
     """The class of copy 1 that is like each class of copy 0; copy 0 comes first in the classes."""
-    of = {_name(classes, a): a for a in range(classes.n)}
+    of = {classes.name(a): a for a in range(classes.n)}
     image = []
     for a in np.flatnonzero(classes.copy == 0).tolist():
-        _, i, p, d, target = _name(classes, a)
+        _, i, p, d, target = classes.name(a)
         like = of.get((1, i, p, int(device_image[d]), int(device_image[target]) if target >= 0 else -1))
         if like is None or classes.ticks[like] != classes.ticks[a]:
             return None
         image.append(like)
     return np.array(image) if 2 * len(image) == classes.n else None
-
-
-def _name(classes: Classes, a: int) -> tuple[int, int, int, int, int]:
-    return (
-        int(classes.copy[a]),
-        int(classes.operator[a]),
-        int(classes.pass_[a]),
-        int(classes.device[a]),
-        int(classes.target[a]),
-    )

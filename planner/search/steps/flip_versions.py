@@ -75,19 +75,13 @@ def _changed(state: SearchState, current: ListSearch, rng: np.random.Generator) 
 
 def _kept(before: Classes, start: Floats, after: Classes) -> Floats:
     """Starts (seconds) of the classes of other versions in the order of these; W that is new follows its I."""
-    row = {_name(before, a): a for a in range(before.n)}
+    row = {before.name(a): a for a in range(before.n)}
     found = np.full((after.n, start.shape[1]), np.nan)
     for a in range(after.n):
-        name = _name(after, a)
+        name = after.name(a)
         if name in row:
             found[a] = start[row[name]]
         else:  # a weight gradient of its own
             back = row[(*name[:2], 1, *name[3:])]
             found[a] = start[back] + before.seconds[back]
     return found
-
-
-def _name(classes: Classes, a: int) -> tuple[int, int, int, int, int]:
-    columns = (classes.copy, classes.operator, classes.pass_, classes.device, classes.target)
-    copy, operator, pass_, device, target = (int(column[a]) for column in columns)
-    return copy, operator, pass_, device, target
