@@ -18,17 +18,24 @@ import numpy.typing as npt
 from planner.files.plan_file import read_plan
 from planner.files.whole import write_whole
 from planner.plan.plan import Plan
+from planner.plan.rows import PlannedStepTask, PlannedTask
 
-COLORS = {"F": "#3d6fb4", "I": "#1f8a70", "W": "#e0952f"}
-WORDS = {"F": "forward", "I": "input gradient", "W": "weight gradient"}
+COLORS = {"F": "#3d6fb4", "I": "#1f8a70", "W": "#e0952f", "U": "#8b5fbf"}
+WORDS = {"F": "forward", "I": "input gradient", "W": "weight gradient", "U": "optimizer"}
 INK, FAINT, FRAME = "#1f2933", "#66727f", "#aab2bd"
 WIDTH, LEFT, RIGHT, BAND, GAP, HEAD = 1100, 62, 92, 26, 4, 40
+
+
+def tasks_of(plan: Plan) -> Iterator[PlannedTask | PlannedStepTask]:
+    """Everything that devices run, the optimizer at the end of the step included."""
+    yield from plan.tasks
+    yield from plan.step_tasks
 
 
 def shares(plan: Plan, device: str, edges: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
     """For each pass, the part of every slice in which the device's compute stream runs it."""
     found = {p: np.zeros(len(edges) - 1) for p in COLORS}
-    for task in plan.tasks:
+    for task in tasks_of(plan):
         if task.device == device and task.stream == "compute":
             low, high = np.maximum(edges[:-1], task.start), np.minimum(edges[1:], task.end)
             found[task.pass_] += np.maximum(0.0, high - low)
@@ -88,7 +95,7 @@ def picture(plans: Sequence[Plan], titles: Sequence[str], slices: int = 160) -> 
     x, top = float(LEFT), top + 32
     for p, color in [*COLORS.items(), ("", "#ffffff")]:
         word = WORDS.get(p, "idle (height of a colour: part of the time slice in which the compute stream works)")
-        if not p or any(task.pass_ == p for plan in plans for task in plan.tasks):
+        if not p or any(task.pass_ == p for plan in plans for task in tasks_of(plan)):
             body.append(f"<rect x='{x:.0f}' y='{top:.0f}' width='11' height='11' fill='{color}' stroke='{FRAME}'/>")
             body.append(f"<text x='{x + 16:.0f}' y='{top + 10:.0f}'>{word}</text>")
             x += 34 + 6.6 * len(word)
