@@ -53,7 +53,7 @@ class UniformParams:
     by_kind: int = 2  # and the best of those,
     rules: int = 3  # where so many rules known there make them promising:
     promising: float = 1.05  # x the best makespan
-    hopeless: float = 1.1  # x the best makespan: what is worse by known rules is left as it is
+    hopeless: float = 1.2  # x the best makespan: what is worse by known rules is left as it is
     varied: float = 0.1  # share of the usual evaluations of varied rules for each
     rounds: int = 2  # of annealing
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from planner.baselines.replayed import BaselineTimetables
 from planner.common.tolerance import SAME
+from planner.placement.versions import Versions, different_choices
 from planner.problem import Placement, PlacementKey, Problem
 from planner.search.incumbent import Candidate, Incumbent
 from planner.search.params import SearchParams
@@ -66,6 +67,26 @@ class SearchState:
         """Searches that have found something, best first."""
         found = [s for s in self.searches if s.best is not None]
         return sorted(found, key=lambda s: (s.seconds, s.classes.n_tasks))
+
+    @property
+    def uniform(self) -> dict[str, list[ListSearch]]:
+        """By uniform choice: the searches with all operators in its versions, best first; without alternatives none."""
+        problem, ranked = self.problem, self.ranked
+        if not problem.free:
+            return {}
+
+        def chosen(search: ListSearch) -> set[Versions]:
+            placement = search.full.placement
+            return {problem.versions_of(placement, copy) for copy in range(placement.copies)}
+
+        versions = [(search, chosen(search)) for search in ranked]
+        choices = different_choices(problem)
+        return {name: [search for search, some in versions if some == {wanted}] for name, wanted in choices.items()}
+
+    def is_hopeless(self, search: ListSearch) -> bool:
+        """Whether known rules do so much worse there than the best that a choice of versions is not tuned."""
+        best = self.incumbent.best
+        return best is not None and search.seconds > best.makespan * self.params.uniform.hopeless
 
     def add(self, search: ListSearch) -> None:
         """Add the search of a placement."""

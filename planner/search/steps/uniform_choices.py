@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planner.common.messages import shown
-from planner.placement.versions import Versions, choices_by_kind, different_choices, in_versions
+from planner.placement.versions import Versions, choices_by_kind, in_versions
 from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.search.state import SearchState
 from planner.search.steps.anneal_orders import anneal
@@ -31,7 +31,7 @@ class UniformChoices:
     def run(self, state: SearchState) -> None:
         """The best few of each choice; then choices by kind of operator, where the best of these ran."""
         params = state.params.uniform
-        some = [uniform_searches(state, name) for name in different_choices(state.problem)]
+        some = state.uniform.values()
         uniform = {id(search) for searches in some for search in searches}
         mixed = [search for search in state.ranked if id(search) not in uniform]
         chosen = [search for searches in some for search in searches[: params.placements]]
@@ -72,23 +72,11 @@ def _by_kind(state: SearchState, known: ListSearch, versions: Versions) -> ListS
 def _tune(state: SearchState, searches: Iterable[ListSearch]) -> None:
     """Vary rules where that may help; with few tasks anneal, too: with many it takes long and changes little."""
     for search in searches:
-        best = state.incumbent.best
-        if best is not None and search.seconds > best.makespan * state.params.uniform.hopeless:
+        if state.is_hopeless(search):
             continue
         vary(state, search, state.params.uniform.varied)
         if not state.has_many_tasks:
             anneal(state, search, state.params.uniform.rounds)
-
-
-def uniform_searches(state: SearchState, name: str) -> list[ListSearch]:
-    """The searches on placements with all operators in the versions of one uniform choice, best first."""
-    wanted = different_choices(state.problem)[name]
-    found = []
-    for search in state.ranked:
-        placement = search.full.placement
-        if all(state.problem.versions_of(placement, copy) == wanted for copy in range(placement.copies)):
-            found.append(search)
-    return found
 
 
 def uniform_note(state: SearchState) -> list[str]:
@@ -96,8 +84,8 @@ def uniform_note(state: SearchState) -> list[str]:
     if not state.problem.free:
         return []
     words = []
-    for name in different_choices(state.problem):
-        for search in uniform_searches(state, name)[:1]:
+    for name, searches in state.uniform.items():
+        for search in searches[:1]:
             words.append(f"{shown(name)} {state.incumbent.posed_seconds(search.seconds):.6g} s")
     if not words:
         return []

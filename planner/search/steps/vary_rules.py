@@ -11,7 +11,11 @@ from planner.search.state import SearchState
 
 @dataclass(frozen=True)
 class VaryRules:
-    """Vary rules on the best placements, most on the very best."""
+    """Vary rules on the best placements, most on the very best.
+
+    Where operators have alternatives, also on the best placements of each uniform choice: it might lose only because
+    mixed ones have been tuned already.
+    """
 
     name: str = "vary rules"
 
@@ -22,10 +26,18 @@ class VaryRules:
     def run(self, state: SearchState) -> None:
         """A little on each of the best, then at length on the best of them."""
         params = state.params.vary
-        for search in state.ranked[: params.placements]:
+        for search in self._compared(state):
             vary(state, search, params.compared * math.sqrt(longer(state, search)))
         for search in state.ranked[:1]:
             shape(state, search)
+
+    def _compared(self, state: SearchState) -> list[ListSearch]:
+        most = state.params.vary.placements
+        found = state.ranked[:most]
+        for searches in state.uniform.values():
+            alike = [search for search in searches[:most] if not state.is_hopeless(search)]
+            found += [search for search in alike if not any(search is other for other in found)]
+        return found
 
 
 def longer(state: SearchState, search: ListSearch) -> float:
