@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from planner.common.messages import LONGEST
 from planner.files.errors import did_you_mean, listed, shortened, shown
 from planner.files.shapes import Entry
-from planner.problem.graph import Mode, Operator, Origin, Pass, PassTime, Stream, Variant
+from planner.problem.graph import Collective, Mode, Operator, Origin, Pass, PassTime, Stream, Variant
 
 MAX_OPERATORS = 1_000_000
 
@@ -32,6 +32,7 @@ class OperatorEntry:
     variants: tuple[Variant, ...] = ()
     step: Mapping[Pass, PassTime] = field(default_factory=dict)
     gradient: float = 0.0
+    collective: Collective | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,7 @@ class _Expansion:
             variants=variants,
             step=entry.step if training else {},
             gradient=entry.gradient if training else 0.0,
+            collective=entry.collective,
         )
 
     def _reads(self, entry: ListEntry, scope: _Scope) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from planner.files.errors import did_you_mean, shown
 from planner.files.expansion import BlockEntry, ListEntry, OperatorEntry, by_name, expand
+from planner.files.origin import ORIGIN, made_from
 from planner.files.shapes import (
     Choice,
     Definitions,
@@ -34,6 +35,7 @@ from planner.problem.graph import (
     PASS_KEYS,
     STEP_KEYS,
     ByDevice,
+    Collective,
     Graph,
     Mode,
     Origin,
@@ -203,6 +205,10 @@ OPERATOR = Record(
         ),
         "inputs": Field(_NAMES, _INPUTS_DOC),
         "stream": Field(Choice(tuple(s.value for s in Stream)), "The stream of its device. Default compute."),
+        "collective": Field(
+            Choice(tuple(c.value for c in Collective)),
+            "The ranks among which it communicates, on the comm stream: some runtimes hide some of these.",
+        ),
         "parameters": Field(_SIZE, "Bytes that a copy holds all step long. Default 0."),
         "activation": Field(
             _SIZE, "Bytes a microbatch holds from the start of forward to the end of backward. Default 0."
@@ -219,7 +225,11 @@ OPERATOR = Record(
         "variants": Field(ListOf(VARIANT, "variants"), "Alternatives; the plan picks one for each copy."),
         "step": Field(STEP, "What comes once a step: reduction, optimizer, gathering."),
     },
-    rules={"oneOf": [{"required": ["time"]}, {"required": ["work"]}]},
+    rules={
+        "oneOf": [{"required": ["time"]}, {"required": ["work"]}],
+        "if": {"required": ["collective"]},
+        "then": {"required": ["stream"], "properties": {"stream": {"const": Stream.COMM.value}}},
+    },
     stray=_stray_operator_key,
 )
 
@@ -268,6 +278,7 @@ GRAPH = Record(
         "clip_gradients": Field(
             Flag(), "Whether no update comes before every reduction (the global norm). Default false."
         ),
+        "origin": Field(ORIGIN, "What the graph was made from."),
         "operators": Field(_ENTRIES, "Operators and blocks.", required=True),
     },
 )
@@ -294,6 +305,7 @@ def graph_of(source: Source) -> Graph:
         sha256=source.sha256,
         path=str(source.path),
         clip_gradients=entry.get("clip_gradients", False),
+        made_from=made_from(entry.get("origin")),
     )
 
 
@@ -332,7 +344,16 @@ def _operator(entry: Entry) -> OperatorEntry:
         variants=_variants(entry, times, parameters, activation),
         step={which: cost for which, key in STEP_KEYS.items() if step and (cost := step.get(key)) is not None},
         gradient=0.0 if step is None else step.get("gradient", 0.0),
+        collective=_collective(entry),
     )
+
+
+def _collective(entry: Entry) -> Collective | None:
+    """What an operator of the comm stream is."""
+    name = entry.get("collective")
+    if name is not None and entry.get("stream", Stream.COMPUTE.value) != Stream.COMM.value:
+        entry.at("collective").fail("only operators of the comm stream have it: give stream: comm, or leave it out")
+    return None if name is None else Collective(name)
 
 
 def _time_or_work(entry: Entry) -> Entry | None:

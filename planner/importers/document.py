@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from planner.problem.graph import PASS_KEYS, STEP_KEYS, ByDevice, Mode, Pass, PassTime, Stream, Work
+from planner.problem.graph import PASS_KEYS, STEP_KEYS, ByDevice, Collective, Mode, Pass, PassTime, Stream, Work
+from planner.problem.made_from import MadeFrom
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_PLAIN = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # to YAML 1.1 readers too
@@ -56,6 +57,7 @@ class OperatorDraft:
     variants: tuple[VariantDraft, ...] = ()
     step: Mapping[Pass, PassTime] = field(default_factory=dict)  # R, U and G that exist; training only
     gradient: float = 0.0
+    collective: Collective | None = None
 
     @property
     def held(self) -> float:
@@ -92,6 +94,7 @@ class Document:
     mode: Mode = Mode.TRAINING
     microbatches: int = 1
     clip_gradients: bool = False
+    origin: MadeFrom | None = None
     notes: tuple[str, ...] = field(default=())  # printed on stderr by the command
 
 
@@ -104,6 +107,7 @@ def to_yaml(document: Document) -> str:
     lines.append(f"microbatches: {document.microbatches}")
     if document.clip_gradients:
         lines.append("clip_gradients: true")
+    lines += _origin(document.origin)
     lines.append("operators:")
     for entry in document.operators:
         lines += _entry(entry, document.mode, "  ")
@@ -153,6 +157,15 @@ def _entry(entry: EntryDraft, mode: Mode, indent: str) -> Iterator[str]:
         yield f"{indent}{'- ' if position == 0 else '  '}{line}"
 
 
+def _origin(origin: MadeFrom | None) -> Iterator[str]:
+    """What the graph was made from, one field a line; what is as by default is left out."""
+    if origin is None:
+        return
+    yield "origin:"
+    for key, value in origin.stated.items():
+        yield f"  {key}: {quoted(value) if isinstance(value, str) else json.dumps(value)}"
+
+
 def _block(block: BlockDraft, mode: Mode, indent: str) -> Iterator[str]:
     yield f"block: {quoted(block.name)}"
     yield f"repeat: {block.repeat}"
@@ -171,6 +184,8 @@ def _operator(operator: OperatorDraft, mode: Mode) -> Iterator[str]:
         yield f"inputs: {_names(operator.inputs)}"
     if operator.stream is not Stream.COMPUTE:
         yield f"stream: {operator.stream.value}"
+    if operator.collective is not None:
+        yield f"collective: {operator.collective.value}"
     yield from _passes(operator, mode)
     yield from _size("parameters", operator.parameters)
     yield from _size("activation", operator.activation)

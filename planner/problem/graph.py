@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from planner.problem.made_from import MadeFrom
+
 
 class Pass(StrEnum):
     """A pass of an operator: F, I and W over a microbatch; R, U and G once a step and copy."""
@@ -36,6 +38,15 @@ class Stream(StrEnum):
 
     COMPUTE = "compute"
     COMM = "comm"
+
+
+class Collective(StrEnum):
+    """The ranks among which an operator of the comm stream communicates."""
+
+    TENSOR = "tensor"
+    CONTEXT = "context"
+    EXPERT = "expert"
+    WEIGHTS = "weights"  # those that share the weights: ZeRO 3
 
 
 STEP_STREAMS = {Pass.R: Stream.COMM, Pass.U: Stream.COMPUTE, Pass.G: Stream.COMM}
@@ -123,7 +134,7 @@ class Operator:
 
     ``variants`` are alternatives to the operator as it stands, which is called ``base``. ``step``: the times of the
     step tasks that exist (R, U, G; training only). ``gradient``: bytes that copies on different devices exchange
-    before R.
+    before R. ``collective``: what an operator of the comm stream is, where that is known; runtimes overlap some kinds.
     """
 
     name: str
@@ -140,6 +151,7 @@ class Operator:
     variants: tuple[Variant, ...] = ()
     step: Mapping[Pass, PassTime] = field(default_factory=dict)
     gradient: float = 0.0
+    collective: Collective | None = None
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -177,6 +189,7 @@ class Graph:
     sha256: str = ""
     path: str = ""
     clip_gradients: bool = False  # no update before every reduction (the global norm)
+    made_from: MadeFrom | None = None  # None: nobody has said
     index: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

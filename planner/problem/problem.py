@@ -97,9 +97,21 @@ class Problem:
                 f"{self.n_operators:,} operators on {self.n_devices:,} devices are {pairs:,} pairs, and a plan decides "
                 f"among {PAIRS_AT_MOST:,} at most: lower repeat in the graph or count in the cluster"
             )
+        self._reject_too_few_devices()
         reject_unknown_variants(self.graph, self.variants)
         reject_unknown_names(self.graph, self.cluster)
         self._reject_operators_without_device()
+
+    def _reject_too_few_devices(self) -> None:
+        origin = self.graph.made_from
+        if origin is not None and origin.pipeline is not None and self.n_devices < origin.pipeline:
+            stages, ranks = origin.pipeline, origin.ranks
+            raise ProblemError(
+                f"{self.graph.path}: origin.pipeline: the graph is meant for {stages} pipeline stages of {ranks} GPUs "
+                f"each, {stages * ranks} GPUs in all, and the cluster has {self.n_devices} devices, of which each "
+                f"stands for one GPU of a stage: give it {stages} devices, or import with --pipeline-parallel "
+                f"{self.n_devices}"
+            )
 
     def _stated(self, operator: Operator) -> str:
         """``graph.yaml:7: `` where the operator is from a file."""

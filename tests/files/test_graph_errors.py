@@ -46,7 +46,21 @@ CASES = [
     (HEAD + "microbatches: .nan\n", 2, "microbatches", "whole number"),
     (HEAD + "microbatches: .inf\n", 2, "microbatches", "whole number"),
     (HEAD + "microbatches: 1e9\n", 2, "microbatches", "to 1,000,000"),
+    # what it was made from
+    (HEAD + "origin: llama\n", 2, "origin", "must be a mapping with keys such as model"),
+    (HEAD + "origin: {layers: 4}\n", 2, "origin.model", "is missing"),
+    (HEAD + "origin: {model: a, tensor: 0}\n", 2, "origin.tensor", "from 1 to"),
+    (HEAD + "origin: {model: a, zero: 4}\n", 2, "origin.zero", "from 0 to 3"),
+    (HEAD + "origin: {model: a, cut: layers}\n", 2, "origin.cut", "did you mean 'layer'?"),
+    (
+        HEAD + f"origin: {{model: a, expert: 4, data: 6}}\noperators: [{{name: a, {T}}}]\n",
+        2,
+        "origin.expert",
+        "4 must divide 6 x 1",
+    ),
     # an operator
+    (OPS + f"  - {{name: a, {T}, collective: tensor}}\n", 3, "operators[0].collective", "give stream: comm"),
+    (OPS + f"  - {{name: a, {T}, stream: comm, collective: p2p}}\n", 3, "operators[0].collective", "must be tensor or"),
     (OPS + "  - x\n", 3, "operators[0]", "must be a mapping with keys such as name, time, work"),
     (OPS + "  - {}\n", 3, "operators[0].name", "is missing"),
     (OPS + f"  - {{{T}}}\n", 3, "operators[0].name", "is missing"),

@@ -6,8 +6,20 @@ import numpy as np
 import pytest
 from solver_problems import chain, posed, unit_cluster
 
-from planner.problem import Device, DeviceType, Graph, Link, Mode, NetworkLevel, Problem, ProblemError
+from planner.problem import (
+    Device,
+    DeviceType,
+    Graph,
+    Link,
+    Mode,
+    NetworkLevel,
+    Operator,
+    Pass,
+    Problem,
+    ProblemError,
+)
 from planner.problem.cluster import Cluster
+from planner.problem.made_from import MadeFrom
 
 LEVELS = (None, NetworkLevel(1e9), NetworkLevel(2e9))
 
@@ -41,3 +53,14 @@ def test_like_devices_without_links_are_found_as_with_links(
 def test_costs_that_are_shared_give_equal_rows() -> None:
     problem = posed(*chain(6, times=(1.0, 2.0, 3.0)), devices=3)
     assert np.array_equal(problem.duration, np.broadcast_to(np.array([1.0, 2.0, 3.0])[None, :, None], (6, 3, 3)))
+
+
+def test_a_cluster_with_fewer_devices_than_the_graph_has_stages() -> None:
+    origin = MadeFrom("llama", tensor=4, data=2, pipeline=8)
+    graph = Graph("g", Mode.TRAINING, 1, (Operator("a", {Pass.F: 1.0, Pass.I: 1.0}),), path="g.yaml", made_from=origin)
+    kind = DeviceType("h100")
+    few, enough = (Cluster("c", tuple(Device(f"d{i}", "d", kind) for i in range(n)), {"h100": kind}) for n in (6, 8))
+    told = r"g.yaml: origin.pipeline: .*8 pipeline stages of 8 GPUs each, 64 GPUs in all, and the cluster has 6 devices"
+    with pytest.raises(ProblemError, match=told):
+        Problem(graph, few, 1)
+    assert Problem(graph, enough, 1).n_devices == 8

@@ -13,7 +13,15 @@ from planner.importers import flags as options
 from planner.importers.huggingface.flags import HfFlags
 from planner.importers.huggingface.importer import hf_document
 from planner.importers.importer import Imported
-from planner.importers.transformer.setting import Optimizer, Precision, Recompute, Setting, TiedEmbeddings, WeightGrad
+from planner.importers.transformer.setting import (
+    Cut,
+    Optimizer,
+    Precision,
+    Recompute,
+    Setting,
+    TiedEmbeddings,
+    WeightGrad,
+)
 from planner.problem.graph import Mode
 from planner.problem.quantities import BYTES_PER_SECOND
 
@@ -60,6 +68,19 @@ class HuggingFaceFlags:
             "--data-parallel", "--dp", min=1, metavar="D", help="Replicas of the pipeline.  [default: what E needs]"
         ),
     ] = None
+    pipeline_parallel: Annotated[
+        int | None,
+        typer.Option(
+            "--pipeline-parallel",
+            "--pp",
+            min=1,
+            metavar="P",
+            help="Stages that it is meant for; a cluster with fewer devices is refused.  [default: any number]",
+        ),
+    ] = None
+    cut: Annotated[
+        Cut, typer.Option(help="Where stages may end: anywhere, between attention and feed-forward part, or layers.")
+    ] = Cut.PART
     interconnect: Annotated[
         str | None, typer.Option(metavar="BANDWIDTH", help="Of a rank between those ranks, such as 50GB/s.")
     ] = None
@@ -119,6 +140,8 @@ class HuggingFaceFlags:
             mtp=self.mtp,
             freeze_vision=self.freeze_vision,
             tied=self.tied,
+            cut=self.cut,
+            pipeline=self.pipeline_parallel,
             interconnect=_bandwidth("--interconnect", self.interconnect),
             tensor_interconnect=_bandwidth("--tensor-interconnect", self.tensor_interconnect),
             data_interconnect=_bandwidth("--data-interconnect", self.data_interconnect),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from planner.importers.document import BlockDraft, EntryDraft, OperatorDraft, rounded
 from planner.importers.transformer.model import Model
 from planner.importers.transformer.setting import (
+    Cut,
     Precision,
     Recompute,
     Setting,
@@ -120,6 +121,7 @@ def _assumptions(model: Model, setting: Setting) -> Iterator[str]:
     )
     if setting.interconnect is not None:
         yield _collectives(setting)
+    yield _cut(setting)
     if setting.steps:
         yield _step(setting)
     if setting.gathers and setting.dense_replicas > 1:
@@ -136,6 +138,21 @@ def _assumptions(model: Model, setting: Setting) -> Iterator[str]:
                 else "each holds a copy, as in pipelines usual; --tied colocate puts both on one device."
             )
         )
+
+
+def _cut(setting: Setting) -> str:
+    match setting.cut:
+        case Cut.OPERATOR:
+            where = "stages may end after any operator (--cut operator), though frameworks cut between layers"
+        case Cut.PART:
+            where = (
+                "stages may end between attention with its collectives and the feed-forward part, from router to "
+                "combine with experts (--cut part)"
+            )
+        case Cut.LAYER:
+            where = "stages end between layers (--cut layer)"
+    partial = "; where a sum over tensor ranks is still to come, the whole partial sum travels"
+    return where + (partial if setting.tensor > 1 and setting.cut is Cut.OPERATOR else "") + "."
 
 
 def _parameters(setting: Setting) -> str:
@@ -282,6 +299,7 @@ def _flags(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
         ("sequence", setting.context),
         ("expert", setting.expert),
         ("data", setting.data),
+        ("pipeline", setting.pipeline or 1),
     )
     yield from (f"--{name}-parallel {degree}" for name, degree in degrees if degree > 1)
     if setting.interconnect is not None:
@@ -300,4 +318,5 @@ def _flags(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
         yield from () if setting.whole_step else ("--no-whole-step",)
         yield from () if setting.clip_gradients else ("--no-clip-gradients",)
         yield from ("--no-mtp",) if model.mtp and not setting.mtp else ()
+    yield from () if setting.cut is Cut.PART else (f"--cut {setting.cut.value}",)
     yield from ("--tied colocate",) if setting.tied is TiedEmbeddings.COLOCATE else ()

@@ -12,6 +12,7 @@ from planner.importers.huggingface.config import HfConfig, Unfit, read_config
 from planner.importers.huggingface.families import read_model
 from planner.importers.huggingface.flags import HfFlags
 from planner.importers.huggingface.header import header, remarks
+from planner.importers.huggingface.origin import made_from
 from planner.importers.transformer.choices import entries_of
 from planner.importers.transformer.graph import image_patches
 from planner.importers.transformer.model import Attention, Layer, Mlp, Model, Moe
@@ -41,6 +42,7 @@ def hf_document(path: Path, flags: HfFlags) -> Document:
         mode=Mode.TRAINING if setting.training else Mode.INFERENCE,
         microbatches=setting.microbatches,
         clip_gradients=setting.steps and setting.clip_gradients,
+        origin=made_from(name, model, setting, figures, entries),
         notes=tuple(remarks(model, setting, figures, entries)),
     )
 

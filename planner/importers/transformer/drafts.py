@@ -10,7 +10,7 @@ from planner.importers.transformer.costs import Cost, plus
 from planner.importers.transformer.gathers import ShardedDraft
 from planner.importers.transformer.setting import Optimizer, Recompute, Setting, WeightGrad, weight_bytes
 from planner.importers.transformer.step import ring, step_of, weights
-from planner.problem.graph import Pass, PassTime, Stream, Work
+from planner.problem.graph import Collective, Pass, PassTime, Stream, Work
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ class Drafts:
     def communicate(
         self,
         name: str,
+        collective: Collective,
         seconds: float,
         seconds_back: float,
         output: float,
@@ -125,6 +126,7 @@ class Drafts:
             times,
             inputs,
             stream=Stream.COMM,
+            collective=collective,
             activation=0.0 if self.setting.training else output,
             output=output,
         )

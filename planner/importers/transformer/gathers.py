@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from planner.importers.document import BlockDraft, EntryDraft, OperatorDraft
-from planner.problem.graph import Pass, Stream
+from planner.problem.graph import Collective, Pass, Stream
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,17 @@ def _gathered(operator: ShardedDraft, in_block: bool) -> Iterator[OperatorDraft]
     if in_block and operator.inputs is None:
         inputs = (f"{operator.name}_input",)
         yield OperatorDraft(inputs[0], {Pass.F: 0.0, Pass.I: 0.0}, colocate=label)
-    yield OperatorDraft(name, {Pass.F: operator.gather, Pass.I: 0.0}, (), Stream.COMM, colocate=label)
+    yield OperatorDraft(
+        name, {Pass.F: operator.gather, Pass.I: 0.0}, (), Stream.COMM, colocate=label, collective=Collective.WEIGHTS
+    )
     yield replace(operator, inputs=(*inputs, name), colocate=label)
     if operator.again:
         passes = {Pass.F: 0.0, Pass.I: operator.gather}
-        yield OperatorDraft(f"{name}_again", passes, (operator.name,), Stream.COMM, colocate=label)
+        yield OperatorDraft(
+            f"{name}_again",
+            passes,
+            (operator.name,),
+            Stream.COMM,
+            colocate=label,
+            collective=Collective.WEIGHTS,
+        )

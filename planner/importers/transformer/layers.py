@@ -15,7 +15,8 @@ from planner.importers.transformer.costs import Cost
 from planner.importers.transformer.drafts import Drafts
 from planner.importers.transformer.model import Attention, Layer, Moe
 from planner.importers.transformer.parts import Batch, Parts
-from planner.importers.transformer.setting import Setting
+from planner.importers.transformer.setting import Cut, Setting
+from planner.problem.graph import Collective
 
 LONGEST_PATTERN = 16
 
@@ -34,21 +35,34 @@ class Layers:
 
         ``encoder``: the operator that cross-attention reads, and its tokens.
         """
-        found = self._attention(layer, layer.attention, "attn", None)
+        parts = {"attention": self._attention(layer, layer.attention, "attn", None)}
+        last = parts["attention"][-1].name
         if layer.cross is not None:
             assert encoder is not None
-            found += self._attention(layer, layer.cross, "cross", found[-1].name, encoder)
+            parts["cross"] = self._attention(layer, layer.cross, "cross", last, encoder)
+            last = parts["cross"][-1].name
         if isinstance(layer.feed_forward, Moe):
-            return self._experts(layer, layer.feed_forward, found)
-        cost = self.parts.mlp(layer, layer.feed_forward, self.hidden, self.batch.tokens)
-        found.append(self._compute("mlp", cost, (found[-1].name,)))
-        return found + self._reduced("mlp")
+            parts["experts"] = self._experts(layer, layer.feed_forward, last)
+        else:
+            cost = self.parts.mlp(layer, layer.feed_forward, self.hidden, self.batch.tokens)
+            parts["mlp"] = [self._compute("mlp", cost, (last,), partial=True), *self._reduced("mlp")]
+        return [draft for part, drafts in parts.items() for draft in self._together(part, drafts)]
 
-    def _compute(self, name: str, cost: Cost, inputs: tuple[str, ...] | None, cache: float = 0.0) -> OperatorDraft:
+    def _together(self, part: str, drafts: list[OperatorDraft]) -> list[OperatorDraft]:
+        """The operators of a part, with the label that keeps them on one device, where the cut asks for it."""
+        cut = self.setting.cut
+        if cut is Cut.OPERATOR or (cut is Cut.PART and len(drafts) == 1):
+            return drafts
+        return [replace(draft, colocate=part if cut is Cut.PART else "layer") for draft in drafts]
+
+    def _compute(
+        self, name: str, cost: Cost, inputs: tuple[str, ...] | None, cache: float = 0.0, partial: bool = False
+    ) -> OperatorDraft:
+        """``partial``: its outputs are still to be summed over the tensor ranks, each of which has all of them."""
         return self.drafts.compute(
             name,
             cost,
-            self.state,
+            self.state * (self.setting.tensor if partial else 1),
             self.state,
             inputs,
             cache=cache,
@@ -75,14 +89,14 @@ class Layers:
             whole = projections + core
             if isinstance(layer.feed_forward, Moe) and self._router_with(name):
                 whole += self.parts.router(layer, layer.feed_forward, self.hidden, self.batch.tokens)
-            return [self._compute(name, whole, inputs, cache), *self._reduced(name)]
+            return [self._compute(name, whole, inputs, cache, partial=True), *self._reduced(name)]
         gathered = self.parts.key_values(attention, source.tokens) * (split - 1)
         seconds = self._within(gathered)
         projected, moved = f"{name}_qkv", f"{name}_kv_gather"
         return [
             self._compute(projected, projections, inputs),
-            self.drafts.communicate(moved, seconds, seconds, gathered, (projected,)),
-            self._compute(name, core, (projected, moved), cache),
+            self.drafts.communicate(moved, Collective.CONTEXT, seconds, seconds, gathered, (projected,)),
+            self._compute(name, core, (projected, moved), cache, partial=True),
             *self._reduced(name),
         ]
 
@@ -92,7 +106,7 @@ class Layers:
         if tensor == 1:
             return []
         seconds = self._within(2 * (tensor - 1) * self.state)
-        return [self.drafts.communicate(f"{name}_reduce", seconds, seconds, self.state, (name,))]
+        return [self.drafts.communicate(f"{name}_reduce", Collective.TENSOR, seconds, seconds, self.state, (name,))]
 
     def _within(self, size: float) -> float:
         """Seconds that bytes between tensor or sequence ranks take."""
@@ -101,35 +115,44 @@ class Layers:
         return size / bandwidth
 
     def _router_with(self, name: str) -> bool:
-        """Whether the router is part of attention: no operator lies between them, and dispatch waits for it."""
-        return name == "attn" and self.setting.expert > 1 and self.setting.tensor == 1
+        """Whether the router is part of attention: no operator lies between them, and dispatch waits for it.
 
-    def _experts(self, layer: Layer, moe: Moe, found: list[OperatorDraft]) -> list[OperatorDraft]:
+        Not where a cut may lie between attention and the experts, to which the router belongs.
+        """
+        setting = self.setting
+        return name == "attn" and setting.expert > 1 and setting.tensor == 1 and setting.cut is not Cut.PART
+
+    def _experts(self, layer: Layer, moe: Moe, before: str) -> list[OperatorDraft]:
+        """From the router (unless that is part of attention) to combine; it reads ``before``."""
         setting, parts, tokens = self.setting, self.parts, self.batch.tokens
-        before = found[-1].name
+        found: list[OperatorDraft] = []
         routed = parts.experts(moe, self.hidden, tokens)
         router = parts.router(layer, moe, self.hidden, tokens)
         if setting.expert == 1:
             cost = router + routed + parts.shared(moe, self.hidden, tokens)
-            return [*found, self._compute("experts", cost, (before,)), *self._reduced("experts")]
+            return [self._compute("experts", cost, (before,), partial=True), *self._reduced("experts")]
         if self.batch.split > 1 or not self._router_with("attn"):
             found.append(self._compute("router", router, (before,)))
             before = "router"
         e = setting.elements
         pairs = tokens / setting.tensor * moe.per_token * self.hidden  # elements of this rank's share of the tokens
-        rows = pairs * e.activation + self.state  # the residual stream is sent along
+        # What experts read and write is there for all tensor ranks; the residual stream is sent along.
+        kept, made = (pairs * setting.tensor * size for size in (e.gemm_input, e.activation))
         there, back = self._all_to_all(moe, e.gemm_input), self._all_to_all(moe, e.activation)
         joined = self._shared_reduction(moe)
-        found.append(self.drafts.communicate("dispatch", there, back, rows, (before,)))
-        kept = pairs * e.gemm_input * setting.tensor
+        found.append(self.drafts.communicate("dispatch", Collective.EXPERT, there, back, kept + self.state, (before,)))
         found.append(
-            self.drafts.compute("experts", routed, rows, kept, ("dispatch",), replicas=setting.expert_replicas)
+            self.drafts.compute(
+                "experts", routed, made + self.state, kept, ("dispatch",), replicas=setting.expert_replicas
+            )
         )
         if moe.shared_width:
             shared = parts.shared(moe, self.hidden, tokens)
-            found.append(self._compute("shared", shared, (before,)))
+            found.append(self._compute("shared", shared, (before,), partial=True))
         readers = ("experts", "shared") if moe.shared_width else ("experts",)
-        found.append(self.drafts.communicate("combine", back + joined, there + joined, self.state, readers))
+        found.append(
+            self.drafts.communicate("combine", Collective.EXPERT, back + joined, there + joined, self.state, readers)
+        )
         return found
 
     def _shared_reduction(self, moe: Moe) -> float:
@@ -231,6 +254,7 @@ def renamed(drafts: Sequence[OperatorDraft], prefix: str, inputs: tuple[str, ...
             draft,
             name=f"{prefix}{draft.name}",
             inputs=inputs if draft.inputs is None else tuple(prefix * (n in own) + n for n in draft.inputs),
+            colocate=draft.colocate and prefix + draft.colocate,
         )
         for draft in drafts
     ]

@@ -49,6 +49,18 @@ class WeightGrad(StrEnum):
     FITTING = "fitting"
 
 
+class Cut(StrEnum):
+    """Where a pipeline may be cut; what lies between is colocated.
+
+    ``operator``: anywhere. ``part``: attention with its collectives, a feed-forward part with its reduction, experts
+    from router to combine. ``layer``: between layers, where frameworks cut.
+    """
+
+    OPERATOR = "operator"
+    PART = "part"
+    LAYER = "layer"
+
+
 class TiedEmbeddings(StrEnum):
     """How embedding and head share one matrix."""
 
@@ -104,6 +116,8 @@ class Setting:
     mtp: bool = True
     freeze_vision: bool = False
     tied: TiedEmbeddings = TiedEmbeddings.COPY
+    cut: Cut = Cut.PART
+    pipeline: int | None = None  # stages that the graph is meant for; None: as many as a cluster has devices
     interconnect: float | None = None  # bytes/s
     tensor_interconnect: float | None = None  # bytes/s
     data_interconnect: float | None = None  # bytes/s

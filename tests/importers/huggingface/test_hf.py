@@ -10,7 +10,7 @@ from hf_models import NAMES, graph_of, model_of, named, setting_of
 
 from planner.files import read_cluster
 from planner.importers.huggingface.config import Unfit
-from planner.importers.transformer.setting import Optimizer, Precision, Recompute, TiedEmbeddings
+from planner.importers.transformer.setting import Cut, Optimizer, Precision, Recompute, TiedEmbeddings
 from planner.objectives.baseline import baseline_plan
 from planner.problem import PASS_ORDER, Graph, Mode, Operator, Pass, Problem, Stream, Work
 
@@ -153,12 +153,12 @@ def test_expert_parallelism_all_to_all(tmp_path: Path) -> None:
     """Eight of 256 experts a token on 64 ranks, FP8 out and BF16 back, as DeepSeek-V3 sends them."""
     graph = graph_of("deepseek-v3", tmp_path, expert=64, interconnect=50e9, precision=Precision.FP8)
     layer = {operator.name.split(".")[-1]: operator for operator in layer_of(graph, "layer_moe.0.")}
-    assert list(layer) == ["attn", "dispatch", "experts", "shared", "combine"]
+    assert list(layer) == ["attn", "router", "dispatch", "experts", "shared", "combine"]
     there = 4096 * 7168 * 8 * 63 / 64 / 50e9
     assert [seconds(layer["dispatch"], p) for p in (Pass.F, Pass.I)] == pytest.approx([there, 2 * there])
     assert [seconds(layer["combine"], p) for p in (Pass.F, Pass.I)] == pytest.approx([2 * there, there])
     assert layer["combine"].inputs == ("layer_moe.0.experts", "layer_moe.0.shared")
-    assert layer["shared"].inputs == ("layer_moe.0.attn",)
+    assert layer["shared"].inputs == ("layer_moe.0.router",)
     limited = graph_of("deepseek-v3", tmp_path, expert=64, interconnect=50e9, sends_per_token=4)
     dispatch = named(limited, "layer_moe.7.dispatch")
     assert seconds(dispatch, Pass.F) == pytest.approx(there)  # BF16 is twice the bytes, four sends half of them
@@ -167,12 +167,52 @@ def test_expert_parallelism_all_to_all(tmp_path: Path) -> None:
 def test_deepseek_v3_has_dense_layers_and_predicts_a_further_token(tmp_path: Path) -> None:
     graph = graph_of("deepseek-v3", tmp_path, expert=64, interconnect=50e9)
     assert len(layer_of(graph, "layer_dense.")) == 3 * 2
-    assert len(layer_of(graph, "layer_moe.")) == 58 * 5
+    assert len(layer_of(graph, "layer_moe.")) == 58 * 6
     assert named(graph, "mtp_join").inputs == ("layer_moe.57.combine", "embed")
     assert named(graph, "mtp_head").colocate == named(graph, "head").colocate == "head"
     assert named(graph, "mtp_head").parameters < 1e6 < named(graph, "head").parameters
     without = graph_of("deepseek-v3", tmp_path, expert=64, interconnect=50e9, mtp=False)
-    assert len(graph.operators) - len(without.operators) == 7
+    assert len(graph.operators) - len(without.operators) == 8
+
+
+PARTS = {"attention": {"attn", "attn_reduce"}, "experts": {"router", "dispatch", "experts", "shared", "combine"}}
+
+
+@pytest.mark.parametrize(
+    ("cut", "together"),
+    [
+        (Cut.OPERATOR, {}),
+        (Cut.PART, PARTS),
+        (Cut.LAYER, {"layer": set().union(*PARTS.values())}),
+    ],
+)
+def test_a_cut_keeps_parts_or_layers_on_one_device(cut: Cut, together: dict[str, set[str]], tmp_path: Path) -> None:
+    flags: dict[str, Any] = {"tensor": 2, "expert": 4, "interconnect": 50e9}
+    graph = graph_of("deepseek-v3", tmp_path, cut=cut, **flags)
+    assert graph.made_from is not None
+    assert graph.made_from.cut == cut
+    labels: dict[str, set[str]] = {}
+    for operator in layer_of(graph, "layer_moe.3."):
+        if operator.colocate is not None:
+            labels.setdefault(operator.colocate, set()).add(operator.name.removeprefix("layer_moe.3."))
+    assert labels == {f"layer_moe.3.{label}": names for label, names in together.items()}
+    assert named(graph, "layer_moe.4.attn").colocate not in labels
+    further = {operator.colocate for operator in graph.operators if operator.name.startswith("mtp_")} - {"head", None}
+    assert further == {f"mtp_{label}" for label in together}
+
+
+def test_before_a_sum_the_whole_partial_sums_travel(tmp_path: Path) -> None:
+    one, four = (
+        graph_of("deepseek-v3", tmp_path, tensor=tensor, expert=4, interconnect=50e9, cut=Cut.OPERATOR)
+        for tensor in (1, 4)
+    )
+    state = 4096 * 7168 * 2
+    for name in ("attn", "shared"):
+        assert named(one, f"layer_moe.0.{name}").output == named(four, f"layer_moe.0.{name}").output == state
+    assert named(four, "layer_moe.0.attn_reduce").output == state / 4
+    routed = state * 8
+    assert named(four, "layer_moe.0.experts").output == routed + state / 4
+    assert named(four, "layer_moe.0.combine").output == state / 4
 
 
 def test_sequence_parallelism_gathers_keys_and_values(tmp_path: Path) -> None:
