@@ -43,6 +43,7 @@ class BaselineFlags:
             help="The variant of all operators that have it; base: none.  [default: the best choice that fits]",
         ),
     ] = None
+    compact: options.Compact = False
     format: options.OutputFormat = options.Format.text
     quiet: options.Quiet = False
 

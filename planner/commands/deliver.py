@@ -6,6 +6,7 @@ from typing import Protocol
 
 from planner.commands.common import ExitCode, emit, note, report_style
 from planner.commands.flags import Format
+from planner.common.packed import packed
 from planner.files.errors import InputError
 from planner.files.whole import write_whole
 from planner.plan.plan import Plan, plan_to_json
@@ -21,6 +22,10 @@ class Delivery(Protocol):
         """The file to write, ``-`` for stdout."""
 
     @property
+    def compact(self) -> bool:
+        """The plan in the compact form."""
+
+    @property
     def format(self) -> Format:
         """Text or JSON on stdout."""
 
@@ -32,19 +37,19 @@ class Delivery(Protocol):
 def deliver(plan: Plan, flags: Delivery, problem: Problem | None = None) -> ExitCode:
     """Write the plan to its file, if one is named; then print it or its report, with figures that take the problem."""
     if flags.output == "-":
-        emit(plan_to_json(plan))
+        emit(plan_to_json(plan, compact=flags.compact))
         return ExitCode.DONE
     code = ExitCode.DONE
     if flags.output is not None:
         try:
-            write_whole(flags.output, plan_to_json(plan))
+            write_whole(flags.output, packed(flags.output, plan_to_json(plan, compact=flags.compact)))
         except InputError as error:  # it was writable when the search began; print the report all the same
             note(str(error))
             code = ExitCode.INTERNAL
         else:
             note(f"plan written to {flags.output}", flags.quiet)
     if flags.format is Format.json:
-        emit(plan_to_json(plan))
+        emit(plan_to_json(plan, compact=flags.compact))
     elif flags.quiet:
         emit(report_line(plan))
     else:

@@ -38,7 +38,7 @@ def variant_names(flag: str, text: str) -> tuple[str, ...] | None:
 
 GraphFile = Annotated[Path, typer.Argument(metavar="GRAPH", help="graph.yaml: what one microbatch computes.")]
 ClusterFile = Annotated[Path, typer.Argument(metavar="CLUSTER", help="cluster.yaml: devices and network.")]
-PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="plan.json.")]
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="plan.json, or plan.json.gz.")]
 
 _PLAN_GRAPH = typer.Option(metavar="GRAPH", help="The graph that the plan is for.")
 _PLAN_CLUSTER = typer.Option(metavar="CLUSTER", help="The cluster that the plan is for.")
@@ -48,7 +48,11 @@ MaybePlanGraph = Annotated[Path | None, _PLAN_GRAPH]
 MaybePlanCluster = Annotated[Path | None, _PLAN_CLUSTER]
 
 Output = Annotated[
-    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan there; - prints it to stdout.")
+    str | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write the plan there; - prints it to stdout, .gz packs it."),
+]
+Compact = Annotated[
+    bool, typer.Option("--compact", help="In plan.json, what the steady state repeats stands once; nothing is lost.")
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="json prints one JSON document and nothing else.")]
 Picture = Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Draw the plan as an SVG picture there.")]

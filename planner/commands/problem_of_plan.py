@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.files.errors import InputError, shown
 from planner.files.flag_values import UsageFault
-from planner.files.plan_file import plan_error, read_plan
+from planner.files.plan_file import PlanFile, plan_error, read_plan_file
 from planner.plan.plan import Plan, PlannedExchange, PlannedStepTask, PlannedTask, PlannedTransfer
 from planner.problem import Problem
 from planner.problem.quantities import BYTES, LARGEST, QuantityError, parse_quantity
@@ -80,12 +80,18 @@ def in_full(path: Path, plan: Plan) -> None:
 
 def presentable(path: Path) -> Plan:
     """The plan in a file, if a report can be made of it."""
-    plan = read_plan(path)
+    return presentable_file(path).plan
+
+
+def presentable_file(path: Path) -> PlanFile:
+    """The same with the text of the file."""
+    read = read_plan_file(path)
+    plan = read.plan
     if not plan.devices:
         raise plan_error(path, ["devices"], "lists no device: planner verify says what is wrong with the plan")
     if plan.makespan < 0:
         raise plan_error(path, ["makespan"], "is negative: planner verify says what is wrong with the plan")
-    return plan
+    return read
 
 
 def whole_option(path: Path, plan: Plan, name: str) -> int | None:
@@ -121,4 +127,9 @@ def cap_option(path: Path, plan: Plan) -> float | None:
 
 def label(path: Path, plan: Plan) -> str:
     """The name of a baseline; for any other plan the name of its file."""
-    return plan.origin.removeprefix("baseline:") if plan.origin.startswith("baseline:") else path.stem
+    return plan.origin.removeprefix("baseline:") if plan.origin.startswith("baseline:") else stem(path)
+
+
+def stem(path: Path) -> str:
+    """The name of a file without ``.json`` or ``.json.gz``."""
+    return path.with_suffix("").stem if path.suffix.lower() == ".gz" else path.stem

@@ -13,7 +13,7 @@ import typer
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, not_an_input, note, report_style
 from planner.commands.names import baselines_named
-from planner.commands.problem_of_plan import label, presentable, problem_of_plan, sound_times
+from planner.commands.problem_of_plan import label, presentable, presentable_file, problem_of_plan, sound_times
 from planner.common.version import DISTRIBUTION
 from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
@@ -56,6 +56,7 @@ class ShowFlags:
         Path | None, typer.Option(metavar="GRAPH", help="For the page: memory over time, exact causes of idle time.")
     ] = None
     cluster: Annotated[Path | None, typer.Option(metavar="CLUSTER", help="The same; both or neither.")] = None
+    compact: options.Compact = False
     format: options.OutputFormat = options.Format.text
 
     def check(self) -> None:
@@ -63,6 +64,8 @@ class ShowFlags:
         asked = {flag: path for flag, path in self._outputs().items() if path is not None}
         if not asked and (self._others or bool(self.graph) != bool(self.cluster) or self.baselines != "none"):
             raise UsageFault(FOR_PICTURES)
+        if self.compact and self.format is not options.Format.json:
+            raise UsageFault("--compact goes with --format json, which prints the plan")
         if self.baselines != "none" and not (self.graph and self.cluster):
             raise UsageFault("--baselines replays baselines: that takes --graph and --cluster")
         if self.baselines != "none":
@@ -186,13 +189,14 @@ def run(flags: ShowFlags) -> int:
     from planner.report.text import report_text
 
     flags.check()
-    plan = presentable(flags.plan)
+    read = presentable_file(flags.plan)
+    plan = read.plan
     problem = flags.problem(plan)
     drawn_of = flags.draw(plan)
-    if flags.format is options.Format.json and str(flags.plan) == "-":
-        emit(plan_to_json(plan))  # stdin cannot be read again
+    if flags.format is options.Format.json and flags.compact == read.compact:
+        emit(read.text)  # the file itself, with keys that this version does not know
     elif flags.format is options.Format.json:
-        emit(flags.plan.read_text(encoding="utf-8-sig"))  # the file itself, with keys that this version does not know
+        emit(plan_to_json(plan, compact=flags.compact))
     else:
         emit(report_text(plan, *report_style(), problem or drawn_of))
     return ExitCode.DONE

@@ -15,7 +15,7 @@ from planner.baselines import BASELINES, NotApplicable
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, note, report_style
 from planner.commands.names import baselines_named
-from planner.commands.problem_of_plan import in_full, presentable, problem_of_plan, sound_times
+from planner.commands.problem_of_plan import in_full, presentable, problem_of_plan, sound_times, stem
 from planner.commands.replayed import chosen_baselines, replayed
 from planner.events import Events, events_of
 from planner.files.errors import InputError, did_you_mean, shown
@@ -123,7 +123,7 @@ def _labels(paths: Sequence[Path], plans: Sequence[Plan]) -> list[str]:
     found: list[str] = []
     for k, (path, plan) in enumerate(zip(paths, plans, strict=True)):
         published = plan.origin.removeprefix("baseline:") if plan.origin.startswith("baseline:") else None
-        label = published or ("this plan" if k == 0 else path.stem)
+        label = published or ("this plan" if k == 0 else stem(path))
         found.append(label if label not in found else str(path))
     return found
 

@@ -130,6 +130,7 @@ class SolveFlags:
     beat: Annotated[
         str | None, typer.Option(metavar="NAME", help="Exit with 5 where the plan is not faster than this baseline.")
     ] = None
+    compact: shared.Compact = False
     format: shared.OutputFormat = shared.Format.text
     quiet: shared.Quiet = False
 

@@ -52,6 +52,7 @@ class StretchFlags:
     cluster: options.PlanCluster
     microbatches: Annotated[int, typer.Option(min=1, metavar="N", help="Microbatches of the new plan.")]
     output: options.Output = None
+    compact: options.Compact = False
     format: options.OutputFormat = options.Format.text
     quiet: options.Quiet = False
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.files.errors import InputError, shortened
-from planner.files.reading import decoded, read_bytes
+from planner.files.reading import decoded, read_bytes, unpacked
 from planner.files.yaml_source import field_path
 
 Step = str | int
@@ -47,12 +47,14 @@ class JsonSource:
         return InputError(self.path, _line(self.text, _position(self.text, steps)), field_path(list(steps)), message)
 
 
-def read_json_source(path: Path | str, most: int, strict: bool = True) -> JsonSource:
+def read_json_source(path: Path | str, most: int, strict: bool = True, gzip: bool = False) -> JsonSource:
     """The JSON document in a file of at most ``most`` bytes; ``InputError`` with line and field if it is none.
 
     ``strict``: as the standard has it, without NaN, Infinity, numbers that no float holds, or a key twice in an object.
+    ``gzip``: the file may be packed, whatever its name.
     """
-    text = decoded(read_bytes(Path(path), most), Path(path))
+    content = read_bytes(Path(path), most)
+    text = decoded(unpacked(content, Path(path), most) if gzip else content, Path(path))
     forbid: dict[str, Any] = {}
     if strict:
         forbid = {"parse_constant": _forbidden, "parse_float": _finite, "object_pairs_hook": _unique}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, cast
@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal, NotRequired, cast
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict, get_type_hints  # pydantic wants its own TypedDict below Python 3.12
 
+from planner.files.compact_rows import Index, Seconds, TaskClass, TransferClass
 from planner.files.errors import InputError, shown
-from planner.files.json_source import Step, read_json_source
+from planner.files.json_source import JsonSource, Step, read_json_source
 from planner.files.yaml_source import field_path
+from planner.plan.compact import TASK_KEYS, TRANSFER_KEYS, Expanded, Misfit, Names
 from planner.plan.plan import (
     FIGURES,
     SCHEMA,
@@ -33,9 +35,7 @@ from planner.plan.plan import (
 )
 from planner.problem.graph import BASE
 
-Seconds = Annotated[float, Field(description="seconds")]
 Bytes = Annotated[float, Field(description="bytes")]
-Index = Annotated[int, Field(ge=-(2**31), lt=2**31)]  # what is not from 0 on is for planner verify to say
 Microbatch = Annotated[Index | None, Field(description="null: once a step and copy")]
 PassName = Annotated[
     Literal["F", "I", "W", "R", "U", "G"],
@@ -88,6 +88,20 @@ TransferRow = TypedDict(
         "end": Seconds,
     },
 )
+
+
+class CompactTasks(TypedDict):
+    """The tasks in the compact form: what the rows of a class have in common stands once."""
+
+    classes: list[TaskClass]
+    once: NotRequired[Annotated[list[TaskRow], Field(description="the rows whose microbatch is null")]]
+
+
+class CompactTransfers(TypedDict):
+    """The transfers in the compact form: what the rows of a class have in common stands once."""
+
+    classes: list[TransferClass]
+    once: NotRequired[Annotated[list[TransferRow], Field(description="the rows whose microbatch is null")]]
 
 
 class DeviceRow(TypedDict):
@@ -164,19 +178,29 @@ class PlanRow(TypedDict):
     repeated: NotRequired[Annotated[RepeatedRow | None, Field(description="null: tasks and transfers are all")]]
     solve_seconds: Seconds
     placement: list[PlacedRow]
-    tasks: list[TaskRow]
-    transfers: list[TransferRow]
+    tasks: list[TaskRow] | CompactTasks
+    transfers: list[TransferRow] | CompactTransfers
     devices: list[DeviceRow]
     baselines: NotRequired[list[BaselineRow]]
     notes: NotRequired[list[str]]
 
 
+_FORMS: Mapping[str, tuple[Any, Any]] = {
+    "tasks": (list[TaskRow], CompactTasks),
+    "transfers": (list[TransferRow], CompactTransfers),
+}
+"""The two forms of a list: row by row, and compact."""
+
+
 @cache
-def _format() -> TypeAdapter[Any]:
-    """``PlanRow`` with the keys of all kinds of figures, which come after ``gap``."""
+def _format(compact: frozenset[str] | None = None) -> TypeAdapter[Any]:
+    """``PlanRow`` with the keys of all kinds of figures, which come after ``gap``.
+
+    ``compact``: the keys in the compact form, so that a mistake is one of that form; None: any key may be in either.
+    """
     shapes: dict[str, Any] = {}
     for key, shape in get_type_hints(PlanRow, include_extras=True).items():
-        shapes[key] = shape
+        shapes[key] = shape if compact is None or key not in _FORMS else _FORMS[key][key in compact]
         if key == "gap":
             shapes |= {name: NotRequired[figure] for name, figure in _figure_shapes()}
     make: Any = TypedDict  # a type checker wants to see its keys
@@ -207,12 +231,40 @@ MAX_BYTES = 1024**3
 """A plan of a million tasks takes some 150 MB."""
 
 
+@dataclass(frozen=True)
+class PlanFile:
+    """A file as read: the plan in it, and its text."""
+
+    plan: Plan
+    text: str
+    compact: bool  # in whole or in part
+
+
 def read_plan(path: Path | str) -> Plan:
-    """The plan in a file. Raises ``InputError`` where it is missing, no JSON or no plan.
+    """The plan in a file, which gzip may have packed. Raises ``InputError`` where it is missing, no JSON or no plan.
 
     Keys that the format does not name are ignored. Numbers only have to be finite; ``verify`` checks what they mean.
+    Tasks and transfers in the compact form become rows.
     """
-    source = read_json_source(path, MAX_BYTES)
+    return read_plan_file(path).plan
+
+
+def read_plan_file(path: Path | str) -> PlanFile:
+    """The same with the text of the file."""
+    source = read_json_source(path, MAX_BYTES, gzip=True)
+    rows = _checked(source)
+    try:
+        plan = _plan(rows)
+    except Misfit as error:
+        raise source.error(error.steps, str(error)) from None
+    if plan.repeated is not None and plan.listed_microbatches < 1:
+        too_many = f"adds {plan.repeated.more} microbatches, and the plan has {plan.microbatches}"
+        raise source.error(["repeated"], too_many)
+    return PlanFile(plan, source.text, bool(_compact(rows)))
+
+
+def _checked(source: JsonSource) -> dict[str, Any]:
+    """The content of a file that has the shape of a plan."""
     raw = source.root
     if not isinstance(raw, dict):
         raise source.error([], "is no plan: the file must hold one JSON object, as planner solve -o writes it")
@@ -220,7 +272,7 @@ def read_plan(path: Path | str) -> Plan:
         found = "is missing" if "schema" not in raw else f"is {shown(raw['schema'])}"
         raise source.error(["schema"], f"{found}: a plan says {SCHEMA!r}")
     try:
-        rows = _format().validate_python(raw)
+        rows: dict[str, Any] = _format(_compact(raw)).validate_python(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         more = error.error_count() - 1
@@ -231,27 +283,92 @@ def read_plan(path: Path | str) -> Plan:
             message += f" (and {more} more)"
         raise source.error(first["loc"], message) from error
     for key, once in (("tasks", "RUG"), ("transfers", "R")):
-        for k, row in enumerate(rows[key]):
+        steps: list[Step] = [key, "once"] if key in _compact(rows) else [key]
+        for k, row in enumerate(_listed(rows, key)):
             if (row["microbatch"] is None) != (row["pass"] in once):
                 which = "is null, but pass" if row["microbatch"] is None else "must be null where pass"
-                raise source.error([key, k, "microbatch"], f"{which} is {row['pass']}")
-    plan = _plan(rows)
-    if plan.repeated is not None and plan.listed_microbatches < 1:
-        too_many = f"adds {plan.repeated.more} microbatches, and the plan has {plan.microbatches}"
-        raise source.error(["repeated"], too_many)
-    return plan
+                raise source.error([*steps, k, "microbatch"], f"{which} is {row['pass']}")
+            if row["microbatch"] is not None and key in _compact(rows):
+                raise source.error([*steps, k, "microbatch"], "must be null: any other row belongs to a class")
+    return rows
 
 
 def plan_error(path: Path | str, steps: Sequence[Step], message: str) -> InputError:
-    """An error about a value of a plan that has been read: the file is read again for its line."""
+    """An error about a value of a plan that has been read: the file is read again for its line.
+
+    A row that the compact form stands for has no line of its own; the error is about its class.
+    """
     try:
-        return read_json_source(path, MAX_BYTES).error(steps, message)
+        source = read_json_source(path, MAX_BYTES, gzip=True)
     except InputError:  # it came from stdin, or is gone
         return InputError(path, None, field_path(list(steps)), message)
+    if len(steps) > 1 and steps[0] in _compact(source.root):
+        key, k = str(steps[0]), int(steps[1])
+        class_of = _expanded(_checked(source), key).class_of
+        steps = [key, "classes", int(class_of[k])] if k < len(class_of) else [key, "once", k - len(class_of)]
+    return source.error(steps, message)
+
+
+def _compact(raw: Mapping[str, Any]) -> frozenset[str]:
+    """The keys in the compact form."""
+    return frozenset(key for key in _FORMS if isinstance(raw.get(key), dict) and "classes" in raw[key])
+
+
+def _listed(rows: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
+    """The rows of a checked file that stand there one by one; in the compact form those that come once."""
+    found: Sequence[Mapping[str, Any]] = rows[key].get("once", ()) if key in _compact(rows) else rows[key]
+    return found
+
+
+def _expanded(rows: Mapping[str, Any], key: str) -> Expanded:
+    """The other rows of a compact form. Raises ``Misfit`` where it stands for none."""
+    names = Names((r["name"] for r in rows["devices"]), (r["operator"] for r in rows["placement"]))
+    try:
+        return Expanded(rows[key]["classes"], TASK_KEYS if key == "tasks" else TRANSFER_KEYS, names)
+    except Misfit as error:
+        raise Misfit((key, *error.steps), str(error)) from None
+
+
+def _tasks(rows: Mapping[str, Any]) -> tuple[PlannedTask, ...]:
+    if "tasks" in _compact(rows):
+        return _expanded(rows, "tasks").rows(PlannedTask)
+    return tuple(
+        PlannedTask(
+            r["operator"],
+            r["pass"],
+            r["microbatch"],
+            r["copy"],
+            r["device"],
+            r["stream"],
+            r["start"],
+            r["end"],
+        )
+        for r in rows["tasks"]
+        if r["microbatch"] is not None
+    )
+
+
+def _transfers(rows: Mapping[str, Any]) -> tuple[PlannedTransfer, ...]:
+    if "transfers" in _compact(rows):
+        return _expanded(rows, "transfers").rows(PlannedTransfer)
+    return tuple(
+        PlannedTransfer(
+            r["operator"],
+            r["pass"],
+            r["microbatch"],
+            r["copy"],
+            r["from"],
+            r["to"],
+            r["start"],
+            r["end"],
+        )
+        for r in rows["transfers"]
+        if r["microbatch"] is not None
+    )
 
 
 def _plan(rows: Mapping[str, Any]) -> Plan:
-    """The plan of a checked file."""
+    """The plan of a checked file. Raises ``Misfit`` where the compact form stands for no rows."""
     plan = Plan(
         planner_version=rows["planner_version"],
         origin=rows["origin"],
@@ -271,42 +388,16 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
         placement=tuple(
             PlacedOperator(r["operator"], r["copy"], r["device"], r.get("variant", BASE)) for r in rows["placement"]
         ),
-        tasks=tuple(
-            PlannedTask(
-                r["operator"],
-                r["pass"],
-                r["microbatch"],
-                r["copy"],
-                r["device"],
-                r["stream"],
-                r["start"],
-                r["end"],
-            )
-            for r in rows["tasks"]
-            if r["microbatch"] is not None
-        ),
-        transfers=tuple(
-            PlannedTransfer(
-                r["operator"],
-                r["pass"],
-                r["microbatch"],
-                r["copy"],
-                r["from"],
-                r["to"],
-                r["start"],
-                r["end"],
-            )
-            for r in rows["transfers"]
-            if r["microbatch"] is not None
-        ),
+        tasks=_tasks(rows),
+        transfers=_transfers(rows),
         step_tasks=tuple(
             PlannedStepTask(r["operator"], r["pass"], r["copy"], r["device"], r["stream"], r["start"], r["end"])
-            for r in rows["tasks"]
+            for r in _listed(rows, "tasks")
             if r["microbatch"] is None
         ),
         exchanges=tuple(
             PlannedExchange(r["operator"], r["copy"], r["from"], r["to"], r["start"], r["end"])
-            for r in rows["transfers"]
+            for r in _listed(rows, "transfers")
             if r["microbatch"] is None
         ),
         devices=tuple(DeviceFigures(**_only(r, *DeviceFigures.__dataclass_fields__)) for r in rows["devices"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from planner.common import packed
 from planner.files.errors import InputError
 
 
@@ -35,6 +36,18 @@ def _limited(content: bytes, path: Path, most: int, remedy: str | None) -> bytes
         message = f"is larger than {most // 1024**2} MiB"
         raise InputError(path, None, None, message if remedy is None else f"{message}: {remedy}")
     return content
+
+
+def unpacked(content: bytes, path: Path, most: int) -> bytes:
+    """The content of a file without gzip, if it has any; at most ``most`` bytes, however small the file is.
+
+    Raises ``InputError`` where there is more, or where the file cannot be unpacked.
+    """
+    try:
+        return _limited(packed.unpacked(content, most), path, most, "unpack it and see what it holds")
+    except packed.Torn as error:
+        message = f"is no whole gzip file ({error}): copy or write it again"
+        raise InputError(path, None, None, message) from None
 
 
 def decoded(content: bytes, path: Path) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from planner.common.packed import packed
 from planner.common.whole import write_whole
 from planner.plan import text
+from planner.plan.compact import Names
 from planner.plan.rows import (
     BaselineFigures,
     PlacedOperator,
@@ -137,9 +139,18 @@ class Plan:
             if kind.gap is not None:
                 yield kind.gap, figure.gap, Unit.RATIO
 
-    def write(self, path: Path | str) -> None:
-        """Write ``plan.json``, whole or not at all. Raises ``OSError`` where the file cannot be written."""
-        write_whole(path, plan_to_json(self))
+    @property
+    def names(self) -> Names:
+        """The order of its devices and operators."""
+        return Names((device.name for device in self.devices), (placed.operator for placed in self.placement))
+
+    def write(self, path: Path | str, *, compact: bool = False) -> None:
+        """Write ``plan.json``, whole or not at all; with gzip where the name ends in ``.gz``.
+
+        ``compact``: tasks and transfers in the compact form, which ``read_plan`` reads as the same plan. Raises
+        ``OSError`` where the file cannot be written.
+        """
+        write_whole(path, packed(path, plan_to_json(self, compact=compact)))
 
     @property
     def listed_microbatches(self) -> int:
@@ -152,8 +163,11 @@ class Plan:
         return 1 + max((p.copy for p in self.placement), default=0)
 
 
-def plan_to_json(plan: Plan) -> str:
-    """The content of ``plan.json``: the same text for the same plan, one row a line."""
+def plan_to_json(plan: Plan, *, compact: bool = False) -> str:
+    """The content of ``plan.json``: the same text for the same plan, one row (``compact``: one class of them) a line.
+
+    Raises ``ValueError`` where a number is not finite.
+    """
     return text.document(
         {
             "schema": text.compact(SCHEMA),
@@ -176,8 +190,16 @@ def plan_to_json(plan: Plan) -> str:
             **({} if plan.repeated is None else {"repeated": text.compact(text.repetition_row(plan.repeated))}),
             "solve_seconds": text.compact(float(plan.solve_seconds)),
             "placement": text.rows(text.placed_row(placed) for placed in plan.placement),
-            "tasks": text.task_rows(plan.tasks, plan.step_tasks),
-            "transfers": text.transfer_rows(plan.transfers, plan.exchanges),
+            "tasks": (
+                text.task_classes(plan.tasks, plan.step_tasks, plan.names)
+                if compact
+                else text.task_rows(plan.tasks, plan.step_tasks)
+            ),
+            "transfers": (
+                text.transfer_classes(plan.transfers, plan.exchanges, plan.names)
+                if compact
+                else text.transfer_rows(plan.transfers, plan.exchanges)
+            ),
             "devices": text.rows(text.device_row(device) for device in plan.devices),
             "baselines": text.rows(text.baseline_row(baseline) for baseline in plan.baselines),
             "notes": text.rows(plan.notes),

@@ -10,6 +10,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
+from planner.plan.compact import TASK_KEYS, TRANSFER_KEYS, Names, class_texts
 from planner.plan.rows import (
     BaselineFigures,
     PlacedOperator,
@@ -61,6 +62,22 @@ def task_rows(tasks: Sequence[PlannedTask], step_tasks: Sequence[PlannedStepTask
 def transfer_rows(transfers: Sequence[PlannedTransfer], exchanges: Sequence[PlannedExchange] = ()) -> str:
     """As the rows of tasks."""
     return _lines(chain(_transfer_rows(transfers), map(_encode, map(_exchange_row, exchanges))))
+
+
+def task_classes(tasks: Sequence[PlannedTask], step_tasks: Sequence[PlannedStepTask], names: Names) -> str:
+    """The same in the compact form: an object of classes, and of the rows that come once a step and copy."""
+    return _classes(class_texts(tasks, TASK_KEYS, names), map(_step_row, step_tasks))
+
+
+def transfer_classes(transfers: Sequence[PlannedTransfer], exchanges: Sequence[PlannedExchange], names: Names) -> str:
+    """As the classes of tasks."""
+    return _classes(class_texts(transfers, TRANSFER_KEYS, names), map(_exchange_row, exchanges))
+
+
+def _classes(texts: Iterable[str], once: Iterable[dict[str, Any]]) -> str:
+    more = rows(once)
+    parts = [f'"classes": {_lines(texts)}', *([f'"once": {more}'] if more != "[]" else [])]
+    return "{" + ", ".join(parts) + "}"
 
 
 def _step_row(task: PlannedStepTask) -> dict[str, Any]:
