@@ -23,7 +23,8 @@ _OPERATOR = Field(description="the producer, for the gradient (pass I) too")
 class ProgressionRow(TypedDict):
     """Rows of one class at one distance: its steady state.
 
-    For i from 0 to ``times`` microbatch ``microbatch + i x microbatches`` starts at ``start + i x length``.
+    For i from 0 to ``times`` microbatch ``microbatch + i x microbatches`` starts at ``start + i x length``, to the last
+    bit at the double-precision number that comes ``rounding[0] + ... + rounding[i - 1]`` places after that.
     """
 
     microbatch: Index
@@ -35,8 +36,8 @@ class ProgressionRow(TypedDict):
         Annotated[
             Rounding,
             Field(
-                description="by how many floating-point numbers each start comes after the one computed, which is the "
-                "same instant but for its last bits; left out: 0"
+                description="one number for each repetition: how much further its start is from the one computed, in "
+                "floating-point numbers, than the start before it; left out: all 0"
             ),
         ]
     ]

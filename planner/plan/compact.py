@@ -186,27 +186,27 @@ def _expanded(k: int, row: Mapping[str, Any]) -> tuple[Integers, Floats, Floats]
     microbatches, starts = [np.array(row["microbatches"], dtype=np.int64)], [np.array(row["starts"], dtype=float)]
     for j, again in enumerate(row.get("repeated", ())):
         count = 1 + again["times"]
-        rounding = again.get("rounding") or 0
-        _fits((*here, "repeated", j, "rounding"), rounding, count)
+        rounding = again.get("rounding", ())
+        _fits((*here, "repeated", j, "rounding"), rounding, again["times"])
         microbatch = again["microbatch"] + again["microbatches"] * np.arange(count, dtype=np.int64)
         if abs(int(microbatch[-1])) >= 2**31:
             raise Misfit((*here, "repeated", j, "microbatches"), f"leads to microbatch {microbatch[-1]}")
         microbatches.append(microbatch)
         with np.errstate(over="ignore", invalid="ignore"):
-            starts.append(in_progression(again["start"], again["length"], rounding, count))
+            starts.append(in_progression(again["start"], again["length"], again["times"], rounding))
         _finite((*here, "repeated", j), starts[-1])
     start = np.concatenate(starts)
-    late = row.get("end_rounding") or 0
+    late = row.get("end_rounding", ())
     _fits((*here, "end_rounding"), late, len(start))
     with np.errstate(over="ignore", invalid="ignore"):
-        end = moved(start + row["seconds"], late)
+        end = moved(start + row["seconds"], late or 0)
     _finite((*here, "seconds"), end)
     return np.concatenate(microbatches), start, end
 
 
-def _fits(steps: Sequence[str | int], rounding: Sequence[int] | int, count: int) -> None:
-    if not isinstance(rounding, int) and len(rounding) != count:
-        raise Misfit(steps, f"has {len(rounding)} numbers, and there are {count} instants: one each, or leave it out")
+def _fits(steps: Sequence[str | int], rounding: Sequence[int], count: int) -> None:
+    if rounding and len(rounding) != count:
+        raise Misfit(steps, f"has {len(rounding)} numbers: there must be {count}, or none")
 
 
 def _finite(steps: Sequence[str | int], instants: Floats) -> None:

@@ -1,12 +1,14 @@
 """Instants that follow each other at one distance, as ``plan.json`` holds them compactly: to the last bit.
 
 A search adds up many times, so that instants that lie a period apart differ from ``start + i x length`` in their last
-bits. ``rounding`` says by how much: so many floating-point numbers after (or, below 0, before) the one computed.
+bits: instant i is the floating-point number that comes ``rounding[0] + ... + rounding[i - 1]`` places after the one
+computed. Sums, since the difference grows slowly: what stands in the file has one digit or two.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +39,7 @@ class Progression:
     times: int
     microbatches: int
     length: float  # seconds
-    rounding: tuple[int, ...]  # for every i; empty: all 0
+    rounding: tuple[int, ...]  # for every i from 1 on; empty: all 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,12 @@ def split(microbatch: Integers, start: Floats) -> Split:
     return min(options, key=lambda option: option.characters)
 
 
-def in_progression(start: float, length: float, rounding: npt.ArrayLike, count: int) -> Floats:
-    """The ``count`` instants of a progression; ``rounding``: one whole number each, or a single one for all."""
-    return moved(start + np.arange(count, dtype=np.float64) * length, rounding)
+def in_progression(start: float, length: float, times: int, rounding: Sequence[int] = ()) -> Floats:
+    """The instants of a progression, one more than ``times``."""
+    computed = start + np.arange(times + 1, dtype=np.float64) * length
+    if not rounding:
+        return computed
+    return moved(computed, np.concatenate([[0], np.cumsum(np.array(rounding, dtype=np.int64))]))
 
 
 def moved(values: Floats, by: npt.ArrayLike) -> Floats:
@@ -133,7 +138,7 @@ def _progression(microbatch: Integers, start: Floats) -> Progression | None:
     length = float((start[-1] - start[0]) / times)
     if not math.isfinite(length):
         return None
-    rounding = apart(start, in_progression(float(start[0]), length, 0, len(start)))
+    rounding = apart(start, in_progression(float(start[0]), length, times))
     if np.abs(rounding).max() > ROUNDING:
         return None
     return Progression(
@@ -142,7 +147,7 @@ def _progression(microbatch: Integers, start: Floats) -> Progression | None:
         times=times,
         microbatches=int(microbatch[1] - microbatch[0]),
         length=length,
-        rounding=tuple(rounding.tolist()) if rounding.any() else (),
+        rounding=tuple(np.diff(rounding).tolist()) if rounding.any() else (),
     )
 
 
