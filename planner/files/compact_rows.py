@@ -34,7 +34,7 @@ class ProgressionRow(TypedDict):
     length: Annotated[float, Field(description="seconds from one repetition to the next")]
     rounding: NotRequired[
         Annotated[
-            Rounding,
+            list[Index],
             Field(
                 description="one number for each repetition: how much further its start is from the one computed, in "
                 "floating-point numbers, than the start before it; left out: all 0"

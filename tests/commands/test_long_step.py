@@ -62,6 +62,14 @@ def test_it_is_checked_and_shown(folder: Path, capsys: pytest.CaptureFixture[str
     assert main(["compare", plan, str(folder / "1f1b.json")]) == 0
 
 
+def test_it_is_packed(folder: Path) -> None:
+    """The short step in the compact form: the same plan, whose part starts and ends between the same starts."""
+    plan, small = read_plan(folder / "plan.json"), folder / "small.json.gz"
+    plan.write(small, compact=True)
+    assert read_plan(small) == plan and small.stat().st_size < 10_000
+    assert main(["verify", str(small), *inputs(folder)]) == 0
+
+
 def test_it_is_stretched(folder: Path) -> None:
     """To any number that its steady state reaches: in full while that is possible, and back again."""
     plan, few, many = str(folder / "plan.json"), str(folder / "few.json"), str(folder / "many.json")
