@@ -179,7 +179,9 @@ def problems() -> tuple[Problem, ...]:
             for path, text in zip(files, (graph, cluster), strict=True):
                 Path(path).write_text(text, encoding="utf-8")
             plan, plans = str(Path(folder, "plan.json")), []
-            for words in (["solve", *files], ["solve", *files, "--copies", "2"], ["baseline", "gpipe", *files]):
+            compact = ["baseline", "gpipe", *files, "--microbatches", "9", "--compact"]  # with progressions
+            solved = (["solve", *files], ["solve", *files, "--copies", "2"])
+            for words in (*solved, ["baseline", "gpipe", *files], compact):
                 limits = ["--effort", "30"] if words[0] == "solve" else []
                 if called([*words, *limits, "-o", plan, "--quiet"]).code == 0:  # gpipe does not apply everywhere
                     plans.append(Path(plan).read_text(encoding="utf-8"))
