@@ -58,7 +58,8 @@ def compete(
     values = dict(zip(known, search(known, params.tried), strict=True))
     near = [sizes for sizes in neighbouring(min(known, key=values.__getitem__), largest) if sizes not in values]
     near = near[: params.near]
-    values.update(zip(near, search(near, params.tried), strict=True))
+    if near:  # groups of the largest size have none
+        values.update(zip(near, search(near, params.tried), strict=True))
     for count, played in params.rounds:
         left = sorted(values, key=values.__getitem__)[:count]
         values = dict(zip(left, search(left, played), strict=True))

@@ -94,4 +94,4 @@ def test_one_size_alone_competes_with_its_neighbours_if_it_has_any() -> None:
         return [1.0] * len(some)
 
     compete([(4,)], 4, search)
-    assert asked == [[(4,)], [], [(4,)], [(4,)], [(4,)]]
+    assert asked == [[(4,)], [(4,)], [(4,)], [(4,)]]  # nobody is asked about no sizes
