@@ -32,6 +32,7 @@ from planner.plan.plan import Plan
 from planner.problem import Impossible, Problem, ProblemError
 from planner.problem.quantities import BYTES, FRACTION, SECONDS, Dimension, QuantityError, parse_quantity
 from planner.report.excerpt import not_in_full
+from planner.runtimes import ANY, RUNTIMES
 from planner.verification import Rule, Violation
 
 __all__ = [
@@ -96,6 +97,7 @@ def solve(
     seed: int = 0,
     threads: int = 2,
     objective: str = "makespan",
+    runtime: str = ANY,
     max_makespan: float | str | None = None,
     max_period: float | str | None = None,
     baselines: Sequence[str] = (),
@@ -110,6 +112,8 @@ def solve(
     - ``seed`` of the search, ``threads`` of the solvers
     - ``objective``: makespan, memory, period or utilization, as ``planner solve --help`` says; ``max_makespan`` goes
       with memory and utilization, ``max_period`` with utilization
+    - ``runtime``: a name of ``planner.runtimes.RUNTIMES``; plans that it can run, as it runs them, with
+      ``Plan.unrestricted`` beside them
     - ``baselines``: names of baselines to compare with, in ``Plan.baselines``
 
     Raises ``Impossible``, ``NoPlan`` and ``ValueError``.
@@ -120,6 +124,9 @@ def solve(
     _at_least("threads", threads, 1)
     if objective not in registry.OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(registry.OBJECTIVES)}; got {shown(objective)}")
+    _known_runtime(runtime)
+    if runtime != ANY and objective != "makespan":
+        raise ValueError(f"runtime {runtime} goes with objective makespan")
     limits = {"max_makespan": max_makespan, "max_period": max_period}
     given = {name: _positive(name, value) for name, value in limits.items() if value is not None}
     for name in given:
@@ -136,23 +143,30 @@ def solve(
         threads=threads,
         baselines=tuple(name for name in BASELINES if name in baselines),
         objective=objective,
+        runtime=runtime,
         **given,
     )
     control = Control(limit, effort=math.inf if effort is None else float(effort))
     return registry.solve(problem, control, options)
 
 
-def baseline(name: str, problem: Problem, *, variant: str | None = None) -> Plan:
+def _known_runtime(name: str) -> None:
+    if name not in RUNTIMES:
+        raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}; got {shown(name)}")
+
+
+def baseline(name: str, problem: Problem, *, variant: str | None = None, runtime: str = ANY) -> Plan:
     """The plan of a baseline, such as ``"1f1b"`` or ``"dualpipe"``, one stage a device.
 
     ``variant``: the name of the variant of all operators that have it (``"base"``: none); default: the best choice
-    that fits in memory. It ignores the memory cap and brings along the copies that it needs. Raises ``NotApplicable``
-    with the reason, and ``ValueError`` for an unknown name.
+    that fits in memory. ``runtime``: which runs it, as it does. The plan ignores the memory cap and brings along the
+    copies that it needs. Raises ``NotApplicable`` with the reason, and ``ValueError`` for an unknown name.
     """
     _known(name)
     if (problem.chunks or 1) > 1 and SCHEDULES[name].chunks == 1:
         raise ValueError(f"{name} puts one chunk on a device, not {problem.chunks}")
-    return baseline_plan(name, problem, variant)
+    _known_runtime(runtime)
+    return baseline_plan(name, problem, variant, runtime)
 
 
 def verify(plan: Plan, problem: Problem) -> list[Violation]:

@@ -19,6 +19,7 @@ FLOORS = (
     ("plan",),
     ("verification", "files", "events", "baselines", "scheduling"),
     ("bounds", "exact", "importers"),
+    ("runtimes",),
     ("search",),
     ("objectives", "report"),
     ("exporters", "simulate"),

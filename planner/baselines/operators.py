@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from planner.baselines.action import Action, StagePass
 from planner.baselines.packing import Item, pack
@@ -17,6 +18,8 @@ from planner.timetable.replay import Task, replay
 from planner.timetable.timetable import Timetable
 from planner.timetable.whole_step import with_step_tasks
 from planner.timetable.wiring import connect, timed_transfers
+
+Bools = npt.NDArray[np.bool_]
 
 SHARED_EFFORT = 320_000
 """Effort of the packings of one pipeline: most devices have their own fused block, alike in both directions."""
@@ -162,11 +165,12 @@ class _Block:
     seconds: float
 
 
-def replay_blocks(pipeline: Pipeline) -> Timetable:
+def replay_blocks(pipeline: Pipeline, exposed: Bools | None = None, overlapped: bool = True) -> Timetable:
     """Actions strictly one after another on each device; all outputs of an action leave when it ends.
 
     Inside, the operators of an action (of both stage passes, where it is fused) take the best packing on the two
-    streams that the search finds.
+    streams that the search finds. ``exposed``: the operators of the comm stream during which nothing computes.
+    ``overlapped``: see ``with_step_tasks``.
     """
     problem = pipeline.problem
     lanes = [np.zeros(0, dtype=np.int64)] * (2 * problem.n_devices)
@@ -177,7 +181,7 @@ def replay_blocks(pipeline: Pipeline) -> Timetable:
     for device, row in zip(pipeline.devices, pipeline.rows, strict=True):
         lanes[2 * device] = np.arange(first, first + len(row))
         for kind in row.kinds:
-            block = _block(pipeline, kind.action, device)
+            block = _block(pipeline, kind.action, device, exposed)
             seconds[first + kind.places] = block.seconds
             for (i, p, stage_pass), offset in block.starts:
                 node_of[i, p, kind.microbatches[stage_pass]] = first + kind.places
@@ -189,16 +193,17 @@ def replay_blocks(pipeline: Pipeline) -> Timetable:
     assert times is not None, "a baseline's order deadlocks"
     start = np.where(node_of >= 0, times[node_of] + inside, np.nan)
     found = Timetable(pipeline.placement, pipeline.copy_of, start, timed_transfers(times, sent))
-    return with_step_tasks(problem, found)
+    return with_step_tasks(problem, found, overlapped)
 
 
-def _block(pipeline: Pipeline, action: Action, device: int) -> _Block:
+def _block(pipeline: Pipeline, action: Action, device: int, exposed: Bools | None = None) -> _Block:
     problem = pipeline.problem
+    beside = problem.on_comm if exposed is None else problem.on_comm & ~exposed
     tasks = [task for stage_pass in action.passes for task in pipeline.tasks(stage_pass)]
     number = {task: k for k, task in enumerate(tasks)}
     items = []
     for i, p, m in tasks:
         after = tuple(number[task] for task in _read_by(problem, (i, p, m)) if task in number)
-        items.append(Item(int(problem.on_comm[i]), float(problem.duration[i, p, device]), after))
+        items.append(Item(int(beside[i]), float(problem.duration[i, p, device]), after))
     packing = pack(tuple(items), SHARED_EFFORT // max(1, len(pipeline.devices)))
     return _Block(tuple(zip(tasks, packing.starts, strict=True)), packing.length)

@@ -11,6 +11,7 @@ import typer
 from planner.baselines import BASELINES, SCHEDULES, NotApplicable
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, note
+from planner.commands.declared import OneOf
 from planner.commands.deliver import deliver
 from planner.commands.inputs import check_output, problem_of
 from planner.commands.names import known_baseline
@@ -19,6 +20,11 @@ from planner.files.flag_values import UsageFault
 from planner.objectives.baseline import baseline_plan
 from planner.report.facts import PlanFacts
 from planner.report.words import apart, size
+from planner.runtimes import ANY, RUNTIMES
+
+
+def _runtimes() -> tuple[str, ...]:
+    return tuple(RUNTIMES)
 
 
 def _names() -> list[str]:
@@ -43,6 +49,7 @@ class BaselineFlags:
             help="The variant of all operators that have it; base: none.  [default: the best choice that fits]",
         ),
     ] = None
+    runtime: Annotated[str, typer.Option(help="The framework that runs it, as it does."), OneOf(_runtimes)] = ANY
     compact: options.Compact = False
     format: options.OutputFormat = options.Format.text
     quiet: options.Quiet = False
@@ -58,7 +65,7 @@ def run(flags: BaselineFlags) -> int:
     check_output(flags.output, flags.graph, flags.cluster)
     problem = problem_of(flags)
     try:
-        plan = baseline_plan(name, problem, flags.variant)
+        plan = baseline_plan(name, problem, flags.variant, flags.runtime)
     except NotApplicable as reason:
         note(f"{name} does not apply: {reason}")
         return ExitCode.INFEASIBLE

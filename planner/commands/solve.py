@@ -31,6 +31,7 @@ from planner.problem import Problem
 from planner.report.facts import PlanFacts
 from planner.report.weak import weakness
 from planner.report.words import apart, percent, seconds
+from planner.runtimes import ANY, RUNTIMES
 
 DEFAULT_TIME_LIMIT = 60.0
 """Seconds."""
@@ -58,6 +59,15 @@ def _max_period_help() -> str:
 
 def _layouts() -> tuple[str, ...]:
     return ("auto", *LAYOUTS)
+
+
+def _runtimes() -> tuple[str, ...]:
+    return tuple(RUNTIMES)
+
+
+def _runtime(flag: str, name: str) -> str | None:
+    """The name of a runtime; None for the device model as it is, which plans do not record."""
+    return None if name == ANY else name
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,12 @@ class SolveFlags:
     chunks: shared.Chunks = None
     memory_cap: shared.MemoryCap = None
     variants: shared.Variants = None
+    runtime: Annotated[
+        str,
+        typer.Option(help="The framework that has to run the plan, as it runs it; any: the device model as it is."),
+        OneOf(_runtimes),
+        Recorded(_runtime, always=False),
+    ] = ANY
     time_limit: Annotated[
         str | None,
         typer.Option(metavar="SECONDS", help="Such as 60 or '2 min'.  [default: 60; none with --effort]"),
@@ -195,6 +211,8 @@ def _time_limit(read: dict[str, Any]) -> float:
 
 def _check_objective(flags: SolveFlags) -> None:
     """Refuse a limit that does not go with the objective."""
+    if flags.runtime != ANY and flags.objective != "makespan":
+        raise UsageFault(f"--runtime {flags.runtime} goes with --objective makespan")
     for limit, given in (("max_makespan", flags.max_makespan), ("max_period", flags.max_period)):
         if given is not None and flags.objective not in objectives_with(limit):
             raise UsageFault(f"{flag_of(limit)} goes with --objective {_with(limit)}")

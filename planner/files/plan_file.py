@@ -32,6 +32,7 @@ from planner.plan.plan import (
     PlanWindow,
     Source,
     Unit,
+    Unrestricted,
 )
 from planner.problem.graph import BASE
 
@@ -131,6 +132,13 @@ class BaselineRow(TypedDict):
     variant: NotRequired[Annotated[str | None, Field(description="of all operators that have it: the best that fits")]]
 
 
+class UnrestrictedRow(TypedDict):
+    """What a plan that no runtime limits reaches on the same inputs."""
+
+    makespan: Annotated[float, Field(description="of the shortest schedule found, seconds")]
+    lower_bound: Annotated[float, Field(description="proven for every plan, seconds")]
+
+
 class WindowRow(TypedDict):
     """The steady-state pattern: a part of the schedule that can be repeated any number of times."""
 
@@ -175,6 +183,9 @@ class PlanRow(TypedDict):
     bubble_ratio: float
     bubble_ratio_all: float
     window: NotRequired[Annotated[WindowRow | None, Field(description="null: none is known")]]
+    unrestricted: NotRequired[
+        Annotated[UnrestrictedRow | None, Field(description="of a plan of a runtime; null: it is none")]
+    ]
     repeated: NotRequired[Annotated[RepeatedRow | None, Field(description="null: tasks and transfers are all")]]
     solve_seconds: Seconds
     placement: list[PlacedRow]
@@ -407,6 +418,7 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
         notes=tuple(rows.get("notes", ())),
         window=_window(rows.get("window")),
         repeated=_repeated(rows.get("repeated")),
+        unrestricted=None if rows.get("unrestricted") is None else Unrestricted(**rows["unrestricted"]),
     )
     return replace(plan, figures=tuple(figure.of(plan) for figure in _figures(rows)))
 

@@ -14,6 +14,7 @@ from planner.plan.build import build_plan
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.problem.graph import BASE
+from planner.runtimes import ANY, RUNTIMES
 from planner.scheduling.repetition import Repetition, repetition_of, short_step
 from planner.scheduling.steady_state import pattern_of
 from planner.timetable.figures import figures
@@ -29,10 +30,11 @@ def baseline_repetition(whole: Problem, short: Problem, timetable: Timetable) ->
     return None if found is None else replace(found, short=short)
 
 
-def baseline_plan(name: str, problem: Problem, variant: str | None = None) -> Plan:
+def baseline_plan(name: str, problem: Problem, variant: str | None = None, runtime: str = ANY) -> Plan:
     """The plan of a baseline; raises ``planner.baselines.NotApplicable`` with the reason.
 
-    ``variant``: what all operators are that have it; None: the best choice that fits in memory.
+    ``variant``: what all operators are that have it; None: the best choice that fits in memory. ``runtime``: which
+    runs it, as it runs it.
 
     It ignores the memory cap; its figures say whether it fits. If it respects the cap and the number of copies, it
     has the bounds of the problem that need no search; else it has no bounds, since they do not hold for it. A
@@ -42,7 +44,7 @@ def baseline_plan(name: str, problem: Problem, variant: str | None = None) -> Pl
 
     control = Control()
     short = short_step(problem)
-    timetable = baseline_timetable(name, problem if short is None else short, variant)
+    timetable = _timetable(name, problem if short is None else short, variant, runtime)
     choice = choice_of(problem, timetable.placement)
     window, repeated, whole = None, None, figures(problem, timetable) if short is None else None
     if short is None:
@@ -70,11 +72,12 @@ def baseline_plan(name: str, problem: Problem, variant: str | None = None) -> Pl
             "memory_cap": problem.memory_cap,
             **({} if problem.variants is None else {"variants": list(problem.variants)}),
             **({} if variant is None else {"variant": variant}),
+            **({} if runtime == ANY else {"runtime": runtime}),
         },
         solve_seconds=round(control.elapsed, 3),
         notes=(
             "contiguous stages, balanced by time; the baseline's order, replayed with the same costs, transfers "
-            "and memory",
+            "and memory" + ("" if runtime == ANY else f", as {RUNTIMES[runtime].title} runs it"),
             *(() if choice is None else (_in_words(choice),)),
             *(() if fits else ("needs more memory than the devices offer",)),
         ),
@@ -83,6 +86,14 @@ def baseline_plan(name: str, problem: Problem, variant: str | None = None) -> Pl
         whole=whole,
     )
     return verified(plan, problem, cap=fits)
+
+
+def _timetable(name: str, problem: Problem, variant: str | None, runtime: str) -> Timetable:
+    if runtime == ANY:
+        return baseline_timetable(name, problem, variant)
+    from planner.search.as_run import baseline_as_run
+
+    return baseline_as_run(name, problem, RUNTIMES[runtime], variant)
 
 
 def _in_words(choice: str) -> str:

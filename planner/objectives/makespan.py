@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from planner.runtimes import ANY
+
 if TYPE_CHECKING:
     from planner.objectives.solving import Solving
     from planner.plan.plan import Plan
@@ -17,7 +19,11 @@ class Makespan:
     options: tuple[str, ...] = ()
 
     def solve(self, solving: Solving) -> Plan:
-        """The shortest schedule that is found."""
+        """The shortest schedule that is found; for a runtime, of those that it can run."""
+        if solving.options.runtime != ANY:
+            from planner.objectives.as_run import plan_as_run
+
+            return plan_as_run(solving)
         best, state = solving.shortest(solving.control)
         from planner.search.steps.uniform_choices import uniform_note  # it loads numba, which the first plan does not
 

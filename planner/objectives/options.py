@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from planner.common.tolerance import GAP
+from planner.runtimes import ANY
 
 if TYPE_CHECKING:
     from planner.problem import Problem
@@ -39,6 +40,7 @@ class SolveOptions:
     max_makespan: float | None = None
     max_period: float | None = None
     params: SearchParams | None = None  # None: what planner solve runs with
+    runtime: str = ANY  # a name of ``planner.runtimes.RUNTIMES``: plans that it can run
 
     @staticmethod
     def of(
@@ -53,6 +55,7 @@ class SolveOptions:
         objective: str,
         max_makespan: float | None = None,
         max_period: float | None = None,
+        runtime: str = ANY,
     ) -> SolveOptions:
         """The options, with every flag that shapes the result; a ``time_limit`` of inf is none."""
         flags = {
@@ -63,6 +66,7 @@ class SolveOptions:
             "copies": problem.copies,
             "layout": problem.layout,
             "chunks": problem.chunks,
+            **({} if runtime == ANY else {"runtime": runtime}),
             "memory_cap": problem.memory_cap,
             **({} if problem.variants is None else {"variants": list(problem.variants)}),
             "time_limit": None if math.isinf(time_limit) else time_limit,
@@ -72,4 +76,4 @@ class SolveOptions:
             "threads": threads,
             "baselines": list(baselines),
         }
-        return SolveOptions(flags, gap, seed, threads, baselines, objective, max_makespan, max_period)
+        return SolveOptions(flags, gap, seed, threads, baselines, objective, max_makespan, max_period, runtime=runtime)

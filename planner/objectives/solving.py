@@ -15,7 +15,7 @@ from planner.objectives.baseline import NO_STEADY_STATE, baseline_repetition
 from planner.objectives.certified import verified
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.plan.build import build_plan
-from planner.plan.plan import BaselineFigures, Figure, Plan
+from planner.plan.plan import BaselineFigures, Figure, Plan, Unrestricted
 from planner.problem import Impossible, Problem
 from planner.scheduling.repetition import Repetition, short_step
 from planner.scheduling.steady_state import pattern_of
@@ -144,6 +144,7 @@ class Solving:
         proven: bool = True,
         notes: Sequence[str] = (),
         sought: Sequence[Figure] = (),
+        unrestricted: Unrestricted | None = None,
     ) -> Plan:
         """The verified plan. ``proven``: whether the objective is, apart from the makespan; ``sought``: its figures."""
         problem, options = self.problem, self.options
@@ -167,6 +168,7 @@ class Solving:
             whole=None if repetition is None else repetition.figures(),
             objective=options.objective,
             sought=sought,
+            unrestricted=unrestricted,
         )
         return verified(plan, problem if self.shortened is None else self.shortened.whole)
 

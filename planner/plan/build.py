@@ -22,6 +22,7 @@ from planner.plan.plan import (
     PlanRepetition,
     PlanWindow,
     Source,
+    Unrestricted,
 )
 from planner.problem.graph import PASS_ORDER, STEP_ORDER, STEP_STREAMS, Stream
 from planner.problem.placement import Placement
@@ -50,10 +51,12 @@ def build_plan(
     sought: Sequence[Figure] = (),
     repeated: PlanRepetition | None = None,
     whole: Figures | None = None,
+    unrestricted: Unrestricted | None = None,
 ) -> Plan:
     """The plan of a timetable, with its figures and gap. ``sought``: the figures of its objective.
 
     ``repeated``: a part of the timetable that runs more often, in a step whose figures are those of ``whole``.
+    ``unrestricted``: of a plan of a runtime.
 
     A bound that exceeds the makespan by rounding alone becomes the makespan; one that exceeds it by more stays, so
     that ``verify`` reports it. The bound of the problem holds for every placement, so that the placement's is never
@@ -90,6 +93,7 @@ def build_plan(
         repeated=repeated,
         step_tasks=_step_tasks(problem, timetable),
         exchanges=_exchanges(problem, timetable),
+        unrestricted=unrestricted,
     )
     return replace(plan, figures=tuple(figure.of(plan) for figure in sought))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from planner.plan.rows import (
     PlanWindow,
     Source,
     Unit,
+    Unrestricted,
 )
 from planner.timetable.figures import DeviceFigures
 
@@ -42,6 +43,7 @@ __all__ = [
     "PlannedTransfer",
     "Source",
     "Unit",
+    "Unrestricted",
     "plan_to_json",
 ]
 
@@ -124,6 +126,7 @@ class Plan:
     repeated: PlanRepetition | None = None  # None: tasks and transfers are all there are
     step_tasks: tuple[PlannedStepTask, ...] = ()  # once a step and copy; in the file after the tasks of microbatches
     exchanges: tuple[PlannedExchange, ...] = ()  # gradients between copies; in the file after the other transfers
+    unrestricted: Unrestricted | None = None  # None: the plan is not one of a runtime
 
     def figure(self, key: str) -> Figure | None:
         """The figure of that key; None where the plan has none."""
@@ -188,6 +191,7 @@ def plan_to_json(plan: Plan, *, compact: bool = False) -> str:
             "bubble_ratio_all": text.compact(float(plan.bubble_ratio_all)),
             "window": text.compact(text.window_row(plan.window)),
             **({} if plan.repeated is None else {"repeated": text.compact(text.repetition_row(plan.repeated))}),
+            **({} if plan.unrestricted is None else {"unrestricted": text.compact(asdict(plan.unrestricted))}),
             "solve_seconds": text.compact(float(plan.solve_seconds)),
             "placement": text.rows(text.placed_row(placed) for placed in plan.placement),
             "tasks": (

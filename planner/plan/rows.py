@@ -118,6 +118,14 @@ class PlanRepetition:
 
 
 @dataclass(frozen=True, slots=True)
+class Unrestricted:
+    """What a plan that no runtime limits reaches on the same inputs: what a better runtime would be worth."""
+
+    makespan: float  # seconds, of the shortest schedule found
+    lower_bound: float  # seconds, proven
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Which file the plan was made from: the name in it and the SHA-256 of its bytes."""
 

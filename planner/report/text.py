@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from planner.plan.plan import BaselineFigures, Figure, Plan, PlanRepetition, PlanWindow
+from planner.plan.plan import BaselineFigures, Figure, Plan, PlanRepetition, PlanWindow, Unrestricted
 from planner.problem import Problem
 from planner.report.chart import chart
 from planner.report.excerpt import excerpt, excerpt_note
@@ -75,6 +75,8 @@ def _summary(plan: Plan, facts: PlanFacts, problem: Problem | None) -> list[tupl
     ]
     rows += [("whole step" if k == 0 else "", line) for k, line in enumerate(step_lines(plan))]
     rows += [("variants" if k == 0 else "", line) for k, line in enumerate(variant_lines(plan, problem))]
+    if plan.unrestricted is not None:
+        rows.append(("runtime", _runtime(plan, plan.unrestricted)))
     rows += [(figure.kind.title, _sought(figure)) for figure in plan.figures if figure.value is not None]
     if plan.window is not None:
         rows.append(("steady state", _window(plan.window)))
@@ -83,6 +85,16 @@ def _summary(plan: Plan, facts: PlanFacts, problem: Problem | None) -> list[tupl
     rows += [("how" if i == 0 else "", plain(note)) for i, note in enumerate(plan.notes)]
     rows.append(("took", f"{seconds(plan.solve_seconds, 3)}, planner {plain(plan.planner_version)}"))
     return rows
+
+
+def _runtime(plan: Plan, free: Unrestricted) -> str:
+    """The plan of a runtime beside what no runtime limits."""
+    worth = 1 - free.makespan / plan.makespan if plan.makespan > 0 else 0.0
+    most = 1 - free.lower_bound / plan.makespan if plan.makespan > 0 else 0.0
+    return (
+        f"{plain(str(plan.options.get('runtime')))}; without its limits {seconds(free.makespan)} (bound "
+        f"{seconds(free.lower_bound)}): a better runtime would be worth {percent(worth)}, at most {percent(most)}"
+    )
 
 
 def _sought(figure: Figure) -> str:

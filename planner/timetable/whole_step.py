@@ -56,23 +56,25 @@ def exchanges_of(problem: Problem, placement: Placement) -> list[Exchange]:
     return found
 
 
-def with_step_tasks(problem: Problem, timetable: Timetable) -> Timetable:
+def with_step_tasks(problem: Problem, timetable: Timetable, overlapped: bool = True) -> Timetable:
     """The timetable with all exchanges and step tasks; itself where there are none.
 
     Exchanges come first, then R, U and G, each kind in what the others leave. Among those that wait for one stream or
     channel the one with the longest rest goes first, and of updates those whose order gives the shortest end where
-    all of them are ready at once (Johnson's rule).
+    all of them are ready at once (Johnson's rule). Not ``overlapped``: they wait for all microbatches on their device.
     """
     exchanges = exchanges_of(problem, timetable.placement)
     if not exchanges and not problem.has_step.any():
         return timetable
-    return _End(problem, timetable, exchanges).placed()
+    return _End(problem, timetable, exchanges, overlapped).placed()
 
 
 class _End:
     """What is placed at the end of one timetable. Tables of step tasks have a row a copy and a column an operator."""
 
-    def __init__(self, problem: Problem, timetable: Timetable, exchanges: Sequence[Exchange]) -> None:
+    def __init__(
+        self, problem: Problem, timetable: Timetable, exchanges: Sequence[Exchange], overlapped: bool = True
+    ) -> None:
         self.problem, self.timetable, self.exchanges = problem, timetable, exchanges
         self.device_of: Ints = np.array(timetable.placement.device_of)
         ends = timetable.ends(problem)
@@ -80,6 +82,8 @@ class _End:
         copies = np.array(timetable.copy_of)
         own = [backward[:, copies == k].max(axis=1, initial=0.0) for k in range(len(self.device_of))]
         self.ready: Floats = np.array(own)
+        for d in () if overlapped else np.unique(self.device_of).tolist():
+            self.ready[self.device_of == d] = self.ready[self.device_of == d].max()
         self.same = ROUNDING * float(np.nanmax(ends))
         seconds = problem.step_duration[np.arange(problem.n_operators), :, self.device_of]
         self.seconds: Floats = seconds  # (copies, operators, 3)

@@ -1,0 +1,424 @@
+"""The best plan that a runtime can run: its orders on its placements, every stage pass as the runtime runs it.
+
+A plan of a runtime is a schedule, a number of stages on each device, the cuts between them and what is recomputed. All
+combinations are looked at once, with stages balanced as the published schedules have them. The best are tuned: a layer
+moves from one stage to another, between neighbours or from the device that works longest, as long as the step becomes
+shorter, or the memory that is lacking less. What is tuned is a graph of whole stages, which replays fast; what is
+offered has been replayed operator by operator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from planner.baselines import SCHEDULES, NotApplicable
+from planner.baselines.choices import choice_named, posed
+from planner.baselines.operators import Pipeline, replay_blocks
+from planner.baselines.registry import Layout
+from planner.baselines.row import Rows
+from planner.common.budget import Control
+from planner.common.tolerance import SAME
+from planner.placement.versions import Versions, different_choices, uniform_choices
+from planner.problem import BASE, Placement, Problem
+from planner.problem.partition import partition
+from planner.runtimes import Recomputing, Runtime
+from planner.runtimes.cuts import cut_for, layer_of
+from planner.runtimes.stage_costs import StageCosts
+from planner.runtimes.whole_passes import exposed, runtime_bound, with_transfers
+from planner.search.incumbent import Incumbent
+from planner.timetable.figures import Figures, figures
+from planner.timetable.timetable import Timetable
+
+TUNED = 4
+"""Combinations that are tuned."""
+
+MOVES_AT_MOST = 200
+"""Moves that are tried on each of them."""
+
+REPLAYED = 2
+"""Tuned combinations that are replayed operator by operator."""
+
+Rank = tuple[bool, float]
+"""Whether memory is lacking, and how much (bytes); else the makespan (seconds). The least is the best."""
+
+WORST: Rank = (True, math.inf)
+
+Stages = tuple[tuple[int, ...], ...]
+"""The units of every stage, by number: each unit is what stays together."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A schedule on stages: ``first[s]`` units at the start of stage s are in the variant ``name``, the others base."""
+
+    schedule: str
+    chunks: int
+    stages: Stages
+    name: str
+    first: tuple[int, ...]
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        some = sum(self.first)
+        alike = len({min(n, len(stage)) for n, stage in zip(self.first, self.stages, strict=True)}) == 1
+        what = "" if self.name == BASE else f", all {self.name}"
+        if self.name != BASE and some < sum(map(len, self.stages)):
+            what = f", {self.name} in {'the first layers of every stage' if alike else 'some stages'}"
+        return f"{SCHEDULES[self.schedule].title} on {len(self.stages)} stages{what}"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A way as it runs."""
+
+    way: Way
+    timetable: Timetable
+    figures: Figures
+
+    @property
+    def rank(self) -> Rank:
+        """Of the figures."""
+        return rank_of(self.figures)
+
+
+def rank_of(figures: Figures) -> Rank:
+    """The makespan where it fits in memory; else the bytes that are lacking on the device that lacks most."""
+    if figures.fits:
+        return False, figures.makespan
+    return True, max(d.peak_memory - (d.memory or d.peak_memory) for d in figures.devices)
+
+
+class RuntimeSearch:
+    """The search for the best plan of one runtime on one problem."""
+
+    def __init__(self, problem: Problem, runtime: Runtime, incumbent: Incumbent) -> None:
+        self.problem, self.runtime, self.incumbent = problem, runtime, incumbent
+        self.cut = cut_for(problem, runtime)
+        self.units = self.cut.segments.joined
+        self.ranks = problem.n_devices if runtime.pipeline else 1
+        self.known: dict[Way, Rank | None] = {}
+        self.busiest: dict[Way, int] = {}
+        self.stage_costs = StageCosts(problem, runtime, self.units)
+        self.reasons: list[str] = []
+        self.rows: dict[tuple[str, int], Rows | None] = {}
+
+    @cached_property
+    def layers(self) -> list[bool]:
+        """Whether each unit is a layer, of which a runtime may want equally many in every stage."""
+        rules = self.problem.graph.made_from.rules if self.problem.graph.made_from else None
+        names = [self.problem.operators[unit[0]].name for unit in self.units]
+        return [layer_of(name, rules) is not None for name in names]
+
+    def run(self) -> Ran | None:
+        """The best way found, which is offered if it fits in memory; None where no schedule applies."""
+        control = self.incumbent.control
+        some: dict[Way, Rank] = {}
+        for way in self._ways():
+            control.report(f"{way.told}, as {self.runtime.name} runs it")
+            rank = self._rank(way)
+            if rank is not None:
+                some[way] = rank
+            if some and control.over:
+                break
+        best = sorted({rank: way for way, rank in reversed(some.items())}.values(), key=some.__getitem__)[:TUNED]
+        ran = [self._ran(way) for way in best[:1]]
+        tuned = [self._tuned(way) for way in best if not control.over]
+        ran += [self._ran(way) for way in sorted(tuned, key=lambda way: self.known[way] or WORST)[:REPLAYED]]
+        return min((each for each in ran if each is not None), key=lambda each: each.rank, default=None)
+
+    def baseline(self, name: str, variant: str | None = None) -> Ran | None:
+        """A schedule as it is published, with balanced stages; None where it does not fit the problem.
+
+        ``variant``: of all operators that have it; None: the best uniform choice.
+        """
+        if self._rejected(name):
+            return None
+        schedule, some = SCHEDULES[name], []
+        chunks = self.problem.chunks or schedule.chunks if schedule.chunks > 1 else 1
+        choices = different_choices(self.problem) if variant is None else {variant: choice_named(self.problem, variant)}
+        for choice, versions in choices.items():
+            stages = self._balanced(name, chunks, versions)
+            if stages is not None:
+                first = tuple(0 if choice == BASE else len(stage) for stage in stages)
+                some.append(self._ran(Way(name, chunks, stages, choice, first)))
+        return min((ran for ran in some if ran is not None), key=lambda ran: ran.rank, default=None)
+
+    # -- ways --------------------------------------------------------------------------------------------
+
+    def _ways(self) -> Iterator[Way]:
+        """Every schedule, number of stages and choice of variants, with balanced stages."""
+        for name in self.runtime.schedules:
+            if self._rejected(name):
+                continue
+            for chunks in self._chunks(name):
+                yield from self._of(name, chunks)
+
+    def _rejected(self, name: str) -> bool:
+        """Whether flags or the mode of the graph exclude a schedule; the reason is kept."""
+        schedule, problem = SCHEDULES[name], self.problem
+        why = None
+        if not problem.training and not schedule.forwards:
+            why = "orders backward passes"
+        elif schedule.family == "bidirectional" and problem.copies < 2:
+            why = "has two copies: give --copies 2"
+        elif schedule.even_ranks and self.ranks % 2:
+            why = f"wants an even number of devices, not {self.ranks}"
+        elif problem.layout not in ("auto", schedule.family):
+            why = f"is not of --layout {problem.layout}"
+        if why is not None:
+            self.reasons.append(f"{schedule.title} {why}")
+        return why is not None
+
+    def _chunks(self, name: str) -> Sequence[int]:
+        """The numbers of stages on a device that a schedule may have."""
+        schedule = SCHEDULES[name]
+        if schedule.chunks == 1:
+            return (1,)
+        most = min(self.runtime.chunks, len(self.units) // self.ranks)
+        if schedule.family != "interleaved":
+            return (2,) if most >= 2 else ()
+        if self.problem.microbatches % self.ranks:
+            self.reasons.append(
+                f"{schedule.title} wants microbatches that the {self.ranks} ranks divide, not "
+                f"{self.problem.microbatches}"
+            )
+            return ()
+        some = range(2, most + 1)
+        return [v for v in some if self.problem.chunks in (None, v)]
+
+    def _of(self, name: str, chunks: int) -> Iterator[Way]:
+        fits = False
+        for choice, versions in different_choices(self.problem).items():
+            stages = self._balanced(name, chunks, versions)
+            if stages is None:
+                continue
+            whole = tuple(map(len, stages))
+            way = Way(name, chunks, stages, choice, whole if choice != BASE else (0,) * len(stages))
+            yield way
+            if choice == BASE:
+                fits = not (self._rank(way) or WORST)[0]
+            if choice == BASE or fits or BASE not in uniform_choices(self.problem):
+                continue  # where it fits as it is, to recompute only costs time
+            if self.runtime.recompute is Recomputing.FIRST_LAYERS:
+                yield from self._first_layers(name, chunks, choice)
+            elif self.runtime.recompute in (Recomputing.STAGE, Recomputing.OPERATOR):
+                yield from self._by_stage(name, chunks, choice)
+
+    def _first_layers(self, name: str, chunks: int, choice: str) -> Iterator[Way]:
+        """The fewest first layers of every stage that make it fit, by bisection."""
+        stages = self._balanced(name, chunks, self.problem.default.first_versions)
+        if stages is None:
+            return
+        low, high = 0, max(map(len, stages))  # with none it may not fit, with all it is as uniform
+        while high - low > 1:
+            middle = (low + high) // 2
+            rank = self._rank(Way(name, chunks, stages, choice, (middle,) * len(stages)))
+            if rank is None:
+                return
+            low, high = (middle, high) if rank[0] else (low, middle)
+        yield Way(name, chunks, stages, choice, (high,) * len(stages))
+
+    def _by_stage(self, name: str, chunks: int, choice: str) -> Iterator[Way]:
+        """The fewest stages of the first devices that make it fit, by bisection."""
+        stages = self._balanced(name, chunks, self.problem.default.first_versions)
+        if stages is None:
+            return
+        order = sorted(range(len(stages)), key=lambda s: min(copy[s] for copy in self._layout(name, chunks)))
+        low, high = 0, len(stages)  # the first devices hold the most microbatches
+        while high - low > 1:
+            middle = (low + high) // 2
+            rank = self._rank(self._in_stages(name, chunks, stages, choice, order[:middle]))
+            if rank is None:
+                return
+            low, high = (middle, high) if rank[0] else (low, middle)
+        yield self._in_stages(name, chunks, stages, choice, order[:high])
+
+    def _in_stages(self, name: str, chunks: int, stages: Stages, choice: str, some: Sequence[int]) -> Way:
+        return Way(name, chunks, stages, choice, tuple(len(stage) * (s in some) for s, stage in enumerate(stages)))
+
+    def _layout(self, name: str, chunks: int) -> Layout:
+        return SCHEDULES[name].layout(self.ranks, chunks)
+
+    def _balanced(self, name: str, chunks: int, versions: Versions) -> Stages | None:
+        """Stages of units: balanced, or of equally many layers where the runtime wants that."""
+        count = self.ranks * chunks
+        if count > len(self.units):
+            self.reasons.append(f"{count} stages, and only {len(self.units)} places to cut")
+            return None
+        if not self.runtime.uneven:
+            return self._even(count)
+        own = self.cut.default if versions == self.cut.first_versions else self.cut.chosen(versions)
+        found = partition(own, list(zip(*self._layout(name, chunks), strict=True)))
+        if found is None:
+            return None
+        unit_of = {i: u for u, unit in enumerate(self.units) for i in unit}
+        stages = tuple(tuple(dict.fromkeys(unit_of[i] for i in stage)) for stage in found)
+        if sum(map(len, stages)) != len(self.units):  # a label's operators stand apart
+            return None
+        return stages
+
+    def _even(self, count: int) -> Stages | None:
+        """As many layers in every stage, the first ones one more; what is no layer goes with its neighbour."""
+        layers = [u for u, is_layer in enumerate(self.layers) if is_layer]
+        if len(layers) < count:
+            self.reasons.append(f"{count} stages, and only {len(layers)} layers")
+            return None
+        each, more = divmod(len(layers), count)
+        starts = [0]
+        for s in range(count - 1):
+            starts.append(starts[-1] + each + (s < more))
+        places = [0, *(layers[k] for k in starts[1:]), len(self.units)]
+        return tuple(tuple(range(a, b)) for a, b in pairwise(places))
+
+    # -- replays -----------------------------------------------------------------------------------------
+
+    def _versions(self, way: Way) -> Versions:
+        choices = uniform_choices(self.problem)
+        versions = list(choices.get(BASE, self.problem.first_versions))
+        if way.name != BASE:
+            wanted = choices[way.name]
+            for stage, first in zip(way.stages, way.first, strict=True):
+                for i in (i for u in stage[:first] for i in self.units[u]):
+                    versions[i] = wanted[i]
+        return tuple(versions)
+
+    def _rank(self, way: Way) -> Rank | None:
+        """How good a way is, on the graph of its stages; None where the schedule does not apply."""
+        if way not in self.known:
+            schedule = SCHEDULES[way.schedule]
+            if schedule.fused:  # what a pair overlaps shows operator by operator only
+                ran = self._ran(way)
+                found = None if ran is None else ran.figures
+            else:
+                found = self._replayed_as_stages(way)
+            self.known[way] = None if found is None else rank_of(found)
+            if found is not None:
+                self.busiest[way] = int(np.argmax([d.busy for d in found.devices]))
+        return self.known[way]
+
+    def _replayed_as_stages(self, way: Way) -> Figures | None:
+        rows = self._rows(way)
+        if rows is None:
+            return None
+        problem = with_transfers(
+            self.stage_costs.problem(way.stages, self._variant(way), way.first),
+            self.runtime.exposes_transfers(way.chunks),
+        )
+        layout = self._layout(way.schedule, way.chunks)
+        if not all(problem.allows(copy) for copy in layout):
+            return None
+        pipeline = Pipeline(problem, [[s] for s in range(len(way.stages))], range(self.ranks), Placement(layout), rows)
+        self.incumbent.control.spend(1)
+        return figures(problem, replay_blocks(pipeline, overlapped=self.runtime.reduces_beside))
+
+    def _variant(self, way: Way) -> Versions:
+        return uniform_choices(self.problem).get(way.name, self.problem.first_versions)
+
+    def _ran(self, way: Way) -> Ran | None:
+        """The way replayed operator by operator; offered, where it fits."""
+        problem, runtime = self.problem, self.runtime
+        rows, versions = self._rows(way), self._versions(way)
+        if rows is None:
+            return None
+        own = with_transfers(
+            problem.default if versions == problem.first_versions else problem.chosen(versions),
+            runtime.exposes_transfers(way.chunks),
+        )
+        stages = [[i for u in stage for i in self.units[u]] for stage in way.stages]
+        stage_of = {i: s for s, stage in enumerate(stages) for i in stage}
+        layout = self._layout(way.schedule, way.chunks)
+        device_of = tuple(tuple(copy[stage_of[i]] for i in range(problem.n_operators)) for copy in layout)
+        if not all(own.allows(copy) for copy in device_of):
+            return None
+        placement = Placement(device_of, f"stages of {way.schedule}, as {runtime.name} runs them")
+        pipeline = Pipeline(own, stages, range(self.ranks), placement, rows)
+        found = replay_blocks(pipeline, exposed(own, runtime), runtime.reduces_beside)
+        timetable = posed(problem, versions, found)
+        ran = Ran(way, timetable, figures(problem, timetable))
+        if ran.figures.fits:
+            self.incumbent.offer(timetable, f"{way.told}, as {runtime.name} runs it")
+        return ran
+
+    def _rows(self, way: Way) -> Rows | None:
+        key = way.schedule, way.chunks
+        if key not in self.rows:
+            try:
+                rows = SCHEDULES[way.schedule].rows(self.ranks, self.problem.microbatches, way.chunks)
+                self.rows[key] = rows if self.problem.training else [row.forwards() for row in rows]
+            except NotApplicable as reason:
+                self.reasons.append(str(reason))
+                self.rows[key] = None
+        return self.rows[key]
+
+    # -- tuning ------------------------------------------------------------------------------------------
+
+    def _tuned(self, way: Way) -> Way:
+        """Move units between stages while that makes it better."""
+        control = self.incumbent.control
+        better, tried = self.runtime.uneven, 0
+        while better and not control.over and tried < MOVES_AT_MOST:
+            better, rank = False, self.known[way] or WORST
+            for stages in self._moves(way):
+                if control.over or tried == MOVES_AT_MOST:
+                    break
+                tried += 1
+                control.report(f"moving layers between the stages of {way.told}")
+                moved = replace(way, stages=stages, first=self._first(way, stages))
+                if _is_better(self._rank(moved) or WORST, rank):
+                    way, better = moved, True
+                    break
+        return way
+
+    def _first(self, way: Way, stages: Stages) -> tuple[int, ...]:
+        """How many first units stay in the variant: all of a stage that had all of them."""
+        return tuple(
+            len(stage) if n and n >= len(before) else n
+            for n, before, stage in zip(way.first, way.stages, stages, strict=True)
+        )
+
+    def _moves(self, way: Way) -> Iterator[Stages]:
+        """A unit across one cut; and from the busiest device's stages to any other, all cuts between moved by one."""
+        counts = [len(stage) for stage in way.stages]
+        layout = self._layout(way.schedule, way.chunks)
+        busy = [s for s in range(len(counts)) if any(copy[s] == self.busiest[way] for copy in layout)]
+        pairs = [(a, b) for a in busy for b in range(len(counts)) if a != b]
+        pairs += [(s, s + 1) for s in range(len(counts) - 1)] + [(s + 1, s) for s in range(len(counts) - 1)]
+        for a, b in dict.fromkeys(pairs):
+            if counts[a] > 1:
+                moved = list(counts)
+                moved[a] -= 1
+                moved[b] += 1
+                places = np.cumsum([0, *moved]).tolist()
+                yield tuple(tuple(range(x, y)) for x, y in pairwise(places))
+
+
+def _is_better(new: Rank, old: Rank) -> bool:
+    if new[0] != old[0]:
+        return not new[0]
+    return new[1] < old[1] * (1 - SAME)
+
+
+def baseline_as_run(name: str, problem: Problem, runtime: Runtime, variant: str | None = None) -> Timetable:
+    """The timetable of a baseline as a runtime runs it, whatever memory it takes; raises ``NotApplicable``."""
+    if name not in runtime.schedules:
+        some = ", ".join(runtime.schedules)
+        raise NotApplicable(f"{runtime.title} does not run {SCHEDULES[name].title}; it runs {some}")
+    if SCHEDULES[name].family == "bidirectional":  # it brings its copies along
+        problem = replace(problem, copies=max(2, problem.copies))
+    search = RuntimeSearch(problem, runtime, Incumbent(problem, Control(), 0.0, lambda _: None))
+    ran = search.baseline(name, variant)
+    if ran is None:
+        raise NotApplicable("; ".join(search.reasons) or f"no contiguous stages for {SCHEDULES[name].title}")
+    return ran.timetable
+
+
+def prove(incumbent: Incumbent, runtime: Runtime) -> None:
+    """Raise the incumbent's bound to that of the runtime's plans."""
+    incumbent.prove(lambda problem, control: runtime_bound(problem, runtime, control), f"bound for {runtime.name}")
