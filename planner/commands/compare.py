@@ -1,4 +1,4 @@
-"""``planner compare``: plans of one problem side by side."""
+"""``planner compare``: plans of one problem side by side, or of one model and batch."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class CompareFlags:
 def run(flags: CompareFlags) -> int:
     """Compare the plans, as a table or as JSON, with a picture where asked for."""
     from planner.report.compare import compare_document, compare_text, different_problems
+    from planner.report.strategies import different_steps
 
     paths, svg = flags.plans, flags.svg
     if len(paths) < 2:
@@ -39,8 +40,12 @@ def run(flags: CompareFlags) -> int:
     plans = [presentable(path) for path in paths]
     names = [str(path) for path in paths]
     different = different_problems(plans)
-    if different and not flags.force:
-        raise UsageFault(f"the plans are of different problems ({'; '.join(different)}); --force compares them anyway")
+    unlike = different_steps(plans) if different and not flags.force else []
+    if unlike:
+        raise UsageFault(
+            f"the plans are of different problems ({'; '.join(different)}), and not of one model and batch "
+            f"({'; '.join(unlike)}); --force compares them anyway"
+        )
     if svg is not None:
         _draw(plans, [label(path, plan) for path, plan in zip(paths, plans, strict=True)], svg)
     if flags.format is options.Format.json:

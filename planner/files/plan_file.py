@@ -14,6 +14,7 @@ from typing_extensions import TypedDict, get_type_hints  # pydantic wants its ow
 from planner.files.compact_rows import Index, Seconds, TaskClass, TransferClass
 from planner.files.errors import InputError, shown
 from planner.files.json_source import JsonSource, Step, read_json_source
+from planner.files.plan_origin import GraphRow, SourceRow, ThroughputRow, graph_source, throughput
 from planner.files.yaml_source import field_path
 from planner.plan.compact import TASK_KEYS, TRANSFER_KEYS, Expanded, Misfit, Names
 from planner.plan.plan import (
@@ -45,13 +46,6 @@ PassName = Annotated[
         "gradients, U: update by the optimizer, G: gathering of the parameters"
     ),
 ]
-
-
-class SourceRow(TypedDict):
-    """The file that the plan was made from."""
-
-    name: str
-    sha256: Annotated[str, Field(description="of the bytes")]
 
 
 class PlacedRow(TypedDict):
@@ -170,7 +164,7 @@ class PlanRow(TypedDict):
     schema: Literal["planner/plan@1"]
     planner_version: str
     origin: Annotated[str, Field(description="solve, or baseline:NAME")]
-    graph: SourceRow
+    graph: GraphRow
     cluster: SourceRow
     options: Annotated[dict[str, Any], Field(description="every flag that shaped the result")]
     microbatches: Index
@@ -182,6 +176,7 @@ class PlanRow(TypedDict):
     gap: Annotated[float | None, Field(description="(makespan - lower_bound) / makespan")]
     bubble_ratio: float
     bubble_ratio_all: float
+    throughput: NotRequired[ThroughputRow | None]
     window: NotRequired[Annotated[WindowRow | None, Field(description="null: none is known")]]
     unrestricted: NotRequired[
         Annotated[UnrestrictedRow | None, Field(description="of a plan of a runtime; null: it is none")]
@@ -383,7 +378,7 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
     plan = Plan(
         planner_version=rows["planner_version"],
         origin=rows["origin"],
-        graph=Source(**_only(rows["graph"], "name", "sha256")),
+        graph=graph_source(rows["graph"]),
         cluster=Source(**_only(rows["cluster"], "name", "sha256")),
         options=cast("Mapping[str, Any]", rows["options"]),
         microbatches=rows["microbatches"],
@@ -419,6 +414,7 @@ def _plan(rows: Mapping[str, Any]) -> Plan:
         window=_window(rows.get("window")),
         repeated=_repeated(rows.get("repeated")),
         unrestricted=None if rows.get("unrestricted") is None else Unrestricted(**rows["unrestricted"]),
+        throughput=throughput(rows.get("throughput")),
     )
     return replace(plan, figures=tuple(figure.of(plan) for figure in _figures(rows)))
 

@@ -24,6 +24,7 @@ from planner.plan.plan import (
     Source,
     Unrestricted,
 )
+from planner.plan.throughput import throughput_of
 from planner.problem.graph import PASS_ORDER, STEP_ORDER, STEP_STREAMS, Stream
 from planner.problem.placement import Placement
 from planner.problem.problem import Problem
@@ -67,13 +68,14 @@ def build_plan(
     placement_lower_bound = _without_rounding(placement_lower_bound, found.makespan)
     if lower_bound is not None and placement_lower_bound is not None:
         placement_lower_bound = max(lower_bound, placement_lower_bound)
+    microbatches = problem.microbatches + (0 if repeated is None else repeated.more)
     plan = Plan(
         planner_version=__version__,
         origin=origin,
-        graph=Source(problem.graph.name, problem.graph.sha256),
+        graph=_graph(problem),
         cluster=Source(problem.cluster.name, problem.cluster.sha256),
         options=dict(options),
-        microbatches=problem.microbatches + (0 if repeated is None else repeated.more),
+        microbatches=microbatches,
         objective=objective,
         status=status,
         makespan=found.makespan,
@@ -94,8 +96,16 @@ def build_plan(
         step_tasks=_step_tasks(problem, timetable),
         exchanges=_exchanges(problem, timetable),
         unrestricted=unrestricted,
+        throughput=throughput_of(problem.graph.made_from, problem.cluster, microbatches, found.makespan),
     )
     return replace(plan, figures=tuple(figure.of(plan) for figure in sought))
+
+
+def _graph(problem: Problem) -> Source:
+    graph = problem.graph
+    if graph.made_from is None:
+        return Source(graph.name, graph.sha256)
+    return Source(graph.name, graph.sha256, graph.mode.value, graph.made_from)
 
 
 def _gap(makespan: float, lower_bound: float | None) -> float | None:

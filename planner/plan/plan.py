@@ -21,6 +21,7 @@ from planner.plan.rows import (
     PlanRepetition,
     PlanWindow,
     Source,
+    Throughput,
     Unit,
     Unrestricted,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "PlannedTask",
     "PlannedTransfer",
     "Source",
+    "Throughput",
     "Unit",
     "Unrestricted",
     "plan_to_json",
@@ -127,6 +129,7 @@ class Plan:
     step_tasks: tuple[PlannedStepTask, ...] = ()  # once a step and copy; in the file after the tasks of microbatches
     exchanges: tuple[PlannedExchange, ...] = ()  # gradients between copies; in the file after the other transfers
     unrestricted: Unrestricted | None = None  # None: the plan is not one of a runtime
+    throughput: Throughput | None = None  # None: the graph does not say how many tokens a microbatch has
 
     def figure(self, key: str) -> Figure | None:
         """The figure of that key; None where the plan has none."""
@@ -176,8 +179,8 @@ def plan_to_json(plan: Plan, *, compact: bool = False) -> str:
             "schema": text.compact(SCHEMA),
             "planner_version": text.compact(plan.planner_version),
             "origin": text.compact(plan.origin),
-            "graph": text.compact({"name": plan.graph.name, "sha256": plan.graph.sha256}),
-            "cluster": text.compact({"name": plan.cluster.name, "sha256": plan.cluster.sha256}),
+            "graph": text.compact(text.source_row(plan.graph)),
+            "cluster": text.compact(text.source_row(plan.cluster)),
             "options": text.compact(dict(plan.options)),
             "microbatches": text.compact(plan.microbatches),
             "objective": text.compact(plan.objective),
@@ -189,6 +192,7 @@ def plan_to_json(plan: Plan, *, compact: bool = False) -> str:
             **{key: text.compact(text.amount(value, unit)) for key, value, unit in plan.figure_fields()},
             "bubble_ratio": text.compact(float(plan.bubble_ratio)),
             "bubble_ratio_all": text.compact(float(plan.bubble_ratio_all)),
+            **({} if plan.throughput is None else {"throughput": text.compact(text.throughput_row(plan.throughput))}),
             "window": text.compact(text.window_row(plan.window)),
             **({} if plan.repeated is None else {"repeated": text.compact(text.repetition_row(plan.repeated))}),
             **({} if plan.unrestricted is None else {"unrestricted": text.compact(asdict(plan.unrestricted))}),

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from planner.problem.graph import BASE
+from planner.problem.made_from import MadeFrom
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +128,28 @@ class Unrestricted:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Which file the plan was made from: the name in it and the SHA-256 of its bytes."""
+    """Which file the plan was made from: the name in it and the SHA-256 of its bytes.
+
+    ``mode`` and ``origin`` are those of a graph that says what it was made from, and None for all other files.
+    """
 
     name: str
     sha256: str
+    mode: str | None = None  # training | inference
+    origin: MadeFrom | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """A step in tokens, over all GPUs for which the devices of the cluster stand; see ``plan/throughput.py``."""
+
+    gpus: int
+    sequences: int  # of a step: the global batch
+    tokens: int  # of a step
+    tokens_per_second: float
+    tokens_per_second_per_gpu: float
+    peak_flops: float | None = None  # of all GPUs together, FLOP/s; None: a device type does not state it
+    mfu: float | None = None  # model FLOP utilization; None: without peak_flops, or without flops_per_token
 
 
 class Unit(StrEnum):

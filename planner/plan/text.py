@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from itertools import chain
 from operator import itemgetter
@@ -20,6 +21,8 @@ from planner.plan.rows import (
     PlannedTransfer,
     PlanRepetition,
     PlanWindow,
+    Source,
+    Throughput,
     Unit,
 )
 from planner.problem.graph import BASE
@@ -46,6 +49,19 @@ def rows(values: Iterable[Any]) -> str:
 def _lines(texts: Iterable[str]) -> str:
     joined = ",\n  ".join(texts)
     return f"[\n  {joined}\n ]" if joined else "[]"
+
+
+def source_row(source: Source) -> dict[str, Any]:
+    """The file that the plan was made from; what its graph was made from, where it says so."""
+    row: dict[str, Any] = {"name": source.name, "sha256": source.sha256}
+    if source.origin is None:
+        return row
+    return {**row, "mode": source.mode, "origin": source.origin.stated}
+
+
+def throughput_row(throughput: Throughput) -> dict[str, Any]:
+    """The step in tokens; what is not known is left out."""
+    return {name: value for name, value in asdict(throughput).items() if value is not None}
 
 
 def placed_row(placed: PlacedOperator) -> dict[str, Any]:

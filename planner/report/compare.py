@@ -1,4 +1,4 @@
-"""Several plans of one problem side by side."""
+"""Several plans side by side: of one problem, or of one model and batch by different strategies."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from rich.text import Text
 from planner.plan.plan import FIGURES, Figure, Plan
 from planner.report.facts import PlanFacts
 from planner.report.step import Part, WholeStep
+from planner.report.strategies import (
+    MEANING,
+    STRATEGY_ROWS,
+    TOKEN_ROWS,
+    Row,
+    are_strategies,
+    different_steps,
+    of_strategy,
+    work_of,
+)
 from planner.report.tables import rendered, table
 from planner.report.words import NONE, Words, amount, digits_apart, gap, number, percent, plain, quotient, seconds, size
 
@@ -18,16 +28,14 @@ SCHEMA = "planner/comparison@1"
 
 _DIGITS: dict[str, tuple[Words, Callable[[PlanFacts], float | None]]] = {
     "makespan": (seconds, lambda f: f.plan.makespan),
+    "step time": (seconds, lambda f: f.plan.makespan),
     "lower bound": (seconds, lambda f: f.plan.lower_bound),
     "placement bound": (seconds, lambda f: f.plan.placement_lower_bound),
     "peak memory": (size, lambda f: f.peak_memory),
 }
 """Rows in which figures that differ have digits enough to be told apart."""
 
-_Row = tuple[str, Callable[[PlanFacts, PlanFacts], str]]
-"""A heading, and the cell for a plan, given the first plan as well."""
-
-_ROWS: tuple[_Row, ...] = (
+_ROWS: tuple[Row, ...] = (
     ("origin", lambda f, _: plain(f.plan.origin)),
     ("status", lambda f, _: f.plan.status),
     ("makespan", lambda f, _: seconds(f.plan.makespan)),
@@ -49,7 +57,7 @@ _ROWS: tuple[_Row, ...] = (
 )
 
 
-def _figure_rows(key: str) -> tuple[_Row, ...]:
+def _figure_rows(key: str) -> tuple[Row, ...]:
     """Value, bound and gap of a figure of some objectives."""
 
     def cell(words: Callable[[Figure], str]) -> Callable[[PlanFacts, PlanFacts], str]:
@@ -62,7 +70,7 @@ def _figure_rows(key: str) -> tuple[_Row, ...]:
     )
 
 
-def _step_row(heading: str, value: Callable[[WholeStep], float | None]) -> _Row:
+def _step_row(heading: str, value: Callable[[WholeStep], float | None]) -> Row:
     def cell(facts: PlanFacts, _: PlanFacts) -> str:
         step = facts.whole_step
         return NONE if step is None else seconds(value(step))
@@ -74,7 +82,8 @@ def _exposed(part: Part) -> Callable[[WholeStep], float | None]:
     return lambda step: step.exposed.get(part)
 
 
-_OF_SOME: tuple[_Row, ...] = (
+_OF_SOME: tuple[Row, ...] = (
+    *TOKEN_ROWS,
     _step_row("last microbatch ends", lambda step: step.until),
     _step_row("after it", lambda step: step.after),
     *(_step_row(f"  {part}", _exposed(part)) for part in Part),
@@ -102,10 +111,15 @@ def compare_text(plans: Sequence[Plan], names: Sequence[str], width: int = 100, 
     """One row per figure, one column per plan; as many plans side by side as the width takes."""
     facts = [PlanFacts(plan) for plan in plans]
     more = [row for row in _OF_SOME if any(row[1](f, facts[0]) != NONE for f in facts)]
-    parts: list[RenderableType] = [_title(plans[0]), Text()]
-    parts += [Text(f"Different problems: {line}", style="bold") for line in different_problems(plans)]
+    different = different_problems(plans)
+    strategies = are_strategies(plans, different)
+    rows = STRATEGY_ROWS if strategies else (*_ROWS, *more)
+    title = Text(plain(work_of(plans[0])), style="bold") if strategies else _title(plans[0])
+    parts: list[RenderableType] = [title, Text()]
+    if not strategies:
+        parts += [Text(f"Different problems: {line}", style="bold") for line in different]
 
-    def told_apart(row: _Row) -> _Row:
+    def told_apart(row: Row) -> Row:
         if row[0] not in _DIGITS:
             return row
         words, value = _DIGITS[row[0]]
@@ -116,13 +130,13 @@ def compare_text(plans: Sequence[Plan], names: Sequence[str], width: int = 100, 
     longest = max(14, (width - 22) // min(across, len(plans)) - 3)
     for start in range(0, len(plans), across):
         made = table([("", "left"), *((_heading(n, longest), "right") for n in names[start : start + across])])
-        for heading, cell in map(told_apart, (*_ROWS, *more)):
+        for heading, cell in map(told_apart, rows):
             made.add_row(Text(heading), *(Text(cell(f, facts[0])) for f in facts[start : start + across]))
         parts += [made, Text()]
-    parts += [Text(line, style="dim") for line in _MEANING]
-    if any(f.whole_step is not None for f in facts):
+    parts += [Text(line, style="dim") for line in ((_BUBBLE, *MEANING) if strategies else (_BUBBLE, _SETS))]
+    if any(f.whole_step is not None for f in facts) and not strategies:
         parts.append(Text(_AFTER, style="dim"))
-    if any(f.variants for f in facts):
+    if any(f.variants for f in facts) and not strategies:
         parts.append(Text("variants: copies of operators in another variant than base.", style="dim"))
     return rendered(parts, width, color)
 
@@ -138,12 +152,11 @@ def _heading(name: str, longest: int) -> str:
     return name if len(name) <= longest else "…" + name[-(longest - 1) :]
 
 
-_MEANING = (
+_BUBBLE = (
     "bubble: makespan minus the time in which a device's compute stream works, over the devices that run a task; span "
-    "bubble: the same within a device's own first start and last end. Transfers never count as work.",
-    "parameter sets: devices that hold an operator's parameters, on average over the operators.",
+    "bubble: the same within a device's own first start and last end. Transfers never count as work."
 )
-
+_SETS = "parameter sets: devices that hold an operator's parameters, on average over the operators."
 
 _AFTER = (
     "After the last microbatch each instant counts for the first part of the step that runs then anywhere: exchange of "
@@ -154,15 +167,17 @@ _AFTER = (
 def compare_document(plans: Sequence[Plan], names: Sequence[str]) -> dict[str, Any]:
     """The comparison as one JSON document (``planner/comparison@1``), seconds and bytes."""
     different = different_problems(plans)
+    first = PlanFacts(plans[0])
     return {
         "schema": SCHEMA,
         "same_problem": not different,
+        "same_model_and_batch": not different or not different_steps(plans),
         "differences": different,
-        "plans": [_row(name, PlanFacts(plan)) for name, plan in zip(names, plans, strict=True)],
+        "plans": [_row(name, PlanFacts(plan), first) for name, plan in zip(names, plans, strict=True)],
     }
 
 
-def _row(name: str, facts: PlanFacts) -> dict[str, Any]:
+def _row(name: str, facts: PlanFacts, first: PlanFacts) -> dict[str, Any]:
     plan = facts.plan
     return {
         "file": name,
@@ -185,6 +200,7 @@ def _row(name: str, facts: PlanFacts) -> dict[str, Any]:
         "over_cap": [device.name for device in facts.over_cap],
         "copies": plan.copies,
         "parameter_sets": facts.parameter_sets,
+        **of_strategy(facts, first),
         **_of_step(facts),
         **({"variants": facts.variants} if facts.variants else {}),
     }

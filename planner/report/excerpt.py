@@ -33,6 +33,7 @@ def excerpt(plan: Plan) -> Plan:
         baselines=(),
         figures=(),
         repeated=None,
+        throughput=None,
     )
 
 

@@ -42,6 +42,20 @@ class PlanFacts:
         return self.plan.microbatches / self.plan.makespan if self.plan.makespan > 0 else None
 
     @cached_property
+    def degrees(self) -> dict[str, int]:
+        """Degrees of parallelism by their short names; none where the graph does not say what it was made from."""
+        origin = self.plan.graph.origin
+        if origin is None:
+            return {}
+        stages = origin.pipeline or len(self.plan.devices)
+        return {"tp": origin.tensor, "cp": origin.context, "ep": origin.expert, "dp": origin.data, "pp": stages}
+
+    @property
+    def strategy(self) -> str:
+        """``tp8 cp1 ep1 dp1 pp8``; empty where it is not known."""
+        return " ".join(f"{name}{degree}" for name, degree in self.degrees.items())
+
+    @cached_property
     def peak_memory(self) -> float:
         """Of the fullest device, bytes."""
         return max((d.peak_memory for d in self.plan.devices), default=0.0)

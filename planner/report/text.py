@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from planner.plan.plan import BaselineFigures, Figure, Plan, PlanRepetition, PlanWindow, Unrestricted
+from planner.plan.plan import BaselineFigures, Figure, Plan, PlanRepetition, PlanWindow, Throughput, Unrestricted
 from planner.problem import Problem
 from planner.report.chart import chart
 from planner.report.excerpt import excerpt, excerpt_note
@@ -17,6 +17,7 @@ from planner.report.variants import variant_lines
 from planner.report.words import (
     NONE,
     amount,
+    count,
     cut,
     gap,
     names_in_brief,
@@ -65,6 +66,7 @@ def _summary(plan: Plan, facts: PlanFacts, problem: Problem | None) -> list[tupl
     rows = [
         ("makespan", f"{seconds(plan.makespan)} for {_count(plan.microbatches, 'microbatch', 'microbatches')}"),
         ("throughput", throughput),
+        *_tokens(plan.throughput),
         ("status", _status(plan)),
         ("lower bound", f"{seconds(plan.lower_bound)}, gap {gap(plan.gap)}" if bounded else "none computed"),
         ("placement bound", seconds(plan.placement_lower_bound) if bounded else "none computed"),
@@ -95,6 +97,17 @@ def _runtime(plan: Plan, free: Unrestricted) -> str:
         f"{plain(str(plan.options.get('runtime')))}; without its limits {seconds(free.makespan)} (bound "
         f"{seconds(free.lower_bound)}): a better runtime would be worth {percent(worth)}, at most {percent(most)}"
     )
+
+
+def _tokens(throughput: Throughput | None) -> list[tuple[str, str]]:
+    """The step in tokens, where the graph says how many it has."""
+    if throughput is None:
+        return []
+    each = f"{count(throughput.tokens_per_second_per_gpu)} on each of {_count(throughput.gpus, 'GPU', 'GPUs')}"
+    rows = [("", f"{count(throughput.tokens_per_second)} tokens/s, {each}; {throughput.tokens:,} tokens a step")]
+    if throughput.mfu is not None:
+        rows.append(("MFU", f"{percent(throughput.mfu)} of the peak FLOP/s, recomputation not counted"))
+    return rows
 
 
 def _sought(figure: Figure) -> str:

@@ -41,6 +41,11 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def count(value: float) -> str:
+    """How many, with commas: ``249,661``, ``3,901``, ``12.34``."""
+    return f"{value:,.0f}" if value >= 1000 else number(value)
+
+
 def seconds(value: float | None, digits: int = 5) -> str:
     """``63 s``, ``371.2 ms``."""
     if value is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import fields
 
 from planner.common.messages import shown
 from planner.plan.plan import Plan, Source
@@ -23,6 +24,7 @@ def check_bounds(facts: Facts) -> Iterator[Violation]:
     plan = facts.plan
     yield from _source("graph", plan.graph, Source(facts.graph.name, facts.graph.sha256))
     yield from _source("cluster", plan.cluster, Source(facts.cluster.name, facts.cluster.sha256))
+    yield from _made_from(facts)
     if plan.objective not in OBJECTIVES:
         yield Violation(Rule.BOUNDS, f"objective is {shown(plan.objective)}, not one of {', '.join(OBJECTIVES)}")
     yield from _bounds(plan)
@@ -40,6 +42,20 @@ def _source(kind: str, found: Source, given: Source) -> Iterator[Violation]:
             f"the {kind} file has changed since: its SHA-256 is {given.sha256 or 'unknown'}, "
             f"the plan's {found.sha256 or 'unknown'}",
         )
+
+
+def _made_from(facts: Facts) -> Iterator[Violation]:
+    """What the plan says its graph was made from is what the graph says; it need not say it."""
+    found, given, mode = facts.plan.graph.origin, facts.graph.made_from, facts.graph.mode.value
+    if found is None:
+        return
+    if given is None:
+        yield Violation(Rule.BOUNDS, f"graph.origin names model {shown(found.model)}, but the graph has no origin")
+        return
+    pairs = [(f"origin.{each.name}", getattr(found, each.name), getattr(given, each.name)) for each in fields(given)]
+    for name, own, stated in [("mode", facts.plan.graph.mode, mode), *pairs]:
+        if own != stated:
+            yield Violation(Rule.BOUNDS, f"graph.{name} is {shown(own)}, but the graph says {shown(stated)}")
 
 
 def _bounds(plan: Plan) -> Iterator[Violation]:

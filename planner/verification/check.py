@@ -21,6 +21,7 @@ from planner.verification.rules import Rule
 from planner.verification.sought import check_sought
 from planner.verification.step import check_step_order, check_step_tasks
 from planner.verification.tasks import check_streams, check_tasks
+from planner.verification.throughput import check_throughput
 from planner.verification.transfers import check_channels, check_transfers
 from planner.verification.work import Work
 
@@ -51,6 +52,7 @@ def verify_plan(
         *_schedule(facts, memory),
         *check_figures(facts, work, memory, lambda instant: instant),
         *check_sought(plan, work, memory),
+        *check_throughput(facts, work),
         *check_bounds(facts),
     ]
 
@@ -119,5 +121,6 @@ def _repeated(
         *found,
         *check_figures(whole, work, memory, partial(instant_in, repeated, times)),
         *check_sought(plan, work, memory),
+        *check_throughput(whole, work),
         *check_bounds(whole),
     ]

@@ -36,7 +36,8 @@ class Rule(IntEnum):
     MEMORY = (5, "No device ever holds more bytes than its cap.")
     FIGURES = (
         6,
-        "Makespan, bubbles, peak memory and period are those that follow from tasks and transfers.",
+        "Makespan, bubbles, peak memory, period and throughput are those that follow from tasks and transfers, the "
+        "last one with `origin` of the graph.",
     )
     BOUNDS = (
         7,

@@ -96,3 +96,30 @@ def test_compare_refuses_different_problems(files: list[str], capsys: pytest.Cap
     assert captured.out == "" and "4 microbatches against 8" in captured.err
     assert main(["compare", "a.json", "b.json", "--force"]) == 0
     assert "Different problems" in capsys.readouterr().out
+
+
+ORIGIN = (
+    "origin: {{model: toy, sequence: 1000, micro_batch: 2, tensor: {tensor}, data: {data}, flops_per_token: 5e6}}\n"
+)
+
+
+def test_compare_two_strategies_of_one_model_and_batch(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --force; 4 microbatches x 2 sequences x 2 replicas are 8 x 2 x 1. Another batch is refused by name."""
+    text = Path(files[0]).read_text(encoding="utf-8")
+    for name, tensor, data, microbatches in (("a", 1, 2, "4"), ("b", 4, 1, "8"), ("c", 1, 2, "8")):
+        origin = ORIGIN.format(tensor=tensor, data=data)
+        Path(f"{name}.yaml").write_text(text.replace("operators:", f"{origin}operators:", 1), encoding="utf-8")
+        made = ["baseline", "1f1b", f"{name}.yaml", files[1], "-o", f"{name}.json", "--microbatches", microbatches]
+        assert main([*made, "--quiet"]) == 0
+        assert main(["verify", f"{name}.json", "--graph", f"{name}.yaml", "--cluster", files[1]]) == 0
+    capsys.readouterr()
+    assert main(["compare", "a.json", "b.json", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    a, b = document["plans"]
+    devices = len(read_plan("a.json").devices)
+    assert document["same_model_and_batch"] and not document["same_problem"]
+    assert (a["tokens"], a["gpus"], b["tokens"], b["gpus"]) == (16000, 2 * devices, 16000, 4 * devices)
+    assert b["tokens_per_second_per_gpu"] == pytest.approx(16000 / b["makespan"] / (4 * devices))
+    assert b["per_gpu_over_first"] == pytest.approx(a["makespan"] / (2 * b["makespan"]))
+    assert main(["compare", "a.json", "c.json"]) == 2
+    assert "global batch 16 sequences against 32 sequences" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import jsonschema
@@ -11,6 +11,7 @@ import pytest
 
 from planner.files.errors import InputError
 from planner.files.plan_file import plan_schema, read_plan
+from planner.files.plan_origin import OriginRow
 from planner.files.whole import ensure_writable, write_whole
 from planner.plan.plan import (
     BaselineFigures,
@@ -22,8 +23,10 @@ from planner.plan.plan import (
     PlannedTransfer,
     PlanWindow,
     Source,
+    Throughput,
     plan_to_json,
 )
+from planner.problem.made_from import MadeFrom
 
 PLAN = Plan(
     planner_version="0.1.0",
@@ -345,3 +348,54 @@ def test_devices_are_written_to():
     ensure_writable("/dev/null")
     write_whole("/dev/null", "x")
     assert not Path("/dev/null").is_file()
+
+
+ORIGIN = MadeFrom("m", sequence=100, tensor=2, tied=True, recompute="full", flops_per_token=6e9)
+IN_TOKENS = Throughput(4, 1, 100, 250.0, 62.5, 4e12, 0.375)
+
+
+def test_what_the_graph_was_made_from(tmp_path):
+    """The origin and the step in tokens stand in a plan only where they are known, and are read again."""
+    plan = replace(PLAN, graph=replace(PLAN.graph, mode="training", origin=ORIGIN), throughput=IN_TOKENS)
+    path = tmp_path / "plan.json"
+    write_whole(path, plan_to_json(plan))
+    assert read_plan(path) == plan
+    raw = json.loads(path.read_text())
+    jsonschema.validate(raw, plan_schema())
+    stated = {"model": "m", "sequence": 100, "tensor": 2, "recompute": "full", "tied": True, "flops_per_token": 6e9}
+    assert raw["graph"] == {"name": "tiny", "sha256": "a" * 64, "mode": "training", "origin": stated}
+    assert raw["throughput"] == {
+        "gpus": 4,
+        "sequences": 1,
+        "tokens": 100,
+        "tokens_per_second": 250.0,
+        "tokens_per_second_per_gpu": 62.5,
+        "peak_flops": 4e12,
+        "mfu": 0.375,
+    }
+    unknown = json.loads(plan_to_json(replace(plan, throughput=replace(IN_TOKENS, peak_flops=None, mfu=None))))
+    assert list(unknown["throughput"]) == list(raw["throughput"])[:5]
+    del raw["graph"]["origin"], raw["throughput"]
+    assert list(raw) == list(json.loads(plan_to_json(PLAN)))
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "field"),
+    [
+        ("origin", {"model": "m", "tensor": 0}, "graph.origin.tensor"),
+        ("origin", {"tensor": 2}, "graph.origin.model"),
+        ("origin", {"model": "m", "cut": "anywhere"}, "graph.origin.cut"),
+        ("throughput", {**asdict(IN_TOKENS), "tokens_per_second_per_gpu": 0.0}, "throughput.tokens_per_second_per_gpu"),
+    ],
+)
+def test_origins_that_are_none(where, value, field, tmp_path):
+    raw = json.loads(plan_to_json(PLAN))
+    (raw if where == "throughput" else raw["graph"])[where] = value
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(raw))
+    with pytest.raises(InputError, match=field):
+        read_plan(path)
+
+
+def test_a_plan_knows_every_field_of_an_origin():
+    assert list(OriginRow.__annotations__) == [field.name for field in fields(MadeFrom)]

@@ -34,7 +34,7 @@ def hf_document(path: Path, flags: HfFlags) -> Document:
     check_model(model, config)
     entries = entries_of(model, setting)
     figures = totals(model, setting)
-    name = flags.name or (path.stem if path.stem != "config" else path.resolve().parent.name) or "model"
+    name = flags.name or _model_name(path)
     return Document(
         name=name,
         operators=entries,
@@ -42,9 +42,14 @@ def hf_document(path: Path, flags: HfFlags) -> Document:
         mode=Mode.TRAINING if setting.training else Mode.INFERENCE,
         microbatches=setting.microbatches,
         clip_gradients=setting.steps and setting.clip_gradients,
-        origin=made_from(name, model, setting, figures, entries),
+        origin=made_from(_model_name(path), model, setting, figures, entries),
         notes=tuple(remarks(model, setting, figures, entries)),
     )
+
+
+def _model_name(path: Path) -> str:
+    """The name of the config's file, or of its folder; ``--name`` names the graph of one strategy, not the model."""
+    return (path.stem if path.stem != "config" else path.resolve().parent.name) or "model"
 
 
 def complete(model: Model, flags: HfFlags) -> Setting:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from planner.plan.plan import BaselineFigures, Figure, Plan
+from planner.plan.plan import BaselineFigures, Figure, Plan, Throughput
 from planner.report.facts import PlanFacts
 from planner.report.html.data import CAUSES, PlanDrawing
 from planner.report.memory import DeviceMemory
@@ -15,6 +15,7 @@ from planner.report.variants import Chosen, chosen_variants
 from planner.report.words import (
     NONE,
     amount,
+    count,
     cut,
     cut_inside,
     gap,
@@ -47,6 +48,7 @@ def tiles(plan: Plan, facts: PlanFacts) -> str:
         ("bubble", percent(plan.bubble_ratio), f"span bubble {percent(facts.span_bubble_ratio)}"),
         ("peak memory", size(facts.peak_memory), "over the cap" if facts.over_cap else "on the fullest device"),
         ("throughput", _throughput(facts), "microbatches a second"),
+        *_tokens(plan.throughput),
         *_after(facts),
         *map(_sought, plan.figures),
     ]
@@ -54,6 +56,17 @@ def tiles(plan: Plan, facts: PlanFacts) -> str:
         f"<div class='tile'><span>{text(name)}</span><b>{text(value)}</b><small>{text(more)}</small></div>"
         for name, value, more in rows
     )
+
+
+def _tokens(throughput: Throughput | None) -> list[tuple[str, str, str]]:
+    """The step in tokens, where the graph says how many it has."""
+    if throughput is None:
+        return []
+    gpus, each = throughput.gpus, count(throughput.tokens_per_second_per_gpu)
+    rows = [("tokens/s/GPU", each, f"{count(throughput.tokens_per_second)} tokens/s on {gpus} GPU{'s' * (gpus > 1)}")]
+    if throughput.mfu is not None:
+        rows.append(("MFU", percent(throughput.mfu), "of the peak FLOP/s"))
+    return rows
 
 
 def _after(facts: PlanFacts) -> list[tuple[str, str, str]]:
