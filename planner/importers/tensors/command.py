@@ -16,7 +16,7 @@ from planner.importers.extras import need
 from planner.importers.importer import Imported
 from planner.importers.tensors.document import TensorFlags
 from planner.importers.tensors.graph import Grouping
-from planner.importers.transformer.setting import Optimizer
+from planner.importers.transformer.setting import Cut, Optimizer
 from planner.problem.graph import Mode
 
 
@@ -38,6 +38,9 @@ class ModelFlags:
     merge: Annotated[
         bool, typer.Option("--merge/--no-merge", help="Nodes without FLOP join their inputs' operator.")
     ] = True
+    cut: Annotated[
+        Cut, typer.Option(help="Where stages may end: anywhere, between the children of a layer, or layers.")
+    ] = Cut.OPERATOR
     optimizer: options.OptimizerOption = Optimizer.ADAM_FP32_MASTER
 
     def checked(self) -> TensorFlags:
@@ -46,7 +49,7 @@ class ModelFlags:
             raise UsageFault("--level and --no-merge exclude each other: give one")
         training = self.mode is Mode.TRAINING
         grouping = Grouping(self.level, self.merge)
-        return TensorFlags(training, self.microbatches, self.optimizer, grouping, self.name)
+        return TensorFlags(training, self.microbatches, self.optimizer, grouping, self.name, self.cut)
 
 
 class Onnx:

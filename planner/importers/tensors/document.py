@@ -8,8 +8,9 @@ from pathlib import Path
 
 from planner.files.errors import InputError
 from planner.importers.document import Document, OperatorDraft, rounded
+from planner.importers.tensors.cut import labels_of
 from planner.importers.tensors.graph import Grouping, TensorNode, drafts_of, groups_of
-from planner.importers.transformer.setting import Optimizer
+from planner.importers.transformer.setting import Cut, Optimizer
 from planner.problem.graph import Mode, Pass, Work
 
 
@@ -22,6 +23,7 @@ class TensorFlags:
     optimizer: Optimizer = Optimizer.ADAM_FP32_MASTER
     grouping: Grouping = field(default_factory=Grouping)
     name: str | None = None
+    cut: Cut = Cut.OPERATOR
 
 
 def tensor_document(
@@ -30,15 +32,17 @@ def tensor_document(
     """The graph of these nodes. Raises ``InputError`` if there are none."""
     if not nodes:
         raise InputError(path, None, None, "has nothing that depends on its inputs: there is nothing to plan")
-    drafts = drafts_of(groups_of(nodes, flags.grouping), flags.training, flags.optimizer)
-    summary = _summary(nodes, drafts)
+    groups = groups_of(nodes, flags.grouping)
+    labels = labels_of(groups, flags.cut)
+    drafts = drafts_of(groups, flags.training, flags.optimizer, labels)
+    summary, cut = _summary(nodes, drafts), _cut(flags.cut, len(set(labels.values())))
     return Document(
         name=flags.name or path.stem or "model",
         operators=drafts,
-        header="\n".join(_header(path, flags, what, summary, assumptions)),
+        header="\n".join(_header(path, flags, what, summary, cut, assumptions)),
         mode=Mode.TRAINING if flags.training else Mode.INFERENCE,
         microbatches=flags.microbatches,
-        notes=(summary,),
+        notes=(summary,) if labels or flags.cut is Cut.OPERATOR else (summary, cut),
     )
 
 
@@ -52,7 +56,25 @@ def _summary(nodes: Sequence[TensorNode], drafts: Sequence[OperatorDraft]) -> st
     )
 
 
-def _header(path: Path, flags: TensorFlags, what: str, summary: str, assumptions: Sequence[str]) -> Iterator[str]:
+def _cut(cut: Cut, labels: int) -> str:
+    """Where stages may end."""
+    if cut is Cut.OPERATOR:
+        return "Stages may end after any operator (--cut operator), though frameworks cut between modules."
+    if not labels:
+        inside = "layer (a module whose path ends in an index)" if cut is Cut.LAYER else "child of a layer"
+        return (
+            f"Stages may end after any operator: no two of them are in one {inside}, so --cut {cut.value} does nothing."
+        )
+    between = "layers" if cut is Cut.LAYER else "the children of a layer, such as attention and feed-forward part"
+    return (
+        f"Stages end between {between} (--cut {cut.value}): {labels} modules of several operators have a colocate "
+        "label. Operators outside of them have none, and nodes that joined one of another module are with it."
+    )
+
+
+def _header(
+    path: Path, flags: TensorFlags, what: str, summary: str, cut: str, assumptions: Sequence[str]
+) -> Iterator[str]:
     yield f"{path.name}, {what}, in {'training' if flags.training else 'inference'}: {summary}."
     yield ""
     yield "Formulas: docs/import.md of planner. Assumed:"
@@ -77,3 +99,4 @@ def _header(path: Path, flags: TensorFlags, what: str, summary: str, assumptions
         yield "Nodes without FLOP, lookups aside, join the operator that produces the latest of their inputs (--merge)."
     else:
         yield "Every node is an operator (--no-merge)."
+    yield cut

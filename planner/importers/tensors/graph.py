@@ -76,6 +76,7 @@ class Group:
 
     name: str
     position: int
+    path: tuple[str, ...] = ()  # of the module that it belongs to: that of the node that made it
     nodes: list[TensorNode] = field(default_factory=list)
     inputs: dict[int, None] = field(default_factory=dict)  # positions of the groups that it reads, in order
 
@@ -117,7 +118,7 @@ def groups_of(nodes: Sequence[TensorNode], grouping: Grouping) -> list[Group]:
                 joined = None
         if joined is None:
             joined = len(groups)
-            groups.append(Group(label or node.name, joined))
+            groups.append(Group(label or node.name, joined, node.path[: grouping.level]))
         if label is not None:
             latest[label] = joined
         group = groups[joined]
@@ -145,8 +146,10 @@ def _without_light_sources(groups: list[Group]) -> list[Group]:
     return kept
 
 
-def drafts_of(groups: Sequence[Group], training: bool, optimizer: Optimizer) -> list[OperatorDraft]:
-    """The groups as operators.
+def drafts_of(
+    groups: Sequence[Group], training: bool, optimizer: Optimizer, labels: Mapping[int, str] | None = None
+) -> list[OperatorDraft]:
+    """The groups as operators. ``labels``: of those that stay together, by position.
 
     ``output``: the tensors that other groups read. ``activation``: in training every tensor that the group's nodes
     produce (views aside), in inference the output.
@@ -174,6 +177,7 @@ def drafts_of(groups: Sequence[Group], training: bool, optimizer: Optimizer) -> 
                 parameters=sum(w.bytes(optimizer if training else Optimizer.NONE) for w in weights.values()),
                 activation=kept if training else output,
                 output=output,
+                colocate=None if labels is None else labels.get(group.position),
             )
         )
     return drafts
@@ -203,14 +207,16 @@ def moved_bytes(
 
 def _names(groups: Sequence[Group]) -> dict[int, str]:
     """A name for each group, unique and fit for the file."""
-    names: dict[int, str] = {}
     taken: set[str] = set()
-    for group in groups:
-        clean = "".join(c if c.isprintable() else "?" for c in group.name).strip()[:LONGEST] or "operator"
-        name, number = clean, 1
-        while name in taken:
-            number += 1
-            name = f"{clean}_{number}"
-        taken.add(name)
-        names[group.position] = name
-    return names
+    return {group.position: printable(group.name, taken) for group in groups}
+
+
+def printable(name: str, taken: set[str]) -> str:
+    """The name as the file can hold it, with a number if it is taken; it is taken then."""
+    clean = "".join(c if c.isprintable() else "?" for c in name).strip()[:LONGEST] or "operator"
+    found, number = clean, 1
+    while found in taken:
+        number += 1
+        found = f"{clean}_{number}"
+    taken.add(found)
+    return found

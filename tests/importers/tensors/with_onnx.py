@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -295,3 +296,46 @@ def test_inference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert graph.mode is Mode.INFERENCE
     assert len(graph.operators) == 24
     assert all(operator.times.keys() == {Pass.F} for operator in graph.operators)
+
+
+def of_layers() -> Any:
+    """Eight layers of two products each, named as torch's exporter names nodes."""
+    nodes, weights, last = [], [], "x"
+    for i in range(8):
+        for k, part in enumerate(("attn/qkv", "attn/out", "mlp/up", "mlp/down")):
+            nodes.append(helper.make_node("MatMul", [last, f"w{i}{k}"], [f"h{i}{k}"], name=f"/h.{i}/{part}/MatMul"))
+            weights.append(weight(f"w{i}{k}", 512, 512))
+            last = f"h{i}{k}"
+    return model(nodes, {"x": (64, 512)}, weights, output=last)
+
+
+@pytest.mark.parametrize(("cut", "count"), [("layer", 8), ("part", 16)])
+@pytest.mark.parametrize("stages", [2, 4])
+def test_stages_end_between_modules(
+    cut: str, count: int, stages: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each label lies on one device, and there are still as many stages as devices."""
+    graph = graph_of(of_layers(), tmp_path, capsys, "--cut", cut)
+    together: dict[str, list[str]] = {}
+    for operator in graph.operators:
+        together.setdefault(str(operator.colocate), []).append(operator.name)
+    assert len(together) == count
+    assert together["h.1" if cut == "layer" else "h.1.mlp"][-2:] == ["h.1.mlp.up.MatMul", "h.1.mlp.down.MatMul"]
+    cluster = read_cluster(CLUSTER)
+    few = replace(cluster, devices=cluster.devices[:stages])
+    plan = baseline_plan("1f1b", Problem(graph, few, 8))
+    device_of = {placed.operator: placed.device for placed in plan.placement}
+    assert all(len({device_of[name] for name in names}) == 1 for names in together.values())
+    assert sorted(list(device_of.values()).count(device.name) for device in few.devices) == [32 // stages] * stages
+
+
+def test_modules_of_the_exporters_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nodes have no telling names, torch's exporter names their modules in the metadata."""
+    made = of_layers()
+    for number, node in enumerate(made.graph.node):
+        i, part = divmod(number, 4)
+        scopes = ["", "h", f"h.{i}", f"h.{i}.{('attn', 'attn', 'mlp', 'mlp')[part]}", "matmul"]
+        node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=str(scopes))
+        node.name = f"node_MatMul_{number}"
+    graph = graph_of(made, tmp_path, capsys, "--cut", "part")
+    assert [operator.colocate for operator in graph.operators[:4]] == ["h.0.attn", "h.0.attn", "h.0.mlp", "h.0.mlp"]

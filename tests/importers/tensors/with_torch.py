@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,58 @@ def test_levels_are_modules_and_schedule(tmp_path: Path, capsys: pytest.CaptureF
     assert graph.operators[1].output == 2 * TOKENS * WIDTH * 4
     problem = Problem(graph, read_cluster(CLUSTER), 8)
     assert baseline_plan("1f1b", problem).makespan > 0
+
+
+@pytest.mark.parametrize("stages", [2, 4])
+def test_stages_end_between_layers(stages: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Five operators a layer stay together, and there are still as many stages as devices."""
+    graph = graph_of(save(Language(), IDS, tmp_path), capsys, "--cut", "layer")
+    assert [operator.colocate for operator in graph.operators] == [
+        *(None, *(f"layers.{i}" for i in range(LAYERS) for _ in range(5)), None)
+    ]
+    cluster = read_cluster(CLUSTER)
+    few = replace(cluster, devices=cluster.devices[:stages])
+    plan = baseline_plan("1f1b", Problem(graph, few, 8))
+    hosts = {(graph.operators[graph.index[p.operator]].colocate or p.operator): p.device for p in plan.placement}
+    assert len(hosts) == LAYERS + 2
+    assert all(
+        hosts[graph.operators[graph.index[p.operator]].colocate or p.operator] == p.device for p in plan.placement
+    )
+    assert len(set(hosts.values())) == stages
+
+
+class Parts(nn.Module):
+    """Two layers that run twice, each with an attention of two products and a feed-forward part in a Sequential."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "attention": nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)),
+                    "mlp": nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH)),
+                }
+            )
+            for _ in range(2)
+        )
+
+    def forward(self, x: Any) -> Any:
+        for _ in range(2):
+            for layer in self.layers:
+                x = x + layer["mlp"](layer["attention"](x))
+        return x
+
+
+@pytest.mark.parametrize("stages", [2, 4])
+def test_stages_end_between_parts(stages: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = graph_of(save(Parts(), torch.zeros(2, WIDTH), tmp_path), capsys, "--cut", "part")
+    once = [f"layers.{i}.{part}" for i in range(2) for part in ("attention", "mlp")]
+    expected = [label for again in ("", "_2") for name in once for label in [name + again] * 2]
+    assert [operator.colocate for operator in graph.operators] == expected
+    cluster = read_cluster(CLUSTER)
+    few = replace(cluster, devices=cluster.devices[:stages])
+    plan = baseline_plan("1f1b", Problem(graph, few, 8))
+    assert len({placed.device for placed in plan.placement}) == stages
 
 
 def test_inference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
