@@ -28,7 +28,7 @@ ABOUT = "Plans distributed deep learning at operator level: placement and schedu
 COMMANDS = {
     "solve": "Plan: the best placement and schedule that can be found, with a proven lower bound.",
     "baseline": "The plan of a baseline on the same inputs.",
-    "compare": "Plans of one problem side by side.",
+    "compare": "Plans of one problem, or of one model and batch, side by side.",
     "verify": "Check a plan against every rule, independently of the solver.",
     "stretch": "A plan for more microbatches: its steady-state pattern, run more often, without a search.",
     "show": "The report of a plan, from its file alone; pictures and a page where asked for.",

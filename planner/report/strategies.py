@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,7 +27,10 @@ def _each(facts: PlanFacts) -> str:
 def _relative(facts: PlanFacts, first: PlanFacts) -> float | None:
     """Tokens a second and GPU, over those of the first plan."""
     own, other = facts.plan.throughput, first.plan.throughput
-    return None if own is None or other is None else own.tokens_per_second_per_gpu / other.tokens_per_second_per_gpu
+    if own is None or other is None:
+        return None
+    ratio = own.tokens_per_second_per_gpu / other.tokens_per_second_per_gpu
+    return ratio if math.isfinite(ratio) else None  # a file may state any two figures
 
 
 def _utilization(facts: PlanFacts) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hf_models import NAMES, graph_of, model_of, named, setting_of
+from hf_models import CONFIGS, NAMES, graph_of, model_of, named, setting_of
 
 from planner.files import read_cluster
 from planner.importers.huggingface.config import Unfit
-from planner.importers.transformer.setting import Cut, Optimizer, Precision, Recompute, TiedEmbeddings
+from planner.importers.huggingface.flags import HfFlags
+from planner.importers.huggingface.importer import hf_document
+from planner.importers.transformer.setting import Cut, Optimizer, Precision, Recompute, Setting, TiedEmbeddings
 from planner.objectives.baseline import baseline_plan
 from planner.problem import PASS_ORDER, Graph, Mode, Operator, Pass, Problem, Stream, Work
 
@@ -312,3 +315,12 @@ def test_flags_that_do_not_fit(name: str, fields: dict[str, Any], words: str) ->
 def test_sequence_defaults_to_what_the_model_takes() -> None:
     assert [setting_of(n).tokens for n in ("llama-3-8b", "gpt2", "bert-large")] == [4096, 1024, 512]
     assert model_of("bert-large").longest == 512
+
+
+def test_the_name_of_a_graph_is_none_of_the_model(tmp_path: Path) -> None:
+    """Graphs of several strategies have names of their own and one model, so that their plans can be compared."""
+    (tmp_path / "llama").mkdir()
+    config = shutil.copy(CONFIGS / "llama-3-8b.json", tmp_path / "llama" / "config.json")
+    document = hf_document(Path(config), HfFlags(Setting(), 4096, name="llama-tp8"))
+    assert document.origin is not None
+    assert (document.name, document.origin.model) == ("llama-tp8", "llama")
