@@ -32,7 +32,8 @@ from planner.plan.plan import Plan
 from planner.problem import Impossible, Problem, ProblemError
 from planner.problem.quantities import BYTES, FRACTION, SECONDS, Dimension, QuantityError, parse_quantity
 from planner.report.excerpt import not_in_full
-from planner.runtimes import ANY, RUNTIMES
+from planner.runtimes.names import ANY
+from planner.runtimes.registry import RUNTIMES
 from planner.verification import Rule, Violation
 
 __all__ = [

@@ -11,7 +11,6 @@ import typer
 from planner.baselines import BASELINES, SCHEDULES, NotApplicable
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, note
-from planner.commands.declared import OneOf
 from planner.commands.deliver import deliver
 from planner.commands.inputs import check_output, problem_of
 from planner.commands.names import known_baseline
@@ -20,11 +19,7 @@ from planner.files.flag_values import UsageFault
 from planner.objectives.baseline import baseline_plan
 from planner.report.facts import PlanFacts
 from planner.report.words import apart, size
-from planner.runtimes import ANY, RUNTIMES
-
-
-def _runtimes() -> tuple[str, ...]:
-    return tuple(RUNTIMES)
+from planner.runtimes.names import ANY
 
 
 def _names() -> list[str]:
@@ -49,7 +44,7 @@ class BaselineFlags:
             help="The variant of all operators that have it; base: none.  [default: the best choice that fits]",
         ),
     ] = None
-    runtime: Annotated[str, typer.Option(help="The framework that runs it, as it does."), OneOf(_runtimes)] = ANY
+    runtime: options.Runtime = ANY
     compact: options.Compact = False
     format: options.OutputFormat = options.Format.text
     quiet: options.Quiet = False

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from planner.commands.declared import Recorded
+from planner.commands.declared import OneOf, Recorded
 from planner.files.errors import shown
 from planner.files.flag_values import UsageFault, quantity
 from planner.problem.quantities import BYTES
+from planner.runtimes.names import ANY
+from planner.runtimes.registry import RUNTIMES
 
 
 class Format(StrEnum):
@@ -34,6 +36,15 @@ def variant_names(flag: str, text: str) -> tuple[str, ...] | None:
     if not all(names):
         raise UsageFault(f"{flag}: takes all, base or names of variants joined by commas, not {shown(text)}")
     return tuple(dict.fromkeys(names))
+
+
+def _runtimes() -> tuple[str, ...]:
+    return tuple(RUNTIMES)
+
+
+def _runtime(flag: str, name: str) -> str | None:
+    """The name of a runtime; None for the device model as it is, which plans do not record."""
+    return None if name == ANY else name
 
 
 GraphFile = Annotated[Path, typer.Argument(metavar="GRAPH", help="graph.yaml: what one microbatch computes.")]
@@ -77,4 +88,10 @@ Variants = Annotated[
     str | None,
     typer.Option(metavar="all|base|NAME[,NAME]", help="Variants that operators may be in.  [default: all]"),
     Recorded(variant_names, always=False),
+]
+Runtime = Annotated[
+    str,
+    typer.Option(help="The framework that has to run the plan, as it runs it; any: the device model as it is."),
+    OneOf(_runtimes),
+    Recorded(_runtime, always=False),
 ]

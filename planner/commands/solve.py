@@ -31,7 +31,7 @@ from planner.problem import Problem
 from planner.report.facts import PlanFacts
 from planner.report.weak import weakness
 from planner.report.words import apart, percent, seconds
-from planner.runtimes import ANY, RUNTIMES
+from planner.runtimes.names import ANY
 
 DEFAULT_TIME_LIMIT = 60.0
 """Seconds."""
@@ -59,15 +59,6 @@ def _max_period_help() -> str:
 
 def _layouts() -> tuple[str, ...]:
     return ("auto", *LAYOUTS)
-
-
-def _runtimes() -> tuple[str, ...]:
-    return tuple(RUNTIMES)
-
-
-def _runtime(flag: str, name: str) -> str | None:
-    """The name of a runtime; None for the device model as it is, which plans do not record."""
-    return None if name == ANY else name
 
 
 @dataclass(frozen=True)
@@ -114,12 +105,7 @@ class SolveFlags:
     chunks: shared.Chunks = None
     memory_cap: shared.MemoryCap = None
     variants: shared.Variants = None
-    runtime: Annotated[
-        str,
-        typer.Option(help="The framework that has to run the plan, as it runs it; any: the device model as it is."),
-        OneOf(_runtimes),
-        Recorded(_runtime, always=False),
-    ] = ANY
+    runtime: shared.Runtime = ANY
     time_limit: Annotated[
         str | None,
         typer.Option(metavar="SECONDS", help="Such as 60 or '2 min'.  [default: 60; none with --effort]"),

@@ -10,7 +10,8 @@ from planner.objectives.solving import Solving
 from planner.placement.fit import show_bytes
 from planner.plan.plan import BaselineFigures, Plan, Unrestricted
 from planner.problem import Impossible
-from planner.runtimes import RUNTIMES, Runtime
+from planner.runtimes.registry import RUNTIMES
+from planner.runtimes.runtime import Runtime
 from planner.search import search
 from planner.search.as_run import Ran, RuntimeSearch, prove
 

@@ -14,7 +14,8 @@ from planner.plan.build import build_plan
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.problem.graph import BASE
-from planner.runtimes import ANY, RUNTIMES
+from planner.runtimes.names import ANY
+from planner.runtimes.registry import RUNTIMES
 from planner.scheduling.repetition import Repetition, repetition_of, short_step
 from planner.scheduling.steady_state import pattern_of
 from planner.timetable.figures import figures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from planner.runtimes import ANY
+from planner.runtimes.names import ANY
 
 if TYPE_CHECKING:
     from planner.objectives.solving import Solving

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from planner.common.tolerance import GAP
-from planner.runtimes import ANY
+from planner.runtimes.names import ANY
 
 if TYPE_CHECKING:
     from planner.problem import Problem

@@ -1,10 +1,11 @@
 """The device model as it is: whatever a plan may do."""
 
 from planner.problem.graph import Collective
+from planner.runtimes.names import ANY
 from planner.runtimes.runtime import Cut, Recomputing, Runtime, Transfers
 
 RUNTIME = Runtime(
-    name="any",
+    name=ANY,
     title="no framework: the device model as it is",
     sources=("docs/formats.md",),
     cut=Cut.ANYWHERE,

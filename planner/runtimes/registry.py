@@ -8,8 +8,6 @@ from planner.runtimes import any as any_
 from planner.runtimes import dualpipe, fsdp, megatron, megatron_deepspeed, nanotron, torch, torchtitan
 from planner.runtimes.runtime import Runtime
 
-ANY = any_.RUNTIME.name
-
 RUNTIMES: Mapping[str, Runtime] = {
     module.RUNTIME.name: module.RUNTIME
     for module in (any_, megatron, torchtitan, torch, dualpipe, megatron_deepspeed, nanotron, fsdp)

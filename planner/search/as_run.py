@@ -27,8 +27,8 @@ from planner.common.tolerance import SAME
 from planner.placement.versions import Versions, different_choices, uniform_choices
 from planner.problem import BASE, Placement, Problem
 from planner.problem.partition import partition
-from planner.runtimes import Recomputing, Runtime
 from planner.runtimes.cuts import cut_for, layer_of
+from planner.runtimes.runtime import Recomputing, Runtime
 from planner.runtimes.stage_costs import StageCosts
 from planner.runtimes.whole_passes import exposed, runtime_bound, with_transfers
 from planner.search.incumbent import Incumbent

@@ -79,8 +79,19 @@ def test_plan_json_has_the_options_in_the_order_of_help() -> None:
     names = [field.name for field in fields(SolveFlags)]
     options = list(recorded(SolveFlags(Path("g"), Path("c"))))
     assert options == [name for name in names if name in options]
-    unrecorded = {"graph", "cluster", "output", "variants", "max_bubble", "beat", "compact", "format", "quiet"}
-    assert set(names) - set(options) == unrecorded, "variants are recorded where they are given"
+    unrecorded = {
+        "graph",
+        "cluster",
+        "output",
+        "variants",
+        "runtime",
+        "max_bubble",
+        "beat",
+        "compact",
+        "format",
+        "quiet",
+    }
+    assert set(names) - set(options) == unrecorded, "variants and a runtime are recorded where they are given"
 
 
 def declarations() -> Iterator[tuple[str, str]]:

@@ -10,7 +10,8 @@ from planner.files.yaml_source import parse_yaml
 
 READERS = {"graph": read_graph, "cluster": read_cluster}
 NEEDS_THE_READER = (  # what a schema cannot see: YAML itself, and what values say about each other
-    "stands twice", "tag", "must divide", "nests deeper", "is called", "reads", "in a cycle", "used twice", "once blocks",
+    "stands twice", "tag", "must divide", "nests deeper", "is called", "reads", "in a cycle", "used twice",
+    "once blocks",
     "larger than activation", "(2 of 0)", "no operator", "at most 1,000,000", "no device type", "called 'H'",
     "of a device", "'g' of a", "another device type", "is a group", "to itself", "more than 100,000",
     "twice in one list", "finite", "called 'gpu2'",
