@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.baselines import SCHEDULES
-from planner.bounds import BOUNDS
+from planner.bounds import BOUNDS, problem_bound
 from planner.common.budget import Control
 from planner.problem import PASS_ORDER, ByDevice, Cluster, Graph, Operator, Pass, Problem
 from planner.problem.graph import PassTime
@@ -54,10 +54,10 @@ def _exclusive(cluster: Cluster) -> Cluster:
 def runtime_bound(problem: Problem, runtime: Runtime, control: Control) -> float:
     """Seconds that no plan of the runtime beats, whatever its placement, order and choice of variants."""
     whole = whole_passes(problem, runtime)
-    found = 0.0
+    found = problem_bound(problem, control)
     for bound in BOUNDS:
         control.report(f"{bound.name} bound of plans that {runtime.name} runs")
-        found = max(found, bound.of(whole, control), bound.of(problem, control))
+        found = max(found, bound.of(whole, control))
     return found
 
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -35,14 +35,17 @@ from planner.search.incumbent import Incumbent
 from planner.timetable.figures import Figures, figures
 from planner.timetable.timetable import Timetable
 
-TUNED = 4
-"""Combinations that are tuned."""
+TUNED = 8
+"""Combinations that are tuned: the best of each schedule and number of stages."""
 
-MOVES_AT_MOST = 200
+MOVES_AT_MOST = 150
 """Moves that are tried on each of them."""
 
 REPLAYED = 2
 """Tuned combinations that are replayed operator by operator."""
+
+ENUMERATED = 200
+"""Ways to cut into stages up to which all are looked at."""
 
 Rank = tuple[bool, float]
 """Whether memory is lacking, and how much (bytes); else the makespan (seconds). The least is the best."""
@@ -127,7 +130,10 @@ class RuntimeSearch:
                 some[way] = rank
             if some and control.over:
                 break
-        best = sorted({rank: way for way, rank in reversed(some.items())}.values(), key=some.__getitem__)[:TUNED]
+        by_kind: dict[tuple[str, int], Way] = {}
+        for way in sorted(some, key=some.__getitem__):
+            by_kind.setdefault((way.schedule, way.chunks), way)
+        best = list(by_kind.values())[:TUNED]
         ran = [self._ran(way) for way in best[:1]]
         tuned = [self._tuned(way) for way in best if not control.over]
         ran += [self._ran(way) for way in sorted(tuned, key=lambda way: self.known[way] or WORST)[:REPLAYED]]
@@ -202,6 +208,7 @@ class RuntimeSearch:
             whole = tuple(map(len, stages))
             way = Way(name, chunks, stages, choice, whole if choice != BASE else (0,) * len(stages))
             yield way
+            yield from self._every_cut(way)
             if choice == BASE:
                 fits = not (self._rank(way) or WORST)[0]
             if choice == BASE or fits or BASE not in uniform_choices(self.problem):
@@ -210,6 +217,15 @@ class RuntimeSearch:
                 yield from self._first_layers(name, chunks, choice)
             elif self.runtime.recompute in (Recomputing.STAGE, Recomputing.OPERATOR):
                 yield from self._by_stage(name, chunks, choice)
+
+    def _every_cut(self, way: Way) -> Iterator[Way]:
+        """All cuts into stages, where they are few."""
+        count, units = len(way.stages), len(self.units)
+        if not self.runtime.uneven or math.comb(units - 1, count - 1) > ENUMERATED:
+            return
+        for cuts in combinations(range(1, units), count - 1):
+            stages = tuple(tuple(range(a, b)) for a, b in pairwise((0, *cuts, units)))
+            yield replace(way, stages=stages, first=self._first(way, stages))
 
     def _first_layers(self, name: str, chunks: int, choice: str) -> Iterator[Way]:
         """The fewest first layers of every stage that make it fit, by bisection."""
