@@ -7,7 +7,7 @@ RUNTIME = Runtime(
     name="fsdp",
     title="PyTorch FSDP",
     sources=(
-        "https://docs.pytorch.org/docs/main/distributed.fsdp.fully_shard.html",
+        "https://docs.pytorch.org/tutorials/intermediate/FSDP_tutorial.html",
         "https://arxiv.org/abs/2304.11277",
     ),
     schedules=("1f1b",),

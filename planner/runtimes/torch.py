@@ -6,7 +6,7 @@ from planner.runtimes.runtime import Cut, Recomputing, Runtime, Transfers
 RUNTIME = Runtime(
     name="torch",
     title="torch.distributed.pipelining",
-    sources=("https://docs.pytorch.org/docs/main/distributed.pipelining.html",),
+    sources=("https://docs.pytorch.org/tutorials/intermediate/pipelining_tutorial.html",),
     cut=Cut.ANYWHERE,
     schedules=("gpipe", "1f1b", "interleaved-1f1b", "zb1p", "zb2p", "zbv", "v-half", "v-min", "dualpipev"),
     chunks=8,

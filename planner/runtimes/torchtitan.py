@@ -8,7 +8,7 @@ RUNTIME = Runtime(
     title="TorchTitan",
     sources=(
         "https://github.com/pytorch/torchtitan",
-        "https://docs.pytorch.org/docs/main/distributed.pipelining.html",
+        "https://docs.pytorch.org/tutorials/intermediate/pipelining_tutorial.html",
         "https://arxiv.org/abs/2410.06511",
     ),
     schedules=("gpipe", "1f1b", "interleaved-1f1b", "zbv", "dualpipev"),

@@ -18,6 +18,7 @@ from planner.verification.order import check_order
 from planner.verification.placement import check_placement
 from planner.verification.repeated import check_repetition, instant_in, repeated_plan, repetitions_to_check
 from planner.verification.rules import Rule
+from planner.verification.runtime import check_runtime
 from planner.verification.sought import check_sought
 from planner.verification.step import check_step_order, check_step_tasks
 from planner.verification.tasks import check_streams, check_tasks
@@ -36,7 +37,7 @@ def verify_plan(
     microbatches: int,
     variants: Collection[str] | None = None,
 ) -> list[Violation]:
-    """Every violation of rules 1 to 7 in the plan; an empty list means that the plan is valid.
+    """Every violation of rules 1 to 8 in the plan; an empty list means that the plan is valid.
 
     ``copies`` is the most copies that the plan may have, ``memory_cap`` (bytes) overrides the cluster's, and
     ``microbatches`` is the number that one step must run. ``variants``: the names of the variants, ``base`` among
@@ -79,7 +80,7 @@ class Limits:
 
 
 def _schedule(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Violation]:
-    """Rules 1 to 5."""
+    """Rules 1 to 5, and 8."""
     yield from check_placement(facts)
     yield from check_tasks(facts)
     yield from check_step_tasks(facts)
@@ -90,6 +91,7 @@ def _schedule(facts: Facts, memory: dict[str, DeviceMemory]) -> Iterator[Violati
     yield from check_exchanges(facts)
     yield from check_channels(facts)
     yield from check_memory(facts, memory)
+    yield from check_runtime(facts)
 
 
 def _repeated(

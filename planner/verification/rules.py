@@ -44,6 +44,10 @@ class Rule(IntEnum):
         "No bound exceeds what the plan has, gap and status follow from the bounds, and the plan is of these two "
         "files.",
     )
+    RUNTIME = (
+        8,
+        "A plan for a runtime computes nothing beside collectives and transfers that this runtime exposes.",
+    )
 
     def __new__(cls, number: int, meaning: str) -> Rule:
         """A number with a meaning."""

@@ -14,7 +14,7 @@ from planner.baselines import SCHEDULES, NotApplicable
 from planner.common.budget import Control
 from planner.objectives.options import NoPlan
 from planner.placement.versions import different_choices
-from planner.plan.plan import Plan
+from planner.plan.plan import Plan, PlannedTransfer
 from planner.problem import Device, DeviceType, Graph, Impossible, Mode, NetworkLevel, Operator, Pass, Problem, Stream
 from planner.problem.cluster import Cluster
 from planner.problem.graph import Collective, Variant
@@ -26,6 +26,7 @@ from planner.runtimes.whole_passes import runtime_bound
 from planner.search.as_run import RuntimeSearch, Way
 from planner.search.incumbent import Incumbent
 from planner.verification import verify_plan
+from planner.verification.runtime import EXPOSES_TRANSFERS, HIDES
 
 PIPELINES = [name for name, runtime in RUNTIMES.items() if runtime.schedules and runtime.pipeline]
 
@@ -275,3 +276,33 @@ def test_labels_over_several_layers_stay() -> None:
     assert plan.lower_bound <= plan.makespan
     assert plan.baselines[0].makespan is not None
     assert plan.makespan <= plan.baselines[0].makespan * (1 + 1e-9)
+
+
+def test_verify_finds_computation_beside_an_exposed_collective() -> None:
+    problem = layers(np.random.default_rng(5), 4, 2, 4)
+    plan = planner.solve(problem, time_limit=None, effort=300)
+    assert planner.verify(plan, problem) == []
+    claimed = replace(plan, options={**plan.options, "runtime": "megatron"})
+    found = planner.verify(claimed, problem)
+    assert {violation.rule for violation in found} == {planner.Rule.RUNTIME}
+    assert "megatron computes nothing beside 'layer." in found[0].message
+    unknown = replace(plan, options={**plan.options, "runtime": "mine"})
+    assert [violation.rule for violation in planner.verify(unknown, problem)] == [planner.Rule.RUNTIME]
+    run = solved(problem, "megatron")
+    sent = replace(run, options={**run.options, "runtime": "nanotron"})
+    moved = [replace_start(sent, transfer) for transfer in sent.transfers[:1]]
+    assert any("the transfer of" in v.message for plan in moved for v in planner.verify(plan, problem))
+
+
+def replace_start(plan: Plan, transfer: PlannedTransfer) -> Plan:
+    """The plan with one transfer moved to where its sender computes."""
+    busy = max((t for t in plan.tasks if t.device == transfer.source and t.stream == "compute"), key=lambda t: t.start)
+    length = transfer.end - transfer.start
+    moved = transfer._replace(start=busy.start, end=busy.start + length)
+    return replace(plan, transfers=tuple(moved if t is transfer else t for t in plan.transfers))
+
+
+def test_lists_of_verification_are_those_of_the_runtimes() -> None:
+    """Two lists that share no code say the same."""
+    assert {name: {kind.value for kind in r.hides} for name, r in RUNTIMES.items() if name != "any"} == HIDES
+    assert {name for name, r in RUNTIMES.items() if r.transfers.value == "exposed"} == EXPOSES_TRANSFERS
