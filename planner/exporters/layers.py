@@ -29,6 +29,9 @@ DECODER = re.compile(
 )
 ANOTHER_TOWER = re.compile(r"(.*_)?(enc|encoders?|vision|visual|vit|audio|speech|image)(_.*)?", re.IGNORECASE)
 
+GATHERED = re.compile(r"_(weights|weights_again|input)$")
+"""Ends of the names of operators that gather the weights, or the input, of the operator named by what is before it."""
+
 HINT = "--layers names them, such as --layers 'E=embed,t=layer.*,L=head'"
 
 
@@ -72,7 +75,11 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Rule:
-    """``t=layer.*``: operators whose first name parts match the dotted pattern form a layer, named by those parts."""
+    """``t=layer.*``: operators whose first name parts match the dotted pattern form a layer, named by those parts.
+
+    ``m=mtp*`` makes one layer of each module of multi-token prediction: all of ``mtp_join``, ``mtp_attn`` are ``mtp``,
+    and ``mtp0_join``, ``mtp1_join`` are of two.
+    """
 
     kind: str
     parts: tuple[str, ...]
@@ -82,7 +89,16 @@ class Rule:
         have = operator.split(".")
         if len(have) < len(self.parts) or not all(map(fnmatchcase, have, self.parts)):
             return None
-        return ".".join(have[: len(self.parts)])
+        named = have[: len(self.parts)]
+        if self.kind == "m" and (stem := re.match(r"[^*?\[]*", self.parts[-1])) and self.parts[-1].endswith("*"):
+            named[-1] = _module(named[-1], stem[0])
+        return ".".join(named)
+
+
+def _module(name: str, stem: str) -> str:
+    """The module of multi-token prediction of which an operator is a part: ``mtp0`` of ``mtp0_attn``."""
+    number = re.match(r"\d*", name[len(stem) :])
+    return stem + (number[0] if number else "")
 
 
 def parse_rules(text: str | None) -> tuple[Rule, ...]:
@@ -99,25 +115,27 @@ def parse_rules(text: str | None) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def layers_of(operators: Sequence[str], rules: Sequence[Rule]) -> list[Layer]:
+def layers_of(operators: Sequence[str], rules: Sequence[Rule], *, every_rule: bool = True) -> list[Layer]:
     """Embedding, decoder layers, multi-token prediction and loss, each kind in the order of the operators.
 
     ``operators`` is in the order in which they run. A rule comes before the names, an earlier rule before a later
-    one. All embeddings are one layer, and so is all of the loss. Raises ``CannotExport`` for operators that neither
-    assigns, and for rules that assign none.
+    one. All embeddings are one layer, and so is all of the loss. What gathers weights for an operator is of its layer.
+    Raises ``CannotExport`` for operators that neither assigns and, with ``every_rule``, for rules that assign none.
     """
     found: dict[tuple[str, str], list[str]] = {}
-    strange, used = [], set()
+    strange, used, known = [], set(), set(operators)
     for operator in operators:
-        rule = next((rule for rule in rules if rule.layer_of(operator) is not None), None)
+        served = GATHERED.sub("", operator)
+        meant = served if served in known else operator
+        rule = next((rule for rule in rules if rule.layer_of(meant) is not None), None)
         used.add(rule)
-        key = _by_name(operator) if rule is None else (rule.kind, str(rule.layer_of(operator)))
+        key = _by_name(meant) if rule is None else (rule.kind, str(rule.layer_of(meant)))
         if key is None:
             strange.append(operator)
             continue
         kind, name = key
         found.setdefault((kind, KINDS[kind] if kind in "EL" else name), []).append(operator)
-    unused = next((rule for rule in rules if rule not in used), None)
+    unused = next((rule for rule in rules if every_rule and rule not in used), None)
     if unused is not None:
         pattern = ".".join(unused.parts)
         taken = any(unused.layer_of(operator) for operator in operators)

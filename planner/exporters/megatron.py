@@ -1,65 +1,110 @@
-"""A plan's placement as Megatron-Core's ``--pipeline-model-parallel-layout``, with the sizes that go with it.
+"""A plan as the parallel part of Megatron-LM's arguments: degrees, layout, batch, recomputation, optimizer.
 
-The string (``PipelineParallelLayerLayout.parse_str_to_list`` of Megatron-Core): layers as letters (E embedding, t
-decoder layer, m multi-token prediction, L loss), stages apart by ``|``, ``t*8`` for eight of a letter, ``(tt|)*6`` for
-six of what the parentheses hold. Stage k runs on rank k mod P as virtual stage k div P. Megatron runs an order of its
-own on it, 1F1B or interleaved 1F1B: the layout does not carry the plan's schedule.
+Megatron runs an order of its own on the placement, 1F1B or interleaved 1F1B: the arguments do not carry the plan's
+schedule. So time and memory are checked in that order, and a plan that cannot be said is answered with the nearest one.
 """
 
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from planner.common.messages import shown
+from planner.common.tolerance import SAME
 from planner.exporters import CannotExport, Exported, Repair
-from planner.exporters.layers import Chunk, Layer, Rule, layers_of, parse_rules
-from planner.exporters.megatron_nearest import Chosen, Placed, chosen_for, modules_asked, on_comm, selective_notes
-from planner.exporters.megatron_order import order_name, own_order, shortage
+from planner.exporters.layers import Chunk, Layer
+from planner.exporters.megatron_layout import check_stages, letters_of
+from planner.exporters.megatron_nearest import (
+    Asked,
+    DoesNotFit,
+    Placed,
+    Replayed,
+    as_planned,
+    modules_asked,
+    offered,
+    selective_notes,
+)
 from planner.exporters.megatron_recompute import modules_of, parse_names
+from planner.exporters.megatron_settings import (
+    MISSING,
+    Setting,
+    Step,
+    arguments,
+    batch,
+    degrees,
+    experts,
+    flags,
+    heads,
+    model,
+    precision,
+    remarks,
+    replicas,
+)
+from planner.exporters.source import GIVE_FILES
+from planner.exporters.staged import Unsayable, chunks_of, complete, devices_of, layers_in, ranks_of
+from planner.exporters.zero import with_zero_1
 from planner.plan.plan import Plan
 from planner.problem import Problem
-from planner.report.words import apart, percent, seconds
+from planner.problem.made_from import MadeFrom
+from planner.report.words import apart, percent, seconds, size
 
 LAYOUT = "planner/megatron-layout@1"
+
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RULES",
+        help="Which operators are which layer, as 'E=embed,t=layer.*,L=head'.  [default: the graph's origin, or names]",
+    ),
+]
+Recompute = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Which variants recompute, such as 'full=ckpt,selective=norms'.  [default: by names]",
+    ),
+]
+Modules = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULES",
+        help="For megatron, of selective recomputation, such as layernorm,mla_up_proj.  [default: by names]",
+    ),
+]
+OverMemory = Annotated[
+    bool, typer.Option("--over-memory", help="Export what does not fit in memory in the framework's own order, too.")
+]
 
 
 @dataclass(frozen=True)
 class MegatronOptions:
     """The options of the format."""
 
-    layers: Annotated[
-        str | None,
-        typer.Option(metavar="RULES", help="For megatron, such as 'E=embed,t=layer.*,L=head'.  [default: by names]"),
-    ] = None
-    recompute: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="For megatron, which variants recompute, such as 'full=ckpt,selective=norms'.  [default: by names]",
-        ),
-    ] = None
-    recompute_modules: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODULES",
-            help="For megatron, of selective recomputation, such as layernorm,mla_up_proj.  [default: by names]",
-        ),
-    ] = None
+    layers: Layers = None
+    recompute: Recompute = None
+    recompute_modules: Modules = None
     repair: Repair = False
+    over_memory: OverMemory = False
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What Megatron is told: the placement that it runs, its settings in order, and remarks."""
+
+    plan: Plan
+    placed: Placed
+    settings: tuple[Setting, ...]
+    notes: tuple[str, ...]
 
 
 class Megatron:
     """The exporter."""
 
     name = "megatron"
-    help = "Megatron-Core's --pipeline-model-parallel-layout."
+    help = "The parallel part of Megatron-LM's arguments."
     options = MegatronOptions
 
     def export(self, plan: Plan, problem: Problem | None, options: MegatronOptions) -> Exported:
@@ -72,216 +117,183 @@ def megatron(
 ) -> Exported:
     """The flags, one a line, and ``.json`` beside them with the layers of every stage by name.
 
-    ``problem``: that of the plan's files, where they are given; then the notes give the time of Megatron's own order.
-    ``layers``: the rules of ``--layers``. Raises ``CannotExport`` where a layout cannot express the placement, nor the
-    flags what is recomputed.
+    See ``launch_of`` for the arguments and for what raises ``CannotExport``.
     """
-    options = options or MegatronOptions()
-    device_of = _devices(plan)
-    found = _layers(plan, parse_rules(layers))
-    chunks = _chunks(found, device_of)
-    ranks = list(dict.fromkeys(chunk.device for chunk in chunks))
-    _check_placement(chunks, ranks)
-    _check_layers(chunks, len(ranks))
-    _check_microbatches(plan, len(chunks) // len(ranks), len(ranks))
-    flags = {
-        "--pipeline-model-parallel-size": str(len(ranks)),
-        "--pipeline-model-parallel-layout": layout_of([chunk.letters for chunk in _complete(chunks)]),
-        "--num-layers": str(sum(layer.kind == "t" for layer in found)),
-    }
-    predictions = sum(layer.kind == "m" for layer in found)
-    if predictions:
-        flags["--mtp-num-layers"] = str(predictions)
-    flow = Placed(plan, problem, chunks, ranks)
-    chosen = chosen_for(flow, parse_names(options.recompute), options.repair)
-    recompute = chosen.choice.flags(modules_asked(options.recompute_modules) or modules_of(chunks))
-    text = "".join(f"{flag} {shlex.quote(value)}\n" for flag, value in flags.items())
-    text += "".join(f"{' '.join((flag, *map(shlex.quote, values)))}\n" for flag, values in recompute.items())
-    document = _document(plan, flags, chunks, ranks) | _in_json(recompute)
-    notes = (*_notes(flow, chosen), *selective_notes(chosen.choice, chunks, options.recompute_modules))
-    return Exported(text, {".json": json.dumps(document, indent=1) + "\n"}, notes)
+    launch = launch_of(plan, problem, layers, options or MegatronOptions())
+    beside = json.dumps(_document(launch), indent=1) + "\n"
+    return Exported(flags(launch.settings), {".json": beside}, launch.notes)
 
 
-def _devices(plan: Plan) -> dict[str, str]:
-    """The device of every operator."""
-    found: dict[str, str] = {}
-    for task in plan.tasks:
-        if found.setdefault(task.operator, task.device) != task.device:
-            raise CannotExport(
-                f"operator {shown(task.operator)} has copies on {found[task.operator]} and {task.device}, and Megatron "
-                "places every layer once; solve with --copies 1"
-            )
-    missing = next((p.operator for p in plan.placement if p.operator not in found), None)
-    if missing is not None or not found:
-        raise CannotExport(f"it holds no task of operator {shown(missing)}" if missing else "it holds no tasks")
-    return found
+def launch_of(plan: Plan, problem: Problem | None, layers: str | None, options: MegatronOptions) -> Launch:
+    """The placement that Megatron runs and its settings.
 
-
-def _layers(plan: Plan, rules: Sequence[Rule]) -> list[Layer]:
-    """The layers, in the order of what they compute: their communication may run ahead of that."""
-    names = _in_order(plan)
-    comm = on_comm(plan)
-    place = {name: k for k, name in enumerate(names)}
-    found = layers_of(sorted(names, key=lambda name: (name in comm, place[name])), rules)
-    return [replace(layer, operators=tuple(sorted(layer.operators, key=place.__getitem__))) for layer in found]
-
-
-def _in_order(plan: Plan) -> list[str]:
-    """The operators as the forward pass of the first microbatch goes through them."""
-    number = {p.operator: k for k, p in enumerate(plan.placement)}
-    forwards = [t for t in plan.tasks if t.pass_ == "F" and t.microbatch == 0 and t.operator in number]
-    names = [t.operator for t in sorted(forwards, key=lambda t: (t.start, t.end, number[t.operator]))]
-    if set(names) != set(number):
-        raise CannotExport("forward passes of its first microbatch are missing; planner verify says which")
-    return list(dict.fromkeys(names))
-
-
-def _chunks(layers: Sequence[Layer], device_of: dict[str, str]) -> list[Chunk]:
-    """Virtual stages: consecutive layers on one device."""
-    for layer in layers:
-        devices = {device_of[name]: name for name in layer.operators}
-        if len(devices) > 1:
-            (a, first), (b, second) = list(devices.items())[:2]
-            raise CannotExport(
-                f"{layer} is split over {a} ({shown(first)}) and {b} ({shown(second)}), and Megatron places whole "
-                "layers; colocate its operators in the graph, or name other layers with --layers"
-            )
-    grouped = groupby(layers, key=lambda layer: device_of[layer.operators[0]])
-    return [Chunk(device, tuple(members)) for device, members in grouped]
-
-
-def _check_placement(chunks: Sequence[Chunk], ranks: Sequence[str]) -> None:
-    """Megatron's placement: stage k on rank k mod P."""
-    for k, chunk in enumerate(chunks):
-        wanted = ranks[k % len(ranks)]
-        if chunk.device != wanted:
-            raise CannotExport(
-                f"its stages go {', '.join(c.device for c in chunks[: k + 1])}, and Megatron's go round: after "
-                f"{chunks[k - 1].device} comes {wanted}; solve with --layout linear or interleaved"
-            )
-    if len(chunks) % len(ranks):
-        last = chunks[-1].device
-        raise CannotExport(
-            f"its last stage is on {last}, and Megatron's is on the last rank, {ranks[-1]}: every rank has as many "
-            "virtual stages as the others; solve with --layout linear or interleaved"
-        )
-
-
-def _check_layers(chunks: Sequence[Chunk], ranks: int) -> None:
-    """Megatron's checks of a layout (``validate_layer_layout``) that the order of the kinds does not imply."""
-    if not any(layer.kind == "t" for chunk in chunks for layer in chunk.layers):
-        raise CannotExport("it has no decoder layer; --layers names them, such as --layers 't=layer.*'")
-    with_prediction = [k for k, chunk in enumerate(chunks) if "m" in chunk.letters]
-    if len(with_prediction) > 1 or any(k < len(chunks) - ranks for k in with_prediction):
-        raise CannotExport(
-            "Megatron wants all layers of multi-token prediction in one stage, in the last round over the ranks; "
-            "colocate them in the graph"
-        )
-
-
-def _check_microbatches(plan: Plan, virtual: int, ranks: int) -> None:
-    if virtual > 1 and plan.microbatches % ranks:
-        raise CannotExport(
-            f"Megatron's interleaved order wants a number of microbatches that its {ranks} ranks divide, and the plan "
-            f"has {plan.microbatches}"
-        )
-
-
-def _complete(chunks: Sequence[Chunk]) -> list[Chunk]:
-    """The stages with an embedding first and a loss last: Megatron asks for both, also where the graph has neither."""
-    made = list(chunks)
-    if "E" not in made[0].letters:
-        made[0] = Chunk(made[0].device, (Layer("E", "embedding", ()), *made[0].layers))
-    if "L" not in made[-1].letters:
-        made[-1] = Chunk(made[-1].device, (*made[-1].layers, Layer("L", "loss", ())))
-    return made
-
-
-def layout_of(stages: Sequence[str]) -> str:
-    """The string for stages of letters, in short where letters or whole stages repeat.
-
-    The last stage has no ``|`` behind it, so it stands by itself. Parentheses do not nest, and ``*`` binds to what is
-    right before it, as Megatron reads them.
+    ``problem``: that of the plan's files, where they are given; then time and memory of Megatron's own order are known,
+    and the settings that its ``origin`` tells. ``layers``: the rules of ``--layers``. Raises ``CannotExport`` where
+    Megatron cannot run the plan, or not in memory, with the nearest plan that it can run.
     """
-    short = []
-    for letters, same in groupby(_shortened(stage) for stage in stages[:-1]):
-        count = len(list(same))
-        short.append(f"{letters}|" if count == 1 else f"({letters}|)*{count}")
-    return "".join(short) + _shortened(stages[-1])
+    origin = None if problem is None else problem.graph.made_from
+    found = layers_in(plan, layers, origin)
+    asked = Asked(plan, problem, found, parse_names(options.recompute))
+    asked, zero = _sharded(asked, options.repair)
+    replayed: Replayed | None = None
+    repaired: tuple[str, ...] = ()
+    try:
+        chunks = chunks_of(found, devices_of(plan))
+        check_stages(chunks, ranks_of(plan), plan.microbatches)
+        placed = as_planned(asked, chunks, ranks_of(plan))
+        if asked.problem is not None and asked.problem.training:
+            replayed = _checked(Replayed.of(placed), options.over_memory)
+    except Unsayable as reason:
+        replayed = offered(asked, reason, options.repair)
+        placed = replayed.placed
+        repaired = (f"repaired: {letters_of(placed.chunks)}, {placed.chosen.choice}, since {reason}",)
+    clips = problem is not None and problem.graph.clip_gradients
+    own = None if asked.problem is None else asked.problem.graph.made_from
+    settings = tuple(_settings(placed, own, Step(len(placed.ranks), plan.microbatches, clips), options))
+    notes = (*repaired, *zero, *_notes(plan, placed, replayed, own))
+    return Launch(plan, placed, settings, (*notes, *_on_recomputation(placed, options)))
 
 
-def _shortened(letters: str) -> str:
-    runs = ((letter, len(list(same))) for letter, same in groupby(letters))
-    return "".join(f"{letter}*{count}" if count > 3 else letter * count for letter, count in runs)
+def _sharded(asked: Asked, repair: bool) -> tuple[Asked, tuple[str, ...]]:
+    """The plan under ZeRO 1, where the graph is of stage 2 or 3: the distributed optimizer shards no more.
+
+    Megatron-FSDP does, but its documentation and examples have one pipeline rank. Raises ``CannotExport`` with what
+    ZeRO 1 takes in memory, unless ``repair`` is set.
+    """
+    problem = asked.problem
+    origin = None if problem is None else problem.graph.made_from
+    if problem is None or origin is None or origin.zero < 2 or len(ranks_of(asked.plan)) == 1:
+        return asked, ()
+    other = with_zero_1(problem, origin)
+    index, device = problem.graph.index, {p.operator: p.device for p in asked.plan.placement}
+    added: dict[str, float] = {}
+    for name, at in device.items():
+        more = float(other.parameters[index[name]] - problem.parameters[index[name]])
+        added[at] = added.get(at, 0.0) + more
+    peaks = {d.name: d.peak_memory + added.get(d.name, 0.0) for d in asked.plan.devices}
+    fullest = max(peaks, key=peaks.__getitem__)
+    before = next(d.peak_memory for d in asked.plan.devices if d.name == fullest)
+    told = (
+        f"the graph is of ZeRO {origin.zero}, and Megatron's distributed optimizer shards the optimizer's state alone "
+        f"(ZeRO 1): {fullest} then needs about {size(peaks[fullest])} instead of {size(before)}"
+    )
+    if not repair:
+        raise CannotExport(f"{told}; import with --zero 1, or --repair exports it with ZeRO 1")
+    return Asked(asked.plan, other, asked.layers, asked.names, asked.blocks), (f"repaired: {told}",)
 
 
-def _document(plan: Plan, flags: dict[str, str], chunks: Sequence[Chunk], ranks: Sequence[str]) -> dict[str, Any]:
+def _checked(replayed: Replayed, over_memory: bool) -> Replayed:
+    """The placement in Megatron's order; raises ``DoesNotFit`` where it does not fit in memory."""
+    if replayed.over is not None and not over_memory:
+        raise DoesNotFit(
+            f"in Megatron's order ({replayed.placed.order}) it does not fit in memory: {replayed.over} "
+            "(--over-memory exports it all the same)"
+        )
+    return replayed
+
+
+def _settings(placed: Placed, origin: MadeFrom | None, step: Step, options: MegatronOptions) -> Iterator[Setting]:
+    """All settings, in the order in which people write them."""
+    if origin is not None:
+        yield from degrees(origin)
+    stages, ranks = len(placed.chunks), len(placed.ranks)
+    every = [layer.kind for chunk in placed.chunks for layer in chunk.layers]
+    yield model("pipeline_model_parallel_size", ranks)
+    yield Setting("", None, {"model.virtual_pipeline_model_parallel_size": stages // ranks if stages > ranks else None})
+    yield model("pipeline_model_parallel_layout", letters_of(placed.chunks))
+    yield model("num_layers", every.count("t"))
+    if "m" in every:
+        yield model("mtp_num_layers", every.count("m"))
+    if origin is not None:
+        yield from experts(origin)
+        yield from batch(origin, step)
+        yield from precision(origin)
+        yield from replicas(origin, step)
+        yield from heads(origin)
+    modules = modules_asked(options.recompute_modules) or modules_of(placed.chunks)
+    for flag, values in placed.chosen.choice.flags(modules).items():
+        name = f"model.{flag.removeprefix('--').replace('-', '_')}"
+        value = values if flag == "--recompute-modules" else int(values[0]) if values[0].isdigit() else values[0]
+        yield Setting(flag, value, {name: value})
+
+
+def _document(launch: Launch) -> dict[str, Any]:
+    placed, told = launch.placed, arguments(launch.settings)
+    chunks, ranks = placed.chunks, placed.ranks
+    recompute = {name: value for name, value in told.items() if name.startswith("recompute_")}
     return {
         "schema": LAYOUT,
-        "graph": plan.graph.name,
+        "graph": launch.plan.graph.name,
         "pipeline_model_parallel_size": len(ranks),
         "virtual_pipeline_model_parallel_size": len(chunks) // len(ranks),
-        "pipeline_model_parallel_layout": flags["--pipeline-model-parallel-layout"],
-        "num_layers": int(flags["--num-layers"]),
-        "mtp_num_layers": int(flags.get("--mtp-num-layers", "0")),
-        "num_microbatches": plan.microbatches,
+        "pipeline_model_parallel_layout": told["pipeline_model_parallel_layout"],
+        "num_layers": told["num_layers"],
+        "mtp_num_layers": told.get("mtp_num_layers", 0),
+        "num_microbatches": launch.plan.microbatches,
         "ranks": [{"rank": r, "device": device} for r, device in enumerate(ranks)],
         "stages": [
-            {
-                "rank": k % len(ranks),
-                "virtual_stage": k // len(ranks),
-                "layers": [
-                    {"kind": layer.kind, "name": layer.name, "operators": list(layer.operators)}
-                    for layer in chunk.layers
-                ],
-            }
-            for k, chunk in enumerate(_complete(chunks))
+            {"rank": k % len(ranks), "virtual_stage": k // len(ranks), "layers": [_named(x) for x in chunk.layers]}
+            for k, chunk in enumerate(complete(chunks))
         ],
+        **recompute,
+        "arguments": told,
     }
 
 
-def _in_json(flags: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """What is recomputed, where something is: keys as in Megatron's configuration."""
-    found: dict[str, Any] = {flag.removeprefix("--").replace("-", "_"): values[0] for flag, values in flags.items()}
-    if "recompute_num_layers" in found:
-        found["recompute_num_layers"] = int(found["recompute_num_layers"])
-    if "recompute_modules" in found:
-        found["recompute_modules"] = list(flags["--recompute-modules"])
-    return found
+def _named(layer: Layer) -> Mapping[str, Any]:
+    return {"kind": layer.kind, "name": layer.name, "operators": list(layer.operators)}
 
 
-def _notes(flow: Placed, chosen: Chosen) -> Iterator[str]:
-    plan, problem, chunks, ranks = flow.plan, flow.problem, flow.chunks, flow.ranks
+def _notes(plan: Plan, placed: Placed, replayed: Replayed | None, origin: MadeFrom | None) -> Iterator[str]:
+    chunks, ranks = placed.chunks, placed.ranks
     virtual = len(chunks) // len(ranks)
     each = "one stage each" if virtual == 1 else f"{virtual} virtual stages each"
     yield f"{len(ranks)} ranks, {each}; rank by rank: {', '.join(ranks)}"
-    yield (
-        f"{plan.microbatches} microbatches: --global-batch-size is {plan.microbatches} x --micro-batch-size x the "
-        "data-parallel size"
-    )
-    given = {layer.kind for chunk in chunks for layer in chunk.layers}
-    for kind, where in (("E", "first"), ("L", "last")):
-        if kind not in given:
-            what = {"E": "embedding", "L": "loss"}[kind]
-            yield f"the graph has no {what}: Megatron wants one and has it in the {where} stage"
-    yield from chosen.notes
+    if origin is None:
+        yield (
+            f"{plan.microbatches} microbatches: --global-batch-size is {plan.microbatches} x --micro-batch-size x the "
+            "data-parallel size"
+        )
+        why = f"; {GIVE_FILES}" if placed.problem is None else " (planner import hf writes it)"
+        yield f"what only origin of a graph tells is missing{why}: {', '.join(MISSING)}"
+    else:
+        yield from remarks(origin, Step(len(ranks), plan.microbatches, clips=False))
+    yield from _lacking(chunks)
+    yield from placed.chosen.notes
     if plan.step_tasks or plan.exchanges:
-        yield "step tasks (R, U, G) are not in the layout: Megatron reduces gradients and updates weights itself"
-    own = f"Megatron runs its own order ({order_name(chunks, ranks)}) on this placement"
-    if problem is None or not problem.training:
-        yield f"{own}, not the plan's" + ("" if problem else "; --graph and --cluster tell what that takes")
+        yield "step tasks (R, U, G) are not in the arguments: Megatron reduces gradients and updates weights itself"
+    yield from _time(plan, placed, replayed)
+    if placed.problem is not None:
+        types = {device.name: device.type.name for device in placed.problem.cluster.devices}
+        if len({types[device] for device in ranks}) > 1:
+            yield "devices of several types: start the ranks in this order, Megatron does not tell them apart"
+
+
+def _lacking(chunks: Sequence[Chunk]) -> Iterator[str]:
+    """What Megatron has and the graph has not."""
+    given = {layer.kind for chunk in chunks for layer in chunk.layers}
+    for kind, what, where in (("E", "embedding", "first"), ("L", "loss", "last")):
+        if kind not in given:
+            yield f"the graph has no {what}: Megatron wants one and has it in the {where} stage"
+
+
+def _time(plan: Plan, placed: Placed, replayed: Replayed | None) -> Iterator[str]:
+    """How long Megatron's own order takes, and what it needs in memory."""
+    own = f"Megatron runs its own order ({placed.order}) on this placement"
+    if replayed is None:
+        yield f"{own}, not the plan's" + ("" if placed.problem else "; --graph and --cluster tell what that takes")
         return
-    as_run = flow.as_run(chosen)
-    timetable = own_order(as_run, chunks, ranks)
-    makespan = timetable.makespan(as_run)
-    rise = makespan / plan.makespan - 1.0 if plan.makespan > 0 else 0.0
-    change = f" ({percent(rise)} more)" if rise > 1e-9 else ""
-    takes, planned = apart(seconds, makespan, plan.makespan)
-    beside = "as long as the plan's order" if takes == planned else f"the plan's order takes {planned}"
-    yield f"{own}: {takes}{change}; {beside}"
-    over = shortage(as_run, timetable)
-    if over is not None:
-        yield f"in that order it does not fit in memory: {over}"
-    types = {device.name: device.type.name for device in problem.cluster.devices}
-    if len({types[device] for device in ranks}) > 1:
-        yield "devices of several types: start the ranks in this order, Megatron does not tell them apart"
+    rise = replayed.makespan / plan.makespan - 1.0 if plan.makespan > 0 else 0.0
+    change = f" ({percent(rise)} more)" if rise > SAME else ""
+    takes, planned = apart(seconds, replayed.makespan, plan.makespan)
+    same = takes == planned or abs(rise) <= SAME
+    beside = "as long as the plan's order" if same else f"the plan's order takes {planned}"
+    yield f"{own}: {seconds(replayed.makespan) if same else takes}{change}; {beside}"
+    device, peak = replayed.fullest
+    yield f"in that order it needs at most {size(peak)} of memory ({device})"
+    if replayed.over is not None:
+        yield f"in that order it does not fit in memory: {replayed.over}"
+
+
+def _on_recomputation(placed: Placed, options: MegatronOptions) -> Iterator[str]:
+    yield from selective_notes(placed.chosen.choice, placed.chunks, options.recompute_modules)

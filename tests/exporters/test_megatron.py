@@ -15,7 +15,8 @@ from export_samples import by_orders, named, pipeline
 from planner.commands.app import main
 from planner.exporters import CannotExport, Exported
 from planner.exporters.layers import Layer, layers_of, parse_rules
-from planner.exporters.megatron import layout_of, megatron
+from planner.exporters.megatron import megatron
+from planner.exporters.megatron_layout import layout_of
 from planner.objectives.baseline import baseline_plan
 from planner.plan.plan import Plan
 from planner.problem import Problem
@@ -188,9 +189,9 @@ def test_the_makespan_of_megatrons_order_is_said() -> None:
             model(5),
             [0, 1, 2, 2, 1, 0, 0],
             4,
-            "its stages go g0, g1, g2, g1, and Megatron's go round: after g2 comes g0",
+            "its stages go g0, g1, g2, g1, and there they go round: after g2 comes g0",
         ),
-        (model(4), [0, 1, 0, 1, 0, 0], 4, "its last stage is on g0, and Megatron's is on the last rank, g1"),
+        (model(4), [0, 1, 0, 1, 0, 0], 4, "its last stage is on g0, and there it is on the last rank, g1"),
         (model(6), [0, 1, 0, 1, 0, 1, 0, 1], 3, "microbatches that its 2 ranks divide, and the plan has 3"),
         (("embed", "head"), [0, 1], 4, "no decoder layer"),
         (

@@ -197,7 +197,10 @@ def test_embedding_and_loss_keep_everything() -> None:
     assert any("'embed' and 'head' will keep everything" in note for note in exported.notes)
     assert not any("does not fit" in note for note in exported.notes)
     tight = replace(problem, memory_cap=20.0)
-    assert any("does not fit in memory: g0 needs" in note for note in megatron(plan, tight, None).notes)
+    with pytest.raises(CannotExport, match=r"does not fit in memory: g0 needs 21 B.*nothing that it can run fits"):
+        megatron(plan, tight, None)
+    anyway = megatron(plan, tight, None, MegatronOptions(over_memory=True))
+    assert any("does not fit in memory: g0 needs" in note for note in anyway.notes)
 
 
 def test_layers_of_prediction() -> None:
@@ -264,7 +267,9 @@ def test_an_imported_graph_from_flag_to_flags(
     files = ["--graph", "graph.yaml", "--cluster", "cluster.yaml"]
     made = ["baseline", "interleaved-1f1b", "graph.yaml", "cluster.yaml", "--variant", "full", "-o", "plan.json"]
     assert main([*made, "--quiet"]) == 0
-    assert main(["export", "plan.json", "--to", "megatron", *files, "-o", "layout.txt"]) == 0
+    assert main(["export", "plan.json", "--to", "megatron", *files, "-o", "layout.txt"]) == 2
+    assert "--repair exports it with ZeRO 1" in capsys.readouterr().err
+    assert main(["export", "plan.json", "--to", "megatron", *files, "-o", "layout.txt", "--repair"]) == 0
     assert "--recompute-method uniform\n" in Path("layout.txt").read_text()
     assert main(["export", "plan.json", "--to", "torch-csv", *files, "-o", "order.csv"]) == 0
     stages = json.loads(Path("order.csv.partition.json").read_text())["stages"]
