@@ -120,7 +120,7 @@ def megatron(
     See ``launch_of`` for the arguments and for what raises ``CannotExport``.
     """
     launch = launch_of(plan, problem, layers, options or MegatronOptions())
-    beside = json.dumps(_document(launch), indent=1) + "\n"
+    beside = json.dumps(document_of(launch), indent=1) + "\n"
     return Exported(flags(launch.settings), {".json": beside}, launch.notes)
 
 
@@ -217,7 +217,8 @@ def _settings(placed: Placed, origin: MadeFrom | None, step: Step, options: Mega
         yield Setting(flag, value, {name: value})
 
 
-def _document(launch: Launch) -> dict[str, Any]:
+def document_of(launch: Launch) -> dict[str, Any]:
+    """What is exported, stage by stage: the content of the file beside it."""
     placed, told = launch.placed, arguments(launch.settings)
     chunks, ranks = placed.chunks, placed.ranks
     recompute = {name: value for name, value in told.items() if name.startswith("recompute_")}

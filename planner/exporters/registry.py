@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from planner.exporters import Exporter
 from planner.exporters.megatron import Megatron
+from planner.exporters.megatron_bridge import MegatronBridge
 from planner.exporters.torch_csv import TorchCsv
 from planner.exporters.trace import Trace
 
-EXPORTERS: dict[str, Exporter] = {exporter.name: exporter for exporter in (Trace(), TorchCsv(), Megatron())}
+EXPORTERS: dict[str, Exporter] = {
+    exporter.name: exporter for exporter in (Trace(), TorchCsv(), Megatron(), MegatronBridge())
+}
 """In the order in which help lists them."""
