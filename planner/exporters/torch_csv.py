@@ -15,13 +15,17 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from planner.baselines.action import Action
 from planner.common.messages import shown
 from planner.common.tolerance import SAME
 from planner.exporters import CannotExport, Exported, Repair
 from planner.exporters.actions import StageSchedule, keeps_order, merge_backwards, schedule_of
+from planner.exporters.known_orders import known_orders
+from planner.exporters.merging import fewer, grouped
 from planner.exporters.partition import Stages, fine_stages, on_streams, positions, runs
 from planner.exporters.repair import Detour, chained, detours
 from planner.exporters.source import GIVE_FILES, PlanSource, source_of
@@ -33,12 +37,17 @@ from planner.timetable.memory import memory_profile
 from planner.timetable.timetable import Timetable
 
 PARTITION = "planner/torch-partition@1"
+EXACT = "exact"
+"""The value of ``--stages`` that keeps the plan's order."""
+FEW = 2
+"""The plan's order is kept where it takes no more than so many times the fewest stages."""
 
 
 @dataclass(frozen=True)
 class _Candidate:
     """One way to run the plan in stages. ``makespan``: as replayed, None where the plan alone does not tell."""
 
+    own: Stages  # the plan's operators, without those that only hand on
     schedule: StageSchedule
     timetable: Timetable | None
     makespan: float | None
@@ -46,6 +55,8 @@ class _Candidate:
     detours: Sequence[Detour]
     over_cap: str | None  # the device that no longer fits in memory, in words
     fewest: _Candidate | None = None  # the one with one stage for each run of operators on a device, if it differs
+    order: str | None = None  # the published one that is run instead of the plan's
+    exact_stages: int | None = None  # how many stages the plan's own order takes, where some were merged
 
     def costs_nothing(self, plan: Plan) -> bool:
         """Whether the plan is unchanged, or changed without cost in time, memory or detours."""
@@ -60,6 +71,13 @@ class TorchOptions:
     """The options of the format."""
 
     repair: Repair = False
+    stages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|exact",
+            help="For torch-csv: at most N stages, or as many as the plan's order needs.  [default: few]",
+        ),
+    ] = None
 
 
 class TorchCsv:
@@ -71,19 +89,24 @@ class TorchCsv:
 
     def export(self, plan: Plan, problem: Problem | None, options: TorchOptions) -> Exported:
         """The CSV and the partition beside it."""
-        return torch_csv(plan, problem, options.repair)
+        return torch_csv(plan, problem, options.repair, options.stages)
 
 
-def torch_csv(plan: Plan, problem: Problem | None, repair: bool = False) -> Exported:
+def torch_csv(plan: Plan, problem: Problem | None, repair: bool = False, stages: str | None = None) -> Exported:
     """The CSV, and ``.partition.json`` beside it. ``problem``: that of the plan's files, where they are given.
 
-    Raises ``CannotExport`` for plans of inference, of several copies on different devices, and, without ``repair``,
-    for those that torch cannot run as they are.
+    ``stages``: that of ``--stages``: None for few, at a cost if need be; ``exact`` for as many as the plan's order
+    needs; a number for at most so many. Raises ``CannotExport`` for plans of inference, of several copies on different
+    devices, and, without ``repair``, for those that torch cannot run without further changes.
     """
+    most = _most(stages)
     source = source_of(plan, problem)
     if not source.problem.training:
         raise CannotExport("it is of inference, and torch's loader wants a backward pass of every microbatch")
-    chosen = _chosen(source, repair)
+    if not source.timed or stages == EXACT:
+        chosen = _exact(source, repair)
+    else:
+        chosen = _fewest(source, repair) if most is None else _at_most(source, repair, most)
     schedule, makespan = _with_full_backwards(source, chosen)
     rows, renumbered = _in_order(schedule, repair)
     notes = [*source.notes, *_notes(source, chosen, schedule, makespan, renumbered)]
@@ -93,15 +116,22 @@ def torch_csv(plan: Plan, problem: Problem | None, repair: bool = False) -> Expo
     return Exported(text.getvalue(), {".partition.json": json.dumps(partition, indent=1) + "\n"}, tuple(notes))
 
 
-def _chosen(source: PlanSource, repair: bool) -> _Candidate:
+def _most(stages: str | None) -> int | None:
+    """The number of ``--stages``; None where it is none."""
+    if stages is None or stages == EXACT:
+        return None
+    if not stages.isdecimal() or int(stages) < 1:
+        raise CannotExport(f"--stages {shown(stages)} is neither a number from 1 on nor {EXACT}")
+    return int(stages)
+
+
+def _exact(source: PlanSource, repair: bool) -> _Candidate:
     """The fewest stages that cost nothing; where all cost something and ``repair`` is set, the cheapest."""
-    costly: list[_Candidate] = []
-    for stages in _partitions(source):
-        candidate = _candidate(source, stages)
-        if candidate.costs_nothing(source.plan):
-            return replace(candidate, fewest=costly[0] if costly else None)
-        costly.append(candidate)
-    known = [c for c in costly if c.makespan is not None]
+    tried = [_candidate(source, stages) for stages in _partitions(source)]
+    free = _free(source, tried)
+    if free is not None:
+        return free
+    known = [c for c in tried if c.makespan is not None]
     if not known:
         raise CannotExport(f"its stages do not run as one, and the plan alone does not show the cost; {GIVE_FILES}")
     best = min(known, key=lambda c: (c.over_cap is not None, c.makespan))
@@ -110,19 +140,70 @@ def _chosen(source: PlanSource, repair: bool) -> _Candidate:
     return best
 
 
-def _partitions(source: PlanSource) -> Iterator[Stages]:
+def _free(source: PlanSource, tried: Sequence[_Candidate]) -> _Candidate | None:
+    """The fewest stages that cost nothing, those with few stages first; None where all of these cost something."""
+    found = next((c for c in tried if c.costs_nothing(source.plan)), None)
+    if found is None or found is tried[0]:
+        return found
+    if source.timed:
+        found = fewer(found, tried[0].own, lambda stages: _candidate(source, stages), source.plan)
+    return replace(found, fewest=tried[0])
+
+
+def _fewest(source: PlanSource, repair: bool) -> _Candidate:
+    """The fewest stages that cost nothing, where they are few; else the fewest that fit in memory, at a cost.
+
+    Raises ``CannotExport`` where outputs must be handed on or nothing fits, unless ``repair`` is set.
+    """
+    partitions = _partitions(source)
+    tried = [_candidate(source, stages) for stages in partitions]
+    free = _free(source, tried)
+    if free is not None and len(free.own) <= FEW * len(partitions[0]):
+        return free
+    ways = [tried[0], *_in_known_orders(source, tried[0])]
+    best = min((c for c in ways if not c.over_cap), key=_length, default=None)
+    best = best or next((c for c in tried if not c.over_cap), tried[0])
+    if (best.detours or best.over_cap) and not repair:
+        raise CannotExport(f"{_reason(best)}; {_remedy(source, best)}")
+    return replace(best, exact_stages=None if free is None else len(free.own))
+
+
+def _length(candidate: _Candidate) -> float:
+    assert candidate.makespan is not None
+    return candidate.makespan
+
+
+def _at_most(source: PlanSource, repair: bool, most: int) -> _Candidate:
+    """The quickest of some partitions with no more stages, those that fit in memory first."""
+    coarse, *finer = _partitions(source)
+    if most < len(coarse):
+        raise CannotExport(
+            f"--stages {most} is too few: its operators lie on the devices in {len(coarse)} runs, each of them a stage"
+        )
+    fine = [stages for stages in finer if len(stages) <= most]
+    between = grouped(coarse, finer[-1] if finer else coarse, most)
+    tried = [_candidate(source, stages) for stages in (coarse, *between, *fine)]
+    tried += _in_known_orders(source, tried[0])
+    best = min(tried, key=lambda c: (c.over_cap is not None, _length(c), len(c.own)))
+    if (best.detours or best.over_cap) and not repair:
+        raise CannotExport(f"{_reason(best)}; {_remedy(source, best)}")
+    return best
+
+
+def _partitions(source: PlanSource) -> list[Stages]:
     """From few stages to many: one per run of operators on a device, as many as the order needs, one per operator."""
     problem, device_of = source.problem, source.timetable.placement.device_of[0]
     coarse = runs(problem, device_of)
     on_stream = on_streams(problem, device_of, positions(problem, source.timetable))
     fine = [fine_stages(problem, coarse, on_stream, full) for full in (True, False)]
     single = tuple((i,) for stage in coarse for i in stage)
-    yield from dict.fromkeys((coarse, *fine, single))
+    return list(dict.fromkeys((coarse, *fine, single)))
 
 
 def _candidate(source: PlanSource, stages: Stages) -> _Candidate:
+    """The stages in what is left of the plan's order."""
     problem, device_of = source.problem, source.timetable.placement.device_of[0]
-    position = positions(problem, source.timetable)
+    position, own = positions(problem, source.timetable), stages
     ways = detours(problem, stages)
     if ways:
         made = chained(problem, device_of, stages, position)
@@ -130,10 +211,22 @@ def _candidate(source: PlanSource, stages: Stages) -> _Candidate:
     schedule = schedule_of(problem, device_of, stages, position)
     exact = not ways and keeps_order(schedule, source.timetable)
     if not source.timed:
-        return _Candidate(schedule, None, None, exact, ways, None)
+        return _Candidate(own, schedule, None, None, exact, ways, None)
+    return _replayed(source, _Candidate(own, schedule, None, None, exact, ways, None))
+
+
+def _replayed(source: PlanSource, candidate: _Candidate) -> _Candidate:
+    """The candidate with its times."""
+    schedule = candidate.schedule
     timetable = schedule.replayed()
-    over = _over_cap(source, problem, timetable)
-    return _Candidate(schedule, timetable, timetable.makespan(problem), exact, ways, over)
+    over = _over_cap(source, schedule.problem, timetable)
+    return replace(candidate, timetable=timetable, makespan=timetable.makespan(schedule.problem), over_cap=over)
+
+
+def _in_known_orders(source: PlanSource, candidate: _Candidate) -> Iterator[_Candidate]:
+    """The same stages in published orders."""
+    for name, schedule in known_orders(candidate.schedule):
+        yield _replayed(source, replace(candidate, schedule=schedule, exact=False, order=name))
 
 
 def _over_cap(source: PlanSource, problem: Problem, timetable: Timetable) -> str | None:
@@ -158,9 +251,11 @@ def _reason(best: _Candidate) -> str:
 
 def _remedy(source: PlanSource, best: _Candidate) -> str:
     assert best.makespan is not None
+    if best.makespan <= source.plan.makespan * (1.0 + SAME):
+        return f"--repair does it, and the step takes no longer ({seconds(best.makespan)})"
     repaired, planned = apart(seconds, best.makespan, source.plan.makespan)
-    takes = f"takes {repaired}, as before" if repaired == planned else f"takes {repaired} instead of {planned}"
-    return f"--repair does it, and the step {takes}"
+    rise = percent(best.makespan / source.plan.makespan - 1.0)
+    return f"--repair does it, and the step takes {repaired} instead of {planned} ({rise} more)"
 
 
 def _with_full_backwards(source: PlanSource, chosen: _Candidate) -> tuple[StageSchedule, float | None]:
@@ -215,6 +310,13 @@ def _notes(
         f"{len(schedule.stages)} stages on {len(schedule.rows)} ranks, {source.plan.microbatches} microbatches; "
         f"{kinds['B']} full backward passes, {kinds['I']} in two halves"
     )
+    if chosen.order is not None:
+        yield f"on these stages {chosen.order} is quicker than what is left of the plan's order, and is exported"
+    if chosen.exact_stages is not None and chosen.exact_stages > len(schedule.stages):
+        yield (
+            "operators that the plan runs apart are merged into these stages; its own order takes "
+            f"{chosen.exact_stages} (--stages exact; --stages N for at most N)"
+        )
     if chosen.fewest is not None and chosen.fewest.makespan is not None:
         yield (
             f"a stage for each run of operators on a device would make {len(chosen.fewest.schedule.stages)}, but "
