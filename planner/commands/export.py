@@ -71,7 +71,8 @@ def run(flags: ExportFlags, *of_formats: Any) -> int:
         if exported.beside:
             note(f"with -o FILE there are also {listed('FILE' + end for end in exported.beside)}", flags.quiet)
         return ExitCode.DONE
-    for end, text in {"": exported.text, **exported.beside}.items():
+    text_of_main = exported.text if exported.naming is None else exported.naming(str(output))
+    for end, text in {"": text_of_main, **exported.beside}.items():
         write_whole(f"{output}{end}", text)
         note(f"written to {output}{end}", flags.quiet)
     return ExitCode.DONE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
@@ -25,12 +25,14 @@ class Exported:
 
     ``beside`` maps an ending of the main file's name to the content of another file: with
     ``{".partition.json": ...}`` and ``-o order.csv`` there is a second file ``order.csv.partition.json``. Without
-    ``-o`` only ``text`` is printed.
+    ``-o`` only ``text`` is printed. ``naming`` makes the main text where that names a file beside it, from the path
+    that ``-o`` gives; ``text`` is then the text for stdout.
     """
 
     text: str
     beside: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    naming: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -179,7 +179,7 @@ def _sharded(asked: Asked, repair: bool) -> tuple[Asked, tuple[str, ...]]:
     )
     if not repair:
         raise CannotExport(f"{told}; import with --zero 1, or --repair exports it with ZeRO 1")
-    return Asked(asked.plan, other, asked.layers, asked.names, asked.blocks), (f"repaired: {told}",)
+    return replace(asked, problem=other), (f"repaired: {told}",)
 
 
 def _checked(replayed: Replayed, over_memory: bool) -> Replayed:

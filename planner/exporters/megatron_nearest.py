@@ -94,7 +94,8 @@ class Replayed:
 class Asked:
     """A plan, its layers, and what the user says about recomputation.
 
-    ``blocks``: whether the framework can recompute the first layers of every stage alone (Megatron can).
+    ``blocks``: whether the framework can recompute the first layers of every stage alone (Megatron can). ``program``:
+    its name.
     """
 
     plan: Plan
@@ -102,6 +103,7 @@ class Asked:
     layers: Sequence[Layer]
     names: Mapping[str, Way]
     blocks: bool = True
+    program: str = "Megatron"
 
     @property
     def recomputing(self) -> Recomputing:
@@ -245,7 +247,7 @@ def _offer(asked: Asked, best: Replayed, own: Sequence[Chunk] | None) -> str:
         return f"nothing that it can run fits in memory in its order ({placed.order}): with {what}, {best.over}"
     assert asked.problem is not None
     own_time, plans_time = apart(seconds, best.makespan, asked.plan.makespan)
-    takes = f"{own_time} in Megatron's order ({placed.order})"
+    takes = f"{own_time} in {asked.program}'s order ({placed.order})"
     planned = plans_order(asked.plan, asked.problem, placed.as_run) if placed.chunks == own else None
     if planned is not None:
         takes += f", {seconds(planned.makespan(placed.as_run))} in the plan's"

@@ -19,51 +19,31 @@ from typing import Annotated, Any
 
 import typer
 
-from planner.baselines.action import Action
 from planner.common.messages import shown
 from planner.common.tolerance import SAME
 from planner.exporters import CannotExport, Exported, Repair
-from planner.exporters.actions import StageSchedule, keeps_order, merge_backwards, schedule_of
-from planner.exporters.known_orders import known_orders
+from planner.exporters.actions import StageSchedule
 from planner.exporters.merging import fewer, grouped
-from planner.exporters.partition import Stages, fine_stages, on_streams, positions, runs
-from planner.exporters.repair import Detour, chained, detours
 from planner.exporters.source import GIVE_FILES, PlanSource, source_of
+from planner.exporters.torch_stages import (
+    Candidate,
+    candidate_of,
+    in_known_orders,
+    in_order,
+    partitions,
+    quickest,
+    with_full_backwards,
+)
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.problem.graph import BASE
-from planner.report.words import apart, percent, seconds, size
-from planner.timetable.memory import memory_profile
-from planner.timetable.timetable import Timetable
+from planner.report.words import apart, percent, seconds
 
 PARTITION = "planner/torch-partition@1"
 EXACT = "exact"
 """The value of ``--stages`` that keeps the plan's order."""
 FEW = 2
 """The plan's order is kept where it takes no more than so many times the fewest stages."""
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """One way to run the plan in stages. ``makespan``: as replayed, None where the plan alone does not tell."""
-
-    own: Stages  # the plan's operators, without those that only hand on
-    schedule: StageSchedule
-    timetable: Timetable | None
-    makespan: float | None
-    exact: bool  # every stream runs what the plan runs, in the plan's order
-    detours: Sequence[Detour]
-    over_cap: str | None  # the device that no longer fits in memory, in words
-    fewest: _Candidate | None = None  # the one with one stage for each run of operators on a device, if it differs
-    order: str | None = None  # the published one that is run instead of the plan's
-    exact_stages: int | None = None  # how many stages the plan's own order takes, where some were merged
-
-    def costs_nothing(self, plan: Plan) -> bool:
-        """Whether the plan is unchanged, or changed without cost in time, memory or detours."""
-        if self.exact:
-            return True
-        longer = self.makespan is None or self.makespan > plan.makespan * (1.0 + SAME)
-        return not (longer or self.detours or self.over_cap)
 
 
 @dataclass(frozen=True)
@@ -107,8 +87,8 @@ def torch_csv(plan: Plan, problem: Problem | None, repair: bool = False, stages:
         chosen = _exact(source, repair)
     else:
         chosen = _fewest(source, repair) if most is None else _at_most(source, repair, most)
-    schedule, makespan = _with_full_backwards(source, chosen)
-    rows, renumbered = _in_order(schedule, repair)
+    schedule, makespan = with_full_backwards(source, chosen)
+    rows, renumbered = in_order(schedule, repair)
     notes = [*source.notes, *_notes(source, chosen, schedule, makespan, renumbered)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([str(action) for action in row] for row in rows)
@@ -125,9 +105,9 @@ def _most(stages: str | None) -> int | None:
     return int(stages)
 
 
-def _exact(source: PlanSource, repair: bool) -> _Candidate:
+def _exact(source: PlanSource, repair: bool) -> Candidate:
     """The fewest stages that cost nothing; where all cost something and ``repair`` is set, the cheapest."""
-    tried = [_candidate(source, stages) for stages in _partitions(source)]
+    tried = [candidate_of(source, stages) for stages in partitions(source)]
     free = _free(source, tried)
     if free is not None:
         return free
@@ -140,106 +120,51 @@ def _exact(source: PlanSource, repair: bool) -> _Candidate:
     return best
 
 
-def _free(source: PlanSource, tried: Sequence[_Candidate]) -> _Candidate | None:
+def _free(source: PlanSource, tried: Sequence[Candidate]) -> Candidate | None:
     """The fewest stages that cost nothing, those with few stages first; None where all of these cost something."""
     found = next((c for c in tried if c.costs_nothing(source.plan)), None)
     if found is None or found is tried[0]:
         return found
     if source.timed:
-        found = fewer(found, tried[0].own, lambda stages: _candidate(source, stages), source.plan)
+        found = fewer(found, tried[0].own, lambda stages: candidate_of(source, stages), source.plan)
     return replace(found, fewest=tried[0])
 
 
-def _fewest(source: PlanSource, repair: bool) -> _Candidate:
+def _fewest(source: PlanSource, repair: bool) -> Candidate:
     """The fewest stages that cost nothing, where they are few; else the fewest that fit in memory, at a cost.
 
     Raises ``CannotExport`` where outputs must be handed on or nothing fits, unless ``repair`` is set.
     """
-    partitions = _partitions(source)
-    tried = [_candidate(source, stages) for stages in partitions]
+    tried = [candidate_of(source, stages) for stages in partitions(source)]
     free = _free(source, tried)
-    if free is not None and len(free.own) <= FEW * len(partitions[0]):
+    if free is not None and len(free.own) <= FEW * len(tried[0].own):
         return free
-    ways = [tried[0], *_in_known_orders(source, tried[0])]
-    best = min((c for c in ways if not c.over_cap), key=_length, default=None)
-    best = best or next((c for c in tried if not c.over_cap), tried[0])
+    best = quickest(source, tried[0])
+    if best.over_cap:
+        best = next((c for c in tried if not c.over_cap), best)
     if (best.detours or best.over_cap) and not repair:
         raise CannotExport(f"{_reason(best)}; {_remedy(source, best)}")
     return replace(best, exact_stages=None if free is None else len(free.own))
 
 
-def _length(candidate: _Candidate) -> float:
-    assert candidate.makespan is not None
-    return candidate.makespan
-
-
-def _at_most(source: PlanSource, repair: bool, most: int) -> _Candidate:
+def _at_most(source: PlanSource, repair: bool, most: int) -> Candidate:
     """The quickest of some partitions with no more stages, those that fit in memory first."""
-    coarse, *finer = _partitions(source)
+    coarse, *finer = partitions(source)
     if most < len(coarse):
         raise CannotExport(
             f"--stages {most} is too few: its operators lie on the devices in {len(coarse)} runs, each of them a stage"
         )
     fine = [stages for stages in finer if len(stages) <= most]
     between = grouped(coarse, finer[-1] if finer else coarse, most)
-    tried = [_candidate(source, stages) for stages in (coarse, *between, *fine)]
-    tried += _in_known_orders(source, tried[0])
-    best = min(tried, key=lambda c: (c.over_cap is not None, _length(c), len(c.own)))
+    tried = [candidate_of(source, stages) for stages in (coarse, *between, *fine)]
+    tried += in_known_orders(source, tried[0])
+    best = min(tried, key=lambda c: (c.over_cap is not None, c.length, len(c.own)))
     if (best.detours or best.over_cap) and not repair:
         raise CannotExport(f"{_reason(best)}; {_remedy(source, best)}")
     return best
 
 
-def _partitions(source: PlanSource) -> list[Stages]:
-    """From few stages to many: one per run of operators on a device, as many as the order needs, one per operator."""
-    problem, device_of = source.problem, source.timetable.placement.device_of[0]
-    coarse = runs(problem, device_of)
-    on_stream = on_streams(problem, device_of, positions(problem, source.timetable))
-    fine = [fine_stages(problem, coarse, on_stream, full) for full in (True, False)]
-    single = tuple((i,) for stage in coarse for i in stage)
-    return list(dict.fromkeys((coarse, *fine, single)))
-
-
-def _candidate(source: PlanSource, stages: Stages) -> _Candidate:
-    """The stages in what is left of the plan's order."""
-    problem, device_of = source.problem, source.timetable.placement.device_of[0]
-    position, own = positions(problem, source.timetable), stages
-    ways = detours(problem, stages)
-    if ways:
-        made = chained(problem, device_of, stages, position)
-        problem, device_of, stages, position = made.problem, made.device_of, made.stages, made.position
-    schedule = schedule_of(problem, device_of, stages, position)
-    exact = not ways and keeps_order(schedule, source.timetable)
-    if not source.timed:
-        return _Candidate(own, schedule, None, None, exact, ways, None)
-    return _replayed(source, _Candidate(own, schedule, None, None, exact, ways, None))
-
-
-def _replayed(source: PlanSource, candidate: _Candidate) -> _Candidate:
-    """The candidate with its times."""
-    schedule = candidate.schedule
-    timetable = schedule.replayed()
-    over = _over_cap(source, schedule.problem, timetable)
-    return replace(candidate, timetable=timetable, makespan=timetable.makespan(schedule.problem), over_cap=over)
-
-
-def _in_known_orders(source: PlanSource, candidate: _Candidate) -> Iterator[_Candidate]:
-    """The same stages in published orders."""
-    for name, schedule in known_orders(candidate.schedule):
-        yield _replayed(source, replace(candidate, schedule=schedule, exact=False, order=name))
-
-
-def _over_cap(source: PlanSource, problem: Problem, timetable: Timetable) -> str | None:
-    """The first device that needs more than its cap, and more than the plan needs."""
-    for d, profile in enumerate(memory_profile(problem, timetable)):
-        planned = next((row.peak_memory for row in source.plan.devices if row.name == source.device(d)), 0.0)
-        if profile.peak > max(problem.cap_with_slack[d], planned * (1.0 + SAME)):
-            needs, cap = apart(size, profile.peak, float(problem.cap[d]), 4)
-            return f"{source.device(d)} needs {needs} of memory, its cap is {cap}"
-    return None
-
-
-def _reason(best: _Candidate) -> str:
+def _reason(best: Candidate) -> str:
     """Why torch cannot run the plan as it is."""
     if best.detours:
         more = f" (and {len(best.detours) - 1} more)" if len(best.detours) > 1 else ""
@@ -249,7 +174,7 @@ def _reason(best: _Candidate) -> str:
     return "operators of one stage run in different orders, and torch runs a stage as one"
 
 
-def _remedy(source: PlanSource, best: _Candidate) -> str:
+def _remedy(source: PlanSource, best: Candidate) -> str:
     assert best.makespan is not None
     if best.makespan <= source.plan.makespan * (1.0 + SAME):
         return f"--repair does it, and the step takes no longer ({seconds(best.makespan)})"
@@ -258,49 +183,9 @@ def _remedy(source: PlanSource, best: _Candidate) -> str:
     return f"--repair does it, and the step takes {repaired} instead of {planned} ({rise} more)"
 
 
-def _with_full_backwards(source: PlanSource, chosen: _Candidate) -> tuple[StageSchedule, float | None]:
-    """Rows with B where it delays nothing, and their makespan, where it is known."""
-    as_planned = source.timetable if chosen.exact else chosen.timetable
-    assert as_planned is not None
-    strict = merge_backwards(chosen.schedule, as_planned, strict=True)
-    if chosen.makespan is None:
-        return strict, None
-    limit = max(chosen.makespan, source.plan.makespan if chosen.exact else 0.0) * (1.0 + SAME)
-    for merged in (merge_backwards(chosen.schedule, as_planned, strict=False), strict):
-        makespan = merged.replayed().makespan(merged.problem)
-        if makespan <= limit:
-            return merged, makespan
-    return chosen.schedule, chosen.makespan
-
-
-def _in_order(schedule: StageSchedule, repair: bool) -> tuple[list[list[Action]], list[int] | None]:
-    """Rows in which the last stage's forwards come by number, and, where they had to be renumbered, the old numbers.
-
-    Microbatches of one step are alike, so renumbering does not change the plan.
-    """
-    last = len(schedule.stages) - 1
-    stage_passes = [action.passes[0] for row in schedule.rows for action in row]
-    order = [stage_pass.microbatch for stage_pass in stage_passes if (stage_pass.kind, stage_pass.stage) == ("F", last)]
-    if order == sorted(order):
-        return schedule.rows, None
-    if not repair:
-        place = next(k for k, m in enumerate(order) if k != m)
-        raise CannotExport(
-            f"its last stage runs microbatch {order[place]} before {place}, and torch wants the forwards of the last "
-            "stage in the order of their numbers (it keeps losses by that); --repair renumbers the microbatches, "
-            "which are alike: same order, same makespan"
-        )
-    number = {m: k for k, m in enumerate(order)}
-    rows = [
-        [Action(tuple(p._replace(microbatch=number[p.microbatch]) for p in action.passes)) for action in row]
-        for row in schedule.rows
-    ]
-    return rows, order
-
-
 def _notes(
     source: PlanSource,
-    chosen: _Candidate,
+    chosen: Candidate,
     schedule: StageSchedule,
     makespan: float | None,
     renumbered: Sequence[int] | None,
@@ -348,7 +233,7 @@ def _notes(
 
 def _partition(
     source: PlanSource,
-    chosen: _Candidate,
+    chosen: Candidate,
     schedule: StageSchedule,
     makespan: float | None,
     renumbered: Sequence[int] | None,
