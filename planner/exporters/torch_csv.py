@@ -27,6 +27,7 @@ from planner.exporters.merging import fewer, grouped
 from planner.exporters.source import GIVE_FILES, PlanSource, source_of
 from planner.exporters.torch_stages import (
     Candidate,
+    as_exported,
     candidate_of,
     in_known_orders,
     in_order,
@@ -158,7 +159,7 @@ def _at_most(source: PlanSource, repair: bool, most: int) -> Candidate:
     between = grouped(coarse, finer[-1] if finer else coarse, most)
     tried = [candidate_of(source, stages) for stages in (coarse, *between, *fine)]
     tried += in_known_orders(source, tried[0])
-    best = min(tried, key=lambda c: (c.over_cap is not None, c.length, len(c.own)))
+    best = min(tried, key=lambda c: (*as_exported(source, c), len(c.own)))
     if (best.detours or best.over_cap) and not repair:
         raise CannotExport(f"{_reason(best)}; {_remedy(source, best)}")
     return best

@@ -35,12 +35,6 @@ class Candidate:
     order: str | None = None  # the published one that is run instead of the plan's
     exact_stages: int | None = None  # how many stages the plan's own order takes, where some were merged
 
-    @property
-    def length(self) -> float:
-        """The makespan, where it is known."""
-        assert self.makespan is not None
-        return self.makespan
-
     def costs_nothing(self, plan: Plan) -> bool:
         """Whether the plan is unchanged, or changed without cost in time, memory or detours."""
         if self.exact:
@@ -94,9 +88,17 @@ def quickest(source: PlanSource, planned: Candidate) -> Candidate:
     The plan's where it takes no longer.
     """
     ways = [planned, *in_known_orders(source, planned)]
-    best = min(ways, key=lambda c: (c.over_cap is not None, c.length))
-    alike = (planned.over_cap is None) == (best.over_cap is None) and planned.length <= best.length * (1.0 + SAME)
-    return planned if alike else best
+    takes = [as_exported(source, c) for c in ways]
+    best = min(range(len(ways)), key=takes.__getitem__)
+    alike = takes[0][0] == takes[best][0] and takes[0][1] <= takes[best][1] * (1.0 + SAME)
+    return planned if alike else ways[best]
+
+
+def as_exported(source: PlanSource, candidate: Candidate) -> tuple[bool, float]:
+    """Whether it is over a cap, and its makespan with the full backwards that delay nothing."""
+    makespan = with_full_backwards(source, candidate)[1]
+    assert makespan is not None
+    return candidate.over_cap is not None, makespan
 
 
 def _over_cap(source: PlanSource, problem: Problem, timetable: Timetable) -> str | None:

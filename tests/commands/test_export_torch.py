@@ -121,9 +121,9 @@ def test_damaged_plans_end_in_a_message(
 @pytest.mark.parametrize(
     ("to", "flags", "message"),
     [
-        ("torch-csv", ["--layers", "t=a"], "--layers goes with --to megatron, not with torch-csv"),
-        ("torch-csv", ["--recompute", "full=a"], "--recompute goes with --to megatron, not with torch-csv"),
-        ("trace", ["--repair"], "--repair goes with --to torch-csv or megatron, not with trace"),
+        ("torch-csv", ["--layers", "t=a"], "--layers goes with --to megatron or megatron-bridge or torchtitan, not"),
+        ("torch-csv", ["--recompute", "full=a"], "--recompute goes with --to megatron or megatron-bridge or torchtitan, not"),
+        ("trace", ["--repair"], "--repair goes with --to torch-csv or megatron or megatron-bridge or torchtitan, not"),
     ],
 )
 def test_flags_of_other_formats(

@@ -61,7 +61,7 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 def test_names_are_those_of_the_entries() -> None:
-    assert list(EXPORTERS)[:3] == ["trace", "torch-csv", "megatron"]
+    assert list(EXPORTERS)[:5] == ["trace", "torch-csv", "megatron", "megatron-bridge", "torchtitan"]
     assert all(exporter.name == name and exporter.help for name, exporter in EXPORTERS.items())
 
 
@@ -82,8 +82,14 @@ def test_a_format_takes_its_options_and_writes_its_files(capsys: pytest.CaptureF
     ("arguments", "words"),
     [
         (["--to", "plain", "--word", "jobs"], "--word goes with --to count, not with plain"),
-        (["--to", "plain", "--repair"], "--repair goes with --to torch-csv or megatron or count, not with plain"),
-        (["--to", "count", "--layers", "t=a"], "--layers goes with --to megatron, not with count"),
+        (
+            ["--to", "plain", "--repair"],
+            "--repair goes with --to torch-csv or megatron or megatron-bridge or torchtitan or count, not with plain",
+        ),
+        (
+            ["--to", "count", "--layers", "t=a"],
+            "--layers goes with --to megatron or megatron-bridge or torchtitan, not with count",
+        ),
         (["--to", "count", "--word", "sheep"], "plan.json cannot be exported to count: it holds no sheep"),
         (["--to", "counts"], "known are"),
     ],
