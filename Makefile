@@ -102,10 +102,13 @@ $(BROWSER): $(COMPILED) requirements-browser.lock
 
 torch: $(TORCH)
 
-# What runs exported schedules (tests/exporters/torch_runs.py), and planner import torch and onnx. Not in a lock: the CPU build
+# What runs exported schedules (tests/exporters/torch_runs.py), reads exported jobs (with_torchtitan.py), and planner
+# import torch and onnx. Not in a lock: the CPU build
 # that this takes where pip finds one (PIP_FIND_LINKS, or PyTorch's own index) has other hashes than the one on PyPI.
 $(TORCH): $(COMPILED) pyproject.toml
 	$(PIP) install --no-build-isolation -e '.[onnx,pipelining]'
+	@# Its parser of TOML alone is used, so without what its models need.
+	$(PIP) install --no-deps torchtitan==0.2.2
 	touch $@
 
 # The build requirements of pyproject.toml are locked too. Universal: markers cover Python 3.11 and newer.

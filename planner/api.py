@@ -181,7 +181,7 @@ def verify(plan: Plan, problem: Problem) -> list[Violation]:
 def export(plan: Plan, to: str, problem: Problem | None = None, **options: Any) -> Exported:
     """The plan as a file of another program: a text, further files beside it, and remarks.
 
-    - ``to``: a name of ``planner export --to``: trace, torch-csv, megatron
+    - ``to``: a name of ``planner export --to``: trace, torch-csv, megatron, megatron-bridge, torchtitan
     - ``problem``: that of the plan; some formats need it, others say more with it
     - ``options`` of the format, as ``planner export --help`` lists them: ``repair=True`` for torch-csv
 

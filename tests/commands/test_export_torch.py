@@ -121,8 +121,12 @@ def test_damaged_plans_end_in_a_message(
 @pytest.mark.parametrize(
     ("to", "flags", "message"),
     [
-        ("torch-csv", ["--layers", "t=a"], "--layers goes with --to megatron or megatron-bridge or torchtitan, not"),
-        ("torch-csv", ["--recompute", "full=a"], "--recompute goes with --to megatron or megatron-bridge or torchtitan, not"),
+        ("torch-csv", ["--layers", "t=a"], "--layers goes with --to megatron or megatron-bridge or torchtitan"),
+        (
+            "torch-csv",
+            ["--recompute", "full=a"],
+            "--recompute goes with --to megatron or megatron-bridge or torchtitan",
+        ),
         ("trace", ["--repair"], "--repair goes with --to torch-csv or megatron or megatron-bridge or torchtitan, not"),
     ],
 )

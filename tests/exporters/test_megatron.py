@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from export_samples import by_orders, named, pipeline
 
 from planner.commands.app import main
@@ -323,3 +324,24 @@ def test_the_command_refuses_in_one_line(
     assert not Path("layout.txt").exists()
     assert main(["export", "plan.json", "--to", "megatron", "--layers", "t=front,t=back", "--quiet"]) == 0
     assert "--pipeline-model-parallel-layout 'Et|tL'" in capsys.readouterr().out
+
+
+def test_the_page_shows_the_launch_of_an_imported_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its flags of planner import hf, on a config of the tests."""
+    monkeypatch.chdir(tmp_path)
+    page = PAGE.read_text(encoding="utf-8")
+    config = PAGE.parents[1] / "tests" / "data" / "hf_configs" / "mixtral-8x7b.json"
+    asked = re.search(r"planner import hf config.json (.*) -o graph.yaml", page)
+    assert asked is not None
+    assert main(["import", "hf", str(config), *shlex.split(asked[1]), "-o", "graph.yaml", "--quiet"]) == 0
+    cluster = PAGE.parents[1] / "configs" / "clusters" / "h100-8.yaml"
+    Path("cluster.yaml").write_text(cluster.read_text("utf-8").replace("count: 8", "count: 4"), encoding="utf-8")
+    assert main(["baseline", "interleaved-1f1b", "graph.yaml", "cluster.yaml", "-o", "plan.json", "--quiet"]) == 0
+    files = ["--graph", "graph.yaml", "--cluster", "cluster.yaml", "--quiet"]
+    assert main(["export", "plan.json", "--to", "megatron", *files, "-o", "launch.txt"]) == 0
+    assert f"```\n{Path('launch.txt').read_text()}```" in page
+    assert main(["export", "plan.json", "--to", "megatron-bridge", *files, "-o", "plan.yaml"]) == 0
+    written = yaml.safe_load(Path("plan.yaml").read_text())
+    shown = yaml.safe_load(page.split("```yaml\nmodel:")[1].split("```")[0].join(("model:", "")))
+    for group, fields in shown.items():
+        assert {name: written[group][name] for name in fields} == fields

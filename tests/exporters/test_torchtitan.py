@@ -222,3 +222,12 @@ def test_the_file_names_the_csv_beside_it(tmp_path: Path, monkeypatch: pytest.Mo
     named = tomllib.loads(Path("mine.toml").read_text())["parallelism"]["pipeline_parallel_schedule_csv"]
     assert named == "mine.toml.csv"
     run_csv(cells(Path(named).read_text()), 2, 4)
+
+
+def test_the_page_has_the_fields_that_are_written() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "export-torchtitan.md").read_text(encoding="utf-8")
+    shown = tomllib.loads(page.split("```toml\n")[1].split("```")[0])
+    problem = made(layers(7), 4, tensor=8, data=2)
+    written = read(export(planned(problem), problem))
+    assert {name: list(fields) for name, fields in shown.items()} == {name: list(f) for name, f in written.items()}
+    assert all(name in page for section in KNOWN.values() for name in section)
