@@ -20,6 +20,7 @@ from planner.exporters.known_orders import known_orders
 from planner.exporters.layers import Chunk
 from planner.exporters.megatron import Layers, OverMemory, Recompute
 from planner.exporters.megatron_nearest import Asked, DoesNotFit, Placed, as_planned, offered
+from planner.exporters.megatron_order import shortage
 from planner.exporters.megatron_recompute import Way, parse_names
 from planner.exporters.partition import Stages
 from planner.exporters.source import source_of
@@ -144,8 +145,11 @@ def _scheduled(asked: Asked, placed: Placed, style: str, options: TorchTitanOpti
     if planned.detours:
         raise CannotExport(f"torchtitan passes on one hidden state from stage to stage, and {planned.detours[0]}")
     best = planned if planned.costs_nothing(asked.plan) or not source.timed else quickest(source, planned)
-    if best.over_cap and not options.over_memory:
-        raise DoesNotFit(f"in stages of whole layers it does not fit in memory: {best.over_cap} (--over-memory)")
+    over = None if best.timetable is None else shortage(best.schedule.problem, best.timetable)
+    if over is not None and not options.over_memory:
+        raise DoesNotFit(
+            f"in stages of whole layers it does not fit in memory: {over} (--over-memory exports it all the same)"
+        )
     schedule, makespan = with_full_backwards(source, best)
     rows, _ = in_order(schedule, repair=True)
     for name, known in known_orders(schedule):

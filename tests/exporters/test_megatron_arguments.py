@@ -6,12 +6,15 @@ import itertools
 import json
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from launch_samples import layers, made, one_at_a_time, planned
 
+from planner.api import read_problem
+from planner.commands.app import main
 from planner.exporters import CannotExport, Exported
 from planner.exporters.balanced import POWER, balanced
 from planner.exporters.layers import layers_of, parse_rules
@@ -320,3 +323,53 @@ def test_one_pipeline_rank_has_fsdp() -> None:
     found = flags(exported(problem))
     assert found["--data-parallel-sharding-strategy"] == "optim_grads_params"
     assert "--use-megatron-fsdp" in found and found["--ckpt-format"] == "fsdp_dtensor"
+
+
+def imported(config: str, *flags: str) -> None:
+    """graph.yaml of a config of the tests, in the working directory."""
+    path = Path(__file__).parents[1] / "data" / "hf_configs" / config
+    size = ["--interconnect", "50 GB/s", "--sequence", "1024", "--cut", "layer", "--microbatches", "4", "--quiet"]
+    assert main(["import", "hf", str(path), *size, *flags, "-o", "graph.yaml"]) == 0
+
+
+@pytest.mark.parametrize("zero", ["2", "3"])
+def test_zero_1_is_what_the_importer_makes_of_it(zero: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operator by operator, those with experts and those without."""
+    monkeypatch.chdir(tmp_path)
+    cluster = Path(__file__).parents[2] / "configs" / "clusters" / "h100-8.yaml"
+
+    def read(stage: str) -> Problem:
+        imported("mixtral-8x7b.json", "--dp", "4", "--cp", "2", "--ep", "2", "--zero", stage)
+        return read_problem("graph.yaml", str(cluster))
+
+    sharded, wanted = read(zero), read("1")
+    assert sharded.graph.made_from is not None
+    other = with_zero_1(sharded, sharded.graph.made_from)
+    found = {o.name: other.parameters[i] for i, o in enumerate(other.operators)}
+    for i, operator in enumerate(wanted.operators):
+        assert found[operator.name] == pytest.approx(wanted.parameters[i], rel=1e-6)
+
+
+def test_deepseek_v3_with_prediction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """61 layers and one module of prediction in the config; 16 x 4 x 1 sequences."""
+    monkeypatch.chdir(tmp_path)
+    imported("deepseek-v3.json", "--tp", "2", "--ep", "16", "--dp", "16", "--pp", "4")
+    cluster = Path(__file__).parents[2] / "configs" / "clusters" / "h200-8.yaml"
+    text = cluster.read_text("utf-8").replace("count: 8", "count: 4")
+    Path("cluster.yaml").write_text(text, encoding="utf-8")
+    assert main(["baseline", "1f1b", "graph.yaml", "cluster.yaml", "-o", "plan.json", "--quiet"]) == 0
+    files = ["--graph", "graph.yaml", "--cluster", "cluster.yaml", "--over-memory", "--quiet"]
+    assert main(["export", "plan.json", "--to", "megatron", *files, "-o", "launch.txt"]) == 0
+    found = flags(Exported(Path("launch.txt").read_text()))
+    wanted = {
+        "--num-layers": "61",
+        "--mtp-num-layers": "1",
+        "--num-experts": "256",
+        "--expert-model-parallel-size": "16",
+        "--expert-tensor-parallel-size": "2",
+        "--seq-length": "1024",
+        "--global-batch-size": "64",
+    }
+    assert {flag: found[flag] for flag in wanted} == wanted
+    layout = str(found["--pipeline-model-parallel-layout"])
+    assert layout.startswith("E") and layout.endswith("mL")
