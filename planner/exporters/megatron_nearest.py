@@ -118,11 +118,16 @@ def as_planned(asked: Asked, chunks: Sequence[Chunk], ranks: Sequence[str]) -> P
     """The plan's own placement and recomputation; raises ``Unsayable`` where the framework cannot recompute so."""
     recomputing = asked.recomputing
     found = said(recomputing, chunks)
-    if found.choice is None or (found.choice.first is not None and not asked.blocks):
-        raise Unsayable(found.reason or f"{found.choice}, and there all layers are recomputed alike")
+    if not asked.blocks and (found.choice is None or found.choice.first is not None):
+        raise Unsayable(
+            f"its decoder layers are not all recomputed alike, and {asked.program} recomputes all in one way"
+        )
+    if found.choice is None:
+        raise Unsayable(found.reason)
     own = {} if asked.problem is None else variants_in(found.choice, chunks, recomputing)
     remark = (f"recomputation: {found.choice}",) if recomputing.variants else ()
-    return Placed(asked.problem, chunks, ranks, Chosen(found.choice, own, (*remark, *found.notes)))
+    notes = (note.replace("Megatron", asked.program) for note in found.notes)
+    return Placed(asked.problem, chunks, ranks, Chosen(found.choice, own, (*remark, *notes)))
 
 
 def offered(asked: Asked, reason: Unsayable, repair: bool) -> Replayed:

@@ -63,7 +63,8 @@ class Choice:
     def __str__(self) -> str:
         if self.first is None:
             return f"every decoder layer {WORDS[self.way]}"
-        return f"the first {self.first} decoder layers of every stage recomputed in full"
+        layers = "decoder layer" if self.first == 1 else f"{self.first} decoder layers"
+        return f"the first {layers} of every stage recomputed in full"
 
 
 @dataclass(frozen=True)
