@@ -144,7 +144,7 @@ def launch_of(plan: Plan, problem: Problem | None, layers: str | None, options: 
         if asked.problem is not None and asked.problem.training:
             replayed = _checked(Replayed.of(placed), options.over_memory)
     except Unsayable as reason:
-        replayed = offered(asked, reason, options.repair)
+        replayed = offered(asked, reason, repair=options.repair, over_memory=options.over_memory)
         placed = replayed.placed
         repaired = (f"repaired: {letters_of(placed.chunks)}, {placed.chosen.choice}, since {reason}",)
     clips = problem is not None and problem.graph.clip_gradients

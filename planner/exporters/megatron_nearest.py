@@ -130,10 +130,11 @@ def as_planned(asked: Asked, chunks: Sequence[Chunk], ranks: Sequence[str]) -> P
     return Placed(asked.problem, chunks, ranks, Chosen(found.choice, own, (*remark, *notes)))
 
 
-def offered(asked: Asked, reason: Unsayable, repair: bool) -> Replayed:
+def offered(asked: Asked, reason: Unsayable, *, repair: bool, over_memory: bool) -> Replayed:
     """The nearest plan that the framework can run, instead of one that it cannot.
 
-    Raises ``CannotExport`` with the reason, the nearest plan, its makespan and memory, unless ``repair`` is set.
+    Raises ``CannotExport`` with the reason, the nearest plan, its makespan and memory, unless ``repair`` is set; where
+    nothing fits in memory, ``over_memory`` has to be set, too.
     """
     if asked.problem is None or not asked.problem.training:
         why = "" if asked.problem else f"; for the nearest plan that it can run, and its cost, {GIVE_FILES}"
@@ -142,7 +143,7 @@ def offered(asked: Asked, reason: Unsayable, repair: bool) -> Replayed:
     best = nearest(asked, own, stages_first=not isinstance(reason, DoesNotFit))
     if best is None:
         raise CannotExport(f"{reason}; there is no other division of these layers over its ranks")
-    if not repair or best.over is not None:
+    if not repair or (best.over is not None and not over_memory):
         raise CannotExport(f"{reason}; {_offer(asked, best, own)}")
     return best
 
@@ -249,7 +250,7 @@ def _offer(asked: Asked, best: Replayed, own: Sequence[Chunk] | None) -> str:
         each = "one stage" if stages == 1 else f"{stages} stages"
         what = f"{letters_of(placed.chunks)} ({each} a rank, {choice})"
     if best.over is not None:
-        return f"nothing that it can run fits in memory in its order ({placed.order}): with {what}, {best.over}"
+        return f"nothing that it can run fits in memory in its order ({placed.order}): with {what}, {best.over}; --repair --over-memory exports that"
     assert asked.problem is not None
     own_time, plans_time = apart(seconds, best.makespan, asked.plan.makespan)
     takes = f"{own_time} in {asked.program}'s order ({placed.order})"

@@ -117,7 +117,7 @@ def _exact(source: PlanSource, repair: bool) -> Candidate:
         raise CannotExport(f"its stages do not run as one, and the plan alone does not show the cost; {GIVE_FILES}")
     best = min(known, key=lambda c: (c.over_cap is not None, c.makespan))
     if not repair:
-        raise CannotExport(f"{_reason(best)}; {_remedy(source, best)}")
+        raise CannotExport(f"{_reason(best)}; {remedy(source, best)}")
     return best
 
 
@@ -144,7 +144,7 @@ def _fewest(source: PlanSource, repair: bool) -> Candidate:
     if best.over_cap:
         best = next((c for c in tried if not c.over_cap), best)
     if (best.detours or best.over_cap) and not repair:
-        raise CannotExport(f"{_reason(best)}; {_remedy(source, best)}")
+        raise CannotExport(f"{_reason(best)}; {remedy(source, best)}")
     return replace(best, exact_stages=None if free is None else len(free.own))
 
 
@@ -161,7 +161,7 @@ def _at_most(source: PlanSource, repair: bool, most: int) -> Candidate:
     tried += in_known_orders(source, tried[0])
     best = min(tried, key=lambda c: (*as_exported(source, c), len(c.own)))
     if (best.detours or best.over_cap) and not repair:
-        raise CannotExport(f"{_reason(best)}; {_remedy(source, best)}")
+        raise CannotExport(f"{_reason(best)}; {remedy(source, best)}")
     return best
 
 
@@ -175,7 +175,8 @@ def _reason(best: Candidate) -> str:
     return "operators of one stage run in different orders, and torch runs a stage as one"
 
 
-def _remedy(source: PlanSource, best: Candidate) -> str:
+def remedy(source: PlanSource, best: Candidate) -> str:
+    """What ``--repair`` does, and how long the step takes then."""
     assert best.makespan is not None
     if best.makespan <= source.plan.makespan * (1.0 + SAME):
         return f"--repair does it, and the step takes no longer ({seconds(best.makespan)})"
@@ -222,7 +223,8 @@ def _notes(
     else:
         rise = makespan / planned - 1.0 if planned > 0.0 else 0.0
         here, there = apart(seconds, planned, makespan)
-        exported = " and as exported" if here == there else f", {there} as exported"
+        same = here == there or abs(rise) <= SAME
+        exported = " and as exported" if same else f", {there} as exported"
         yield f"makespan {here} as planned{exported}" + (f" ({percent(rise)} more)" if rise > SAME else "")
     counts = Counter(variant for variant in source.variants.values() if variant != BASE)
     if counts:

@@ -85,7 +85,7 @@ class TorchTitan:
             placed = as_planned(asked, chunks, ranks_of(plan))
             schedule = _scheduled(asked, placed, style, options)
         except Unsayable as reason:
-            replayed = offered(asked, reason, options.repair)
+            replayed = offered(asked, reason, repair=options.repair, over_memory=options.over_memory)
             placed = replayed.placed
             schedule = Schedule(BY_NAME[placed.order], makespan=replayed.makespan, order=placed.order)
             repaired = (f"repaired: {placed.order} on whole layers, {placed.chosen.choice}, since {reason}",)

@@ -186,6 +186,8 @@ def test_nothing_fits() -> None:
     for repair in (False, True):
         with pytest.raises(CannotExport, match=r"nothing that it can run fits .*every .* in full, g0 needs"):
             megatron(plan, problem, None, MegatronOptions(repair=repair))
+    anyway = megatron(plan, problem, None, MegatronOptions(repair=True, over_memory=True))
+    assert "--recompute-method uniform" in flags(anyway)
 
 
 def test_embedding_and_loss_keep_everything() -> None:

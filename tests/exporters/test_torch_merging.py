@@ -15,7 +15,8 @@ from planner.exporters import CannotExport, Exported
 from planner.exporters.merging import fewer, grouped
 from planner.exporters.partition import Stages, runs
 from planner.exporters.source import source_of
-from planner.exporters.torch_csv import FEW, torch_csv
+from planner.exporters.torch_csv import FEW, remedy, torch_csv
+from planner.exporters.torch_stages import candidate_of
 from planner.objectives.baseline import baseline_plan
 from planner.plan.plan import Plan
 from planner.problem import Placement, Problem, Stream
@@ -171,3 +172,18 @@ def test_groups_lie_between_the_runs_and_the_fine_stages() -> None:
     assert found[0][:4] == ((0, 1), (2, 3), (4, 5), (6, 7))
     assert all([i for stage in stages for i in stage] == list(range(12)) for stages in found)
     assert grouped(coarse, single, 2) == []
+
+
+def test_what_takes_as_long_is_not_said_to_take_another_time() -> None:
+    problem, plan = linear(0)
+    source = source_of(plan, problem)
+    best = candidate_of(source, runs(problem, source.timetable.placement.device_of[0]))
+    for factor, words in (
+        (1 + 1e-12, "--repair does it, and the step takes no longer"),
+        (0.9, "--repair does it, and the step takes no longer"),
+        (1 + 1e-7, r"takes (\S+) s instead of (\S+) s \(<0.01 % more\)"),
+        (1.5, r"takes (\S+) s instead of (\S+) s \(50.00 % more\)"),
+    ):
+        said = re.search(words, remedy(source, replace(best, makespan=plan.makespan * factor)))
+        assert said is not None
+        assert len(set(said.groups())) == len(said.groups())
