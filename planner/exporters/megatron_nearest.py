@@ -250,7 +250,10 @@ def _offer(asked: Asked, best: Replayed, own: Sequence[Chunk] | None) -> str:
         each = "one stage" if stages == 1 else f"{stages} stages"
         what = f"{letters_of(placed.chunks)} ({each} a rank, {choice})"
     if best.over is not None:
-        return f"nothing that it can run fits in memory in its order ({placed.order}): with {what}, {best.over}; --repair --over-memory exports that"
+        return (
+            f"nothing that it can run fits in memory in its order ({placed.order}): with {what}, {best.over}; "
+            "--repair --over-memory exports that"
+        )
     assert asked.problem is not None
     own_time, plans_time = apart(seconds, best.makespan, asked.plan.makespan)
     takes = f"{own_time} in {asked.program}'s order ({placed.order})"

@@ -175,6 +175,28 @@ def test_recomputed_operators_train_as_in_one_process(tmp_path: Path, monkeypatc
     assert_equal_to_one_process(train(2, *files), files[1::2])
 
 
+def test_merged_stages_train_as_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that overlaps microbatches operator by operator: as few stages, as some, and as its order takes."""
+    monkeypatch.chdir(tmp_path)
+    write_inputs(12, 2, 4, UNEQUAL)
+    lines = Path("graph.yaml").read_text().splitlines()
+    odd = {f"name: block{k}," for k in range(1, 12, 2)}
+    mixed = [
+        line.replace("parameters: 1", "stream: comm") if odd & {line[5:].split(" time")[0]} else line for line in lines
+    ]
+    Path("graph.yaml").write_text("\n".join(mixed) + "\n", encoding="utf-8")
+    limits = ["--time-limit", "4", "--layout", "linear", "--baselines", "none", "--quiet", "-o", "plan.json"]
+    assert main(["solve", "graph.yaml", "cluster.yaml", *limits]) == 0
+    files: list[str] = []
+    counts = []
+    for to, flags in (("few.csv", []), ("some.csv", ["--stages", "5"]), ("exact.csv", ["--stages", "exact"])):
+        exported("--repair", *FILES, *flags, to=to)
+        counts.append(len(json.loads(Path(f"{to}.partition.json").read_text())["stages"]))
+        files += ["plan.json", to]
+    assert counts[0] == 2 and counts[1] <= 5 < counts[2]
+    assert_equal_to_one_process(train(2, *files), files[1::2])
+
+
 SKIP = """
 schema: planner/graph@1
 name: skip
