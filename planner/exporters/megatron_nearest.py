@@ -152,7 +152,7 @@ def nearest(asked: Asked, own: Sequence[Chunk] | None, *, stages_first: bool) ->
     """The shortest in the framework's order that fits in memory there; if none does, the one that lacks least.
 
     Of the plan's own stages (``own``, None where they cannot be said) with any recomputation, and of whole layers dealt
-    out evenly, with as many stages a rank as the plan has, half of them, and one. ``stages_first``: those only where
+    out evenly, with as many stages a rank as the plan has, half of them, and so on. ``stages_first``: those only where
     the plan's own stages do not fit.
     """
     found: list[Replayed] = []
@@ -187,7 +187,7 @@ def _layouts(asked: Asked) -> Iterator[list[Chunk]]:
     base = asked.problem.default
     devices = {device.name: d for d, device in enumerate(base.cluster.devices)}
     seen: list[list[Chunk]] = []
-    for each in dict.fromkeys((virtual, max(1, virtual // 2), 1)):
+    for each in (virtual >> k for k in range(virtual.bit_length())):
         for fitting in (False, True) if each == 1 else (False,):
             chunks = balanced(base, asked.layers, ranks, each, fitting=fitting)
             if chunks is None or chunks in seen:
