@@ -23,9 +23,11 @@ def order_name(chunks: Sequence[Chunk], ranks: Sequence[str]) -> str:
 
 
 def own_order(problem: Problem, chunks: Sequence[Chunk], ranks: Sequence[str]) -> Timetable:
-    """Megatron's order on the placement. ``problem``: without alternatives."""
+    """Megatron's order on the placement, as it runs it (``--runtime megatron``). ``problem``: without alternatives."""
     from planner.baselines import interleaved_1f1b, one_f_one_b
-    from planner.baselines.operators import Pipeline, replay_streams
+    from planner.baselines.operators import Pipeline, replay_blocks
+    from planner.runtimes.megatron import RUNTIME
+    from planner.runtimes.whole_passes import exposed, with_transfers
 
     index, place = problem.graph.index, {i: k for k, i in enumerate(problem.topological)}
     devices = {device.name: d for d, device in enumerate(problem.cluster.devices)}
@@ -45,7 +47,9 @@ def own_order(problem: Problem, chunks: Sequence[Chunk], ranks: Sequence[str]) -
         if virtual == 1
         else interleaved_1f1b.rows(len(ranks), microbatches, virtual)
     )
-    return replay_streams(Pipeline(problem, stages, [devices[r] for r in ranks], Placement.single(device_of), rows))
+    own = with_transfers(problem, RUNTIME.exposes_transfers(virtual))
+    pipeline = Pipeline(own, stages, [devices[r] for r in ranks], Placement.single(device_of), rows)
+    return replay_blocks(pipeline, exposed(own, RUNTIME), RUNTIME.reduces_beside)
 
 
 def plans_order(plan: Plan, problem: Problem, other: Problem) -> Timetable | None:
