@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.baselines.choices import choice_of
-from planner.baselines.replayed import baseline_figures
+from planner.baselines.replayed import baseline_figures, baseline_timetables
 from planner.objectives.baseline import NO_STEADY_STATE, baseline_repetition
 from planner.objectives.options import NoPlan
 from planner.objectives.solving import Solving
@@ -38,6 +38,7 @@ def plan_as_run(solving: Solving) -> Plan:
         raise NoPlan(_why(runtime, best, found.reasons))
     incumbent.publish_best()
     prove(incumbent, runtime)
+    solving.baselines = baseline_timetables(solving.problem, control)
     free = solving.incumbent(control)
     free.publish = lambda _: None  # what may not run is no plan to fall back on
     free.offer(incumbent.best.timetable, incumbent.best.how)

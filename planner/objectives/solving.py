@@ -17,6 +17,7 @@ from planner.objectives.options import NoPlan, SolveOptions
 from planner.plan.build import build_plan
 from planner.plan.plan import BaselineFigures, Figure, Plan, Unrestricted
 from planner.problem import Impossible, Problem
+from planner.runtimes.names import ANY
 from planner.scheduling.repetition import Repetition, short_step
 from planner.scheduling.steady_state import pattern_of
 from planner.search import Candidate, Incumbent, SearchParams, SearchState, search
@@ -70,6 +71,9 @@ class Solving:
             from planner.search.compiling import compile_if_needed
 
             compile_if_needed(control)
+
+        if options.runtime != ANY:  # its plans come first; see ``plan_as_run``
+            return Solving(problem, control, options, {}, (), shortened)
 
         def ready(name: str, timetable: Timetable) -> None:
             """Have a plan for a stop while the others are replayed, where that takes long; then with bounds, too."""
