@@ -49,6 +49,7 @@ def tiles(plan: Plan, facts: PlanFacts) -> str:
         ("peak memory", size(facts.peak_memory), "over the cap" if facts.over_cap else "on the fullest device"),
         ("throughput", _throughput(facts), "microbatches a second"),
         *_tokens(plan.throughput),
+        *_runtime(plan),
         *_after(facts),
         *map(_sought, plan.figures),
     ]
@@ -56,6 +57,14 @@ def tiles(plan: Plan, facts: PlanFacts) -> str:
         f"<div class='tile'><span>{text(name)}</span><b>{text(value)}</b><small>{text(more)}</small></div>"
         for name, value, more in rows
     )
+
+
+def _runtime(plan: Plan) -> list[tuple[str, str, str]]:
+    """The runtime of a plan, and what a better one would be worth."""
+    free = plan.unrestricted
+    if free is None:
+        return []
+    return [("runtime", str(plan.options.get("runtime")), f"{seconds(free.makespan)} without its limits")]
 
 
 def _tokens(throughput: Throughput | None) -> list[tuple[str, str, str]]:
