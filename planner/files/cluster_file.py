@@ -64,8 +64,10 @@ DEVICE = Record(
         "type": Field(Name(), "One of device_types.", required=True),
         "count": Field(Whole(1, MAX_DEVICES), "Number of devices, named by number from 0."),
         "node": Field(OrNull(Name()), "The node it sits in. Devices without one share one."),
+        "nodes": Field(Whole(1, MAX_DEVICES), "Number of nodes, each with count devices. Default 1."),
         "memory": Field(_MEMORY, "Bytes it has, in place of its type's."),
     },
+    rules={"dependentRequired": {"nodes": ["count"]}, "not": {"required": ["node", "nodes"]}},
 )
 
 LEVEL = Record("network level", "Bandwidth and latency of transfers.", _LEVEL_FIELDS)
@@ -151,9 +153,16 @@ def _devices(entries: Sequence[Entry], types: Mapping[str, DeviceType]) -> tuple
         count: int | None = entry.get("count")
         if type_name not in types:
             entry.at("type").fail(f"no device type is called {shown(type_name)}: {did_you_mean(type_name, types)}")
-        if len(devices) + (count or 1) > MAX_DEVICES:
-            entry.at("count").fail(f"makes more than {MAX_DEVICES:,} devices in all: lower it")
-        members = [name] if count is None else [f"{name}{i}" for i in range(count)]
+        nodes: int | None = entry.get("nodes")
+        if nodes is not None:
+            if count is None:
+                entry.at("nodes").fail("says how many nodes have count devices each: give count, too")
+            if "node" in entry.data:
+                entry.at("nodes").fail("makes nodes of its own: leave out node")
+        if len(devices) + (count or 1) * (nodes or 1) > MAX_DEVICES:
+            key = "count" if nodes is None else "nodes"
+            entry.at(key).fail(f"makes more than {MAX_DEVICES:,} devices in all: lower it")
+        members = [name] if count is None else [f"{name}{i}" for i in range(count * (nodes or 1))]
         for taken in dict.fromkeys([name, *members]):
             if taken in line_of:
                 entry.at("name").fail(
@@ -168,7 +177,9 @@ def _devices(entries: Sequence[Entry], types: Mapping[str, DeviceType]) -> tuple
             line_of[taken] = entry.place.line
         kind = types[type_name]
         memory = entry.get("memory", kind.memory)
-        devices += [Device(member, name, kind, entry.get("node"), memory) for member in members]
+        for i, member in enumerate(members):
+            node = entry.get("node") if nodes is None or count is None else f"{name}-node{i // count}"
+            devices.append(Device(member, name, kind, node, memory))
     return tuple(devices)
 
 

@@ -8,6 +8,7 @@ RUNTIME = Runtime(
     title="nanotron",
     sources=("https://github.com/huggingface/nanotron",),
     schedules=("gpipe", "1f1b"),
+    balanced=True,
     hides=frozenset({Collective.WEIGHTS}),
     transfers=Transfers.EXPOSED,
     reduces_beside=False,

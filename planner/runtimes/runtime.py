@@ -51,9 +51,12 @@ class Runtime:
     pipeline: bool = True
     hides: frozenset[Collective] = frozenset()
     transfers: Transfers = Transfers.EXPOSED
+    balanced: bool = False  # unless told, it divides layers by their cost; else into equal numbers
     reduces_beside: bool = True  # gradients are reduced while other layers still compute their own
     recompute: Recomputing = Recomputing.UNIFORM
     groups: str = ""  # how many microbatches a stage runs in a row
+    host_seconds: float = 0.0  # that the host needs to launch the pass of one operator; for predictions only
+    pass_seconds: float = 0.0  # that it adds to each stage pass; for predictions only
     launch: str = ""
     left_out: str = ""  # what it could also do and is not modelled
 

@@ -51,8 +51,13 @@ class StageCosts:
             )
         return self.known[versions]
 
-    def problem(self, stages: Sequence[Sequence[int]], variant: Versions, first: Sequence[int]) -> Problem:
-        """The problem of stages of units: the first ``first[s]`` units of stage s in ``variant``, others in base."""
+    def problem(
+        self, stages: Sequence[Sequence[int]], variant: Versions, first: Sequence[int], overhead: float = 0.0
+    ) -> Problem:
+        """The problem of stages of units: the first ``first[s]`` units of stage s in ``variant``, others in base.
+
+        ``overhead``: seconds that each pass takes beside its operators.
+        """
         base, other = self._costs(self.whole.first_versions), self._costs(variant)
         stage_of = np.zeros(len(self.units), dtype=np.int64)
         changed = np.zeros(len(self.units), dtype=bool)
@@ -74,7 +79,7 @@ class StageCosts:
             Operator(
                 f"{s}",
                 {
-                    which: self._times(seconds[s, p])
+                    which: self._times(seconds[s, p] + overhead)
                     for p, which in enumerate(PASS_ORDER)
                     if p == 0 or (self.whole.training and (p == 1 or seconds[s, 2].any()))
                 },

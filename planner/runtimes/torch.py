@@ -10,6 +10,7 @@ RUNTIME = Runtime(
     cut=Cut.ANYWHERE,
     schedules=("gpipe", "1f1b", "interleaved-1f1b", "zb1p", "zb2p", "zbv", "v-half", "v-min", "dualpipev"),
     chunks=8,
+    balanced=True,
     hides=frozenset({Collective.WEIGHTS}),
     transfers=Transfers.HIDDEN,
     recompute=Recomputing.STAGE,

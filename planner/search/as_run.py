@@ -156,6 +156,27 @@ class RuntimeSearch:
                 some.append(self._ran(Way(name, chunks, stages, choice, first)))
         return min((ran for ran in some if ran is not None), key=lambda ran: ran.rank, default=None)
 
+    def published(self, name: str, chunks: int, overhead: float = 0.0) -> Figures | None:
+        """The figures of a schedule on the stages that the runtime makes unless it is told others.
+
+        ``overhead``: seconds that each stage pass takes beside its operators. None where it does not fit the problem.
+        """
+        count, schedule = self.ranks * chunks, SCHEDULES[name]
+        if self._rejected(name):
+            return None
+        versions = self.problem.first_versions
+        if self.runtime.balanced or not any(self.layers) or count == 1:
+            stages = self._balanced(name, chunks, versions) if count > 1 else (tuple(range(len(self.units))),)
+        else:
+            stages = self._even(count)
+        if stages is None:
+            return None
+        way = Way(name, chunks, stages, BASE, (0,) * count)
+        if schedule.fused:
+            ran = self._ran(way)
+            return None if ran is None else ran.figures
+        return self._replayed_as_stages(way, overhead)
+
     # -- ways --------------------------------------------------------------------------------------------
 
     def _ways(self) -> Iterator[Way]:
@@ -319,12 +340,12 @@ class RuntimeSearch:
                 self.busiest[way] = int(np.argmax([d.busy for d in found.devices]))
         return self.known[way]
 
-    def _replayed_as_stages(self, way: Way) -> Figures | None:
+    def _replayed_as_stages(self, way: Way, overhead: float = 0.0) -> Figures | None:
         rows = self._rows(way)
         if rows is None:
             return None
         problem = with_transfers(
-            self.stage_costs.problem(way.stages, self._variant(way), way.first),
+            self.stage_costs.problem(way.stages, self._variant(way), way.first, overhead),
             self.runtime.exposes_transfers(way.chunks),
         )
         layout = self._layout(way.schedule, way.chunks)

@@ -120,6 +120,14 @@ CASES = [
     (TYPES + "devices:\n- {name: g, type: H}\n", 4, "devices[0].type", "called 'H': did you mean 'h'?"),
     (TYPES + "devices:\n- {name: 0, type: h}\n", 4, "devices[0].name", "put it in quotes, '0'"),
     (TYPES + "devices:\n- {name: g, type: h, count: 0}\n", 4, "devices[0].count", "from 1 to"),
+    (TYPES + "devices:\n- {name: g, type: h, nodes: 2}\n", 4, "devices[0].nodes", "give count, too"),
+    (TYPES + "devices:\n- {name: g, type: h, count: 2, nodes: 2, node: n}\n", 4, "devices[0].nodes", "leave out node"),
+    (
+        TYPES + "devices:\n- {name: g, type: h, count: 9999, nodes: 99}\n",
+        4,
+        "devices[0].nodes",
+        "more than 100,000",
+    ),
     (TYPES + "devices:\n- {name: g, type: h, count: '2'}\n", 4, "devices[0].count", "whole number"),
     (TYPES + "devices:\n- {name: g, type: h, count: 1e9}\n", 4, "devices[0].count", "to 100,000"),
     (TYPES + "devices:\n- {name: g, type: h, node: 0}\n", 4, "devices[0].node", "put it in quotes"),
@@ -189,3 +197,11 @@ def test_bad_clusters_are_one_error_with_line_and_field(tmp_path, text, line, fi
     assert (error.value.line, error.value.field) == (line, field)
     assert message.startswith(f"{path}:{line}: {field}: ")
     assert "\n" not in message
+
+
+def test_many_nodes(tmp_path):
+    """Eight to a node, numbered through."""
+    cluster = cluster_of(tmp_path, TYPES + "devices: [{name: gpu, type: h, count: 8, nodes: 64}]\n")
+    assert [device.name for device in cluster.devices] == [f"gpu{i}" for i in range(512)]
+    assert [device.node for device in cluster.devices] == [f"gpu-node{i // 8}" for i in range(512)]
+    assert {device.group for device in cluster.devices} == {"gpu"}
