@@ -167,7 +167,7 @@ def page(results: dict[str, Any]) -> str:
         "",
         "Written by scripts/runtime_cases.py; do not edit.",
         "",
-        "Which strategy is the best depends on who runs it. Each line is one strategy, planned twice: as "
+        "Which strategy is the best depends on who runs it. Each line is one strategy, planned twice: as",
         "[Megatron-LM runs it](runtimes.md) (`--runtime megatron`: whole stage passes, tensor, context and expert",
         "parallel collectives exposed) and by the device model as it is (`--runtime any`: every collective may hide",
         "behind another microbatch). Both answers are right for somebody. Times are rooflines at an efficiency of 0.4",
