@@ -11,7 +11,7 @@ Amounts are numbers in base units (seconds, bytes) or strings with a unit, such 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from planner.exporters import CannotExport, Exported
 from planner.exporters.registry import EXPORTERS
 from planner.files.cluster_file import read_cluster
 from planner.files.errors import InputError, shown
+from planner.files.flag_values import UsageFault
 from planner.files.graph_file import MAX_MICROBATCHES, read_graph
 from planner.objectives import registry
 from planner.objectives.baseline import baseline_plan
@@ -29,6 +30,7 @@ from planner.objectives.certified import violations_of
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.placement.layouts import check_layout
 from planner.plan.plan import Plan
+from planner.prediction.prediction import Prediction
 from planner.problem import Impossible, Problem, ProblemError
 from planner.problem.quantities import BYTES, FRACTION, SECONDS, Dimension, QuantityError, parse_quantity
 from planner.report.excerpt import not_in_full
@@ -44,12 +46,14 @@ __all__ = [
     "NoPlan",
     "NotApplicable",
     "Plan",
+    "Prediction",
     "Problem",
     "ProblemError",
     "Rule",
     "Violation",
     "baseline",
     "export",
+    "predict",
     "read_plan",
     "read_problem",
     "solve",
@@ -201,6 +205,43 @@ def export(plan: Plan, to: str, problem: Problem | None = None, **options: Any) 
     if violations:
         raise ValueError(f"the plan is not valid for the problem: {violations[0]}")
     return exporter.export(plan, problem, exporter.options(**options))
+
+
+def predict(
+    config: Path | str,
+    cluster: Path | str,
+    strategies: Sequence[Mapping[str, object]] | Path | str,
+    *,
+    family: str | None = None,
+) -> list[Prediction]:
+    """Step time and memory of each strategy, in order: seconds, bytes of the fullest rank, whether it fits.
+
+    - ``config``: config.json of a Hugging Face model; ``family``: the model_type to read it as, where it has another
+    - ``cluster``: cluster.yaml
+    - ``strategies``: one mapping each, such as ``{"tp": 8, "pp": 4, "mbs": 1, "gbs": 256, "seq": 4096}``, or the name
+      of a CSV file; ``planner.prediction.strategy`` has the names and their defaults, others are ignored
+
+    A strategy that cannot be run or predicted has a ``reason`` and no figures; it stops no other. Raises ``InputError``
+    where a file is missing or wrong, and ``ValueError`` for an unknown ``family``.
+    """
+    from planner.prediction import table  # imported here: graphs and plans need no models
+
+    try:
+        model = table.read_model_file(Path(config), family)
+    except UsageFault as error:
+        raise ValueError(str(error)) from error
+    devices = read_cluster(Path(cluster))
+    if isinstance(strategies, Path | str):
+        rows = table.read_table(Path(strategies)).rows
+    else:
+        rows = [{name: _cell(value) for name, value in each.items()} for each in strategies]
+    return list(table.predictions(model, devices, rows))
+
+
+def _cell(value: object) -> str:
+    """A value as a table has it: nothing for None and NaN."""
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else str(value)
 
 
 def read_plan(path: Path | str) -> Plan:

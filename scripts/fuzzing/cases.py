@@ -195,6 +195,15 @@ def _import(draft: Draft) -> list[str]:
     return [name, source, *(["--into", *draft.needs("graph.yaml")] if name == "profile" else []), *draft.output()]
 
 
+STRATEGIES = "gpus,tp,pp,dp,mbs,gbs,seq,zero,note\n,1,1,,1,8,128,1,plain\n2,1,2,1,1,8,128,0,\n,3,,,,8,128,,bad\n"
+
+
+def _predict(draft: Draft) -> list[str]:
+    source = draft.random.choice(list(SOURCES["hf"]))
+    draft.texts |= {source: SOURCES["hf"][source], "strategies.csv": STRATEGIES}
+    return [source, *draft.needs("cluster.yaml"), "strategies.csv", *draft.output()]
+
+
 def _configs(draft: Draft) -> list[str]:
     names = draft.random.sample(["dualpipe-4x8", "a100-8", "h100", "jobshop-ft06", ""], draft.random.randrange(3))
     return [*names, *draft.maybe("--copy", draft.random.choice(["new", "folder", "there.json", "new/er"]))]
@@ -205,6 +214,7 @@ TEMPLATES: Mapping[str, tuple[int, Template]] = {
     "baseline": (14, _baseline),
     "compare": (8, _compare),
     "verify": (12, _verify),
+    "predict": (8, _predict),
     "stretch": (10, _stretch),
     "show": (10, _show),
     "export": (10, _export),
