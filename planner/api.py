@@ -30,7 +30,7 @@ from planner.objectives.certified import violations_of
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.placement.layouts import check_layout
 from planner.plan.plan import Plan
-from planner.prediction.prediction import Prediction
+from planner.prediction.outcome import Prediction
 from planner.problem import Impossible, Problem, ProblemError
 from planner.problem.quantities import BYTES, FRACTION, SECONDS, Dimension, QuantityError, parse_quantity
 from planner.report.excerpt import not_in_full

@@ -19,7 +19,8 @@ from planner.importers.huggingface.config import read_config
 from planner.importers.huggingface.families import read_model
 from planner.importers.huggingface.importer import check_model
 from planner.importers.transformer.model import Model
-from planner.prediction.prediction import Prediction, Predictor
+from planner.prediction.outcome import Prediction
+from planner.prediction.predictor import Predictor
 from planner.prediction.strategy import COLUMNS, REQUIRED, BadStrategy, strategy_of
 from planner.problem import Impossible, ProblemError
 from planner.problem.cluster import Cluster

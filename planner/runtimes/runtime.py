@@ -56,7 +56,7 @@ class Runtime:
     recompute: Recomputing = Recomputing.UNIFORM
     groups: str = ""  # how many microbatches a stage runs in a row
     host_seconds: float = 0.0  # that the host needs to launch the pass of one operator; for predictions only
-    pass_seconds: float = 0.0  # that it adds to each stage pass; for predictions only
+    moved: float = 1.0  # how often kernels without reuse move their bytes: above 1 where they are not fused; as before
     launch: str = ""
     left_out: str = ""  # what it could also do and is not modelled
 

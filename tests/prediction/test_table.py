@@ -12,7 +12,7 @@ import pytest
 from planner.files.errors import InputError
 from planner.importers.transformer.model import Model
 from planner.prediction import table as tables
-from planner.prediction.prediction import Prediction
+from planner.prediction.outcome import Prediction
 from planner.prediction.strategy import Strategy
 from planner.prediction.table import PREDICTED, RAGGED, Table, predict_rows, read_table, table_text
 from planner.problem.cluster import Cluster, Device, DeviceType

@@ -9,11 +9,12 @@ masks of s b h each, which are obsolete), with flash attention in place of the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from planner.importers.transformer.pricing import Kernel, Kind
 from planner.importers.transformer.setting import Elements
-from planner.problem.graph import Work
+from planner.problem.graph import Pass, Work
 
 NO_WORK = Work()
 
@@ -35,6 +36,7 @@ class Cost:
     weight_grad: Work = field(default=NO_WORK)
     kept: float = 0.0  # bytes from F to I
     held: float = 0.0  # bytes from I to W: inputs and output gradients of GEMMs
+    kernels: tuple[Kernel, ...] = ()
 
     def __add__(self, other: Cost) -> Cost:
         """The cost of both parts."""
@@ -46,7 +48,14 @@ class Cost:
 
     def again(self) -> Cost:
         """The cost of recomputing it: its forward pass as an addition to backward."""
-        return Cost(input_grad=self.forward)
+        again = tuple(replace(kernel, which=Pass.I) for kernel in self.kernels if kernel.which is Pass.F)
+        return Cost(input_grad=self.forward, kernels=again)
+
+    def of_memory(self) -> Cost:
+        """The cost with a kernel for the bytes that each pass moves."""
+        passes = {Pass.F: self.forward, Pass.I: self.input_grad, Pass.W: self.weight_grad}
+        made = (Kernel(which, Kind.MEMORY, (work.bytes,)) for which, work in passes.items() if work.bytes)
+        return replace(self, kernels=tuple(made))
 
 
 def linear(
@@ -80,6 +89,11 @@ def linear(
         weight_grad=Work(flops, (x + y) * e.gemm_input + weights * 4),  # gradients are accumulated in FP32
         kept=stored if keep_input else 0,
         held=stored + gradient,
+        kernels=(
+            Kernel(Pass.F, Kind.GEMM, (tokens, n_out, n_in, groups)),
+            Kernel(Pass.I, Kind.GEMM, (tokens, n_in, n_out, groups)),
+            Kernel(Pass.W, Kind.GEMM, (n_in, n_out, tokens, groups)),
+        ),
     )
 
 
@@ -91,7 +105,7 @@ def norm(e: Elements, tokens: float, width: float, weights: float) -> Cost:
         forward=Work(0, 3 * elements),  # reads both summands, writes the sum; the normed output is the GEMM's input
         input_grad=Work(0, 3 * elements),
         kept=elements,
-    )
+    ).of_memory()
 
 
 def activation_function(e: Elements, tokens: float, width: float, gated: bool) -> Cost:
@@ -101,13 +115,13 @@ def activation_function(e: Elements, tokens: float, width: float, gated: bool) -
         forward=Work(0, (3 if gated else 2) * element),
         input_grad=Work(0, (5 if gated else 3) * element),
         kept=(2 if gated else 1) * element,
-    )
+    ).of_memory()
 
 
 def rotary(e: Elements, tokens: float, width: float) -> Cost:
     """Rotary positions: queries and keys are read and written once; nothing is kept."""
     both = Work(0, 2 * tokens * width * e.activation)
-    return Cost(forward=both, input_grad=both)
+    return Cost(forward=both, input_grad=both).of_memory()
 
 
 def mean_keys(tokens: int, causal: bool, window: int | None) -> float:
@@ -132,12 +146,13 @@ def attention_core(
     qk_dim: int,
     value_dim: int,
     keep_qkv: bool = True,
+    shape: tuple[float, ...] = (),
 ) -> Cost:
     """Flash attention: ``keys`` keys for each of ``tokens`` queries; ``key_tokens`` keys and values are read in all.
 
     Forward has two products (Q K and P V). Backward has five, since it recomputes Q K (FlashAttention-2, arXiv
     2307.08691, section 3.1): 2.5 times as much if both widths agree. It keeps q, k, v and a log-sum-exp in FP32 for
-    each head; the output counts as the next GEMM's input.
+    each head; the output counts as the next GEMM's input. ``shape``: that of the kernel.
     """
     pairs = 2 * tokens * keys * heads * e.core_scale
     q, o = tokens * heads * qk_dim, tokens * heads * value_dim
@@ -146,6 +161,7 @@ def attention_core(
         forward=Work(pairs * (qk_dim + value_dim), (q + o + key_tokens * kv) * e.activation),
         input_grad=Work(pairs * (3 * qk_dim + 2 * value_dim), 2 * (q + o + key_tokens * kv) * e.activation),
         kept=(q + stored_keys * kv) * e.activation * keep_qkv + tokens * heads * 4,
+        kernels=tuple(Kernel(which, Kind.ATTENTION, shape) for which in (Pass.F, Pass.I)),
     )
 
 
@@ -162,7 +178,7 @@ def lookup(e: Elements, tokens: float, width: float, rows: float) -> Cost:
         weight_grad=Work(0, elements * (e.activation + 8)),
         kept=tokens * 8,  # the indices
         held=tokens * 8 + elements * e.activation,
-    )
+    ).of_memory()
 
 
 def cross_entropy(e: Elements, tokens: float, vocabulary: float) -> Cost:
@@ -172,4 +188,4 @@ def cross_entropy(e: Elements, tokens: float, vocabulary: float) -> Cost:
         forward=Work(0, logits * (e.activation + 8)),
         input_grad=Work(0, logits * (4 + e.activation)),
         kept=logits * 4,
-    )
+    ).of_memory()

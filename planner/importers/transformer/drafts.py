@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from planner.importers.document import OperatorDraft
@@ -52,7 +53,7 @@ class Drafts:
         self.counted.append(Counted(name, cost, self.times))
         draft: OperatorDraft = OperatorDraft(
             name,
-            {Pass.F: cost.forward},
+            {Pass.F: self._time(cost, Pass.F)},
             inputs,
             parameters=self._parameters(cost, replicas, frozen),
             activation=output + cache,
@@ -65,7 +66,7 @@ class Drafts:
         if seconds:
             draft = ShardedDraft(**vars(draft), gather=seconds, again=not frozen and cost.input_grad != Work())
         if frozen:
-            return replace(draft, times={Pass.F: cost.forward, Pass.I: Work()}, activation=0.0)
+            return replace(draft, times={Pass.F: self._time(cost, Pass.F), Pass.I: Work()}, activation=0.0)
         step = step_of(cost, setting, replicas)
         return replace(draft, step=step.times, gradient=step.gradient, **self._backward(cost, own_input))
 
@@ -76,21 +77,28 @@ class Drafts:
         recomputation, input_grad also computes the gradients of the weights, as frameworks do.
         """
         setting = self.setting
-        both = cost.input_grad if setting.optimizer is Optimizer.NONE else plus(cost.input_grad, cost.weight_grad)
-        times: dict[Pass, PassTime] = {Pass.F: cost.forward, Pass.I: both}
+        both = (Pass.I,) if setting.optimizer is Optimizer.NONE else (Pass.I, Pass.W)
+        times: dict[Pass, PassTime] = {Pass.F: self._time(cost, Pass.F), Pass.I: self._time(cost, *both)}
         if setting.recompute is Recompute.FULL:
-            return {"times": {**times, Pass.I: plus(cost.forward, both)}, "activation": own_input}
+            return {"times": {**times, Pass.I: self._time(cost, Pass.F, *both)}, "activation": own_input}
         if not self._split(cost):
             return {"times": times, "activation": cost.kept}
-        times |= {Pass.I: cost.input_grad, Pass.W: cost.weight_grad}
+        times |= {Pass.I: self._time(cost, Pass.I), Pass.W: self._time(cost, Pass.W)}
         return {"times": times, "activation": max(cost.kept, cost.held), "held_for_weight_grad": cost.held}
+
+    def _time(self, cost: Cost, *passes: Pass) -> PassTime:
+        """What some passes take together: their work, or seconds where kernels have prices."""
+        pricing = self.setting.pricing
+        if pricing is not None:
+            return pricing.seconds([kernel for kernel in cost.kernels if kernel.which in passes])
+        some = {Pass.F: cost.forward, Pass.I: cost.input_grad, Pass.W: cost.weight_grad}
+        return reduce(plus, (some[which] for which in passes))
 
     def _gather(self, cost: Cost, replicas: int) -> float:
         """Seconds in which a pass gathers the weights, where they are split."""
-        bandwidth = self.setting.between_replicas
-        if not self.setting.gathers or bandwidth is None:
+        if not self.setting.gathers:
             return 0.0
-        return ring(weights(cost, self.setting), replicas, bandwidth)
+        return ring("all_gather", weights(cost, self.setting), replicas, self.setting)
 
     def _split(self, cost: Cost) -> bool:
         """Whether the gradients of the weights are a pass of their own."""

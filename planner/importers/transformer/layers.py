@@ -91,7 +91,12 @@ class Layers:
                 whole += self.parts.router(layer, layer.feed_forward, self.hidden, self.batch.tokens)
             return [self._compute(name, whole, inputs, cache, partial=True), *self._reduced(name)]
         gathered = self.parts.key_values(attention, source.tokens) * (split - 1)
-        seconds = self._within(gathered)
+        pricing, ranks = self.setting.pricing, self.setting.context
+        seconds = (
+            self._within(gathered)
+            if pricing is None
+            else pricing.collective("all_gather", gathered / (split - 1) * split, Collective.CONTEXT, ranks)
+        )
         projected, moved = f"{name}_qkv", f"{name}_kv_gather"
         return [
             self._compute(projected, projections, inputs),
@@ -105,8 +110,14 @@ class Layers:
         tensor = self.setting.tensor
         if tensor == 1:
             return []
-        seconds = self._within(2 * (tensor - 1) * self.state)
+        seconds = self._summed(tensor)
         return [self.drafts.communicate(f"{name}_reduce", Collective.TENSOR, seconds, seconds, self.state, (name,))]
+
+    def _summed(self, tensor: int) -> float:
+        """Seconds of an all-reduce of the hidden states over the tensor ranks."""
+        if self.setting.pricing is not None:
+            return self.setting.pricing.collective("all_reduce", self.state * tensor, Collective.TENSOR, tensor)
+        return self._within(2 * (tensor - 1) * self.state)
 
     def _within(self, size: float) -> float:
         """Seconds that bytes between tensor or sequence ranks take."""
@@ -160,7 +171,7 @@ class Layers:
         tensor = self.setting.tensor
         if tensor == 1 or not moe.shared_width:
             return 0.0
-        return self._within(2 * (tensor - 1) * self.state)
+        return self._summed(tensor)
 
     def _all_to_all(self, moe: Moe, element: int) -> float:
         """Seconds of one all-to-all: a rank sends to the other expert ranks, then within its tensor ranks.
@@ -169,9 +180,15 @@ class Layers:
         (DeepSeek-V3, arXiv 2412.19437, section 3.2.2); (E - 1) / E of that goes to other ranks.
         """
         setting = self.setting
-        assert setting.interconnect
         share = self.batch.tokens / setting.tensor * self.hidden * element
         sends = min(moe.per_token, setting.sends_per_token or moe.per_token)
+        if setting.pricing is not None:
+            sent = setting.pricing.collective("all_to_all", share * sends, Collective.EXPERT, setting.expert)
+            if setting.tensor == 1:
+                return sent
+            whole = share * moe.per_token * setting.tensor
+            return sent + setting.pricing.collective("all_gather", whole, Collective.TENSOR, setting.tensor)
+        assert setting.interconnect
         across = share * sends * (setting.expert - 1) / setting.expert
         within = share * moe.per_token * (setting.tensor - 1)
         return across / setting.interconnect + self._within(within)

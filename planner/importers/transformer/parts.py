@@ -25,7 +25,7 @@ from planner.importers.transformer.costs import (
 )
 from planner.importers.transformer.model import Attention, Layer, Mla, Mlp, Model, Moe, Vision
 from planner.importers.transformer.setting import ELEMENTS, Precision, Recompute, Setting
-from planner.problem.graph import Work
+from planner.problem.graph import Pass, Work
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ class Parts:
             qk,
             value,
             keep_qkv=not (self.selective and m is not None),
+            shape=_attention_shape(batch, source, a, heads, kv_heads, qk, value),
         )
         # The output is kept as flash attention reads it, not in FP8.
         cost += linear(
@@ -174,7 +175,7 @@ class Parts:
         pairs, groups, width = tokens * moe.per_token, moe.experts // self.expert, moe.width / self.t
         function = activation_function(self.e, pairs, width, gated=True)
         sort = Work(0, 4 * pairs / self.t * hidden * self.e.activation)  # into the experts' order and back
-        cost = Cost(forward=sort, input_grad=sort) + function
+        cost = Cost(forward=sort, input_grad=sort).of_memory() + function
         share = 1.0 if self.expert > 1 else 1 / self.t  # inputs from other ranks cannot be recomputed here
         cost += linear(self.e, pairs, hidden, 2 * width, groups=groups, input_share=share)
         cost += linear(self.e, pairs, width, hidden, groups=groups, keep_input=not self.selective)
@@ -225,7 +226,8 @@ class Parts:
         gemm = linear(self.e, tokens, vision.patch_inputs, hidden, vision.patch_bias)
         vectors = (positions * vision.positions + vision.class_token) * hidden + vision.outer_norms
         # No operator before it needs a gradient: no input_grad.
-        return replace(gemm, vectors=gemm.vectors + vectors, input_grad=Work())
+        kernels = tuple(kernel for kernel in gemm.kernels if kernel.which is not Pass.I)
+        return replace(gemm, vectors=gemm.vectors + vectors, input_grad=Work(), kernels=kernels)
 
     def projector(self, vision: Vision, patches: float) -> Cost:
         """The MLP from patches to tokens of the language model; perhaps with a norm over each patch."""
@@ -242,6 +244,20 @@ class Parts:
         """DeepSeek-V3's multi-token prediction: two norms, then a matrix from both to one (section 2.2)."""
         norms = self.normed(tokens, hidden, hidden) + self.normed(tokens, hidden, hidden)
         return norms + self.column(tokens, 2 * hidden, hidden)
+
+
+def _attention_shape(
+    batch: Batch, source: Batch, a: Attention, heads: float, kv_heads: float, qk: float, value: float
+) -> tuple[float, ...]:
+    """Of the kernel: sequences, queries, keys, heads, kv heads, widths, causal.
+
+    With a window, or where a rank has a part of the queries, a query meets its mean number of keys.
+    """
+    queries = batch.length / batch.split
+    if a.causal and a.window is None and batch.split == 1 and not a.cross:
+        return (batch.sequences, queries, source.length, heads, kv_heads, qk, value, 1.0)
+    keys = mean_keys(source.length, a.causal, a.window)
+    return (batch.sequences, queries, keys, heads, kv_heads, qk, value, 0.0)
 
 
 def norm_weights(layer: Layer, width: int) -> int:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from planner.importers.transformer.pricing import Pricing
 
 
 class Precision(StrEnum):
@@ -117,6 +121,7 @@ class Setting:
     freeze_vision: bool = False
     tied: TiedEmbeddings = TiedEmbeddings.COPY
     cut: Cut = Cut.PART
+    pricing: Pricing | None = None  # None: work by FLOP and bytes, collectives by bandwidth
     pipeline: int | None = None  # stages that the graph is meant for; None: as many as a cluster has devices
     interconnect: float | None = None  # bytes/s
     tensor_interconnect: float | None = None  # bytes/s
@@ -153,7 +158,8 @@ class Setting:
     @property
     def gathers(self) -> bool:
         """Whether weights are split over ranks and gathered for each pass."""
-        return self.zero == 3 and self.whole_step and self.between_replicas is not None
+        priced = self.between_replicas is not None or self.pricing is not None
+        return self.zero == 3 and self.whole_step and priced
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,12 @@ class Step:
     gradient: float = 0.0
 
 
-def ring(size: float, ranks: int, bandwidth: float) -> float:
-    """Seconds of a reduce-scatter or an all-gather of ``size`` bytes."""
+def ring(op: str, size: float, ranks: int, setting: Setting) -> float:
+    """Seconds of a reduce-scatter or an all-gather of ``size`` bytes between the ranks with the same weights."""
+    if setting.pricing is not None:
+        return setting.pricing.collective(op, size, None, ranks)
+    bandwidth = setting.between_replicas
+    assert bandwidth is not None
     return (ranks - 1) / ranks * size / bandwidth
 
 
@@ -38,13 +42,13 @@ def step_of(cost: Cost, setting: Setting, replicas: int) -> Step:
         return Step()
     gradient = _of_weights(cost, setting, lambda each: each.gradient)
     own = replicas if setting.zero else 1
-    times: dict[Pass, PassTime] = {Pass.U: Work(0, touched(cost, setting) / own)}
-    bandwidth = setting.between_replicas
-    if replicas > 1 and bandwidth is not None:
-        scatter = ring(gradient, replicas, bandwidth)
+    size, pricing = touched(cost, setting) / own, setting.pricing
+    times: dict[Pass, PassTime] = {Pass.U: Work(0, size) if pricing is None else pricing.update(size)}
+    if replicas > 1 and (pricing is not None or setting.between_replicas is not None):
+        scatter = ring("reduce_scatter", gradient, replicas, setting)
         times[Pass.R] = scatter if setting.zero else 2 * scatter
         if setting.zero in (1, 2):
-            times[Pass.G] = ring(weights(cost, setting), replicas, bandwidth)
+            times[Pass.G] = ring("all_gather", weights(cost, setting), replicas, setting)
     return Step(times, gradient)
 
 

@@ -1,0 +1,75 @@
+"""Calibrated times of kernels and collectives for one strategy on one cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.costs.accelerator import Accelerator, accelerator, known
+from planner.costs.collectives import Network, collective_seconds
+from planner.costs.kernels import attention_seconds, gemm_seconds, memory_seconds
+from planner.importers.transformer.pricing import Kernel, Kind
+from planner.importers.transformer.setting import Precision
+from planner.problem.cluster import DeviceType, NetworkLevel
+from planner.problem.graph import Collective, Pass
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """``planner.importers.transformer.pricing.Pricing`` of an accelerator.
+
+    ``per_node``: how many ranks of each group sit on one node (None: those with the same weights). ``floor``: the
+    seconds that the host needs to launch one operator's pass, below which the device waits for it. ``moved``: how often
+    kernels without reuse move their bytes, where the framework does not fuse them.
+    """
+
+    accelerator: Accelerator
+    between: Network | None
+    per_node: tuple[tuple[Collective | None, int], ...]
+    precision: Precision
+    floor: float
+    moved: float = 1.0
+
+    def seconds(self, kernels: Sequence[Kernel]) -> float:
+        """Seconds of kernels that run one after the other."""
+        found = 0.0
+        for kernel in kernels:
+            times = self.moved if kernel.kind is Kind.MEMORY else 1.0
+            found += times * _seconds(self.accelerator, kernel, self.precision)
+        return max(self.floor, found)
+
+    def update(self, size: float) -> float:
+        """Seconds in which the optimizer reads and writes so many bytes."""
+        return memory_seconds(self.accelerator, size)
+
+    def collective(self, op: str, size: float, group: Collective | None, ranks: int) -> float:
+        """Seconds of a collective of a buffer."""
+        if ranks == 1:
+            return 0.0
+        per_node = min(ranks, max(1, dict(self.per_node).get(group, 1)))
+        return collective_seconds(self.accelerator, op, size, ranks, per_node, self.between)
+
+
+def accelerator_of(kind: DeviceType, within_node: NetworkLevel | None) -> Accelerator:
+    """The shipped calibration whose name the type begins with (``h100-sxm``); else a roofline of its rates.
+
+    Raises ``ValueError`` where there is neither.
+    """
+    name = kind.name.lower().replace("_", "-")
+    for each in sorted(known(), key=len, reverse=True):
+        if name == each or name.startswith(f"{each}-"):
+            return accelerator(each)
+    return Accelerator.roofline(kind, within_node)
+
+
+def _seconds(accelerator: Accelerator, kernel: Kernel, precision: Precision) -> float:
+    if kernel.kind is Kind.GEMM:
+        m, n, k, groups = kernel.shape
+        if kernel.which is Pass.W and groups > 1:  # each group has its own gradient, from its own tokens
+            m, k = m * groups, k / groups
+        return gemm_seconds(accelerator, m, n, k, precision.value, int(groups))
+    if kernel.kind is Kind.ATTENTION:
+        batch, queries, keys, heads, kv_heads, qk, value, causal = kernel.shape
+        backward = kernel.which is not Pass.F
+        return attention_seconds(accelerator, batch, queries, keys, heads, kv_heads, qk, value, bool(causal), backward)
+    return memory_seconds(accelerator, kernel.shape[0])
