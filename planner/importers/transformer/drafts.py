@@ -10,7 +10,7 @@ from planner.importers.document import OperatorDraft
 from planner.importers.transformer.costs import Cost, plus
 from planner.importers.transformer.gathers import ShardedDraft
 from planner.importers.transformer.setting import Optimizer, Recompute, Setting, WeightGrad, weight_bytes
-from planner.importers.transformer.step import ring, step_of, weights
+from planner.importers.transformer.step import between_replicas, step_of, weights
 from planner.problem.graph import Collective, Pass, PassTime, Stream, Work
 
 
@@ -98,7 +98,7 @@ class Drafts:
         """Seconds in which a pass gathers the weights, where they are split."""
         if not self.setting.gathers:
             return 0.0
-        return ring("all_gather", weights(cost, self.setting), replicas, self.setting)
+        return between_replicas("all_gather", weights(cost, self.setting), replicas, self.setting)
 
     def _split(self, cost: Cost) -> bool:
         """Whether the gradients of the weights are a pass of their own."""

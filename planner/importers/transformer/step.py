@@ -23,13 +23,18 @@ class Step:
     gradient: float = 0.0
 
 
-def ring(op: str, size: float, ranks: int, setting: Setting) -> float:
-    """Seconds of a reduce-scatter or an all-gather of ``size`` bytes between the ranks with the same weights."""
+def ring(size: float, ranks: int, bandwidth: float) -> float:
+    """Seconds of a reduce-scatter or an all-gather of ``size`` bytes."""
+    return (ranks - 1) / ranks * size / bandwidth
+
+
+def between_replicas(op: str, size: float, ranks: int, setting: Setting) -> float:
+    """Seconds of a reduce_scatter or an all_gather of ``size`` bytes between the ranks with the same weights."""
     if setting.pricing is not None:
         return setting.pricing.collective(op, size, None, ranks)
     bandwidth = setting.between_replicas
     assert bandwidth is not None
-    return (ranks - 1) / ranks * size / bandwidth
+    return ring(size, ranks, bandwidth)
 
 
 def step_of(cost: Cost, setting: Setting, replicas: int) -> Step:
@@ -45,10 +50,10 @@ def step_of(cost: Cost, setting: Setting, replicas: int) -> Step:
     size, pricing = touched(cost, setting) / own, setting.pricing
     times: dict[Pass, PassTime] = {Pass.U: Work(0, size) if pricing is None else pricing.update(size)}
     if replicas > 1 and (pricing is not None or setting.between_replicas is not None):
-        scatter = ring("reduce_scatter", gradient, replicas, setting)
+        scatter = between_replicas("reduce_scatter", gradient, replicas, setting)
         times[Pass.R] = scatter if setting.zero else 2 * scatter
         if setting.zero in (1, 2):
-            times[Pass.G] = ring("all_gather", weights(cost, setting), replicas, setting)
+            times[Pass.G] = between_replicas("all_gather", weights(cost, setting), replicas, setting)
     return Step(times, gradient)
 
 
