@@ -1,0 +1,1 @@
+"""Measured training steps, and how near predictions of them come."""
