@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from measured_steps import published
 from measured_steps.compared import Compared, compare, efficiency
 from measured_steps.page import page, summary
 from measured_steps.scatter import scatter
@@ -40,7 +41,7 @@ def main() -> int:
         steps = read_steps(path)
         results[path.stem] = compare(steps, given.jobs, partial(_tell, path.stem, len(steps)))
     pictures = {name: f"{given.page.stem}-{name}.svg" for name, rows in results.items() if any(r.counts for r in rows)}
-    write_whole(given.page, page(results, pictures))
+    write_whole(given.page, page(results, pictures, "" if given.table else published.text(published.predicted())))
     for name, picture in pictures.items():
         write_whole(given.page.with_name(picture), _picture(name, results[name]))
     if given.rows:

@@ -22,8 +22,8 @@ Results = Mapping[str, Sequence[Compared]]
 """The rows by table."""
 
 
-def page(results: Results, pictures: Mapping[str, str]) -> str:
-    """The whole page; ``pictures``: the names of the files beside it, by table."""
+def page(results: Results, pictures: Mapping[str, str], published: str = "") -> str:
+    """The whole page; ``pictures``: files beside it, by table; ``published``: the section on DeepSeek-V3."""
     parts = [
         "# Measured steps\n\nWritten by scripts/truth.py; do not edit.\n",
         METHOD.format(least=LEAST_STRATEGIES),
@@ -36,6 +36,8 @@ def page(results: Results, pictures: Mapping[str, str]) -> str:
         "## What was to be reached\n",
         _table(*_goals(results)),
     ]
+    if published:
+        parts += ["## DeepSeek-V3 on 2,048 H800\n", published]
     for name, rows in results.items():
         parts += _of_table(name, rows, pictures.get(name))
     parts += ["## Not modelled\n", NOT_MODELLED, "## Sources of the tables\n", _sources(results)]

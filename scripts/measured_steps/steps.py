@@ -163,8 +163,17 @@ def cluster_of(step: Step) -> Cluster:
     if given and gpu.memory is not None and abs(given / gpu.memory - 1) > 0.15:  # another size, such as 40 GB
         kind = replace(gpu, memory=given / 1e9 * GIB - 4 * GIB)
     node = NODE_GB200 if kind.name.startswith("gb") else step.number("gpus_per_node", 8)
-    devices = tuple(Device(f"gpu{i}", "gpu", kind, f"n{i // node}", kind.memory) for i in range(step.number("gpus")))
-    return replace(shipped, name=f"{kind.name}x{len(devices)}", devices=devices, types={kind.name: kind}, path="")
+    return _of(shipped, kind, step.number("gpus"), node)
+
+
+def shipped_cluster(gpu: str, gpus: int, node: int) -> Cluster:
+    """So many GPUs of the shipped cluster of that GPU, ``node`` to a node."""
+    return _of(*_shipped(gpu), gpus, node)
+
+
+def _of(shipped: Cluster, kind: DeviceType, gpus: int, node: int) -> Cluster:
+    devices = tuple(Device(f"gpu{i}", "gpu", kind, f"n{i // node}", kind.memory) for i in range(gpus))
+    return replace(shipped, name=f"{kind.name}x{gpus}", devices=devices, types={kind.name: kind}, path="")
 
 
 @cache

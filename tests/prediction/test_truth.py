@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from measured_steps import published
 from measured_steps.compared import Compared, by_value, choices, efficiency, memory, picked
 from measured_steps.metrics import (
     Errors,
@@ -28,6 +30,7 @@ from measured_steps.steps import GIB, Step, cluster_of, flops, model_of, one_lin
 from planner.importers.transformer.model import Mlp, Moe
 from planner.prediction.prediction import Prediction
 from planner.prediction.strategy import strategy_of
+from planner.prediction.table import read_model_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -184,6 +187,16 @@ def test_the_page_counts_and_names() -> None:
     assert "| mine | 10 | 10.0 % | 10.0 % | -10.0 % | 1 of 10 (10.0 %) | - |" in text
     assert "- not predicted, too odd: 1 rows" in text and "](mine.svg)" in text
     assert "- mine: as its table says" in text
+
+
+def test_deepseek_v3_is_what_its_config_says() -> None:
+    """The same model as from its config.json; the strategy is one of the cluster."""
+    path = ROOT / "tests" / "data" / "hf_configs" / "deepseek-v3.json"
+    assert replace(read_model_file(path), family="deepseek_v3") == published.deepseek_v3()
+    assert strategy_of(published.STRATEGY, len(published.cluster().devices)).microbatches == 120
+    assert published.tokens_a_second(20.0) == 1536
+    assert "1,536 tokens/s/GPU, -0.5 %" in published.text(Prediction(20.0, None, None, ""))
+    assert "**not, too odd**" in published.text(Prediction(None, None, None, "too odd"))
 
 
 def test_ticks() -> None:
