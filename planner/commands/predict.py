@@ -17,6 +17,7 @@ from planner.commands.running import ProgressLine
 from planner.files import read_cluster
 from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
+from planner.importers.flags import HfConfigFile
 from planner.prediction.table import predict_rows, read_model_file, read_table, table_text
 
 REDRAWN = 0.1
@@ -27,7 +28,7 @@ REDRAWN = 0.1
 class PredictFlags:
     """Options of ``planner predict``."""
 
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="config.json of a Hugging Face model.")]
+    config: HfConfigFile
     cluster: options.ClusterFile
     strategies: Annotated[
         Path, typer.Argument(metavar="STRATEGIES", help="A CSV file: a header, then a strategy a line.")

@@ -1,7 +1,8 @@
-"""Options that several importers have, each declared once."""
+"""Options that several commands about models have, each declared once."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from planner.importers.transformer.setting import Optimizer
 from planner.problem.graph import Mode
 
+HfConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="config.json of a Hugging Face model.")]
 Name = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the graph.  [default: the file's]")]
 Microbatches = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Microbatches in one step.")]
 ModeOption = Annotated[Mode, typer.Option(help="inference: forward passes only.")]

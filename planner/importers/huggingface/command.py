@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,7 +29,7 @@ from planner.problem.quantities import BYTES_PER_SECOND
 class HuggingFaceFlags:
     """Options of ``planner import hf``."""
 
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="config.json of a Hugging Face model.")]
+    config: options.HfConfigFile
     name: options.Name = None
     family: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Read it as this model_type, where its own is not known.")
