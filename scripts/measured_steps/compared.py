@@ -9,7 +9,7 @@ from multiprocessing import Pool
 
 from measured_steps.metrics import Pairs, fitted_efficiency
 from measured_steps.steps import Step, cluster_of, model_of, one_line
-from planner.prediction.prediction import Prediction
+from planner.prediction.outcome import Prediction
 from planner.prediction.table import predictions
 
 LEAST_STRATEGIES = 8

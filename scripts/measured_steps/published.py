@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from measured_steps.steps import shipped_cluster
 from planner.importers.transformer.model import Attention, Head, Layer, Mla, Mlp, Model, Moe, Stack
-from planner.prediction.prediction import Prediction
+from planner.prediction.outcome import Prediction
 from planner.prediction.table import predictions
 from planner.problem.cluster import Cluster
 

@@ -28,7 +28,7 @@ from measured_steps.page import page
 from measured_steps.scatter import ticks
 from measured_steps.steps import GIB, Step, cluster_of, flops, model_of, one_line, read_steps, tables
 from planner.importers.transformer.model import Mlp, Moe
-from planner.prediction.prediction import Prediction
+from planner.prediction.outcome import Prediction
 from planner.prediction.strategy import strategy_of
 from planner.prediction.table import read_model_file
 
