@@ -40,7 +40,7 @@ GEMM_BOUNDS = {
     "depth": (1.0, 1000.0),
     "waves": (0.01, 1.0),
     "split": (0.01, 50.0),
-    "sharpness": (0.8, 10.0),
+    "sharpness": (1.0, 10.0),
     "cast": (1e-15, 1e-9),
 }
 ATTENTION_BOUNDS = {
