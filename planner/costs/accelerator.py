@@ -41,7 +41,7 @@ LINKS = ("all_gather", "reduce_scatter", "all_reduce", "all_to_all", "send")
 ROOFLINE_BANDWIDTH = 0.8
 """Share of a data sheet's bandwidth, of memory or link, that kernels reach where nothing was measured.
 
-GEMMs that memory limits reach 0.80 (A100), 0.85 (H100) and 0.83 (GB200) of it: docs/costs.md.
+GEMMs that memory limits reach 0.78 (A100), 0.85 (H100) and 0.83 (GB200) of it: docs/costs.md.
 """
 
 ROOFLINE_LAUNCH = 5e-6

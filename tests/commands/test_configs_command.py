@@ -107,6 +107,8 @@ def test_a_wheel_brings_them(tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(built).extractall(site)
     assert below(site / "planner" / "configs") == below(CONFIGS)
+    calibrations = Path("planner", "costs", "data")
+    assert below(site / calibrations) == below(ROOT / calibrations)
     run = subprocess.run(
         [sys.executable, "-m", "planner", "configs", "--copy", "copies", "--quiet"],
         cwd=tmp_path,

@@ -162,7 +162,7 @@ def test_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     """An entry is listed before its file is loaded."""
     monkeypatch.setitem(COMMANDS, "frob", "Frobs.")
     assert main([]) == 0
-    assert "  frob      Frobs." in capsys.readouterr().out
+    assert "  frob       Frobs." in capsys.readouterr().out
 
 
 def test_names_of_the_registries_stand_in_the_docs() -> None:
