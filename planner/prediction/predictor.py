@@ -7,6 +7,7 @@ times (``planner.costs``). Graphs that strategies share are made once, and so ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -48,13 +49,21 @@ class Predictor:
     Raises ``ValueError`` where the devices are of several types.
     """
 
-    def __init__(self, model: Model, cluster: Cluster) -> None:
+    def __init__(
+        self,
+        model: Model,
+        cluster: Cluster,
+        runtimes: Mapping[str, Runtime] | None = None,
+        share: float | None = None,
+    ) -> None:
+        """``runtimes``, ``share``: in place of those of the program, for fitting their constants."""
         kinds = {device.type.name for device in cluster.devices}
         if len(kinds) > 1:
             raise ValueError(f"predictions are for GPUs of one type, and the cluster has {', '.join(sorted(kinds))}")
         self.model, self.cluster = model, cluster
         self.device = cluster.devices[0]
-        self.accelerator = accelerator_of(self.device.type, cluster.within_node)
+        self.accelerator = accelerator_of(self.device.type, cluster.within_node, share)
+        self.runtimes = {**RUNTIMES, **(runtimes or {})}
         nodes: dict[str | None, int] = {}
         for device in cluster.devices:
             nodes[device.node] = nodes.get(device.node, 0) + 1
@@ -66,7 +75,7 @@ class Predictor:
     def predict(self, strategy: Strategy) -> Prediction:
         """One strategy; what cannot be run or predicted has a reason and no figures."""
         try:
-            figures = self._run(strategy, RUNTIMES[strategy.runtime])
+            figures = self._run(strategy, self.runtimes[strategy.runtime])
         except (NotApplicable, Unfit, Impossible, ValueError) as reason:
             return Prediction(None, None, None, str(reason))
         peak = figures.peak_memory + BUFFERS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.costs.accelerator import Accelerator, accelerator, known
 from planner.costs.collectives import Network, collective_seconds
@@ -50,15 +50,31 @@ class Calibrated:
         return collective_seconds(self.accelerator, op, size, ranks, per_node, self.between)
 
 
-def accelerator_of(kind: DeviceType, within_node: NetworkLevel | None) -> Accelerator:
+SUSTAINED = {"h100": 0.87, "h800": 0.87, "a100": 0.84}
+"""Share of the rates of kernels alone that GEMMs and attention keep in a training step, by accelerator.
+
+Fitted: ``scripts/measured_steps/fitted.py`` says on which rows. Of H800 it is that of H100.
+"""
+
+SUSTAINED_ELSEWHERE = 0.87
+"""Where no training step was at hand: that of H100."""
+
+
+def sustained(name: str) -> float:
+    """The share of an accelerator."""
+    return SUSTAINED.get(name, SUSTAINED_ELSEWHERE)
+
+
+def accelerator_of(kind: DeviceType, within_node: NetworkLevel | None, share: float | None = None) -> Accelerator:
     """The shipped calibration whose name the type begins with (``h100-sxm``); else a roofline of its rates.
 
-    Raises ``ValueError`` where there is neither.
+    ``share``: of its rates that a training step keeps; None: as fitted. A roofline has its own efficiency. Raises
+    ``ValueError`` where there is neither.
     """
     name = kind.name.lower().replace("_", "-")
     for each in sorted(known(), key=len, reverse=True):
         if name == each or name.startswith(f"{each}-"):
-            return accelerator(each)
+            return replace(accelerator(each), derate=sustained(each) if share is None else share)
     return Accelerator.roofline(kind, within_node)
 
 

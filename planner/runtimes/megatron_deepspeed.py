@@ -12,6 +12,8 @@ RUNTIME = Runtime(
     ),
     schedules=("1f1b",),
     uneven=False,
+    host_seconds=0.0008,
+    moved=1.5,
     hides=frozenset({Collective.WEIGHTS}),
     transfers=Transfers.EXPOSED,
     reduces_beside=False,

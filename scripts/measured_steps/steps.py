@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from measured_steps.fitted import fit_of
 from planner.files.cluster_file import read_cluster
 from planner.files.shipped import CLUSTERS, folder
 from planner.importers.transformer.model import Attention, Head, Layer, Mlp, Model, Moe, Stack
@@ -43,6 +44,8 @@ class Step:
     left_out: str  # why it is not compared; empty: it is
     seconds: float | None
     size: float | None
+    fitted: bool = False  # a constant was fitted on it, so that no error is stated on it
+    broken: bool = False  # not measured, or left out as the README of the tables says
 
     def number(self, name: str, default: int = 1) -> int:
         """A whole number of the row; the default where it has none."""
@@ -104,7 +107,10 @@ def _step(table: str, row: Mapping[str, str]) -> Step:
     step = Step(table, row, "", _measured(row, "iter_s"), None)
     memory = _measured(row, "mem_gb")
     step = replace(step, size=None if memory is None else memory * GIB)
-    return replace(step, left_out=_left_out(step))
+    why = _left_out(step)
+    fit = fit_of(table, row)
+    fitted = "" if fit is None else f"a constant was fitted on it ({fit.rows})"
+    return replace(step, left_out=why or fitted, fitted=fit is not None, broken=bool(why))
 
 
 def _measured(row: Mapping[str, str], name: str) -> float | None:
