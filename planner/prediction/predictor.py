@@ -36,9 +36,6 @@ from planner.search.incumbent import Incumbent
 from planner.timetable.figures import Figures
 from planner.timetable.figures import figures as whole_figures
 
-BUFFERS = 3 * 2**30
-"""Bytes of a rank that no operator holds: the context of the device, buffers of collectives, workspaces, fragments."""
-
 WHOLE = {"gpipe", "1f1b", "interleaved-1f1b"}
 """Schedules without a weight gradient of its own."""
 
@@ -78,7 +75,7 @@ class Predictor:
             figures = self._run(strategy, self.runtimes[strategy.runtime])
         except (NotApplicable, Unfit, Impossible, ValueError) as reason:
             return Prediction(None, None, None, str(reason))
-        peak = figures.peak_memory + BUFFERS
+        peak = figures.peak_memory
         return Prediction(figures.makespan, peak, self.device.memory is None or peak <= self.device.memory)
 
     def _run(self, strategy: Strategy, runtime: Runtime) -> Figures:
@@ -133,12 +130,14 @@ class Predictor:
             (None, max(1, node // (strategy.tp if strategy.cp > 1 else inner))),
         )
         precision = Precision(strategy.precision)
-        return Calibrated(self.accelerator, self.network, per_node, precision, runtime.host_seconds, runtime.moved)
+        return Calibrated(
+            self.accelerator, self.network, per_node, precision, runtime.host_seconds, runtime.moved, runtime.kept
+        )
 
     def _stages(self, strategy: Strategy) -> Cluster:
-        """A device for each stage, less what no operator holds, on the node where its first rank is."""
+        """A device for each stage, on the node where its first rank is."""
         ranks = strategy.tp * strategy.cp * strategy.dp
-        memory = None if self.device.memory is None else max(0.0, self.device.memory - BUFFERS)
+        memory = self.device.memory
         kind = DeviceType(self.device.type.name, memory=memory)
         devices = tuple(
             Device(f"stage{s}", "stage", kind, f"n{s * ranks // self.gpus_per_node}", memory)

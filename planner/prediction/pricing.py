@@ -20,7 +20,7 @@ class Calibrated:
 
     ``per_node``: how many ranks of each group sit on one node (None: those with the same weights). ``floor``: the
     seconds that the host needs to launch one operator's pass, below which the device waits for it. ``moved``: how often
-    kernels without reuse move their bytes, where the framework does not fuse them.
+    kernels without reuse move their bytes, where the framework does not fuse them. ``kept``: how often they keep them.
     """
 
     accelerator: Accelerator
@@ -29,6 +29,7 @@ class Calibrated:
     precision: Precision
     floor: float
     moved: float = 1.0
+    kept: float = 1.0
 
     def seconds(self, kernels: Sequence[Kernel]) -> float:
         """Seconds of kernels that run one after the other."""

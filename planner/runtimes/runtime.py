@@ -61,6 +61,11 @@ class Runtime:
     left_out: str = ""  # what it could also do and is not modelled
 
     @property
+    def kept(self) -> float:
+        """How often kernels without reuse keep their bytes: a chain of ``moved`` kernels has one less in between."""
+        return max(1.0, self.moved - 1.0)
+
+    @property
     def is_any(self) -> bool:
         """Whether it is the device model as it is."""
         return not self.schedules and self.pipeline

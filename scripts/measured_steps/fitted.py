@@ -75,3 +75,8 @@ FITS = (
 def fit_of(table: str, row: Row) -> Fit | None:
     """The fit that used a row; None where none did."""
     return next((fit for fit in FITS if fit.table == table and fit.chosen(row)), None)
+
+
+def constants() -> str:
+    """All fits, a line of a list each."""
+    return "\n".join(f"  - {fit.constants}: {fit.rows} of {fit.table}" for fit in FITS)

@@ -15,6 +15,7 @@ from measured_steps.compared import (
     number_of,
     picked,
 )
+from measured_steps.fitted import constants
 from measured_steps.metrics import Choice, Errors, choice, errors
 from measured_steps.words import GOALS, METHOD, NAMES, NOT_MODELLED, SOURCES, Goal
 
@@ -26,7 +27,7 @@ def page(results: Results, pictures: Mapping[str, str], published: str = "") -> 
     """The whole page; ``pictures``: files beside it, by table; ``published``: the section on DeepSeek-V3."""
     parts = [
         "# Measured steps\n\nWritten by scripts/truth.py; do not edit.\n",
-        METHOD.format(least=LEAST_STRATEGIES),
+        METHOD.format(least=LEAST_STRATEGIES, constants=constants()),
         "## Step time\n",
         _table(*_times(results)),
         "## Choice\n",

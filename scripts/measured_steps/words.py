@@ -17,7 +17,11 @@ How to read it:
   predicted / measured - 1; below 0 we promise too much.
 - **one line**: constant efficiency x bubble. FLOP of the model (causal attention at half; a third more where all is
   recomputed) over the GPU's peak and a constant, times 1 + (pp - 1) / (vpp x microbatches). Its constant is fitted on
-  the very rows that it is judged on, so that its bias is 0. The predictions of planner are not.
+  the very rows that it is judged on, so that its bias is 0.
+- **constants of planner**: kernels and collectives are calibrated on kernels, never on steps ([costs](costs.md)). One
+  constant of an accelerator and up to two of a runtime are fitted on steps, and the rows they were fitted on are left
+  out of every figure of step time and choice. Nothing of the memory is fitted. `scripts/fit_constants.py` fits again:
+{constants}
 - **choice**: groups of at least {least} strategies for one model, cluster, framework, sequence and batch. A strategy
   that we say is too large is picked after all others. **regret**: the measured time of our first pick, or the best
   measured of our first three, over the best measured in the group: geometric mean over groups, and worst.

@@ -36,6 +36,7 @@ class Cost:
     weight_grad: Work = field(default=NO_WORK)
     kept: float = 0.0  # bytes from F to I
     held: float = 0.0  # bytes from I to W: inputs and output gradients of GEMMs
+    unfused: float = 0.0  # of the bytes kept: those of kernels without reuse, which keep more where they are not fused
     kernels: tuple[Kernel, ...] = ()
 
     def __add__(self, other: Cost) -> Cost:
@@ -55,7 +56,7 @@ class Cost:
         """The cost with a kernel for the bytes that each pass moves."""
         passes = {Pass.F: self.forward, Pass.I: self.input_grad, Pass.W: self.weight_grad}
         made = (Kernel(which, Kind.MEMORY, (work.bytes,)) for which, work in passes.items() if work.bytes)
-        return replace(self, kernels=tuple(made))
+        return replace(self, kernels=tuple(made), unfused=self.kept)
 
 
 def linear(
@@ -184,8 +185,9 @@ def lookup(e: Elements, tokens: float, width: float, rows: float) -> Cost:
 def cross_entropy(e: Elements, tokens: float, vocabulary: float) -> Cost:
     """Softmax and loss: FP32 logits are kept, 4 s b v bytes (Korthikanti et al. 2022, section 4.3)."""
     logits = tokens * vocabulary
-    return Cost(
+    cost = Cost(
         forward=Work(0, logits * (e.activation + 8)),
         input_grad=Work(0, logits * (4 + e.activation)),
         kept=logits * 4,
     ).of_memory()
+    return replace(cost, unfused=0.0)  # the logits in FP32 are all that is kept, fused or not

@@ -82,9 +82,14 @@ class Drafts:
         if setting.recompute is Recompute.FULL:
             return {"times": {**times, Pass.I: self._time(cost, Pass.F, *both)}, "activation": own_input}
         if not self._split(cost):
-            return {"times": times, "activation": cost.kept}
+            return {"times": times, "activation": self._kept(cost)}
         times |= {Pass.I: self._time(cost, Pass.I), Pass.W: self._time(cost, Pass.W)}
-        return {"times": times, "activation": max(cost.kept, cost.held), "held_for_weight_grad": cost.held}
+        return {"times": times, "activation": max(self._kept(cost), cost.held), "held_for_weight_grad": cost.held}
+
+    def _kept(self, cost: Cost) -> float:
+        """Bytes from F to I."""
+        pricing = self.setting.pricing
+        return cost.kept if pricing is None else cost.kept + (pricing.kept - 1) * cost.unfused
 
     def _time(self, cost: Cost, *passes: Pass) -> PassTime:
         """What some passes take together: their work, or seconds where kernels have prices."""

@@ -28,7 +28,15 @@ class Kernel:
 
 
 class Pricing(Protocol):
-    """Seconds by shape. ``group``: the ranks of a collective; None: those with the same weights."""
+    """Seconds by shape. ``group``: the ranks of a collective; None: those with the same weights.
+
+    ``kept``: how often kernels without reuse keep what a fused one keeps once.
+    """
+
+    @property
+    def kept(self) -> float:
+        """See above."""
+        ...
 
     def seconds(self, kernels: Sequence[Kernel]) -> float:
         """Seconds of kernels that run one after the other."""
