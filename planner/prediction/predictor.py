@@ -27,7 +27,7 @@ from planner.importers.transformer.setting import Cut, Precision, Recompute, Set
 from planner.prediction.outcome import Prediction
 from planner.prediction.pricing import Calibrated, accelerator_of
 from planner.prediction.strategy import Strategy
-from planner.problem import Cluster, Device, DeviceType, Graph, Impossible, NetworkLevel, Problem
+from planner.problem import Cluster, Device, DeviceType, Graph, Impossible, NetworkLevel, Problem, ProblemError
 from planner.problem.graph import Collective
 from planner.runtimes.registry import RUNTIMES
 from planner.runtimes.runtime import Runtime
@@ -43,7 +43,7 @@ WHOLE = {"gpipe", "1f1b", "interleaved-1f1b"}
 class Predictor:
     """Predicts strategies of one model on one cluster, whose devices are its GPUs.
 
-    Raises ``ValueError`` where the devices are of several types.
+    Raises ``ProblemError`` where the devices are of several types, or of one that has neither a calibration nor rates.
     """
 
     def __init__(
@@ -56,10 +56,14 @@ class Predictor:
         """``runtimes``, ``share``: in place of those of the program, for fitting their constants."""
         kinds = {device.type.name for device in cluster.devices}
         if len(kinds) > 1:
-            raise ValueError(f"predictions are for GPUs of one type, and the cluster has {', '.join(sorted(kinds))}")
+            some = ", ".join(sorted(kinds))
+            raise ProblemError(f"predictions are for GPUs of one type, and the cluster has {some}: give it one of them")
         self.model, self.cluster = model, cluster
         self.device = cluster.devices[0]
-        self.accelerator = accelerator_of(self.device.type, cluster.within_node, share)
+        try:
+            self.accelerator = accelerator_of(self.device.type, cluster.within_node, share)
+        except ValueError as error:
+            raise ProblemError(f"no prediction for this cluster: {error}") from error
         self.runtimes = {**RUNTIMES, **(runtimes or {})}
         nodes: dict[str | None, int] = {}
         for device in cluster.devices:
