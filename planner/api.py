@@ -213,6 +213,7 @@ def predict(
     strategies: Sequence[Mapping[str, object]] | Path | str,
     *,
     family: str | None = None,
+    calibration: Path | str | None = None,
 ) -> list[Prediction]:
     """Step time and memory of each strategy, in order: seconds, bytes of the fullest rank, whether it fits.
 
@@ -220,9 +221,11 @@ def predict(
     - ``cluster``: cluster.yaml
     - ``strategies``: one mapping each, such as ``{"tp": 8, "pp": 4, "mbs": 1, "gbs": 256, "seq": 4096}``, or the name
       of a CSV file; ``planner.prediction.strategy`` has the names and their defaults, others are ignored
+    - ``calibration``: a shipped one (``h100``) or a file of ``planner calibrate``; default: that of the device type
 
     A strategy that cannot be run or predicted has a ``reason`` and no figures; it stops no other. Raises ``InputError``
-    where a file is missing or wrong, and ``ValueError`` for an unknown ``family``.
+    where a file is missing or wrong, and ``ValueError`` for an unknown ``family`` or
+    ``calibration``.
     """
     from planner.prediction import table  # imported here: graphs and plans need no models
 
@@ -235,7 +238,7 @@ def predict(
         rows = table.read_table(Path(strategies)).rows
     else:
         rows = [{name: _cell(value) for name, value in each.items()} for each in strategies]
-    return list(table.predictions(model, devices, rows))
+    return list(table.predictions(model, devices, rows, None if calibration is None else str(calibration)))
 
 
 def _cell(value: object) -> str:

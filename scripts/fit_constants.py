@@ -14,8 +14,8 @@ from statistics import median
 
 from measured_steps.fitted import FITS, Fit
 from measured_steps.steps import Step, cluster_of, model_of, read_steps
+from planner.importers.transformer.calibrated import sustained
 from planner.prediction.predictor import Predictor
-from planner.prediction.pricing import sustained
 from planner.prediction.strategy import strategy_of
 from planner.runtimes.registry import RUNTIMES
 

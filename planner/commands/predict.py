@@ -17,7 +17,7 @@ from planner.commands.running import ProgressLine
 from planner.files import read_cluster
 from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
-from planner.importers.flags import HfConfigFile
+from planner.importers.flags import Calibration, HfConfigFile
 from planner.prediction.table import predict_rows, read_model_file, read_table, table_text
 
 REDRAWN = 0.1
@@ -40,6 +40,7 @@ class PredictFlags:
     family: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Read the model as this model_type, where its own is not known.")
     ] = None
+    calibration: Calibration = None
     quiet: Annotated[bool, typer.Option("--quiet", help="No notes and no progress on stderr.")] = False
 
 
@@ -50,7 +51,9 @@ def run(flags: PredictFlags) -> int:
     cluster, table = read_cluster(flags.cluster), read_table(flags.strategies)
     line = _Rows(len(table.rows)) if ProgressLine.wanted(flags.quiet) else None
     try:
-        rows = predict_rows(model, cluster, table.rows, line.draw if line else lambda done: None)
+        rows = predict_rows(model, cluster, table.rows, line.draw if line else lambda done: None, flags.calibration)
+    except ValueError as error:
+        raise UsageFault(str(error)) from error
     finally:
         if line:
             line.clear()

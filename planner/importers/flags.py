@@ -11,6 +11,10 @@ from planner.importers.transformer.setting import Optimizer
 from planner.problem.graph import Mode
 
 HfConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="config.json of a Hugging Face model.")]
+Calibration = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="Measured curves of kernels: a shipped one, or of planner calibrate."),
+]
 Name = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the graph.  [default: the file's]")]
 Microbatches = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Microbatches in one step.")]
 ModeOption = Annotated[Mode, typer.Option(help="inference: forward passes only.")]

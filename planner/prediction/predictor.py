@@ -21,14 +21,13 @@ from planner.importers.document import Document, to_yaml
 from planner.importers.huggingface.config import Unfit
 from planner.importers.huggingface.flags import HfFlags
 from planner.importers.huggingface.importer import complete
+from planner.importers.transformer.calibrated import Calibrated, accelerator_named, accelerator_of, ranks_per_node
 from planner.importers.transformer.choices import entries_of
 from planner.importers.transformer.model import Model
 from planner.importers.transformer.setting import Cut, Precision, Recompute, Setting, WeightGrad
 from planner.prediction.outcome import Prediction
-from planner.prediction.pricing import Calibrated, accelerator_of
 from planner.prediction.strategy import Strategy
 from planner.problem import Cluster, Device, DeviceType, Graph, Impossible, NetworkLevel, Problem, ProblemError
-from planner.problem.graph import Collective
 from planner.runtimes.registry import RUNTIMES
 from planner.runtimes.runtime import Runtime
 from planner.search.as_run import RuntimeSearch
@@ -52,8 +51,12 @@ class Predictor:
         cluster: Cluster,
         runtimes: Mapping[str, Runtime] | None = None,
         share: float | None = None,
+        calibration: str | None = None,
     ) -> None:
-        """``runtimes``, ``share``: in place of those of the program, for fitting their constants."""
+        """``runtimes``, ``share``: in place of those of the program, for fitting their constants.
+
+        ``calibration``: a shipped one by name or a file, in place of that of the device type.
+        """
         kinds = {device.type.name for device in cluster.devices}
         if len(kinds) > 1:
             some = ", ".join(sorted(kinds))
@@ -61,7 +64,11 @@ class Predictor:
         self.model, self.cluster = model, cluster
         self.device = cluster.devices[0]
         try:
-            self.accelerator = accelerator_of(self.device.type, cluster.within_node, share)
+            self.accelerator = (
+                accelerator_of(self.device.type, cluster.within_node, share)
+                if calibration is None
+                else accelerator_named(calibration)
+            )
         except ValueError as error:
             raise ProblemError(f"no prediction for this cluster: {error}") from error
         self.runtimes = {**RUNTIMES, **(runtimes or {})}
@@ -123,16 +130,8 @@ class Predictor:
         return graph_of(source_of(to_yaml(document).encode(), Path("predicted")))
 
     def _pricing(self, strategy: Strategy, runtime: Runtime) -> Calibrated:
-        """Ranks are laid out tensor first, then context, data and last the stages."""
-        node = self.gpus_per_node
-        inner = strategy.tp * strategy.cp
-        per_node: tuple[tuple[Collective | None, int], ...] = (
-            (Collective.TENSOR, min(strategy.tp, node)),
-            (Collective.CONTEXT, max(1, node // strategy.tp)),
-            (Collective.EXPERT, max(1, node // strategy.tp)),
-            (Collective.WEIGHTS, max(1, node // inner)),
-            (None, max(1, node // (strategy.tp if strategy.cp > 1 else inner))),
-        )
+        """Of the strategy's groups of ranks."""
+        per_node = ranks_per_node(strategy.tp, strategy.cp, self.gpus_per_node)
         precision = Precision(strategy.precision)
         return Calibrated(
             self.accelerator, self.network, per_node, precision, runtime.host_seconds, runtime.moved, runtime.kept

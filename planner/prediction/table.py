@@ -44,22 +44,28 @@ class Table:
     rows: Sequence[Row]
 
 
-def predictions(model: Model, cluster: Cluster, rows: Sequence[Row]) -> Iterator[Prediction]:
+def predictions(
+    model: Model, cluster: Cluster, rows: Sequence[Row], calibration: str | None = None
+) -> Iterator[Prediction]:
     """The prediction of each row, one after the other; ``reason`` says why a row has no figures."""
-    predictor = Predictor(model, cluster)
+    predictor = Predictor(model, cluster, calibration=calibration)
     for row in rows:
         yield _predicted(predictor, row, len(cluster.devices))
 
 
 def predict_rows(
-    model: Model, cluster: Cluster, rows: Sequence[Row], progress: Callable[[int], object] = lambda done: None
+    model: Model,
+    cluster: Cluster,
+    rows: Sequence[Row],
+    progress: Callable[[int], object] = lambda done: None,
+    calibration: str | None = None,
 ) -> list[dict[str, str]]:
     """Each row with all its columns and ``PREDICTED``: seconds of a step, bytes of the fullest rank, true or false.
 
     ``progress`` is called with the number of rows that are done.
     """
     found = []
-    for row, prediction in zip(rows, predictions(model, cluster, rows), strict=True):
+    for row, prediction in zip(rows, predictions(model, cluster, rows, calibration), strict=True):
         columns = {name: value for name, value in row.items() if name != RAGGED}
         found.append(columns | _columns(prediction))
         progress(len(found))

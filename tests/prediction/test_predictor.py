@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from planner.commands.app import main
 from planner.costs.accelerator import accelerator
+from planner.costs.collectives import collective_seconds
 from planner.costs.kernels import gemm_seconds
-from planner.files import read_cluster
+from planner.files import read_cluster, read_graph
+from planner.importers.transformer.calibrated import SUSTAINED_ELSEWHERE, accelerator_of, sustained
 from planner.importers.transformer.model import Model
 from planner.prediction.outcome import Prediction
 from planner.prediction.predictor import Predictor
-from planner.prediction.pricing import SUSTAINED_ELSEWHERE, accelerator_of, sustained
 from planner.prediction.strategy import Strategy, strategy_of
 from planner.prediction.table import read_model_file
+from planner.problem import Pass
 from planner.problem.cluster import Cluster, Device, DeviceType, NetworkLevel
 from planner.runtimes.registry import RUNTIMES
 
@@ -148,3 +152,31 @@ def test_the_calibration_of_a_type() -> None:
     assert accelerator_of(other, inside).gemm["bf16"].peak == 1307e12 * 0.4
     with pytest.raises(ValueError, match="no peak_flops"):
         accelerator_of(DeviceType("mine"), inside)
+
+
+def test_a_calibration_of_ones_own(tmp_path: Path) -> None:
+    """Half the rates, from a file: twice the time of what they limit."""
+    text = (ROOT / "planner" / "costs" / "data" / "h100.yaml").read_text(encoding="utf-8")
+    own = tmp_path / "mine.yaml"
+    own.write_text(re.sub(r"(?m)^derate: .*$", "derate: 0.435", text), encoding="utf-8")
+    asked = strategy(8, tp=2)
+    shipped, slower = (
+        Predictor(model("llama-3-8b"), cluster(8), calibration=name).predict(asked) for name in ("h100", str(own))
+    )
+    assert 1.6 < seconds(slower) / seconds(shipped) < 2
+    assert seconds(shipped) == seconds(Predictor(model("llama-3-8b"), cluster(8)).predict(asked))
+
+
+def test_an_import_has_the_same_times(tmp_path: Path) -> None:
+    """``import hf --calibration`` writes the seconds that predictions are made of."""
+    out = tmp_path / "graph.yaml"
+    flags = ["--tp", "2", "--dp", "4", "--interconnect", "50GB/s", "--calibration", "h100", "--quiet"]
+    assert main(["import", "hf", str(CONFIGS / "llama-3-8b.json"), *flags, "-o", str(out)]) == 0
+    times = {o.name: o.times for o in read_graph(out).operators}
+    mlp, summed = times["layer.0.mlp"][Pass.F], times["layer.0.mlp_reduce"][Pass.F]
+    h100 = replace(accelerator("h100"), derate=sustained("h100"))
+    gemms = gemm_seconds(h100, 4096, 14336, 4096) + gemm_seconds(h100, 4096, 4096, 7168)
+    assert isinstance(mlp, float)
+    assert gemms < mlp < gemms * 1.25
+    assert summed == pytest.approx(collective_seconds(h100, "all_reduce", 4096 * 4096 * 2, 2, 2, None))
+    assert "by measured curves" in out.read_text(encoding="utf-8")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 
+from planner.costs.collectives import Network
 from planner.files.flag_values import UsageFault, quantity
 from planner.importers import flags as options
 from planner.importers.huggingface.flags import HfFlags
 from planner.importers.huggingface.importer import hf_document
 from planner.importers.importer import Imported
+from planner.importers.transformer.calibrated import Calibrated, accelerator_named, ranks_per_node
 from planner.importers.transformer.setting import (
     Cut,
     Optimizer,
@@ -23,6 +25,9 @@ from planner.importers.transformer.setting import (
 )
 from planner.problem.graph import Mode
 from planner.problem.quantities import BYTES_PER_SECOND
+
+NETWORK_LATENCY = 10e-6
+"""Seconds between nodes, as in the shipped clusters."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,10 @@ class HuggingFaceFlags:
         str | None,
         typer.Option(metavar="BANDWIDTH", help="Between ranks with the same weights.  [default: --interconnect]"),
     ] = None
+    calibration: options.Calibration = None
+    gpus_per_node: Annotated[
+        int, typer.Option(min=1, max=10**6, metavar="N", help="With --calibration: GPUs of a node.")
+    ] = 8
     sends_per_token: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Most times that dispatch sends a token.  [default: once an expert]"),
@@ -147,9 +156,31 @@ class HuggingFaceFlags:
             whole_step=self.whole_step,
             clip_gradients=self.clip_gradients,
         )
+        setting = replace(setting, pricing=self._pricing(setting))
         return HfFlags(
-            setting, self.sequence, self.decoder_sequence, self.data_parallel, self.images, self.family, self.name
+            setting,
+            self.sequence,
+            self.decoder_sequence,
+            self.data_parallel,
+            self.images,
+            self.family,
+            self.name,
+            self.calibration,
+            self.gpus_per_node,
         )
+
+    def _pricing(self, setting: Setting) -> Calibrated | None:
+        """Calibrated times, where they are asked for."""
+        if self.calibration is None:
+            return None
+        try:
+            found = accelerator_named(self.calibration)
+        except ValueError as error:
+            raise UsageFault(f"--calibration: {error}") from error
+        between = setting.data_interconnect or setting.interconnect
+        network = None if between is None else Network(between, NETWORK_LATENCY)
+        per_node = ranks_per_node(setting.tensor, setting.context, self.gpus_per_node)
+        return Calibrated(found, network, per_node, setting.precision)
 
 
 class HuggingFace:

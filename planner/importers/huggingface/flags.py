@@ -18,3 +18,5 @@ class HfFlags:
     images: int | None = None
     family: str | None = None
     name: str | None = None
+    calibration: str | None = None  # as given: the setting has its pricing
+    gpus_per_node: int = 8

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from planner.importers.document import BlockDraft, EntryDraft, OperatorDraft, rounded
+from planner.importers.transformer.calibrated import Calibrated
 from planner.importers.transformer.model import Model
 from planner.importers.transformer.setting import (
     Cut,
@@ -119,7 +120,12 @@ def _assumptions(model: Model, setting: Setting) -> Iterator[str]:
         "times that in input_grad (flash attention); causal attention meets half of the keys. Bytes: weights, inputs "
         "and outputs of every part once."
     )
-    if setting.interconnect is not None:
+    if isinstance(setting.pricing, Calibrated):
+        yield (
+            f"times: those of kernels and collectives on {setting.pricing.accelerator.name}, by measured curves "
+            "(docs/costs.md); they do not depend on the cluster file."
+        )
+    elif setting.interconnect is not None:
         yield _collectives(setting)
     yield _cut(setting)
     if setting.steps:
@@ -308,6 +314,9 @@ def _flags(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
         yield f"--tensor-interconnect {setting.tensor_interconnect / 1e9:.12g}GB/s"
     if setting.data_interconnect is not None:
         yield f"--data-interconnect {setting.data_interconnect / 1e9:.12g}GB/s"
+    if flags.calibration is not None:
+        yield f"--calibration {flags.calibration}"
+        yield from () if flags.gpus_per_node == 8 else (f"--gpus-per-node {flags.gpus_per_node}",)
     if setting.sends_per_token is not None:
         yield f"--sends-per-token {setting.sends_per_token}"
     yield f"--precision {setting.precision.value}"

@@ -1,11 +1,12 @@
-"""Calibrated times of kernels and collectives for one strategy on one cluster."""
+"""Calibrated times of kernels and collectives, for degrees of parallelism on a cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from planner.costs.accelerator import Accelerator, accelerator, known
+from planner.costs.accelerator import Accelerator, accelerator, known, read_accelerator
 from planner.costs.collectives import Network, collective_seconds
 from planner.costs.kernels import attention_seconds, gemm_seconds, memory_seconds
 from planner.importers.transformer.pricing import Kernel, Kind
@@ -27,7 +28,7 @@ class Calibrated:
     between: Network | None
     per_node: tuple[tuple[Collective | None, int], ...]
     precision: Precision
-    floor: float
+    floor: float = 0.0
     moved: float = 1.0
     kept: float = 1.0
 
@@ -64,6 +65,32 @@ SUSTAINED_ELSEWHERE = 0.87
 def sustained(name: str) -> float:
     """The share of an accelerator."""
     return SUSTAINED.get(name, SUSTAINED_ELSEWHERE)
+
+
+def ranks_per_node(tensor: int, context: int, node: int) -> tuple[tuple[Collective | None, int], ...]:
+    """How many ranks of each group are on a node of so many GPUs: tensor ranks first, then context, data, stages."""
+    inner = tensor * context
+    return (
+        (Collective.TENSOR, min(tensor, node)),
+        (Collective.CONTEXT, max(1, node // tensor)),
+        (Collective.EXPERT, max(1, node // tensor)),
+        (Collective.WEIGHTS, max(1, node // inner)),
+        (None, max(1, node // (tensor if context > 1 else inner))),
+    )
+
+
+def accelerator_named(name: str) -> Accelerator:
+    """A shipped calibration by name, or that of a file, with the share of its rates that a step keeps.
+
+    Raises ``ValueError`` for an unknown name, and ``InputError`` for a file that is wrong.
+    """
+    if name in known():
+        return replace(accelerator(name), derate=sustained(name))
+    path = Path(name)
+    if path.suffix or path.exists():
+        own = read_accelerator(path)
+        return own if own.derate < 1 else replace(own, derate=sustained(own.name))
+    return accelerator(name)  # which says what there is
 
 
 def accelerator_of(kind: DeviceType, within_node: NetworkLevel | None, share: float | None = None) -> Accelerator:
