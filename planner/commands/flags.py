@@ -48,7 +48,9 @@ def _runtime(flag: str, name: str) -> str | None:
 
 
 GraphFile = Annotated[Path, typer.Argument(metavar="GRAPH", help="graph.yaml: what one microbatch computes.")]
-ClusterFile = Annotated[Path, typer.Argument(metavar="CLUSTER", help="cluster.yaml: devices and network.")]
+ClusterFile = Annotated[
+    Path, typer.Argument(metavar="CLUSTER", help="cluster.yaml, or a shipped one, such as h100:8x8.")
+]
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="plan.json, or plan.json.gz.")]
 
 _PLAN_GRAPH = typer.Option(metavar="GRAPH", help="The graph that the plan is for.")

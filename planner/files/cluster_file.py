@@ -22,7 +22,8 @@ from planner.files.shapes import (
     json_schema,
     read_root,
 )
-from planner.files.yaml_source import read_source
+from planner.files.shipped import cluster_text
+from planner.files.yaml_source import read_source, source_of
 from planner.problem.cluster import Cluster, Device, DeviceType, Link, NetworkLevel
 from planner.problem.quantities import BYTES, BYTES_PER_SECOND, FLOP_PER_SECOND, FRACTION, SECONDS
 
@@ -108,9 +109,11 @@ CLUSTER = Record(
 def read_cluster(path: Path) -> Cluster:
     """Read a ``planner/cluster@1`` file: validated, its groups expanded into devices.
 
-    Raises ``InputError`` with file, line and field for whatever is wrong.
+    ``TYPE:NODESxGPUS``, where no such file exists, is a shipped cluster: ``h100:8x8`` has 8 nodes of 8 H100. Raises
+    ``InputError`` with file, line and field for whatever is wrong.
     """
-    source = read_source(path)
+    named = None if path.exists() else cluster_text(str(path))
+    source = read_source(path) if named is None else source_of(named.encode(), path)
     root = read_root(CLUSTER, source.root, source.path)
     types = {name: _device_type(name, entry) for name, entry in root.values["device_types"].items()}
     devices = _devices(root.values["devices"], types)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.files.errors import InputError
+from planner.files.errors import InputError, did_you_mean
 
 CLUSTERS = "clusters"
 """The folder of the clusters that belong to no graph."""
@@ -48,6 +48,23 @@ def shipped() -> Sequence[Shipped]:
         Shipped(each.stem, about(each), _below(place, each)) for each in sorted(place.glob(f"{CLUSTERS}/*.yaml"))
     ]
     return [*graphs, *clusters]
+
+
+def cluster_text(name: str) -> str | None:
+    """The text of ``TYPE:NODESxGPUS``: so many nodes of the shipped cluster of a type; None for what is no such name.
+
+    Raises ``InputError`` for an unknown type.
+    """
+    found = re.fullmatch(r"([a-z0-9-]+):([1-9]\d{0,5})x([1-9]\d{0,5})", name, re.ASCII)
+    if found is None:
+        return None
+    kind, nodes, gpus = found.groups()
+    path = folder() / CLUSTERS / f"{kind}-8.yaml"
+    if not path.is_file():
+        known = [each.stem.removesuffix("-8") for each in sorted(path.parent.glob("*-8.yaml"))]
+        raise InputError(Path(name), None, None, f"no cluster is shipped for {kind}: {did_you_mean(kind, known)}")
+    text = re.sub(r"(?m)^name: .*$", f'name: "{name}"', path.read_text(encoding="utf-8"), count=1)
+    return re.sub(r"count: \d+, node: \w+", f"count: {gpus}, nodes: {nodes}", text, count=1)
 
 
 def about(path: Path) -> str:

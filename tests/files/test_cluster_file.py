@@ -1,11 +1,13 @@
 """What a cluster file means, and what is wrong with one."""
 
 import hashlib
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from planner.files import InputError, read_cluster
+from planner.files.shipped import folder
 from planner.problem.cluster import Device, DeviceType, Link, NetworkLevel
 
 HEAD = "schema: planner/cluster@1\n"
@@ -205,3 +207,16 @@ def test_many_nodes(tmp_path):
     assert [device.name for device in cluster.devices] == [f"gpu{i}" for i in range(512)]
     assert [device.node for device in cluster.devices] == [f"gpu-node{i // 8}" for i in range(512)]
     assert {device.group for device in cluster.devices} == {"gpu"}
+
+
+def test_a_shipped_cluster_by_name():
+    """So many nodes of so many GPUs, with the rates and the network of the file."""
+    cluster, one = read_cluster(Path("h100:4x2")), read_cluster(folder() / "clusters" / "h100-8.yaml")
+    assert cluster.name == "h100:4x2"
+    assert [device.node for device in cluster.devices] == [f"gpu-node{i // 2}" for i in range(8)]
+    assert cluster.devices[0].type == one.devices[0].type
+    assert (cluster.within_node, cluster.between_nodes) == (one.within_node, one.between_nodes)
+    with pytest.raises(InputError, match="no cluster is shipped for h101: did you mean 'h100'"):
+        read_cluster(Path("h101:1x8"))
+    with pytest.raises(InputError, match="no such file"):
+        read_cluster(Path("h100:0x8"))
