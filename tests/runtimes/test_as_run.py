@@ -159,7 +159,7 @@ def test_plans_are_what_the_runtime_runs(runtime: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["megatron", "nanotron", "megatron-deepspeed", "torch", "torchtitan", "dualpipe"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_bounds_against_every_plan(runtime: str, seed: int) -> None:
     """Every schedule, cut and uniform choice of three layers on two devices: the bound is below all, the search finds
     none that is better."""
