@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from planner.report.strategies import (
     work_of,
 )
 from planner.report.tables import rendered, table
+from planner.report.verdict import Verdict, verdict
 from planner.report.words import NONE, Words, amount, digits_apart, gap, number, percent, plain, quotient, seconds, size
 
 SCHEMA = "planner/comparison@1"
@@ -107,43 +109,70 @@ def different_problems(plans: Sequence[Plan]) -> list[str]:
     return list(found)
 
 
-def compare_text(plans: Sequence[Plan], names: Sequence[str], width: int = 100, color: bool = False) -> str:
-    """One row per figure, one column per plan; as many plans side by side as the width takes."""
-    facts = [PlanFacts(plan) for plan in plans]
-    more = [row for row in _OF_SOME if any(row[1](f, facts[0]) != NONE for f in facts)]
-    different = different_problems(plans)
-    strategies = are_strategies(plans, different)
-    rows = STRATEGY_ROWS if strategies else (*_ROWS, *more)
-    title = Text(plain(work_of(plans[0])), style="bold") if strategies else _title(plans[0])
-    parts: list[RenderableType] = [title, Text()]
-    if not strategies:
-        parts += [Text(f"Different problems: {line}", style="bold") for line in different]
+class Comparison:
+    """What a table of plans shows, in any format: title, differences, rows and what they mean."""
 
-    def told_apart(row: Row) -> Row:
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self.facts = [PlanFacts(plan) for plan in plans]
+        different = different_problems(plans)
+        self.strategies = are_strategies(plans, different)
+        self.title = plain(work_of(plans[0])) if self.strategies else _title(plans[0])
+        self.differences = [] if self.strategies else different
+
+    @property
+    def rows(self) -> list[tuple[str, list[str]]]:
+        """A heading and a cell for each plan."""
+        facts = self.facts
+        more = [row for row in _OF_SOME if any(row[1](f, facts[0]) != NONE for f in facts)]
+        rows = map(self._told_apart, STRATEGY_ROWS if self.strategies else (*_ROWS, *more))
+        return [(heading, [cell(f, facts[0]) for f in facts]) for heading, cell in rows]
+
+    @property
+    def meaning(self) -> list[str]:
+        """What the rows mean, in sentences."""
+        if self.strategies:
+            return [_BUBBLE, *MEANING]
+        lines = [_BUBBLE, _SETS]
+        if any(f.whole_step is not None for f in self.facts):
+            lines.append(_AFTER)
+        if any(f.variants for f in self.facts):
+            lines.append("variants: copies of operators in another variant than base.")
+        return lines
+
+    def _told_apart(self, row: Row) -> Row:
         if row[0] not in _DIGITS:
             return row
         words, value = _DIGITS[row[0]]
-        digits = digits_apart(words, map(value, facts), 4 if words is size else 5)
+        digits = digits_apart(words, map(value, self.facts), 4 if words is size else 5)
         return row[0], lambda f, _: words(value(f), digits)
 
+
+def compare_text(
+    plans: Sequence[Plan], names: Sequence[str], width: int = 100, color: bool = False, held: Verdict | None = None
+) -> str:
+    """One row per figure, one column per plan; as many plans side by side as the width takes.
+
+    ``held`` adds which plans no longer fit their inputs.
+    """
+    made_of = Comparison(plans)
+    parts: list[RenderableType] = [Text(made_of.title, style="bold"), Text()]
+    parts += [Text(f"Different problems: {line}", style="bold") for line in made_of.differences]
+    parts += [Text(line, style="bold") for line in (() if held is None else held.notes)]
     across = max(1, (width - 22) // 20)
     longest = max(14, (width - 22) // min(across, len(plans)) - 3)
+    rows = made_of.rows
     for start in range(0, len(plans), across):
         made = table([("", "left"), *((_heading(n, longest), "right") for n in names[start : start + across])])
-        for heading, cell in map(told_apart, rows):
-            made.add_row(Text(heading), *(Text(cell(f, facts[0])) for f in facts[start : start + across]))
+        for heading, cells in rows:
+            made.add_row(Text(heading), *map(Text, cells[start : start + across]))
         parts += [made, Text()]
-    parts += [Text(line, style="dim") for line in ((_BUBBLE, *MEANING) if strategies else (_BUBBLE, _SETS))]
-    if any(f.whole_step is not None for f in facts) and not strategies:
-        parts.append(Text(_AFTER, style="dim"))
-    if any(f.variants for f in facts) and not strategies:
-        parts.append(Text("variants: copies of operators in another variant than base.", style="dim"))
+    parts += [Text(line, style="dim") for line in made_of.meaning]
     return rendered(parts, width, color)
 
 
-def _title(plan: Plan) -> Text:
+def _title(plan: Plan) -> str:
     microbatches = f"{plan.microbatches} microbatch{'' if plan.microbatches == 1 else 'es'}"
-    return Text(plain(f"{plan.graph.name} on {plan.cluster.name}, {microbatches}"), style="bold")
+    return plain(f"{plan.graph.name} on {plan.cluster.name}, {microbatches}")
 
 
 def _heading(name: str, longest: int) -> str:
@@ -164,16 +193,30 @@ _AFTER = (
 )
 
 
-def compare_document(plans: Sequence[Plan], names: Sequence[str]) -> dict[str, Any]:
-    """The comparison as one JSON document (``planner/comparison@1``), seconds and bytes."""
+def compare_document(plans: Sequence[Plan], names: Sequence[str], held: Verdict | None = None) -> dict[str, Any]:
+    """The comparison as one JSON document (``planner/comparison@1``), seconds and bytes.
+
+    ``held`` adds what is allowed and which plans no longer fit their inputs.
+    """
     different = different_problems(plans)
     first = PlanFacts(plans[0])
+    held = held or verdict(plans, names, different)
+    rows = [_row(name, PlanFacts(plan), first) for name, plan in zip(names, plans, strict=True)]
+    for k, (row, by) in enumerate(zip(rows, held.slower_by, strict=True)):
+        row["slower_by"] = by if math.isfinite(by) else None
+        if held.allowed is not None:
+            row["too_slow"] = k in held.too_slow
+        if held.stale:
+            row["stale"] = bool(held.stale[k])
     return {
         "schema": SCHEMA,
         "same_problem": not different,
         "same_model_and_batch": not different or not different_steps(plans),
         "differences": different,
-        "plans": [_row(name, PlanFacts(plan), first) for name, plan in zip(names, plans, strict=True)],
+        "measure": held.measure.value,
+        **({} if held.allowed is None else {"fail_if_slower": held.allowed}),
+        **({"notes": list(held.notes)} if held.stale else {}),
+        "plans": rows,
     }
 
 
