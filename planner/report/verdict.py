@@ -134,8 +134,8 @@ def _stale(name: str, made_from: Source, given: tuple[str, Source] | None, kind:
     if given is None or made_from.sha256 == given[1].sha256:
         return []
     file, source = given
-    own = f"from SHA-256 {plain(made_from.sha256[:12])}…" if made_from.sha256 else "from an unknown file"
+    own = f"{plain(made_from.sha256[:12])}…" if made_from.sha256 else "unknown"
     return [
-        f"{plain(name)} no longer fits {plain(file)}: it was made {own} of the {kind}, "
-        f"and the file has {source.sha256[:12]}…"
+        f"{plain(name)} no longer fits {plain(file)}: it was made from another {kind} (SHA-256 {own}, the file's "
+        f"{source.sha256[:12]}…)"
     ]

@@ -123,3 +123,49 @@ def test_compare_two_strategies_of_one_model_and_batch(files: list[str], capsys:
     assert b["per_gpu_over_first"] == pytest.approx(a["makespan"] / (2 * b["makespan"]))
     assert main(["compare", "a.json", "c.json"]) == 2
     assert "global batch 16 sequences against 32 sequences" in capsys.readouterr().err
+
+
+def test_compare_fails_if_slower(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Against a plan that is 10 % longer; every format is printed all the same, and the last of three plans counts."""
+    assert main(["baseline", "1f1b", *files, "-o", "a.json", "--quiet"]) == 0
+    plan = read_plan("a.json")
+    Path("b.json").write_text(plan_to_json(replace(plan, makespan=plan.makespan * 1.1)), encoding="utf-8")
+    capsys.readouterr()
+    for allowed, code in (("2%", 5), ("0.02", 5), ("9.9 %", 5), ("10%", 0), ("1", 0)):
+        assert main(["compare", "a.json", "b.json", "--fail-if-slower", allowed]) == code, allowed
+        captured = capsys.readouterr()
+        assert "makespan" in captured.out
+        assert captured.err.startswith("planner: b.json against a.json: 10 % slower (makespan ") == (code == 5)
+    assert main(["compare", "b.json", "a.json", "a.json", "--fail-if-slower", "0"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "a.json", "a.json", "b.json", "--fail-if-slower", "0", "--format", "json"]) == 5
+    assert [row["too_slow"] for row in json.loads(capsys.readouterr().out)["plans"]] == [False, False, True]
+    assert main(["compare", "a.json", "b.json", "--fail-if-slower", "0", "--format", "markdown"]) == 5
+    assert capsys.readouterr().out.startswith("**Against `a.json`, `b.json` is 10 % slower (makespan ")
+    for wrong in ("two", "-1%", "200%"):
+        assert main(["compare", "a.json", "b.json", "--fail-if-slower", wrong]) == 2
+        assert "--fail-if-slower" in capsys.readouterr().err
+
+
+def test_compare_says_which_plan_no_longer_fits_its_inputs(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A comment is a change of the file; it is a note, and the exit code stays."""
+    graph, cluster = files
+    assert main(["baseline", "1f1b", *files, "-o", "old.json", "--quiet"]) == 0
+    Path(graph).write_text(Path(graph).read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    assert main(["baseline", "1f1b", *files, "-o", "new.json", "--quiet"]) == 0
+    capsys.readouterr()
+    command = ["compare", "old.json", "new.json", "--force", "--fail-if-slower", "0", "--cluster", cluster]
+    assert main([*command, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == []
+    for form in ("text", "markdown"):
+        assert main([*command, "--graph", graph, "--format", form]) == 0
+        out = capsys.readouterr().out
+        assert "old.json no longer fits graph.yaml: it was made from another graph" in out
+        assert "new.json no longer fits" not in out
+    assert main([*command, "--graph", graph, "--format", "json"]) == 0
+    assert [row["stale"] for row in json.loads(capsys.readouterr().out)["plans"]] == [True, False]
+    assert main([*command, "--graph", graph, "--svg", graph]) == 2
+    assert "is the graph itself" in capsys.readouterr().err
+    assert main([*command, "--graph", "missing.yaml"]) == 2
