@@ -26,7 +26,7 @@ def compare_markdown(plans: Sequence[Plan], names: Sequence[str], held: Verdict)
     measured = "tokens/s/GPU" if compared.strategies else "makespan"
     at = [heading for heading, _ in short].index(measured)
     short.insert(at + 1, changes)
-    parts = [f"**{_headline(held)}**", escaped(compared.title)]
+    parts = [f"**{_headline(held)}**", f"Plans of {escaped(compared.title)}"]
     warnings = [f"Different problems: {line}" for line in compared.differences] + list(held.notes)
     if warnings:
         parts.append("\n".join(f"- {escaped(line)}" for line in warnings))

@@ -161,7 +161,10 @@ def _baseline(draft: Draft) -> list[str]:
 
 
 def _compare(draft: Draft) -> list[str]:
-    return [draft.plan(), draft.plan(), *draft.maybe("--any"), *draft.maybe("--svg", "out.svg")]
+    flags = [*draft.maybe("--any"), *draft.maybe("--svg", "out.svg"), *draft.maybe("--fail-if-slower", "2%")]
+    if draft.random.random() < 0.3:
+        flags += draft.inputs()
+    return [draft.plan(), draft.plan(), *flags, *draft.maybe("--format", "markdown", share=0.3)]
 
 
 def _verify(draft: Draft) -> list[str]:

@@ -139,7 +139,7 @@ def test_markdown_has_a_headline_a_short_table_and_all_figures() -> None:
 def test_markdown_of_strategies() -> None:
     text = compare_markdown([WHOLE, HALF], "ab", held([WHOLE, HALF]))
     assert text.startswith(
-        "**Against `a`, `b` is 33.33 % slower (3000 tokens/s/GPU against 4500).**\n\nllama, training"
+        "**Against `a`, `b` is 33.33 % slower (3000 tokens/s/GPU against 4500).**\n\nPlans of llama, training"
     )
     (short, _) = tables(text)
     rows = {row[0]: row[1:] for row in short[1:]}
