@@ -39,10 +39,11 @@ class StageCosts:
         return found
 
     def _costs(self, versions: Versions) -> tuple[Floats, Floats, Floats, Floats]:
-        """By unit: pass times (units, 3, devices), parameters, activation, what is held."""
+        """By unit: pass times (units, 3, devices; inf where it cannot run), parameters, activation, what is held."""
         if versions not in self.known:
             own = self.whole.default if versions == self.whole.first_versions else self.whole.chosen(versions)
             seconds = np.where(self.counted[:, None, None], own.duration, 0.0)
+            seconds = np.where(own.runs_on[:, None, :], seconds, np.inf)
             self.known[versions] = (
                 self._by_unit(seconds),
                 self._by_unit(own.parameters),
@@ -53,10 +54,10 @@ class StageCosts:
 
     def problem(
         self, stages: Sequence[Sequence[int]], variant: Versions, first: Sequence[int], overhead: float = 0.0
-    ) -> Problem:
+    ) -> Problem | None:
         """The problem of stages of units: the first ``first[s]`` units of stage s in ``variant``, others in base.
 
-        ``overhead``: seconds that each pass takes beside its operators.
+        ``overhead``: seconds that each pass takes beside its operators. None where no device may run a whole stage.
         """
         base, other = self._costs(self.whole.first_versions), self._costs(variant)
         stage_of = np.zeros(len(self.units), dtype=np.int64)
@@ -70,6 +71,9 @@ class StageCosts:
             np.add.at(table, stage_of, np.where(changed.reshape((-1,) + (1,) * (a.ndim - 1)), b, a))
             sums.append(table)
         seconds, parameters, activation, held = sums
+        if not np.all(np.any(np.isfinite(seconds[:, 0]), axis=1)):
+            return None
+        has_w = [bool(row[np.isfinite(row)].any()) for row in seconds[:, 2]]
         step = np.zeros((len(stages), *self.step.shape[1:]))
         np.add.at(step, stage_of, self.step)
         has_step = np.zeros((len(stages), 3))
@@ -81,7 +85,7 @@ class StageCosts:
                 {
                     which: self._times(seconds[s, p] + overhead)
                     for p, which in enumerate(PASS_ORDER)
-                    if p == 0 or (self.whole.training and (p == 1 or seconds[s, 2].any()))
+                    if p == 0 or (self.whole.training and (p == 1 or has_w[s]))
                 },
                 tuple(map(str, reads[s])),
                 parameters=float(parameters[s]),

@@ -344,13 +344,11 @@ class RuntimeSearch:
         rows = self._rows(way)
         if rows is None:
             return None
-        problem = with_transfers(
-            self.stage_costs.problem(way.stages, self._variant(way), way.first, overhead),
-            self.runtime.exposes_transfers(way.chunks),
-        )
+        whole = self.stage_costs.problem(way.stages, self._variant(way), way.first, overhead)
         layout = self._layout(way.schedule, way.chunks)
-        if not all(problem.allows(copy) for copy in layout):
+        if whole is None or not all(whole.allows(copy) for copy in layout):
             return None
+        problem = with_transfers(whole, self.runtime.exposes_transfers(way.chunks))
         pipeline = Pipeline(problem, [[s] for s in range(len(way.stages))], range(self.ranks), Placement(layout), rows)
         self.incumbent.control.spend(1)
         return figures(problem, replay_blocks(pipeline, overlapped=self.runtime.reduces_beside))
@@ -364,16 +362,14 @@ class RuntimeSearch:
         rows, versions = self._rows(way), self._versions(way)
         if rows is None:
             return None
-        own = with_transfers(
-            problem.default if versions == problem.first_versions else problem.chosen(versions),
-            runtime.exposes_transfers(way.chunks),
-        )
+        own = problem.default if versions == problem.first_versions else problem.chosen(versions)
         stages = [[i for u in stage for i in self.units[u]] for stage in way.stages]
         stage_of = {i: s for s, stage in enumerate(stages) for i in stage}
         layout = self._layout(way.schedule, way.chunks)
         device_of = tuple(tuple(copy[stage_of[i]] for i in range(problem.n_operators)) for copy in layout)
         if not all(own.allows(copy) for copy in device_of):
             return None
+        own = with_transfers(own, runtime.exposes_transfers(way.chunks))
         placement = Placement(device_of, f"stages of {way.schedule}, as {runtime.name} runs them")
         pipeline = Pipeline(own, stages, range(self.ranks), placement, rows)
         found = replay_blocks(pipeline, exposed(own, runtime), runtime.reduces_beside)

@@ -17,7 +17,7 @@ from planner.placement.versions import different_choices
 from planner.plan.plan import Plan, PlannedTransfer
 from planner.problem import Device, DeviceType, Graph, Impossible, Mode, NetworkLevel, Operator, Pass, Problem, Stream
 from planner.problem.cluster import Cluster
-from planner.problem.graph import Collective, Variant
+from planner.problem.graph import ByDevice, Collective, Variant
 from planner.problem.made_from import MadeFrom
 from planner.runtimes.cuts import cut_for, layer_of
 from planner.runtimes.registry import RUNTIMES
@@ -214,6 +214,27 @@ def test_megatron_pays_for_what_the_device_model_hides() -> None:
     hidden = replace(operators[1], collective=Collective.WEIGHTS)
     beside = Problem(Graph("g", Mode.TRAINING, 2, (operators[0], hidden)), cluster, 2)
     assert runtime_bound(beside, RUNTIMES["megatron"], Control()) < 20
+
+
+def test_stages_keep_to_the_devices_of_their_operators() -> None:
+    """Cuts that `devices:` or the times of a variant forbid are passed over, and are no proof that there is no plan."""
+    rng = np.random.default_rng(6)
+    problem = layers(rng, 4, 2, 4, step=False)
+    where = {"layer.1.attn": ("d0",), "layer.2.mlp": ("d1",)}
+    bound = tuple(replace(o, devices=where.get(o.name)) for o in problem.operators)
+    plan = solved(replace(problem, graph=replace(problem.graph, operators=bound)), "megatron")
+    device = {p.operator: p.device for p in plan.placement}
+    assert device["layer.1.mlp"] == "d0"
+    assert device["layer.2.attn"] == "d1"
+
+    only = Variant("recompute", {Pass.F: 1.0, Pass.I: 2.0}, 1.0, 0.0, 0.0)
+    never = replace(
+        problem.operators[-1], times={Pass.F: 1.0, Pass.I: ByDevice({}), Pass.W: 1.0}, variants=(only,), devices=None
+    )
+    graph = replace(problem.graph, operators=(*problem.operators[:-1], never))
+    for name in ("megatron", "nanotron"):
+        plan = solved(replace(problem, graph=graph), name)
+        assert [p.variant for p in plan.placement if p.operator == "head"] == ["recompute"]
 
 
 def test_what_a_runtime_refuses() -> None:
