@@ -193,7 +193,7 @@ def replay_blocks(pipeline: Pipeline, exposed: Bools | None = None, overlapped: 
     assert times is not None, "a baseline's order deadlocks"
     start = np.where(node_of >= 0, times[node_of] + inside, np.nan)
     found = Timetable(pipeline.placement, pipeline.copy_of, start, timed_transfers(times, sent))
-    return with_step_tasks(problem, found, overlapped)
+    return with_step_tasks(problem, found, overlapped, exposed)
 
 
 def _block(pipeline: Pipeline, action: Action, device: int, exposed: Bools | None = None) -> _Block:

@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from planner.problem import Placement, Problem
 from planner.timetable.network import Floats, Ints
@@ -22,6 +23,8 @@ ROUNDING = 1e-12
 
 R, U, G = 0, 1, 2
 COMPUTE, COMM = 0, 1
+
+Bools = npt.NDArray[np.bool_]
 
 Resource = int
 """Stream s of device d is 2d + s, the channel from d to e comes after all streams (see ``_Resources``)."""
@@ -56,24 +59,32 @@ def exchanges_of(problem: Problem, placement: Placement) -> list[Exchange]:
     return found
 
 
-def with_step_tasks(problem: Problem, timetable: Timetable, overlapped: bool = True) -> Timetable:
+def with_step_tasks(
+    problem: Problem, timetable: Timetable, overlapped: bool = True, exposed: Bools | None = None
+) -> Timetable:
     """The timetable with all exchanges and step tasks; itself where there are none.
 
     Exchanges come first, then R, U and G, each kind in what the others leave. Among those that wait for one stream or
     channel the one with the longest rest goes first, and of updates those whose order gives the shortest end where
     all of them are ready at once (Johnson's rule). Not ``overlapped``: they wait for all microbatches on their device.
+    ``exposed``: the operators of the comm stream beside which no update runs.
     """
     exchanges = exchanges_of(problem, timetable.placement)
     if not exchanges and not problem.has_step.any():
         return timetable
-    return _End(problem, timetable, exchanges, overlapped).placed()
+    return _End(problem, timetable, exchanges, overlapped, exposed).placed()
 
 
 class _End:
     """What is placed at the end of one timetable. Tables of step tasks have a row a copy and a column an operator."""
 
     def __init__(
-        self, problem: Problem, timetable: Timetable, exchanges: Sequence[Exchange], overlapped: bool = True
+        self,
+        problem: Problem,
+        timetable: Timetable,
+        exchanges: Sequence[Exchange],
+        overlapped: bool = True,
+        exposed: Bools | None = None,
     ) -> None:
         self.problem, self.timetable, self.exchanges = problem, timetable, exchanges
         self.device_of: Ints = np.array(timetable.placement.device_of)
@@ -87,7 +98,7 @@ class _End:
         self.same = ROUNDING * float(np.nanmax(ends))
         seconds = problem.step_duration[np.arange(problem.n_operators), :, self.device_of]
         self.seconds: Floats = seconds  # (copies, operators, 3)
-        self.resources = _Resources(problem, timetable, ends, float(self.ready.min()), bool(exchanges))
+        self.resources = _Resources(problem, timetable, ends, float(self.ready.min()), bool(exchanges), exposed)
 
     def placed(self) -> Timetable:
         """The timetable with all exchanges and step tasks."""
@@ -157,8 +168,19 @@ class _End:
 class _Resources:
     """When streams and channels are busy: tables sorted by resource and time, and what has been added since."""
 
-    def __init__(self, problem: Problem, timetable: Timetable, ends: Floats, since: float, channels: bool) -> None:
-        """What the microbatches occupy after an instant; ``channels``: those too, not only streams."""
+    def __init__(
+        self,
+        problem: Problem,
+        timetable: Timetable,
+        ends: Floats,
+        since: float,
+        channels: bool,
+        exposed: Bools | None = None,
+    ) -> None:
+        """What the microbatches occupy after an instant; ``channels``: those too, not only streams.
+
+        ``exposed``: the operators of the comm stream that occupy the compute stream, too.
+        """
         self.n_devices, self.exclusive = problem.n_devices, problem.exclusive.tolist()
         self.added: defaultdict[Resource, list[tuple[float, float]]] = defaultdict(list)
         late = ends >= since  # not where there is no task
@@ -166,6 +188,11 @@ class _Resources:
         device = np.array(timetable.placement.device_of)[np.array(timetable.copy_of)[microbatch], operator]
         resource: list[Ints] = [2 * device + problem.on_comm[operator]]
         start, end = [timetable.start[late]], [ends[late]]
+        if exposed is not None:
+            stops = exposed[operator]
+            resource.append(2 * device[stops] + COMPUTE)
+            start.append(start[0][stops])
+            end.append(end[0][stops])
         if channels or problem.exclusive.any():
             moved = [x for x in timetable.transfers if x.end >= since]
             some = [(x.start, x.end, each) for x in moved for each in self.of_channel(x.source, x.target)]

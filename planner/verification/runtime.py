@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from planner.common.messages import shown
-from planner.problem.graph import Stream
+from planner.problem.graph import Pass, Stream
 from planner.verification.facts import INSTANT, Facts, Violation, number
 from planner.verification.rules import Rule
 
@@ -45,6 +45,9 @@ def check_runtime(facts: Facts) -> Iterator[Violation]:
             computing[task.device].append((task.start, task.end, task.operator))
         elif operator.collective is None or operator.collective.value not in HIDES[name]:
             stopping[task.device].append((task.start, task.end, task.operator))
+    for update in facts.plan.step_tasks:
+        if update.pass_ == Pass.U.value:
+            computing[update.device].append((update.start, update.end, f"the update of {update.operator}"))
     if name in EXPOSES_TRANSFERS:
         for transfer in facts.plan.transfers:
             for device in (transfer.source, transfer.target):

@@ -216,6 +216,24 @@ def test_megatron_pays_for_what_the_device_model_hides() -> None:
     assert runtime_bound(beside, RUNTIMES["megatron"], Control()) < 20
 
 
+def test_no_update_beside_an_exposed_collective() -> None:
+    """The second operator's update waits for the first one's last sum, as any computation does."""
+    kind = DeviceType("gpu")
+    cluster = Cluster("c", (Device("d0", "d", kind),), {"gpu": kind})
+    operators = (
+        Operator(
+            "layer.0.sum", {Pass.F: 2.0, Pass.I: 3.0}, stream=Stream.COMM, collective=Collective.TENSOR, output=1.0
+        ),
+        Operator("layer.0.mlp", {Pass.F: 4.0, Pass.I: 4.0}, ("layer.0.sum",), step={Pass.U: 4.0}),
+    )
+    problem = Problem(Graph("g", Mode.TRAINING, 1, operators), cluster, 1)
+    plan = solved(problem, "megatron")
+    assert plan.makespan == plan.lower_bound == 2 + 4 + 4 + 3 + 4
+    early = tuple(task._replace(start=10.0, end=14.0) for task in plan.step_tasks)
+    found = planner.verify(replace(plan, step_tasks=early), problem)
+    assert any("the update of layer.0.mlp" in violation.message for violation in found)
+
+
 def test_stages_keep_to_the_devices_of_their_operators() -> None:
     """Cuts that `devices:` or the times of a variant forbid are passed over, and are no proof that there is no plan."""
     rng = np.random.default_rng(6)
