@@ -14,6 +14,7 @@ from planner.runtimes.registry import RUNTIMES
 from planner.runtimes.runtime import Runtime
 from planner.search import search
 from planner.search.as_run import Ran, RuntimeSearch, prove
+from planner.search.steps.placements import any_that_fits
 
 SHARE = 0.5
 """Of the time, for the plans of the runtime; the rest is for what no runtime limits."""
@@ -22,7 +23,8 @@ SHARE = 0.5
 def plan_as_run(solving: Solving) -> Plan:
     """The best plan of the runtime that the options name, verified.
 
-    Raises ``Impossible`` where the runtime has no plan of such a kind, and ``NoPlan`` where none was found that fits.
+    Raises ``Impossible`` where the runtime has no plan of such a kind or nothing fits in memory in any way, and
+    ``NoPlan`` where none was found that fits.
     """
     runtime, control = RUNTIMES[solving.options.runtime], solving.control
     if not runtime.pipeline and solving.problem.n_devices > 1:
@@ -35,6 +37,7 @@ def plan_as_run(solving: Solving) -> Plan:
     solving.compared = tuple(_compared(name, found, solving) for name in solving.options.baselines)
     best = found.run()
     if incumbent.best is None:
+        next(any_that_fits(found.cut, None, control, solving.options.threads), None)  # or the proof of none
         raise NoPlan(_why(runtime, best, found.reasons))
     incumbent.publish_best()
     prove(incumbent, runtime)

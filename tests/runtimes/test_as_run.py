@@ -261,7 +261,9 @@ def test_what_a_runtime_refuses() -> None:
     with pytest.raises(Impossible, match=r"PyTorch FSDP runs no pipeline, and the cluster has 2 devices"):
         solved(problem, "fsdp")
     with pytest.raises(NoPlan, match=r"no order of Megatron-LM .* fits in memory: the nearest, .* needs .* on d"):
-        solved(layers(rng, 4, 2, 4, memory=9.0), "megatron")
+        solved(layers(rng, 4, 2, 4, memory=14.0), "megatron")
+    with pytest.raises(Impossible, match="memory"):
+        solved(layers(rng, 4, 2, 4, memory=1.0), "megatron")
     with pytest.raises(ValueError, match="runtime must be one of any, megatron"):
         solved(problem, "pytorch")
     with pytest.raises(ValueError, match="runtime megatron goes with objective makespan"):
