@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from planner.baselines.registry import SCHEDULES
 from planner.common.messages import did_you_mean, shown
+from planner.files.graph_file import MAX_MICROBATCHES
 from planner.importers.transformer.setting import Precision, Recompute
 from planner.runtimes.registry import RUNTIMES
 
@@ -160,6 +161,11 @@ def _check_degrees(strategy: Strategy, gpus_of_cluster: int) -> None:
         raise BadStrategy(f"ep {s.ep} must divide cp {s.cp} x dp {s.dp} = {s.cp * s.dp}, over which experts spread")
     if s.gbs % (s.mbs * s.dp):
         raise BadStrategy(f"mbs {s.mbs} x dp {s.dp} = {s.mbs * s.dp} must divide gbs {s.gbs}")
+    if s.microbatches > MAX_MICROBATCHES:
+        raise BadStrategy(
+            f"gbs {s.gbs} is {s.microbatches:,} microbatches of mbs {s.mbs} x dp {s.dp}, at most "
+            f"{MAX_MICROBATCHES:,} may be"
+        )
     if s.seq % s.cp:
         raise BadStrategy(f"cp {s.cp} must divide seq {s.seq}")
 

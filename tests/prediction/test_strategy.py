@@ -59,6 +59,7 @@ REFUSED = {
     "ep 3 must divide cp 1 x dp 8 = 8, over which experts spread": {"ep": "3"},
     "mbs 3 x dp 8 = 24 must divide gbs 64": {"mbs": "3"},
     "mbs 1 x dp 8 = 8 must divide gbs 4": {"gbs": "4"},
+    "gbs 800000000 is 100,000,000 microbatches of mbs 1 x dp 8, at most 1,000,000 may be": {"gbs": "800000000"},
     "cp 2 must divide seq 4095": {"cp": "2", "seq": "4095"},
     "recompute choose leaves it to a plan: name none, selective or full here": {"recompute": "choose"},
     "recompute 'ful' is not known: did you mean 'full'?": {"recompute": "ful"},
