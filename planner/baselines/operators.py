@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.baselines.action import Action, StagePass
-from planner.baselines.packing import Item, pack
+from planner.baselines.packing import BOTH, Item, pack
 from planner.baselines.row import ActionKind, Rows
 from planner.problem import Placement, Problem
 from planner.timetable.network import Floats, Ints, Network
@@ -198,12 +198,12 @@ def replay_blocks(pipeline: Pipeline, exposed: Bools | None = None, overlapped: 
 
 def _block(pipeline: Pipeline, action: Action, device: int, exposed: Bools | None = None) -> _Block:
     problem = pipeline.problem
-    beside = problem.on_comm if exposed is None else problem.on_comm & ~exposed
+    stream = problem.on_comm.astype(int) if exposed is None else np.where(exposed, BOTH, problem.on_comm)
     tasks = [task for stage_pass in action.passes for task in pipeline.tasks(stage_pass)]
     number = {task: k for k, task in enumerate(tasks)}
     items = []
     for i, p, m in tasks:
         after = tuple(number[task] for task in _read_by(problem, (i, p, m)) if task in number)
-        items.append(Item(int(beside[i]), float(problem.duration[i, p, device]), after))
+        items.append(Item(int(stream[i]), float(problem.duration[i, p, device]), after))
     packing = pack(tuple(items), SHARED_EFFORT // max(1, len(pipeline.devices)))
     return _Block(tuple(zip(tasks, packing.starts, strict=True)), packing.length)

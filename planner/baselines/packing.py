@@ -1,8 +1,8 @@
 """The best two-stream packing of a block: tasks with precedence on a compute and a communication stream.
 
-A job shop of two machines. A list of tasks by priority becomes a schedule in one of two ways: each task at the
-earliest gap that takes it (serial, which contains an optimum), or always the task that can start first (parallel,
-often better by itself); see Kolisch, "Serial and parallel resource-constrained project scheduling
+A job shop of two machines; some tasks occupy both. A list of tasks by priority becomes a schedule in one of two ways:
+each task at the earliest gap that takes it (serial, which contains an optimum), or always the task that can start
+first (parallel, often better by itself); see Kolisch, "Serial and parallel resource-constrained project scheduling
 methods revisited" (1996). Many priority rules, then changes of the best list, until a packing reaches the bound.
 """
 
@@ -21,8 +21,15 @@ REACHED = 1e-9
 """Relative distance from the bound at which a packing counts as optimal."""
 
 
+BOTH = 2
+"""In place of a stream: a task that occupies both."""
+
+OCCUPIED = ((0,), (1,), (0, 1))
+"""The streams that a task occupies."""
+
+
 class Item(NamedTuple):
-    """One task: its stream (0 or 1), its length, and the items (of smaller number) that precede it."""
+    """One task: its stream (0, 1 or ``BOTH``), its length, and the items (of smaller number) that precede it."""
 
     stream: int
     seconds: float
@@ -70,7 +77,7 @@ class _Search:
         """
         bound = max(h + i.seconds + t for h, i, t in zip(self.head, self.items, self.tail, strict=True))
         for stream in (0, 1):
-            on = [k for k, item in enumerate(self.items) if item.stream == stream]
+            on = [k for k, item in enumerate(self.items) if item.stream in (stream, BOTH)]
             for head in sorted({self.head[k] for k in on}):
                 load = 0.0
                 for k in sorted((k for k in on if self.head[k] >= head), key=lambda k: -self.tail[k]):
@@ -139,13 +146,19 @@ class _Search:
         return order
 
     def _serial(self, order: Sequence[int]) -> list[float]:
-        """Each item of the list at the earliest gap of its stream."""
+        """Each item of the list at the earliest gap of its stream, or of both at once."""
         ends = [0.0] * len(self.items)
         starts = [0.0] * len(self.items)
         gaps: tuple[list[list[float]], ...] = ([[0.0, float("inf")]], [[0.0, float("inf")]])
         for k in order:
             stream, seconds, after = self.items[k]
             ready = max((ends[a] for a in after), default=0.0)
+            if stream == BOTH:
+                starts[k] = start = _common(gaps, ready, seconds)
+                ends[k] = start + seconds
+                for free in gaps:
+                    _take(free, start, ends[k])
+                continue
             free = gaps[stream]
             for at, (low, high) in enumerate(free):
                 start = max(ready, low)
@@ -161,10 +174,15 @@ class _Search:
         ready = {k: 0.0 for k, count in enumerate(missing) if count == 0}
         starts, free = [0.0] * len(self.items), [0.0, 0.0]
         while ready:
-            start, _, k = min((max(t, free[self.items[k].stream]), keys[k], k) for k, t in ready.items())
+            start, _, k = min(
+                (max(t, *(free[stream] for stream in OCCUPIED[self.items[k].stream])), keys[k], k)
+                for k, t in ready.items()
+            )
             del ready[k]
             starts[k] = start
-            free[self.items[k].stream] = end = start + self.items[k].seconds
+            end = start + self.items[k].seconds
+            for stream in OCCUPIED[self.items[k].stream]:
+                free[stream] = end
             for f in self.followers[k]:
                 missing[f] -= 1
                 if missing[f] == 0:
@@ -179,3 +197,20 @@ class _Search:
         length = self._length(starts)
         if length < self.length:
             self.length, self.starts = length, list(starts)
+
+
+def _common(gaps: Sequence[Sequence[Sequence[float]]], ready: float, seconds: float) -> float:
+    """The earliest start at which all streams have a gap that takes a task."""
+    start, later = ready, -1.0
+    while later != start:
+        later = start
+        for free in gaps:
+            start = next(max(start, low) for low, high in free if max(start, low) + seconds <= high)
+    return start
+
+
+def _take(free: list[list[float]], start: float, end: float) -> None:
+    """Take an interval out of the gap that contains it."""
+    at = next(at for at, (low, high) in enumerate(free) if low <= start and end <= high)
+    low, high = free[at]
+    free[at : at + 1] = [g for g in ([low, start], [end, high]) if g[0] < g[1]]

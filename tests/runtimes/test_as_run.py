@@ -234,6 +234,25 @@ def test_no_update_beside_an_exposed_collective() -> None:
     assert any("the update of layer.0.mlp" in violation.message for violation in found)
 
 
+def test_hidden_and_exposed_collectives_take_turns() -> None:
+    """Both occupy the comm stream: weights are gathered beside computation, not beside a sum over tensor ranks."""
+    kind = DeviceType("gpu")
+    cluster = Cluster("c", (Device("d0", "d", kind),), {"gpu": kind})
+
+    def collective(name: str, seconds: float, inputs: tuple[str, ...], what: Collective) -> Operator:
+        return Operator(name, {Pass.F: seconds, Pass.I: 0.0}, inputs, Stream.COMM, collective=what)
+
+    operators = (
+        collective("layer.0.sum", 2.0, (), Collective.TENSOR),
+        collective("layer.1.gather", 3.0, (), Collective.WEIGHTS),
+        Operator("layer.0.mlp", {Pass.F: 2.0, Pass.I: 2.0}, ("layer.0.sum",)),
+        Operator("layer.1.mlp", {Pass.F: 2.0, Pass.I: 2.0}, ("layer.0.mlp", "layer.1.gather")),
+    )
+    problem = Problem(Graph("g", Mode.TRAINING, 1, operators), cluster, 1)
+    for name in ("fsdp", "megatron", "torch"):
+        assert solved(problem, name).makespan == 2 + 3 + 2 + 4
+
+
 def test_stages_keep_to_the_devices_of_their_operators() -> None:
     """Cuts that `devices:` or the times of a variant forbid are passed over, and are no proof that there is no plan."""
     rng = np.random.default_rng(6)
