@@ -13,7 +13,7 @@ from planner.problem import Impossible
 from planner.runtimes.registry import RUNTIMES
 from planner.runtimes.runtime import Runtime
 from planner.search import search
-from planner.search.as_run import Ran, RuntimeSearch, prove
+from planner.search.as_run import Ran, RuntimeSearch, prove, without_pipeline
 from planner.search.steps.placements import any_that_fits
 
 SHARE = 0.5
@@ -27,11 +27,9 @@ def plan_as_run(solving: Solving) -> Plan:
     ``NoPlan`` where none was found that fits.
     """
     runtime, control = RUNTIMES[solving.options.runtime], solving.control
-    if not runtime.pipeline and solving.problem.n_devices > 1:
-        raise Impossible(
-            f"{runtime.title} runs no pipeline, and the cluster has {solving.problem.n_devices} devices, each a "
-            "pipeline stage: give it one device, whose ranks are in the graph (import hf --data-parallel --zero 3)"
-        )
+    why = without_pipeline(runtime, solving.problem)
+    if why is not None:
+        raise Impossible(why)
     incumbent = solving.incumbent(control.part(SHARE))
     found = RuntimeSearch(solving.problem, runtime, incumbent)
     solving.compared = tuple(_compared(name, found, solving) for name in solving.options.baselines)

@@ -438,11 +438,24 @@ def _is_better(new: Rank, old: Rank) -> bool:
     return new[1] < old[1] * (1 - SAME)
 
 
+def without_pipeline(runtime: Runtime, problem: Problem) -> str | None:
+    """Why a runtime that has no pipeline runs nothing on several devices; None where it may run something."""
+    if runtime.pipeline or problem.n_devices == 1:
+        return None
+    return (
+        f"{runtime.title} runs no pipeline, and the cluster has {problem.n_devices} devices, each a pipeline stage: "
+        "give it one device, whose ranks are in the graph (import hf --data-parallel --zero 3)"
+    )
+
+
 def baseline_as_run(name: str, problem: Problem, runtime: Runtime, variant: str | None = None) -> Timetable:
     """The timetable of a baseline as a runtime runs it, whatever memory it takes; raises ``NotApplicable``."""
     if name not in runtime.schedules:
         some = ", ".join(runtime.schedules)
         raise NotApplicable(f"{runtime.title} does not run {SCHEDULES[name].title}; it runs {some}")
+    why = without_pipeline(runtime, problem)
+    if why is not None:
+        raise NotApplicable(why)
     if SCHEDULES[name].family == "bidirectional":  # it brings its copies along
         problem = replace(problem, copies=max(2, problem.copies))
     search = RuntimeSearch(problem, runtime, Incumbent(problem, Control(), 0.0, lambda _: None))

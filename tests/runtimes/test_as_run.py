@@ -289,6 +289,8 @@ def test_what_a_runtime_refuses() -> None:
         planner.solve(problem, runtime="megatron", objective="memory")
     with pytest.raises(NotApplicable, match="does not run ZB1P; it runs 1f1b, interleaved-1f1b"):
         planner.baseline("zb1p", problem, runtime="megatron")
+    with pytest.raises(NotApplicable, match=r"PyTorch FSDP runs no pipeline, and the cluster has 2 devices"):
+        planner.baseline("1f1b", problem, runtime="fsdp")
     assert solved(layers(rng, 4, 1, 4), "fsdp").makespan > 0
 
 
