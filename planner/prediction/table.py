@@ -33,6 +33,9 @@ MAX_BYTES = 64 * 1024**2
 RAGGED = "\0ragged"
 """The key under which a row keeps why its line does not have the fields of the header."""
 
+UNNAMED = "\0unnamed"
+"""How the keys of columns without a name begin, each with its number: several pass through, too."""
+
 Row = Mapping[str, str]
 
 
@@ -133,6 +136,7 @@ def read_table(path: Path) -> Table:
             if columns is None:
                 columns = [field.strip() for field in fields]
                 _check_header(columns, line, fail)
+                columns = [name or f"{UNNAMED}{k}" for k, name in enumerate(columns)]
             else:
                 rows.append(_row(columns, fields, line))
     except csv.Error as error:
@@ -167,6 +171,6 @@ def table_text(columns: Sequence[str], rows: Sequence[Row]) -> str:
     out = io.StringIO(newline="")
     order = [*columns, *(name for name in PREDICTED if name not in columns)]
     writer = csv.DictWriter(out, order, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: "" if name.startswith(UNNAMED) else name for name in order})
     writer.writerows(rows)
     return out.getvalue()

@@ -126,3 +126,12 @@ def test_an_error_of_the_file_is_one_message(tmp_path: Path, text: bytes, messag
     with pytest.raises(InputError) as refused:
         read(tmp_path, text)
     assert message in str(refused.value)
+
+
+def test_columns_without_a_name_pass_through(tmp_path: Path) -> None:
+    """A spreadsheet leaves several of them."""
+    path = tmp_path / "rows.csv"
+    path.write_text("gbs,seq,,\n8,128,a,b\n")
+    table = read_table(path)
+    assert table_text(table.columns, table.rows).splitlines()[1].startswith("8,128,a,b,")
+    assert table_text(table.columns, table.rows).splitlines()[0] == "gbs,seq,,,predicted_s,predicted_bytes,fits,reason"
