@@ -111,6 +111,8 @@ class RuntimeSearch:
         self.stage_costs = StageCosts(problem, runtime, self.units)
         self.reasons: list[str] = []
         self.rows: dict[tuple[str, int], Rows | None] = {}
+        self.releases_inside = not problem.training and bool(np.isfinite(problem.cap).any())
+        """Whether a stage pass releases memory of its first operators before it ends, and memory counts."""
 
     @cached_property
     def layers(self) -> list[bool]:
@@ -329,8 +331,7 @@ class RuntimeSearch:
     def _rank(self, way: Way) -> Rank | None:
         """How good a way is, on the graph of its stages; None where the schedule does not apply."""
         if way not in self.known:
-            schedule = SCHEDULES[way.schedule]
-            if schedule.fused:  # what a pair overlaps shows operator by operator only
+            if SCHEDULES[way.schedule].fused or self.releases_inside:  # what shows operator by operator only
                 ran = self._ran(way)
                 found = None if ran is None else ran.figures
             else:

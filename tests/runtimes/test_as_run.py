@@ -253,6 +253,18 @@ def test_hidden_and_exposed_collectives_take_turns() -> None:
         assert solved(problem, name).makespan == 2 + 3 + 2 + 4
 
 
+def test_inference_releases_memory_inside_a_stage() -> None:
+    """Three layers of a stage hold no more than two at once, so that the long first one may stand alone."""
+    kind = DeviceType("gpu", memory=9.0)
+    cluster = Cluster("c", tuple(Device(f"d{d}", "d", kind, memory=9.0) for d in range(2)), {"gpu": kind})
+    operators = tuple(
+        Operator(f"layer.{k}.mlp", {Pass.F: f}, (f"layer.{k - 1}.mlp",) if k else (), activation=4.0)
+        for k, f in enumerate((9.0, 3.0, 3.0, 3.0))
+    )
+    plan = solved(Problem(Graph("g", Mode.INFERENCE, 4, operators), cluster, 4), "nanotron")
+    assert plan.makespan == 4 * 9 + 9
+
+
 def test_stages_keep_to_the_devices_of_their_operators() -> None:
     """Cuts that `devices:` or the times of a variant forbid are passed over, and are no proof that there is no plan."""
     rng = np.random.default_rng(6)
