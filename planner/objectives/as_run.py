@@ -38,6 +38,7 @@ def plan_as_run(solving: Solving) -> Plan:
         next(any_that_fits(found.cut, None, control, solving.options.threads), None)  # or the proof of none
         raise NoPlan(_why(runtime, best, found.reasons))
     incumbent.publish_best()
+    incumbent.control = control.rest(SHARE)  # the first part may be over, and linear programs would give nothing
     prove(incumbent, runtime)
     solving.baselines = baseline_timetables(solving.problem, control)
     free = solving.incumbent(control)

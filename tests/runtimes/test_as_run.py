@@ -265,6 +265,25 @@ def test_inference_releases_memory_inside_a_stage() -> None:
     assert plan.makespan == 4 * 9 + 9
 
 
+def test_the_bound_has_time_of_its_own() -> None:
+    """Linear programs bound plans on devices that differ; tuning may have used up all that it had."""
+    problem = layers(np.random.default_rng(8), 10, 2, 4, step=False)
+    kinds = {name: DeviceType(name) for name in ("fast", "slow")}
+    devices = (Device("d0", "d", kinds["fast"]), Device("d1", "d", kinds["slow"]))
+    slower = tuple(
+        replace(o, times={p: ByDevice({"fast": t, "slow": 2 * t}) for p, t in o.times.items()})  # type: ignore[operator]
+        for o in problem.operators
+    )
+    mixed = replace(
+        problem,
+        graph=replace(problem.graph, operators=slower),
+        cluster=replace(problem.cluster, devices=devices, types=kinds),
+    )
+    plan = planner.solve(mixed, time_limit=None, effort=20, runtime="torchtitan")
+    assert plan.lower_bound is not None
+    assert plan.lower_bound >= runtime_bound(mixed, RUNTIMES["torchtitan"], Control()) * (1 - 1e-6)
+
+
 def test_stages_keep_to_the_devices_of_their_operators() -> None:
     """Cuts that `devices:` or the times of a variant forbid are passed over, and are no proof that there is no plan."""
     rng = np.random.default_rng(6)
