@@ -23,7 +23,7 @@ FLOORS = (
     ("runtimes",),
     ("search",),
     ("objectives", "report"),
-    ("exporters", "simulate", "prediction"),
+    ("exporters", "simulate", "explain", "prediction"),
     ("api",),
     ("planner",),  # planner/__init__.py
     ("commands",),

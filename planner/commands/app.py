@@ -35,6 +35,7 @@ COMMANDS = {
     "show": "The report of a plan, from its file alone; pictures and a page where asked for.",
     "export": "A plan as a file that another program reads.",
     "simulate": "Replay a plan many times with disturbed times: how long the step takes then, beside the baselines.",
+    "explain": "Where the time of a plan goes, what to speed up first, and what would help, measured.",
     "warmup": "Compile the search now, so that the first plan does not wait for it.",
     "init": "Write a small graph.yaml and cluster.yaml to start from.",
     "configs": "The graphs and clusters that come with planner: list them, or copy them with --copy DIR.",

@@ -11,19 +11,17 @@ from typing import Annotated
 
 import typer
 
-from planner.baselines import BASELINES, NotApplicable
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, note, report_style
 from planner.commands.names import baselines_named
 from planner.commands.problem_of_plan import in_full, presentable, problem_of_plan, sound_times, stem
 from planner.commands.replayed import chosen_baselines, replayed
-from planner.events import Events, events_of
 from planner.files.errors import InputError, did_you_mean, shown
 from planner.files.flag_values import UsageFault, ratio
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.report.compare import different_problems
-from planner.simulate import Disturbance, Outcome, baseline_events, simulate
+from planner.simulate import Disturbance, Outcome, plan_events, simulate
 from planner.simulate.disturb import ANY
 from planner.simulate.replays import NotReplayed
 from planner.simulate.summary import Row, Simulation, simulation_document, simulation_text
@@ -77,7 +75,7 @@ def run(flags: SimulateFlags) -> int:
 
     def replay(path: Path, plan: Plan, problem: Problem | None) -> Outcome:
         try:
-            return simulate(_events(plan, problem), plan.makespan, disturbance, flags.runs, flags.seed)
+            return simulate(plan_events(plan, problem), plan.makespan, disturbance, flags.runs, flags.seed)
         except NotReplayed as error:
             raise InputError(path, None, None, f"is no valid plan: {error}") from error
 
@@ -101,17 +99,6 @@ def run(flags: SimulateFlags) -> int:
     else:
         emit(simulation_text(made, *report_style()))
     return ExitCode.DONE
-
-
-def _events(plan: Plan, problem: Problem | None) -> Events:
-    """The events of a plan; for a baseline, with its own rules."""
-    name = plan.origin.removeprefix("baseline:")
-    if problem is None or name == plan.origin or name not in BASELINES:
-        return events_of(plan, problem)
-    try:
-        return baseline_events(name, plan, problem)
-    except NotApplicable:  # with other flags than those that the plan was made with
-        return events_of(plan, problem)
 
 
 def _fits(plan: Plan) -> bool:

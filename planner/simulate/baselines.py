@@ -6,12 +6,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from planner.baselines import BASELINES, NotApplicable
 from planner.baselines.registry import SCHEDULES, baseline_pipeline
 from planner.events import Events, events_of
 from planner.events.gates import Gates
 from planner.events.nodes import Nodes
 from planner.plan.plan import Plan
 from planner.problem import BASE, Problem
+
+
+def plan_events(plan: Plan, problem: Problem | None) -> Events:
+    """The events of a plan; for that of a baseline, with its own rules where the problem is known."""
+    name = plan.origin.removeprefix("baseline:")
+    if problem is None or name == plan.origin or name not in BASELINES:
+        return events_of(plan, problem)
+    try:
+        return baseline_events(name, plan, problem)
+    except NotApplicable:  # with other flags than those that the plan was made with
+        return events_of(plan, problem)
 
 
 def baseline_events(name: str, plan: Plan, problem: Problem) -> Events:

@@ -1,0 +1,96 @@
+"""``planner explain``: what makes a plan as long as it is, and what would help."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from planner.commands import flags as options
+from planner.commands.common import ExitCode, emit, note, report_style
+from planner.commands.problem_of_plan import in_full, presentable, problem_of_plan, sound_times
+from planner.explain import explain
+from planner.explain.again import Searching
+from planner.explain.written import explanation_document, explanation_markdown, explanation_text
+from planner.files.errors import InputError, shown
+from planner.files.plan_file import plan_error
+from planner.placement.layouts import LAYOUTS, check_layout
+from planner.plan.plan import Plan
+from planner.problem import Problem
+from planner.simulate.replays import NotReplayed
+
+EFFORT = 300
+"""Of each search: about a second for a step of a thousand tasks."""
+
+
+class ExplainFormat(StrEnum):
+    """Values of ``--format``."""
+
+    text = "text"
+    markdown = "markdown"
+    json = "json"
+
+
+@dataclass(frozen=True)
+class ExplainFlags:
+    """Options of ``planner explain``."""
+
+    plan: options.PlanFile
+    graph: options.PlanGraph
+    cluster: options.PlanCluster
+    effort: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of each of the searches that show what helps; 0: none of them.")
+    ] = EFFORT
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the searches.")] = 0
+    format: Annotated[
+        ExplainFormat, typer.Option("--format", help="json prints one JSON document and nothing else.")
+    ] = ExplainFormat.text
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False
+
+
+def run(flags: ExplainFlags) -> int:
+    """Explain the plan."""
+    path = flags.plan
+    plan = presentable(path)
+    in_full(path, plan)
+    sound_times(path, plan)
+    problem = problem_of_plan(path, plan, flags.graph, flags.cluster)
+    assert problem is not None, "graph and cluster are required"
+    posed = _as_posed(path, plan, problem)
+    progress = None if flags.quiet or not _terminal() else note
+    try:
+        made = explain(
+            plan, posed, Searching(flags.effort, flags.seed), (lambda what: None) if progress is None else progress
+        )
+    except NotReplayed as error:
+        raise InputError(path, None, None, f"is no valid plan: {error}") from error
+    if flags.format is ExplainFormat.json:
+        emit(json.dumps(explanation_document(made), indent=1, allow_nan=False) + "\n")
+    elif flags.format is ExplainFormat.markdown:
+        emit(explanation_markdown(made))
+    else:
+        emit(explanation_text(made, *report_style()))
+    return ExitCode.DONE
+
+
+def _terminal() -> bool:
+    from planner.commands.running import ProgressLine
+
+    return ProgressLine.wanted(quiet=False)
+
+
+def _as_posed(path: Path, plan: Plan, problem: Problem) -> Problem:
+    """The problem with the layout that the plan was asked for."""
+    layout: Any = plan.options.get("layout") or "auto"
+    if layout not in ("auto", *LAYOUTS):
+        known = ", ".join(("auto", *LAYOUTS))
+        raise plan_error(path, ["options", "layout"], f"{shown(layout)} is no layout: there are {known}")
+    try:
+        check_layout(layout, problem.copies, problem.chunks)
+    except ValueError as error:
+        raise plan_error(path, ["options", "layout"], str(error)) from error
+    return replace(problem, layout=layout)

@@ -1,0 +1,196 @@
+"""All that there is to say about a plan: where its time goes, what to speed up first, and what would help."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.events import Events
+from planner.explain.again import Found, Searching, planned_again, reason_of, start_of
+from planner.explain.changes import CHANGES, Useless, capped, made, slowest_operator
+from planner.explain.levers import Speedup, replayed, speedups
+from planner.explain.path import CriticalPath, path_of
+from planner.objectives.options import NoPlan
+from planner.plan.plan import Plan
+from planner.problem import Impossible, Problem
+from planner.report.causes import Cause, idle_times
+from planner.simulate.baselines import plan_events
+
+SHORTER = 1e-6
+"""Makespans that differ by less, relatively, are the same."""
+
+CAPS_TRIED = 5
+"""Searches for the least memory that improves the plan."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A change and what it makes of the step.
+
+    ``makespan`` and ``bound``: seconds of the step, of ``microbatches``; ``makespan`` is None where there is none, with
+    the ``reason``. ``replayed``: it is the plan's order with other times, not a search. ``peak``: bytes of the fullest
+    device.
+    """
+
+    key: str
+    title: str
+    microbatches: int
+    makespan: float | None = None
+    bound: float | None = None
+    reason: str | None = None
+    replayed: bool = False
+    peak: float | None = None
+
+    @property
+    def per_microbatch(self) -> float | None:
+        """Seconds a microbatch."""
+        return None if self.makespan is None else self.makespan / self.microbatches
+
+
+@dataclass(frozen=True)
+class LeastMemory:
+    """The least cap for which a shorter plan was found: ``factor`` times every cap, ``cap`` bytes on the largest.
+
+    ``makespan``: of the plan found there; ``without``: the largest factor tried for which none was found.
+    """
+
+    factor: float
+    cap: float
+    makespan: float
+    without: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What makes a plan as long as it is.
+
+    ``idle``: seconds by device name and cause. ``reference``: the plan's own problem planned again with ``effort``,
+    which gains are measured from; None, as ``changes`` are empty, where nothing was searched. ``memory``: None where no
+    more memory than there is was found to help.
+    """
+
+    plan: Plan
+    path: CriticalPath
+    idle: Mapping[str, Mapping[Cause, float]]
+    speedups: Sequence[Speedup]
+    balanced: Tried
+    effort: int
+    reference: Tried | None = None
+    changes: Sequence[Tried] = ()
+    memory: LeastMemory | None = None
+
+
+def explain(
+    plan: Plan, problem: Problem, searching: Searching, tell: Callable[[str], None] = lambda what: None
+) -> Explanation:
+    """Explain a plan that is valid for the problem and lists all of its tasks.
+
+    With an effort of 0 nothing is planned again. ``tell`` hears what is done next. Raises ``NotReplayed`` where the
+    plan's times do not follow from its order.
+    """
+    tell("critical path, idle times and replays")
+    events = plan_events(plan, problem)
+    path = path_of(events, plan.makespan)
+    faster, balanced = speedups(events, path), _balanced(plan, events)
+    idle = _idle(plan, events)
+    if searching.effort < 1:
+        return Explanation(plan, path, idle, faster, balanced, 0)
+    tell("the same problem again")
+    reference = _again("planned_again", "planned again", plan, problem, problem, searching, keeps_order=True)
+    changes = []
+    for change in CHANGES:
+        tell(change.title)
+        title = change.title
+        try:
+            changed = made(change, problem, plan)
+            if change.key == "slowest_operator_split":
+                title += f" ({problem.operators[slowest_operator(problem, plan)].name})"
+        except Useless as reason:
+            changes.append(Tried(change.key, title, problem.microbatches, reason=str(reason)))
+            continue
+        changes.append(_again(change.key, title, plan, problem, changed, searching, keeps_order=change.keeps_order))
+    lifted = changes[0]
+    memory = None
+    if lifted.makespan is not None and _shorter(lifted.makespan, _best(plan, reference)):
+        memory = _least_memory(plan, problem, _best(plan, reference), lifted, searching, tell)
+    return Explanation(plan, path, idle, faster, balanced, searching.effort, reference, changes, memory)
+
+
+def _best(plan: Plan, reference: Tried) -> float:
+    return plan.makespan if reference.makespan is None else reference.makespan
+
+
+def _shorter(makespan: float, other: float) -> bool:
+    return makespan < other * (1 - SHORTER)
+
+
+def _idle(plan: Plan, events: Events) -> dict[str, dict[Cause, float]]:
+    found: dict[str, dict[Cause, float]] = {device.name: {} for device in plan.devices}
+    for one in idle_times(events, plan.makespan):
+        causes = found.setdefault(events.nodes.devices[one.device], {})
+        causes[one.cause] = causes.get(one.cause, 0.0) + one.end - one.start
+    return found
+
+
+def _balanced(plan: Plan, events: Events) -> Tried:
+    """The plan's order where every device that works needs the same time for its work; the bound is that time."""
+    nodes, seconds = events.nodes, events.seconds
+    compute = np.flatnonzero(~nodes.comm[: nodes.n_tasks])
+    work = np.bincount(nodes.device[compute], weights=seconds[compute], minlength=len(nodes.devices))
+    mean = float(work[work > 0].mean()) if (work > 0).any() else 0.0
+    title = "perfect balance of work"
+    if mean == 0.0 or float(np.ptp(work[work > 0])) <= SHORTER * mean:
+        return Tried("balance_perfect", title, plan.microbatches, reason="the devices that work are balanced already")
+    lengths = seconds.copy()
+    lengths[compute] *= mean / work[nodes.device[compute]]
+    makespan = float(replayed(events, [lengths])[0])
+    return Tried("balance_perfect", title, plan.microbatches, makespan, mean, replayed=True)
+
+
+def _again(
+    key: str, title: str, plan: Plan, problem: Problem, changed: Problem, searching: Searching, *, keeps_order: bool
+) -> Tried:
+    """The changed problem planned again."""
+    found = _searched(plan, problem, changed, searching, keeps_order)
+    if isinstance(found, str):
+        return Tried(key, title, changed.microbatches, reason=found)
+    return Tried(key, title, changed.microbatches, found.makespan, found.bound, peak=found.peak)
+
+
+def _searched(plan: Plan, problem: Problem, changed: Problem, searching: Searching, keeps_order: bool) -> Found | str:
+    """What a search finds, or why it finds nothing."""
+    try:
+        return planned_again(changed, plan, start_of(plan, problem, changed) if keeps_order else None, searching)
+    except (Impossible, NoPlan) as error:
+        return reason_of(error)
+
+
+def _least_memory(
+    plan: Plan,
+    problem: Problem,
+    makespan: float,
+    lifted: Tried,
+    searching: Searching,
+    tell: Callable[[str], None],
+) -> LeastMemory | None:
+    """Bisect the factor of all caps between 1 and what the plan without caps takes; each cap is searched."""
+    caps = problem.cap
+    largest = float(caps[np.isfinite(caps)].max())
+    assert lifted.peak is not None and lifted.makespan is not None
+    low, high = 1.0, max(lifted.peak / float(caps.min()), 1.0)
+    best: LeastMemory | None = None
+    for _ in range(CAPS_TRIED):
+        factor = high if best is None else math.sqrt(low * high)
+        tell(f"caps times {factor:.3g}")
+        found = _searched(plan, problem, capped(problem, (caps * factor).tolist()), searching, keeps_order=True)
+        if isinstance(found, Found) and _shorter(found.makespan, makespan):
+            best, high = LeastMemory(factor, largest * factor, found.makespan, low), factor
+        elif best is None:
+            return None
+        else:
+            low = factor
+            best = LeastMemory(best.factor, best.cap, best.makespan, low)
+    return best
