@@ -17,14 +17,19 @@ from planner.explain import explain
 from planner.explain.again import Searching
 from planner.explain.written import explanation_document, explanation_markdown, explanation_text
 from planner.files.errors import InputError, shown
+from planner.files.flag_values import UsageFault, quantity
 from planner.files.plan_file import plan_error
 from planner.placement.layouts import LAYOUTS, check_layout
 from planner.plan.plan import Plan
 from planner.problem import Problem
+from planner.problem.quantities import SECONDS
 from planner.simulate.replays import NotReplayed
 
 EFFORT = 300
-"""Of each search: about a second for a step of a thousand tasks."""
+"""Of each search."""
+
+SEARCHES = 8
+"""Parts of the time limit, of which each search has one: six always run, those of the least memory where it helps."""
 
 
 class ExplainFormat(StrEnum):
@@ -45,6 +50,9 @@ class ExplainFlags:
     effort: Annotated[
         int, typer.Option(min=0, metavar="N", help="Of each of the searches that show what helps; 0: none of them.")
     ] = EFFORT
+    time_limit: Annotated[
+        str, typer.Option(metavar="SECONDS", help="Of all searches together, such as 60 or '2 min'.")
+    ] = "20"
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the searches.")] = 0
     format: Annotated[
         ExplainFormat, typer.Option("--format", help="json prints one JSON document and nothing else.")
@@ -61,11 +69,13 @@ def run(flags: ExplainFlags) -> int:
     problem = problem_of_plan(path, plan, flags.graph, flags.cluster)
     assert problem is not None, "graph and cluster are required"
     posed = _as_posed(path, plan, problem)
+    limit = quantity("--time-limit", flags.time_limit, SECONDS)
+    if limit <= 0:
+        raise UsageFault("--time-limit must be above 0")
+    searching = Searching(flags.effort, limit / SEARCHES, flags.seed)
     progress = None if flags.quiet or not _terminal() else note
     try:
-        made = explain(
-            plan, posed, Searching(flags.effort, flags.seed), (lambda what: None) if progress is None else progress
-        )
+        made = explain(plan, posed, searching, (lambda what: None) if progress is None else progress)
     except NotReplayed as error:
         raise InputError(path, None, None, f"is no valid plan: {error}") from error
     if flags.format is ExplainFormat.json:

@@ -24,9 +24,10 @@ THIS_PLAN = "this plan"
 
 @dataclass(frozen=True)
 class Searching:
-    """The effort of each search, its seed, and who hears of its progress."""
+    """The effort of each search and its time limit in seconds, its seed, and who hears of its progress."""
 
     effort: int
+    time_limit: float = math.inf
     seed: int = 0
     threads: int = 2
     listener: Callable[[Progress], None] | None = None
@@ -34,12 +35,12 @@ class Searching:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found: seconds, the lower bound, and the fullest device in bytes. ``status`` as in a plan."""
+    """What a search found: seconds, the lower bound, and the fullest device in bytes."""
 
     makespan: float
     bound: float | None
     peak: float
-    status: str
+    cut: bool  # whether the time limit ended the search
 
 
 def planned_again(problem: Problem, plan: Plan, start: Timetable | None, searching: Searching) -> Found:
@@ -50,7 +51,7 @@ def planned_again(problem: Problem, plan: Plan, start: Timetable | None, searchi
     runtime = plan.options.get("runtime", ANY)
     options = SolveOptions.of(
         problem,
-        time_limit=math.inf,
+        time_limit=searching.time_limit,
         effort=searching.effort,
         gap=1e-6,
         seed=searching.seed,
@@ -59,14 +60,15 @@ def planned_again(problem: Problem, plan: Plan, start: Timetable | None, searchi
         objective="makespan",
         runtime=runtime if runtime in RUNTIMES else ANY,
     )
-    control = Control(math.inf, effort=float(searching.effort), listener=searching.listener)
+    control = Control(searching.time_limit, effort=float(searching.effort), listener=searching.listener)
     solving = Solving.of(problem, control, options)
     if start is not None and solving.shortened is None and options.runtime == ANY:
         key = "linear" if problem.layout == "auto" else problem.layout
         others = dict(solving.baselines)
         solving.baselines = {key: [(THIS_PLAN, start), *others.pop(key, [])], **others}
     made = OBJECTIVES["makespan"].solve(solving)
-    return Found(made.makespan, made.lower_bound, max(d.peak_memory for d in made.devices), made.status)
+    peak = max(device.peak_memory for device in made.devices)
+    return Found(made.makespan, made.lower_bound, peak, control.remaining <= 0.0)
 
 
 def start_of(plan: Plan, problem: Problem, changed: Problem) -> Timetable | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,6 +43,7 @@ class Tried:
     reason: str | None = None
     replayed: bool = False
     peak: float | None = None
+    cut: bool = False  # whether the time limit ended the search
 
     @property
     def per_microbatch(self) -> float | None:
@@ -100,6 +101,8 @@ def explain(
         return Explanation(plan, path, idle, faster, balanced, 0)
     tell("the same problem again")
     reference = _again("planned_again", "planned again", plan, problem, problem, searching, keeps_order=True)
+    if plan.lower_bound is not None and reference.makespan is not None:  # it is of the same problem
+        reference = replace(reference, bound=max(plan.lower_bound, reference.bound or 0.0))
     changes = []
     for change in CHANGES:
         tell(change.title)
@@ -157,7 +160,7 @@ def _again(
     found = _searched(plan, problem, changed, searching, keeps_order)
     if isinstance(found, str):
         return Tried(key, title, changed.microbatches, reason=found)
-    return Tried(key, title, changed.microbatches, found.makespan, found.bound, peak=found.peak)
+    return Tried(key, title, changed.microbatches, found.makespan, found.bound, peak=found.peak, cut=found.cut)
 
 
 def _searched(plan: Plan, problem: Problem, changed: Problem, searching: Searching, keeps_order: bool) -> Found | str:

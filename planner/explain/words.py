@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.events import Wait
@@ -62,7 +62,7 @@ def _path(path: CriticalPath) -> Section:
         (path.share(Part.NOTHING), "idle"),
     ]
     decides = [f"{percent(share)} {what}" for share, what in figures if share > SHORTER]
-    sentences = [f"What decides the length of the step is {' and '.join(decides)}."] if decides else []
+    sentences = [f"What decides the length of the step is {_and(decides)}."] if decides else []
     if len(shares) > 1:
         sentences.append(f"By kind: {', '.join(shares)}.")
     devices = sorted(((s, d) for d, s in path.devices.items() if s > 0), key=lambda one: (-one[0], one[1]))
@@ -81,6 +81,10 @@ def _path(path: CriticalPath) -> Section:
     if waits:
         sentences.append(f"Of its {path.nodes} tasks and transfers, each starts as the wait ends: {', '.join(waits)}.")
     return Section("Critical path", [" ".join(sentences)])
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _idle(made: Explanation) -> Section:
@@ -107,7 +111,7 @@ def _idle(made: Explanation) -> Section:
     return Section("Idle time, in percent of the step", sentences, ["device", "idle", *causes], rows)
 
 
-def _idle_row(name: str, idle: dict[Cause, float], causes: Sequence[Cause], whole: float) -> list[str]:
+def _idle_row(name: str, idle: Mapping[Cause, float], causes: Sequence[Cause], whole: float) -> list[str]:
     figures = [sum(idle.values()), *(idle.get(c, 0.0) for c in causes)]
     return [name, *(percent(f / whole) if f > SHORTER * whole else NONE for f in figures)]
 
@@ -230,7 +234,11 @@ def _memory(made: Explanation) -> str:
 def _how(made: Explanation) -> list[str]:
     if not made.effort:
         return ["Nothing was planned again (--effort 0)."]
+    searched = [tried for tried in (made.reference, *made.changes) if tried is not None and tried.makespan is not None]
+    cut = sum(tried.cut for tried in searched)
+    limits = [f"The time limit ended {cut} of {len(searched)} searches; --time-limit sets it."] if cut else []
     return [
         f"Each row was planned with effort {made.effort}, from this plan's order where it applies; gains are against "
-        "the row 'planned again', those of replays against this plan, a microbatch each."
+        "the row 'planned again', those of replays against this plan, a microbatch each.",
+        *limits,
     ]

@@ -97,4 +97,5 @@ def _tried(tried: Tried) -> dict[str, Any]:
         "per_microbatch": tried.per_microbatch,
         "peak_memory": tried.peak,
         "reason": tried.reason,
+        "ended_by_time_limit": tried.cut,
     }
