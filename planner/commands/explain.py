@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from planner.commands import flags as options
-from planner.commands.common import ExitCode, emit, note, report_style
+from planner.commands.common import ExitCode, emit, report_style
 from planner.commands.problem_of_plan import in_full, presentable, problem_of_plan, sound_times
+from planner.commands.running import ProgressLine
 from planner.explain import explain
 from planner.explain.again import Searching
 from planner.explain.written import explanation_document, explanation_markdown, explanation_text
@@ -73,11 +74,14 @@ def run(flags: ExplainFlags) -> int:
     if limit <= 0:
         raise UsageFault("--time-limit must be above 0")
     searching = Searching(flags.effort, limit / SEARCHES, flags.seed)
-    progress = None if flags.quiet or not _terminal() else note
+    line = ProgressLine() if ProgressLine.wanted(flags.quiet) else None
     try:
-        made = explain(plan, posed, searching, (lambda what: None) if progress is None else progress)
+        made = explain(plan, posed, searching, (lambda what: None) if line is None else line.say)
     except NotReplayed as error:
         raise InputError(path, None, None, f"is no valid plan: {error}") from error
+    finally:
+        if line is not None:
+            line.clear()
     if flags.format is ExplainFormat.json:
         emit(json.dumps(explanation_document(made), indent=1, allow_nan=False) + "\n")
     elif flags.format is ExplainFormat.markdown:
@@ -85,12 +89,6 @@ def run(flags: ExplainFlags) -> int:
     else:
         emit(explanation_text(made, *report_style()))
     return ExitCode.DONE
-
-
-def _terminal() -> bool:
-    from planner.commands.running import ProgressLine
-
-    return ProgressLine.wanted(quiet=False)
 
 
 def _as_posed(path: Path, plan: Plan, problem: Problem) -> Problem:

@@ -160,6 +160,10 @@ class ProgressLine:
             parts.append(plain(found.trying))
         self._write("  ".join(parts))
 
+    def say(self, text: str) -> None:
+        """Draw other words over the last line."""
+        self._write(plain(text))
+
     def clear(self) -> None:
         """Leave an empty line."""
         self._write("")

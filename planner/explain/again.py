@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from planner.common.budget import Control, Progress
@@ -12,10 +12,10 @@ from planner.objectives.registry import OBJECTIVES
 from planner.objectives.solving import Solving
 from planner.plan.build import timetable_of
 from planner.plan.plan import Plan
-from planner.problem import Impossible, Problem
+from planner.problem import Impossible, Placement, Problem
 from planner.runtimes.names import ANY
 from planner.runtimes.registry import RUNTIMES
-from planner.timetable.replay import orders_of, replay
+from planner.timetable.replay import Task, orders_of, replay
 from planner.timetable.timetable import Timetable
 
 THIS_PLAN = "this plan"
@@ -35,16 +35,19 @@ class Searching:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found: seconds, the lower bound, and the fullest device in bytes."""
+    """The plan that a search found. ``cut``: whether the time limit ended it."""
 
-    makespan: float
-    bound: float | None
-    peak: float
-    cut: bool  # whether the time limit ended the search
+    plan: Plan
+    cut: bool
+
+    @property
+    def peak(self) -> float:
+        """Bytes on the fullest device."""
+        return max(device.peak_memory for device in self.plan.devices)
 
 
-def planned_again(problem: Problem, plan: Plan, start: Timetable | None, searching: Searching) -> Found:
-    """The shortest schedule that is found with so much effort, no worse than ``start`` where that is valid.
+def planned_again(problem: Problem, plan: Plan, starts: Sequence[Timetable], searching: Searching) -> Found:
+    """The shortest schedule that is found with so much effort, no worse than the valid ones of ``starts``.
 
     For a plan of a runtime only plans that it can run are searched. Raises ``Impossible`` and ``NoPlan``.
     """
@@ -62,21 +65,42 @@ def planned_again(problem: Problem, plan: Plan, start: Timetable | None, searchi
     )
     control = Control(searching.time_limit, effort=float(searching.effort), listener=searching.listener)
     solving = Solving.of(problem, control, options)
-    if start is not None and solving.shortened is None and options.runtime == ANY:
+    if starts and solving.shortened is None and options.runtime == ANY:
         key = "linear" if problem.layout == "auto" else problem.layout
         others = dict(solving.baselines)
-        solving.baselines = {key: [(THIS_PLAN, start), *others.pop(key, [])], **others}
+        solving.baselines = {key: [*((THIS_PLAN, start) for start in starts), *others.pop(key, [])], **others}
     made = OBJECTIVES["makespan"].solve(solving)
-    peak = max(device.peak_memory for device in made.devices)
-    return Found(made.makespan, made.lower_bound, peak, control.remaining <= 0.0)
+    return Found(made, control.remaining <= 0.0)
 
 
-def start_of(plan: Plan, problem: Problem, changed: Problem) -> Timetable | None:
-    """The plan's orders on the changed problem, as early as possible; None where they do not apply."""
+def start_of(plan: Plan, problem: Problem, changed: Problem, split: int | None = None) -> Timetable | None:
+    """The plan's orders on the changed problem, as early as possible; None where they do not apply.
+
+    ``split``: the operator that the changed problem has in two halves, one after the other; they run in turn.
+    """
+    if plan.repeated is not None:
+        return None
     timetable = timetable_of(plan, problem)
     if changed is problem:
         return timetable
-    return replay(changed, timetable.placement, timetable.copy_of, orders_of(timetable, problem))
+    placement, orders = timetable.placement, orders_of(timetable, problem)
+    if split is not None:
+        k = split
+        placement = Placement(
+            tuple((*row[: k + 1], *row[k:]) for row in placement.device_of),
+            placement.origin,
+            tuple((*row[: k + 1], *row[k:]) for row in placement.variant_of),
+        )
+        orders = [[[half for task in stream for half in _halves(task, k)] for stream in device] for device in orders]
+    return replay(changed, placement, timetable.copy_of, orders)
+
+
+def _halves(task: Task, split: int) -> list[Task]:
+    """The tasks that replace one: forward the first half comes first, backward the second one."""
+    i, p, m = task
+    if i != split:
+        return [(i + (i > split), p, m)]
+    return [(i, p, m), (i + 1, p, m)] if p == 0 else [(i + 1, p, m), (i, p, m)]
 
 
 def reason_of(error: Impossible | NoPlan) -> str:

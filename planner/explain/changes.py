@@ -13,6 +13,9 @@ from planner.problem import ByDevice, Impossible, Operator, Problem, Work
 from planner.problem.graph import PassTime, Stream
 from planner.runtimes.names import ANY
 
+SPLIT = "slowest_operator_split"
+"""The change whose halves take the place of an operator in the plan's orders."""
+
 
 class Useless(Exception):
     """The change would change nothing, or cannot be made; the message says why."""
@@ -22,7 +25,8 @@ class Useless(Exception):
 class Change:
     """A change of a problem: ``make`` returns the other problem, and raises ``Useless`` where there is none.
 
-    ``keeps_order``: the plan's orders are orders of the other problem, too.
+    ``keeps_order``: the plan's orders are orders of the other problem, too; the halves of an operator in
+    its place.
     """
 
     key: str  # in JSON
@@ -144,7 +148,7 @@ CHANGES = (
     Change("transfers_free", "transfers take no time", free_transfers, True),
     Change("twice_the_microbatches", "twice the microbatches", twice_the_microbatches, False),
     Change("one_more_chunk", "one more chunk a device", one_more_chunk, False),
-    Change("slowest_operator_split", "the slowest operator in two halves", slowest_split, False),
+    Change(SPLIT, "slowest operator split", slowest_split, True),
 )
 """What is tried by planning again."""
 

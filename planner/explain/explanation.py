@@ -10,17 +10,21 @@ import numpy as np
 
 from planner.events import Events
 from planner.explain.again import Found, Searching, planned_again, reason_of, start_of
-from planner.explain.changes import CHANGES, Useless, capped, made, slowest_operator
+from planner.explain.changes import CHANGES, SPLIT, Useless, capped, made, slowest_operator
 from planner.explain.levers import Speedup, replayed, speedups
 from planner.explain.path import CriticalPath, path_of
 from planner.objectives.options import NoPlan
 from planner.plan.plan import Plan
 from planner.problem import Impossible, Problem
 from planner.report.causes import Cause, idle_times
+from planner.report.words import cut_inside
 from planner.simulate.baselines import plan_events
 
 SHORTER = 1e-6
 """Makespans that differ by less, relatively, are the same."""
+
+NAME_AT_MOST = 20
+"""Characters of a name in a title."""
 
 CAPS_TRIED = 5
 """Searches for the least memory that improves the plan."""
@@ -100,25 +104,27 @@ def explain(
     if searching.effort < 1:
         return Explanation(plan, path, idle, faster, balanced, 0)
     tell("the same problem again")
-    reference = _again("planned_again", "planned again", plan, problem, problem, searching, keeps_order=True)
+    search = _Search(plan, problem, searching)
+    reference = search.tried("planned_again", "planned again", problem)
     if plan.lower_bound is not None and reference.makespan is not None:  # it is of the same problem
         reference = replace(reference, bound=max(plan.lower_bound, reference.bound or 0.0))
     changes = []
     for change in CHANGES:
         tell(change.title)
-        title = change.title
+        title, split = change.title, None
         try:
             changed = made(change, problem, plan)
-            if change.key == "slowest_operator_split":
-                title += f" ({problem.operators[slowest_operator(problem, plan)].name})"
+            if change.key == SPLIT:
+                split = slowest_operator(problem, plan)
+                title += f" ({cut_inside(problem.operators[split].name, NAME_AT_MOST)})"
         except Useless as reason:
             changes.append(Tried(change.key, title, problem.microbatches, reason=str(reason)))
             continue
-        changes.append(_again(change.key, title, plan, problem, changed, searching, keeps_order=change.keeps_order))
+        changes.append(search.tried(change.key, title, changed, split, keeps_order=change.keeps_order))
     lifted = changes[0]
     memory = None
     if lifted.makespan is not None and _shorter(lifted.makespan, _best(plan, reference)):
-        memory = _least_memory(plan, problem, _best(plan, reference), lifted, searching, tell)
+        memory = _least_memory(search, _best(plan, reference), lifted, tell)
     return Explanation(plan, path, idle, faster, balanced, searching.effort, reference, changes, memory)
 
 
@@ -153,34 +159,38 @@ def _balanced(plan: Plan, events: Events) -> Tried:
     return Tried("balance_perfect", title, plan.microbatches, makespan, mean, replayed=True)
 
 
-def _again(
-    key: str, title: str, plan: Plan, problem: Problem, changed: Problem, searching: Searching, *, keeps_order: bool
-) -> Tried:
-    """The changed problem planned again."""
-    found = _searched(plan, problem, changed, searching, keeps_order)
-    if isinstance(found, str):
-        return Tried(key, title, changed.microbatches, reason=found)
-    return Tried(key, title, changed.microbatches, found.makespan, found.bound, peak=found.peak, cut=found.cut)
+class _Search:
+    """Searches that start from the plan, and from the best that was found for its own problem."""
+
+    def __init__(self, plan: Plan, problem: Problem, searching: Searching) -> None:
+        self.plan, self.problem, self.searching = plan, problem, searching
+        self.known = [plan]
+
+    def found(self, changed: Problem, split: int | None = None, *, keeps_order: bool = True) -> Found | str:
+        """What a search finds, or why it finds nothing."""
+        starts = [start_of(each, self.problem, changed, split) for each in self.known] if keeps_order else []
+        try:
+            found = planned_again(changed, self.plan, [start for start in starts if start is not None], self.searching)
+        except (Impossible, NoPlan) as error:
+            return reason_of(error)
+        if changed is self.problem:
+            self.known.append(found.plan)
+        return found
+
+    def tried(
+        self, key: str, title: str, changed: Problem, split: int | None = None, *, keeps_order: bool = True
+    ) -> Tried:
+        """The same as a row."""
+        found = self.found(changed, split, keeps_order=keeps_order)
+        if isinstance(found, str):
+            return Tried(key, title, changed.microbatches, reason=found)
+        made = found.plan
+        return Tried(key, title, changed.microbatches, made.makespan, made.lower_bound, peak=found.peak, cut=found.cut)
 
 
-def _searched(plan: Plan, problem: Problem, changed: Problem, searching: Searching, keeps_order: bool) -> Found | str:
-    """What a search finds, or why it finds nothing."""
-    try:
-        return planned_again(changed, plan, start_of(plan, problem, changed) if keeps_order else None, searching)
-    except (Impossible, NoPlan) as error:
-        return reason_of(error)
-
-
-def _least_memory(
-    plan: Plan,
-    problem: Problem,
-    makespan: float,
-    lifted: Tried,
-    searching: Searching,
-    tell: Callable[[str], None],
-) -> LeastMemory | None:
+def _least_memory(search: _Search, makespan: float, lifted: Tried, tell: Callable[[str], None]) -> LeastMemory | None:
     """Bisect the factor of all caps between 1 and what the plan without caps takes; each cap is searched."""
-    caps = problem.cap
+    problem, caps = search.problem, search.problem.cap
     largest = float(caps[np.isfinite(caps)].max())
     assert lifted.peak is not None and lifted.makespan is not None
     low, high = 1.0, max(lifted.peak / float(caps.min()), 1.0)
@@ -188,9 +198,9 @@ def _least_memory(
     for _ in range(CAPS_TRIED):
         factor = high if best is None else math.sqrt(low * high)
         tell(f"caps times {factor:.3g}")
-        found = _searched(plan, problem, capped(problem, (caps * factor).tolist()), searching, keeps_order=True)
-        if isinstance(found, Found) and _shorter(found.makespan, makespan):
-            best, high = LeastMemory(factor, largest * factor, found.makespan, low), factor
+        found = search.found(capped(problem, (caps * factor).tolist()))
+        if isinstance(found, Found) and _shorter(found.plan.makespan, makespan):
+            best, high = LeastMemory(factor, largest * factor, found.plan.makespan, low), factor
         elif best is None:
             return None
         else:

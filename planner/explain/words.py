@@ -204,7 +204,7 @@ def _summary(made: Explanation) -> str:
     each = own if made.reference is None or made.reference.per_microbatch is None else made.reference.per_microbatch
     gains = [
         (1 - tried.per_microbatch / (own if tried.replayed else each), tried)
-        for tried in (*made.changes, made.balanced)
+        for tried in (made.changes or [made.balanced])
         if tried.per_microbatch is not None and each > 0 and own > 0
     ]
     ratio, best = max(gains, key=lambda one: one[0], default=(0.0, made.balanced))

@@ -12,7 +12,7 @@ from solver_problems import chain, operator, posed, unit_cluster
 from planner.baselines import baseline_timetable
 from planner.events import Wait
 from planner.explain import explain
-from planner.explain.again import Searching
+from planner.explain.again import Searching, start_of
 from planner.explain.changes import Useless, chunks_of, slowest_operator, slowest_split, without_cap
 from planner.explain.explanation import Explanation
 from planner.explain.levers import FASTER, Lever, kind_of
@@ -166,7 +166,8 @@ def test_changes_are_measured_and_none_is_worse_than_the_order_it_starts_from() 
     assert twice.per_microbatch < made.reference.makespan / 3
     assert "too few" in str(changes["one_more_chunk"].reason)
     halves = changes["slowest_operator_split"]
-    assert halves.makespan is not None and halves.bound is not None and halves.bound <= halves.makespan
+    assert halves.makespan is not None and halves.bound is not None
+    assert halves.bound <= halves.makespan <= made.reference.makespan
 
 
 def test_an_operator_in_two_halves_is_the_same_work() -> None:
@@ -183,6 +184,11 @@ def test_an_operator_in_two_halves_is_the_same_work() -> None:
     assert split.parameters.sum() == problem.parameters.sum()
     assert split.activation.sum() == problem.activation.sum()
     assert chunks_of(problem, plan) == 1
+    start = start_of(plan, problem, split, slowest_operator(problem, plan))
+    assert start is not None
+    assert start.makespan(split) == pytest.approx(retimed(plan, problem, problem)), (
+        "the halves in turn are the same schedule"
+    )
 
 
 def test_without_caps_there_is_none_to_lift() -> None:
