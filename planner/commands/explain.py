@@ -56,7 +56,8 @@ class ExplainFlags:
     ] = "20"
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the searches.")] = 0
     format: Annotated[
-        ExplainFormat, typer.Option("--format", help="json prints one JSON document and nothing else.")
+        ExplainFormat,
+        typer.Option("--format", help="markdown is for a page or an issue, json one document for scripts."),
     ] = ExplainFormat.text
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False
 
