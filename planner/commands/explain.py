@@ -11,15 +11,21 @@ from typing import Annotated, Any
 import typer
 
 from planner.commands import flags as options
-from planner.commands.common import ExitCode, emit, report_style
-from planner.commands.problem_of_plan import in_full, presentable, problem_of_plan, sound_times
+from planner.commands.common import ExitCode, emit, not_an_input, note, report_style
+from planner.commands.problem_of_plan import in_full, label, presentable, problem_of_plan, sound_times
 from planner.commands.running import ProgressLine
 from planner.explain import explain
 from planner.explain.again import Searching
-from planner.explain.written import explanation_document, explanation_markdown, explanation_text
+from planner.explain.written import (
+    explanation_document,
+    explanation_html,
+    explanation_markdown,
+    explanation_text,
+)
 from planner.files.errors import InputError, shown
 from planner.files.flag_values import UsageFault, quantity
 from planner.files.plan_file import plan_error
+from planner.files.whole import ensure_writable, write_whole
 from planner.placement.layouts import LAYOUTS, check_layout
 from planner.plan.plan import Plan
 from planner.problem import Problem
@@ -55,6 +61,10 @@ class ExplainFlags:
         str, typer.Option(metavar="SECONDS", help="Of all searches together, such as 60 or '2 min'.")
     ] = "20"
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the searches.")] = 0
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the report of the plan there as a page, with what is said here."),
+    ] = None
     format: Annotated[
         ExplainFormat,
         typer.Option("--format", help="markdown is for a page or an issue, json one document for scripts."),
@@ -65,6 +75,9 @@ class ExplainFlags:
 def run(flags: ExplainFlags) -> int:
     """Explain the plan."""
     path = flags.plan
+    if flags.html is not None:
+        not_an_input(flags.html, {"plan": path, "graph": flags.graph, "cluster": flags.cluster}, "--html")
+        ensure_writable(flags.html)
     plan = presentable(path)
     in_full(path, plan)
     sound_times(path, plan)
@@ -83,6 +96,11 @@ def run(flags: ExplainFlags) -> int:
     finally:
         if line is not None:
             line.clear()
+    if flags.html is not None:
+        from planner.report.html import Shown, report_html
+
+        write_whole(flags.html, report_html(Shown(plan, label(path, plan), problem), explained=explanation_html(made)))
+        note(f"report written to {flags.html}", flags.quiet)
     if flags.format is ExplainFormat.json:
         emit(json.dumps(explanation_document(made), indent=1, allow_nan=False) + "\n")
     elif flags.format is ExplainFormat.markdown:

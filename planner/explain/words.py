@@ -18,6 +18,9 @@ ROWS = 12
 EACH = 3
 """Of each kind of lever so many at most."""
 
+IDLE = "Idle time, in percent of the step"
+"""The heading of its section."""
+
 WAITED = {
     Wait.INPUT: "a result on the same device",
     Wait.TRANSFER: "a transfer",
@@ -93,7 +96,7 @@ def _idle(made: Explanation) -> Section:
     causes = [c for c in Cause if any(idle.get(c, 0.0) > SHORTER * makespan for idle in made.idle.values())]
     totals = {c: sum(idle.get(c, 0.0) for idle in made.idle.values()) for c in causes}
     if not causes or whole <= 0:
-        return Section("Idle time", ["No compute stream is ever idle."])
+        return Section(IDLE, ["No compute stream is ever idle."])
     total = sum(totals.values())
     worst = max(made.idle, key=lambda d: sum(made.idle[d].values()))
     most = max(causes, key=lambda c: totals[c])
@@ -108,7 +111,7 @@ def _idle(made: Explanation) -> Section:
         sentences.append(f"The {ROWS} devices that are idle longest, and all {len(made.idle)}:")
     rows = [_idle_row(plain(d), made.idle[d], causes, makespan) for d in order]
     rows.append(_idle_row("all devices", totals, causes, whole))
-    return Section("Idle time, in percent of the step", sentences, ["device", "idle", *causes], rows)
+    return Section(IDLE, sentences, ["device", "idle", *causes], rows)
 
 
 def _idle_row(name: str, idle: Mapping[Cause, float], causes: Sequence[Cause], whole: float) -> list[str]:
@@ -234,9 +237,15 @@ def _memory(made: Explanation) -> str:
 def _how(made: Explanation) -> list[str]:
     if not made.effort:
         return ["Nothing was planned again (--effort 0)."]
+    again = made.reference
+    if again is not None and again.makespan is not None and again.makespan > made.plan.makespan * (1 + SHORTER):
+        limits = ["With these limits planning again found nothing as short as this plan: more would say more."]
+    else:
+        limits = []
     searched = [tried for tried in (made.reference, *made.changes) if tried is not None and tried.makespan is not None]
     cut = sum(tried.cut for tried in searched)
-    limits = [f"The time limit ended {cut} of {len(searched)} searches; --time-limit sets it."] if cut else []
+    if cut:
+        limits.append(f"The time limit ended {cut} of {len(searched)} searches; --time-limit sets it.")
     return [
         f"Each row was planned with effort {made.effort}, from this plan's order where it applies; gains are against "
         "the row 'planned again', those of replays against this plan, a microbatch each.",

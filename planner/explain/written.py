@@ -1,13 +1,14 @@
-"""An explanation written as text, as Markdown and as a JSON document."""
+"""An explanation written as text, as Markdown, as HTML and as a JSON document."""
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 from rich.text import Text
 
 from planner.explain.explanation import Explanation, Tried
-from planner.explain.words import Section, sections, title_of
+from planner.explain.words import IDLE, Section, sections, title_of
 from planner.report.tables import rendered, table
 
 SCHEMA = "planner/explanation@1"
@@ -46,6 +47,25 @@ def _escaped(text: str) -> str:
     for mark in "\\|*_<>`":
         text = text.replace(mark, f"\\{mark}")
     return text
+
+
+def explanation_html(made: Explanation) -> str:
+    """Sections for the page of a report, apart from the idle time by cause, which the page has."""
+    return "".join(_html(section) for section in sections(made) if section.heading != IDLE)
+
+
+def _html(section: Section) -> str:
+    said = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in section.sentences)
+    if section.rows:
+        heads = "".join(f"<th scope='col'>{html.escape(column)}</th>" for column in section.columns)
+        rows = (
+            f"<tr><th scope='row'>{html.escape(row[0])}</th>"
+            + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+            + "</tr>"
+            for row in section.rows
+        )
+        said += f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<section>\n<h2>{html.escape(section.heading)}</h2>\n{said}\n</section>\n"
 
 
 def explanation_document(made: Explanation) -> dict[str, Any]:

@@ -70,3 +70,15 @@ def test_what_it_refuses(plan: list[str], capsys: pytest.CaptureFixture[str]) ->
     Path("plan.json").write_text(plan_to_json(replace(made, tasks=made.tasks[1:])), "utf-8")
     assert main(plan) == 2
     assert "is no valid plan" in capsys.readouterr().err
+
+
+def test_a_section_of_the_page(plan: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The page of the report with what explain says, names escaped; without --html the report has no such section."""
+    assert main([*plan, "--effort", "0", "--html", "page.html"]) == 0
+    assert "report written to page.html" in capsys.readouterr().err
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert page.count("<h2>Critical path</h2>") == page.count("<h2>What would help</h2>") == 1
+    assert "<th scope='row'>device gpu0</th>" in page
+    assert main([*plan, "--html", "plan.json"]) == 2
+    assert main(["show", "plan.json", "--html", "plain.html"]) == 0
+    assert "What would help" not in Path("plain.html").read_text(encoding="utf-8")

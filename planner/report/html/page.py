@@ -48,8 +48,11 @@ class Shown:
         return PlanDrawing(drawn, self.title if note is None else f"{self.title} ({note})", problem)
 
 
-def report_html(shown: Shown, baselines: Sequence[Shown] = ()) -> str:
-    """The page of a plan, with whole plans of baselines under it on the same time axis."""
+def report_html(shown: Shown, baselines: Sequence[Shown] = (), explained: str = "") -> str:
+    """The page of a plan, with whole plans of baselines under it on the same time axis.
+
+    ``explained``: further sections as HTML, after that of the devices.
+    """
     drawings = [each.drawing() for each in (shown, *baselines)]
     documents, data = _data(drawings)
     plan, facts = shown.plan, PlanFacts(shown.plan)
@@ -70,6 +73,7 @@ def report_html(shown: Shown, baselines: Sequence[Shown] = ()) -> str:
         "exact": text(_exactness(drawings)),
         "memory": _memory(drawings),
         "devices": "".join(_devices(k, drawing) for k, drawing in enumerate(drawings)),
+        "explained": explained,
         "baselines": baseline_table(plan, facts),
         "inputs": inputs_table(plan),
         "version": text(plan.planner_version),
