@@ -187,6 +187,11 @@ def _export(draft: Draft) -> list[str]:
     return [draft.plan(), "--to", to, *draft.output(), *(draft.inputs() if draft.random.random() < 0.5 else [])]
 
 
+def _explain(draft: Draft) -> list[str]:
+    limits = ["--effort", draft.random.choice(["0", "2"]), "--time-limit", "1"]
+    return [draft.plan(), *draft.inputs(), *limits]
+
+
 def _simulate(draft: Draft) -> list[str]:
     return [draft.plan(), "--runs", "3", *(draft.inputs() if draft.random.random() < 0.4 else [])]
 
@@ -222,6 +227,7 @@ TEMPLATES: Mapping[str, tuple[int, Template]] = {
     "show": (10, _show),
     "export": (10, _export),
     "simulate": (8, _simulate),
+    "explain": (4, _explain),
     "import": (14, _import),
     "init": (2, lambda draft: draft.maybe(draft.random.choice(["new", "folder", "there.json"]))),
     "configs": (2, _configs),
@@ -231,7 +237,7 @@ TEMPLATES: Mapping[str, tuple[int, Template]] = {
 }
 """How often a command comes, and how its command line begins before it is mutated."""
 
-FORMATTED = ("solve", "baseline", "compare", "verify", "show", "simulate", "stretch", "configs")
+FORMATTED = ("solve", "baseline", "compare", "verify", "show", "simulate", "explain", "stretch", "configs")
 """Those that have ``--format``."""
 
 
