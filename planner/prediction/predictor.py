@@ -30,13 +30,11 @@ from planner.prediction.strategy import Strategy
 from planner.problem import Cluster, Device, DeviceType, Graph, Impossible, NetworkLevel, Problem, ProblemError
 from planner.runtimes.registry import RUNTIMES
 from planner.runtimes.runtime import Runtime
+from planner.runtimes.whole_passes import WHOLE_BACKWARD
 from planner.search.as_run import RuntimeSearch
 from planner.search.incumbent import Incumbent
 from planner.timetable.figures import Figures
 from planner.timetable.figures import figures as whole_figures
-
-WHOLE = {"gpipe", "1f1b", "interleaved-1f1b"}
-"""Schedules without a weight gradient of its own."""
 
 
 class Predictor:
@@ -94,7 +92,7 @@ class Predictor:
         if strategy.pp == 1 or (SCHEDULES[name].family == "interleaved" and strategy.vpp == 1):
             name = "1f1b"
         chunks = strategy.vpp if SCHEDULES[name].family == "interleaved" else SCHEDULES[name].chunks
-        weight_grad = WeightGrad.NEVER if name in WHOLE else WeightGrad.STORED
+        weight_grad = WeightGrad.NEVER if name in WHOLE_BACKWARD else WeightGrad.STORED
         graph = self._graph(replace(strategy, schedule=name), weight_grad, runtime)
         copies = 2 if SCHEDULES[name].family == "bidirectional" else 1
         problem = Problem(graph, self._stages(strategy), graph.microbatches, copies=copies)

@@ -219,8 +219,10 @@ class RuntimeSearch:
                 f"{self.problem.microbatches}"
             )
             return ()
-        some = range(2, most + 1)
-        return [v for v in some if self.problem.chunks in (None, v)]
+        some = [v for v in range(2, most + 1) if self.problem.chunks in (None, v)]
+        if not some and self.problem.chunks is not None:
+            self.reasons.append(f"{schedule.title} of {self.problem.chunks} stages a device: there are at most {most}")
+        return some
 
     def _of(self, name: str, chunks: int) -> Iterator[Way]:
         fits = False

@@ -14,8 +14,8 @@ from planner.common.version import DISTRIBUTION, extra_hint
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = set(PROJECT["optional-dependencies"])
-OTHERS = {"torch==2.13.0"}
-"""Third-party requirements that a hint may name."""
+OTHERS = {"torch==2.13.0", "requirements-planner.txt"}
+"""Third-party requirements that a hint may name, and the reader's own file of docs/ci.md."""
 
 HINT = re.compile(r"""pip\ install((?:\s+-[-\w]+)*)\s+((?:(?:'[^']*'|"[^"]*"|[^\s`'",;)]+)[ ]?)+)""", re.VERBOSE)
 WORD = re.compile(r"""'([^']*)'|"([^"]*)"|([^\s'"]+)""")
