@@ -52,12 +52,10 @@ class StageCosts:
             )
         return self.known[versions]
 
-    def problem(
-        self, stages: Sequence[Sequence[int]], variant: Versions, first: Sequence[int], overhead: float = 0.0
-    ) -> Problem | None:
+    def problem(self, stages: Sequence[Sequence[int]], variant: Versions, first: Sequence[int]) -> Problem | None:
         """The problem of stages of units: the first ``first[s]`` units of stage s in ``variant``, others in base.
 
-        ``overhead``: seconds that each pass takes beside its operators. None where no device may run a whole stage.
+        None where no device may run a whole stage.
         """
         base, other = self._costs(self.whole.first_versions), self._costs(variant)
         stage_of = np.zeros(len(self.units), dtype=np.int64)
@@ -83,7 +81,7 @@ class StageCosts:
             Operator(
                 f"{s}",
                 {
-                    which: self._times(seconds[s, p] + overhead)
+                    which: self._times(seconds[s, p])
                     for p, which in enumerate(PASS_ORDER)
                     if p == 0 or (self.whole.training and (p == 1 or has_w[s]))
                 },

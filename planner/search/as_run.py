@@ -158,10 +158,10 @@ class RuntimeSearch:
                 some.append(self._ran(Way(name, chunks, stages, choice, first)))
         return min((ran for ran in some if ran is not None), key=lambda ran: ran.rank, default=None)
 
-    def published(self, name: str, chunks: int, overhead: float = 0.0) -> Figures | None:
+    def published(self, name: str, chunks: int) -> Figures | None:
         """The figures of a schedule on the stages that the runtime makes unless it is told others.
 
-        ``overhead``: seconds that each stage pass takes beside its operators. None where it does not fit the problem.
+        None where it does not fit the problem.
         """
         count, schedule = self.ranks * chunks, SCHEDULES[name]
         if self._rejected(name):
@@ -177,7 +177,7 @@ class RuntimeSearch:
         if schedule.fused:
             ran = self._ran(way)
             return None if ran is None else ran.figures
-        return self._replayed_as_stages(way, overhead)
+        return self._replayed_as_stages(way)
 
     # -- ways --------------------------------------------------------------------------------------------
 
@@ -343,11 +343,11 @@ class RuntimeSearch:
                 self.busiest[way] = int(np.argmax([d.busy for d in found.devices]))
         return self.known[way]
 
-    def _replayed_as_stages(self, way: Way, overhead: float = 0.0) -> Figures | None:
+    def _replayed_as_stages(self, way: Way) -> Figures | None:
         rows = self._rows(way)
         if rows is None:
             return None
-        whole = self.stage_costs.problem(way.stages, self._variant(way), way.first, overhead)
+        whole = self.stage_costs.problem(way.stages, self._variant(way), way.first)
         layout = self._layout(way.schedule, way.chunks)
         if whole is None or not all(whole.allows(copy) for copy in layout):
             return None
