@@ -158,7 +158,12 @@ class Model:
 
         solver.cbMipInterrupt.subscribe(stop)
         solver.cbSimplexInterrupt.subscribe(stop)
-        if solver.run() == highspy.HighsStatus.kError:
+        try:
+            status = solver.run()
+        except ValueError as error:  # seen of 1.15.1 on an integer program with cuts: "vector::reserve"
+            warnings.warn(f"HiGHS gave up on a model ({error})", RuntimeWarning, stacklevel=2)
+            return Outcome(False, False, None, math.inf, -math.inf)
+        if status == highspy.HighsStatus.kError:
             warnings.warn(f"HiGHS gave up on a model ({solver.getModelStatus()})", RuntimeWarning, stacklevel=2)
         return self._outcome(solver)
 

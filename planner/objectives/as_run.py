@@ -39,7 +39,7 @@ def plan_as_run(solving: Solving) -> Plan:
         raise NoPlan(_why(runtime, best, found.reasons))
     incumbent.publish_best()
     incumbent.control = control.rest(SHARE)  # the first part may be over, and linear programs would give nothing
-    prove(incumbent, runtime)
+    prove(found)
     solving.baselines = baseline_timetables(solving.problem, control)
     free = solving.incumbent(control)
     free.publish = lambda _: None  # what may not run is no plan to fall back on

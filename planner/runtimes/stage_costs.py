@@ -31,6 +31,8 @@ class StageCosts:
         self.names = [device.name for device in problem.cluster.devices]
         self.step = self._by_unit(problem.step_duration)
         self.has_step = self._by_unit(problem.has_step.astype(float)) > 0
+        comm = np.where(np.isfinite(problem.relaxed.duration), problem.relaxed.duration, 0.0).sum(axis=1)
+        self.comm = self._by_unit(np.where(problem.on_comm[:, None], comm, 0.0))
         self.known: dict[Versions, tuple[Floats, Floats, Floats, Floats]] = {}
 
     def _by_unit(self, table: Floats) -> Floats:
@@ -38,7 +40,7 @@ class StageCosts:
         np.add.at(found, self.unit_of, table)
         return found
 
-    def _costs(self, versions: Versions) -> tuple[Floats, Floats, Floats, Floats]:
+    def of(self, versions: Versions) -> tuple[Floats, Floats, Floats, Floats]:
         """By unit: pass times (units, 3, devices; inf where it cannot run), parameters, activation, what is held."""
         if versions not in self.known:
             own = self.whole.default if versions == self.whole.first_versions else self.whole.chosen(versions)
@@ -57,7 +59,7 @@ class StageCosts:
 
         None where no device may run a whole stage.
         """
-        base, other = self._costs(self.whole.first_versions), self._costs(variant)
+        base, other = self.of(self.whole.first_versions), self.of(variant)
         stage_of = np.zeros(len(self.units), dtype=np.int64)
         changed = np.zeros(len(self.units), dtype=bool)
         for s, (stage, n) in enumerate(zip(stages, first, strict=True)):

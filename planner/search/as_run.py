@@ -28,6 +28,7 @@ from planner.placement.versions import Versions, different_choices, uniform_choi
 from planner.problem import BASE, Placement, Problem
 from planner.problem.partition import partition
 from planner.runtimes.cuts import cut_for, layer_of
+from planner.runtimes.order_bound import ROUNDS, OrderBounds
 from planner.runtimes.runtime import Recomputing, Runtime
 from planner.runtimes.stage_costs import StageCosts
 from planner.runtimes.whole_passes import exposed, runtime_bound, with_transfers
@@ -46,6 +47,9 @@ REPLAYED = 2
 
 ENUMERATED = 200
 """Ways to cut into stages up to which all are looked at."""
+
+Order = tuple[str, int]
+"""A schedule and how many stages it has on a device."""
 
 Rank = tuple[bool, float]
 """Whether memory is lacking, and how much (bytes); else the makespan (seconds). The least is the best."""
@@ -110,9 +114,15 @@ class RuntimeSearch:
         self.busiest: dict[Way, int] = {}
         self.stage_costs = StageCosts(problem, runtime, self.units)
         self.reasons: list[str] = []
-        self.rows: dict[tuple[str, int], Rows | None] = {}
+        self.rows: dict[Order, Rows | None] = {}
+        self.bounds: dict[tuple[Order, bool], float] = {}
         self.releases_inside = not problem.training and bool(np.isfinite(problem.cap).any())
         """Whether a stage pass releases memory of its first operators before it ends, and memory counts."""
+
+    @cached_property
+    def choices(self) -> dict[str, Versions]:
+        """The versions of all operators, by the name of what is chosen everywhere."""
+        return uniform_choices(self.problem)
 
     @cached_property
     def layers(self) -> list[bool]:
@@ -122,24 +132,87 @@ class RuntimeSearch:
         return [layer_of(name, rules) is not None for name in names]
 
     def run(self) -> Ran | None:
-        """The best way found, which is offered if it fits in memory; None where no schedule applies."""
+        """The best way found, which is offered if it fits in memory; None where no schedule applies.
+
+        Orders are looked at by their bounds, the least first; those that cannot be better are left out.
+        """
         control = self.incumbent.control
+        orders = sorted(self.orders, key=self.order_bound)  # equal ones in the runtime's own order
+        fitting = [order for order in orders if math.isfinite(self.order_bound(order))] or orders
         some: dict[Way, Rank] = {}
-        for way in self._ways():
-            control.report(f"{way.told}, as {self.runtime.name} runs it")
-            rank = self._rank(way)
-            if rank is not None:
-                some[way] = rank
+        best = WORST
+        for order in fitting:
+            if not best[0] and self.order_bound(order) >= best[1] * (1 - SAME):
+                break
+            for way in self._of(*order):
+                control.report(f"{way.told}, as {self.runtime.name} runs it")
+                rank = self._rank(way)
+                if rank is not None:
+                    some[way] = rank
+                    best = min(best, rank)
+                if some and control.over:
+                    break
             if some and control.over:
                 break
-        by_kind: dict[tuple[str, int], Way] = {}
+        by_kind: dict[Order, Way] = {}
         for way in sorted(some, key=some.__getitem__):
             by_kind.setdefault((way.schedule, way.chunks), way)
-        best = list(by_kind.values())[:TUNED]
-        ran = [self._ran(way) for way in best[:1]]
-        tuned = [self._tuned(way) for way in best if not control.over]
+        those = list(by_kind.values())[:TUNED]
+        ran = [self._ran(way) for way in those[:1]]
+        tuned = []
+        for way in those:
+            bound = self.order_bound((way.schedule, way.chunks))
+            if control.over or (not best[0] and bound >= best[1] * (1 - SAME)):
+                continue
+            tuned.append(self._tuned(way))
+            best = min(best, self.known[tuned[-1]] or WORST)
         ran += [self._ran(way) for way in sorted(tuned, key=lambda way: self.known[way] or WORST)[:REPLAYED]]
         return min((each for each in ran if each is not None), key=lambda each: each.rank, default=None)
+
+    @cached_property
+    def orders(self) -> tuple[Order, ...]:
+        """The schedules that apply, each with its numbers of stages on a device."""
+        return tuple(
+            (name, chunks)
+            for name in self.runtime.schedules
+            if not self._rejected(name)
+            for chunks in self._chunks(name)
+        )
+
+    @cached_property
+    def _bounds(self) -> OrderBounds:
+        return OrderBounds(self.cut, self.runtime, self.stage_costs, different_choices(self.problem))
+
+    def order_bound(self, order: Order, enough: float = 0.0) -> float:
+        """Seconds that no plan of an order beats; inf where none fits in memory, 0 where nothing is known.
+
+        ``enough``: where the bound is not above it, paths through the order are looked at, too.
+        """
+        closer = enough > 0.0
+        if (order, closer) not in self.bounds:
+            known = self.bounds.get((order, False), 0.0)
+            if known > enough > 0.0:
+                return known
+            control = self.incumbent.control
+            try:
+                found = self._bounds.of(*order, control, enough or math.inf, ROUNDS if closer else 0)
+            except NotApplicable as reason:
+                self.reasons.append(str(reason))
+                found = math.inf
+            self.bounds[order, closer] = max(known, found)
+        return self.bounds[order, closer]
+
+    def bound(self, enough: float = math.inf) -> float:
+        """Seconds that no plan of any order beats; inf where it is proven that none fits in memory.
+
+        ``enough``: the best makespan known. Orders whose bound is above it are not looked at closer.
+        """
+        least = math.inf
+        for order in sorted(self.orders, key=self.order_bound):
+            if self.order_bound(order) >= least:
+                break
+            least = min(least, self.order_bound(order, enough))
+        return least
 
     def baseline(self, name: str, variant: str | None = None) -> Ran | None:
         """A schedule as it is published, with balanced stages; None where it does not fit the problem.
@@ -181,14 +254,6 @@ class RuntimeSearch:
 
     # -- ways --------------------------------------------------------------------------------------------
 
-    def _ways(self) -> Iterator[Way]:
-        """Every schedule, number of stages and choice of variants, with balanced stages."""
-        for name in self.runtime.schedules:
-            if self._rejected(name):
-                continue
-            for chunks in self._chunks(name):
-                yield from self._of(name, chunks)
-
     def _rejected(self, name: str) -> bool:
         """Whether flags or the mode of the graph exclude a schedule; the reason is kept."""
         schedule, problem = SCHEDULES[name], self.problem
@@ -210,6 +275,8 @@ class RuntimeSearch:
         schedule = SCHEDULES[name]
         if schedule.chunks == 1:
             return (1,)
+        if self.ranks == 1:  # nothing to interleave
+            return ()
         most = min(self.runtime.chunks, len(self.units) // self.ranks)
         if schedule.family != "interleaved":
             return (2,) if most >= 2 else ()
@@ -236,7 +303,7 @@ class RuntimeSearch:
             yield from self._every_cut(way)
             if choice == BASE:
                 fits = not (self._rank(way) or WORST)[0]
-            if choice == BASE or fits or BASE not in uniform_choices(self.problem):
+            if choice == BASE or fits or BASE not in self.choices:
                 continue  # where it fits as it is, to recompute only costs time
             if self.runtime.recompute is Recomputing.FIRST_LAYERS:
                 yield from self._first_layers(name, chunks, choice)
@@ -321,7 +388,7 @@ class RuntimeSearch:
     # -- replays -----------------------------------------------------------------------------------------
 
     def _versions(self, way: Way) -> Versions:
-        choices = uniform_choices(self.problem)
+        choices = self.choices
         versions = list(choices.get(BASE, self.problem.first_versions))
         if way.name != BASE:
             wanted = choices[way.name]
@@ -357,7 +424,7 @@ class RuntimeSearch:
         return figures(problem, replay_blocks(pipeline, overlapped=self.runtime.reduces_beside))
 
     def _variant(self, way: Way) -> Versions:
-        return uniform_choices(self.problem).get(way.name, self.problem.first_versions)
+        return self.choices.get(way.name, self.problem.first_versions)
 
     def _ran(self, way: Way) -> Ran | None:
         """The way replayed operator by operator; offered, where it fits."""
@@ -468,6 +535,10 @@ def baseline_as_run(name: str, problem: Problem, runtime: Runtime, variant: str 
     return ran.timetable
 
 
-def prove(incumbent: Incumbent, runtime: Runtime) -> None:
+def prove(found: RuntimeSearch) -> None:
     """Raise the incumbent's bound to that of the runtime's plans."""
-    incumbent.prove(lambda problem, control: runtime_bound(problem, runtime, control), f"bound for {runtime.name}")
+    incumbent, runtime = found.incumbent, found.runtime
+    enough = math.inf if incumbent.best is None else incumbent.best.makespan
+    incumbent.raise_bound(found.bound(enough), f"bound of the orders that {runtime.name} runs")
+    if incumbent.best is None or incumbent.bound < incumbent.best.makespan * (1 - SAME):
+        incumbent.prove(lambda problem, control: runtime_bound(problem, runtime, control), f"bound for {runtime.name}")

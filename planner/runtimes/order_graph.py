@@ -1,0 +1,159 @@
+"""The order of a published schedule as a graph: which stage pass waits for which, whatever their lengths.
+
+Used for bounds (``order_bound``): every path through the graph is a length that no run of the order beats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.baselines.row import Rows
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+PASS_OF = {"F": 0, "I": 1, "W": 2, "B": 3}
+"""Where a pass stands among forward, input gradient, weight gradient and whole backward."""
+
+PASSES = len(PASS_OF)
+
+NODES_AT_MOST = 150_000
+"""Stage passes of an order up to which its graph is built."""
+
+
+@dataclass(frozen=True, eq=False)
+class OrderGraph:
+    """The stage passes of one step, numbered in an order in which each comes after those that it waits for.
+
+    ``before[n]``: what comes right before n on its device; ``reads[n]``: the pass of another stage that it reads; -1
+    for none. ``kind[n]`` = 4 x stage + pass. ``crosses[n]``: whether what it reads comes from another device.
+    ``last[r]``: the last of each device. ``held[r]``: the numbers of microbatches that a device holds at once, by
+    stage: (vectors, stages, 2) after F, and after I until W; vectors that others cover are left out.
+    """
+
+    before: list[int]
+    reads: list[int]
+    kind: list[int]
+    crosses: list[bool]
+    last: list[int]
+    held: list[Ints]
+    stages: int
+
+    def longest(self, seconds: Floats, lag: float) -> list[tuple[float, Ints, int]]:
+        """For each device the longest path that ends with its last pass.
+
+        ``seconds``: of each stage's passes (stages, 4); ``lag``: of a transfer between devices. Length, how often every
+        pass of every stage is on the path (stages, 4), and how many transfers are.
+        """
+        length = seconds.ravel().tolist()
+        end: list[float] = []
+        via: list[int] = []
+        for before, reads, kind, crosses in zip(self.before, self.reads, self.kind, self.crosses, strict=True):
+            start, which = (end[before], before) if before >= 0 else (0.0, -1)
+            if reads >= 0:
+                other = end[reads] + lag if crosses else end[reads]
+                if other > start:
+                    start, which = other, reads
+            end.append(start + length[kind])
+            via.append(which)
+        return [self._path(node, end[node], via) for node in self.last]
+
+    def _path(self, node: int, length: float, via: list[int]) -> tuple[float, Ints, int]:
+        counts = [0] * (PASSES * self.stages)
+        sent = 0
+        while node >= 0:
+            counts[self.kind[node]] += 1
+            before = via[node]
+            if before >= 0 and before == self.reads[node] and before != self.before[node] and self.crosses[node]:
+                sent += 1
+            node = before
+        return length, np.array(counts, dtype=np.int64).reshape(self.stages, PASSES), sent
+
+
+def order_graph(rows: Rows, stages: int, device_of: list[int], microbatches: int) -> OrderGraph | None:
+    """The graph of the rows of a schedule with one copy of the model; None where actions are fused pairs or too many.
+
+    ``device_of``: the device of each stage. Stage s reads stage s - 1 forward and s + 1 backward.
+    """
+    if sum(map(len, rows)) > NODES_AT_MOST or any(len(k.action.passes) > 1 for row in rows for k in row.kinds):
+        return None
+    kind_of: list[Ints] = []
+    microbatch_of: list[Ints] = []
+    for row in rows:
+        kind, number = np.zeros(len(row), dtype=np.int64), np.zeros(len(row), dtype=np.int64)
+        for each in row.kinds:
+            stage_pass = each.action.passes[0]
+            if stage_pass.copy:
+                return None
+            kind[each.places] = PASSES * stage_pass.stage + PASS_OF[stage_pass.kind]
+            number[each.places] = each.microbatches[0]
+        kind_of.append(kind)
+        microbatch_of.append(number)
+    held = [_held(kind, stages) for kind in kind_of]
+    numbers = [n.tolist() for n in microbatch_of]
+    kinds = [k.tolist() for k in kind_of]
+    node: dict[tuple[int, int], int] = {}  # (kind, microbatch) to number
+    before: list[int] = []
+    reads: list[int] = []
+    kind_list: list[int] = []
+    crosses: list[bool] = []
+    place, last = [0] * len(rows), [-1] * len(rows)
+    moved = True
+    while moved:
+        moved = False
+        for r, (own, many) in enumerate(zip(kinds, numbers, strict=True)):
+            while place[r] < len(own):
+                what, m = own[place[r]], many[place[r]]
+                stage, which = divmod(what, PASSES)
+                source = _read_by(stage, which, stages)
+                if source is not None and (source, m) not in node:
+                    break
+                n = len(before)
+                before.append(last[r])
+                reads.append(-1 if source is None else node[source, m])
+                crosses.append(source is not None and device_of[source // PASSES] != device_of[stage])
+                kind_list.append(what)
+                last[r] = n
+                node[what - 2 if which == PASS_OF["B"] else what, m] = n
+                place[r] += 1
+                moved = True
+    if len(before) != sum(map(len, rows)):
+        return None  # an order that deadlocks
+    return OrderGraph(before, reads, kind_list, crosses, last, held, stages)
+
+
+def _read_by(stage: int, which: int, stages: int) -> int | None:
+    """The kind of pass that one reads: its own forward only at the last stage, where nothing else says so."""
+    if which == PASS_OF["F"]:
+        return PASSES * (stage - 1) if stage else None
+    if which == PASS_OF["W"]:
+        return PASSES * stage + 1
+    return PASSES * (stage + 1) + 1 if stage + 1 < stages else PASSES * stage
+
+
+def _held(kind: Ints, stages: int) -> Ints:
+    """How many microbatches are held, by stage, after each pass of a device; without those that another covers.
+
+    Of a stage without weight gradients all is released with the backward pass.
+    """
+    stage, which = kind // PASSES, kind % PASSES
+    has_w = np.zeros(stages, dtype=bool)
+    has_w[stage[which == 2]] = True
+    change = np.zeros((len(kind), stages, 2), dtype=np.int64)
+    at = np.arange(len(kind))
+    change[at[which == 0], stage[which == 0], 0] = 1
+    backward = (which == 1) | (which == 3)
+    change[at[backward], stage[backward], 0] = -1
+    split = (which == 1) & has_w[stage]
+    change[at[split], stage[split], 1] = 1
+    change[at[which == 2], stage[which == 2], 1] = -1
+    vectors = np.unique(np.cumsum(change, axis=0).reshape(len(kind), -1), axis=0)
+    vectors = vectors[np.argsort(-vectors.sum(axis=1), kind="stable")]
+    kept: list[Ints] = []
+    for vector in vectors:
+        if not any(np.all(vector <= other) for other in kept):
+            kept.append(vector)
+    return np.array(kept).reshape(-1, stages, 2)
