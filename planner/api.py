@@ -217,8 +217,9 @@ def predict(
 ) -> list[Prediction]:
     """Step time and memory of each strategy, in order: seconds, bytes of the fullest rank, whether it fits.
 
-    - ``config``: config.json of a Hugging Face model; ``family``: the model_type to read it as, where it has another
-    - ``cluster``: cluster.yaml
+    - ``config``: config.json of a Hugging Face model, or the name of a shipped one (``llama-3.1-70b``); ``family``: the
+      model_type to read it as, where it has another
+    - ``cluster``: cluster.yaml, or a shipped one (``h100:8x8``)
     - ``strategies``: one mapping each, such as ``{"tp": 8, "pp": 4, "mbs": 1, "gbs": 256, "seq": 4096}``, or the name
       of a CSV file; ``planner.prediction.strategy`` has the names and their defaults, others are ignored
     - ``calibration``: a shipped one (``h100``) or a file of ``planner calibrate``; default: that of the device type

@@ -23,7 +23,7 @@ from planner.files.whole import write_whole
 from race import commit, machine
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGS = ROOT / "tests" / "data" / "hf_configs"
+CONFIGS = ROOT / "configs" / "models"
 RUNTIMES = ("megatron", "any")
 NODE = 8
 """GPUs of a node."""

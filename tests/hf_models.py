@@ -1,4 +1,4 @@
-"""What the tests of ``planner import hf`` share: the configs beside this file, and graphs made of them."""
+"""What the tests of ``planner import hf`` share: the configs that come with planner, and graphs made of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from planner.importers.transformer.setting import Setting
 from planner.problem import Graph, Operator
 
 HERE = Path(__file__).resolve().parent / "data"
-CONFIGS = HERE / "hf_configs"
+CONFIGS = HERE.parents[1] / "configs" / "models"
 PUBLISHED: dict[str, Any] = json.loads((HERE / "hf_published.json").read_text(encoding="utf-8"))
 NAMES = sorted(path.stem for path in CONFIGS.iterdir())
 

@@ -38,7 +38,7 @@ COMMANDS = {
     "explain": "Where the time of a plan goes, what to speed up first, and what would help, measured.",
     "warmup": "Compile the search now, so that the first plan does not wait for it.",
     "init": "Write a small graph.yaml and cluster.yaml to start from.",
-    "configs": "The graphs and clusters that come with planner: list them, or copy them with --copy DIR.",
+    "configs": "The graphs, models and clusters that come with planner: list them, or copy them with --copy DIR.",
     "calibrate": "Curves of kernels and collectives of an accelerator, from tables of measured ones.",
     "schema": "The JSON Schema of a file format.",
     "import": "A graph.yaml from a model or a graph of another format.",

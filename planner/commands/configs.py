@@ -1,4 +1,4 @@
-"""``planner configs``: the graphs and clusters that come with the installation, listed or copied."""
+"""``planner configs``: the graphs, models and clusters that come with the installation, listed or copied."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from planner.commands import flags as options
 from planner.commands.common import ExitCode, emit, note, report_style
+from planner.files import read_cluster
 from planner.files.errors import did_you_mean
 from planner.files.flag_values import UsageFault
-from planner.files.shipped import Shipped, folder, shipped
+from planner.files.shipped import Kind, Shipped, folder, shipped
 from planner.files.whole import make_folder, write_all
+from planner.report.words import number, size
+
+TITLES = {
+    Kind.GRAPH: "graphs, each with its cluster",
+    Kind.MODEL: "models, by name wherever CONFIG stands",
+    Kind.CLUSTER: "clusters; h100:4x8 wherever CLUSTER stands is 4 nodes of 8 H100, and so with every type",
+}
 
 
 def _names() -> list[str]:
@@ -59,7 +67,7 @@ def _chosen(names: Sequence[str]) -> Sequence[Shipped]:
     known = {each.name: each for each in shipped()}
     for name in names:
         if name not in known:
-            raise UsageFault(f"no graph or cluster is called {name!r}; {did_you_mean(name, known)}")
+            raise UsageFault(f"no graph, model or cluster is called {name!r}; {did_you_mean(name, known)}")
     return [each for name, each in known.items() if not names or name in names]
 
 
@@ -89,15 +97,32 @@ def _equal(path: Path, content: bytes) -> bool:
 
 
 def _table(chosen: Sequence[Shipped]) -> str:
-    width = report_style()[0]
-    column = max(len(each.name) for each in chosen) + 2
-    kinds = {"graphs, each with its cluster": False, "clusters": True}
+    width, place = report_style()[0], folder()
     parts = []
-    for title, alone in kinds.items():
-        rows = [f"  {each.name:<{column}}{each.about}" for each in chosen if each.is_cluster == alone]
-        if rows:
-            parts.append("\n".join([title, *(_cut(row, width) for row in rows)]))
+    for kind, title in TITLES.items():
+        listed = [each for each in chosen if each.kind is kind]
+        column = max((len(each.name) for each in listed), default=0) + 2
+        rows = [_cut(f"  {each.name:<{column}}{_line(each, place)}", width) for each in listed]
+        parts += ["\n".join([title, *rows])] if rows else []
     return "\n\n".join(parts) + "\n"
+
+
+def _line(each: Shipped, place: Path) -> str:
+    """What it is; of a cluster, what a device holds and how fast the network is, too."""
+    if each.kind is not Kind.CLUSTER:
+        return each.about
+    figures = _figures(place / each.files[0])
+    within, between = (f"{number(figures[key] / 1e9)} GB/s" for key in ("within_node", "between_nodes"))
+    return f"{each.about.rstrip('.')}: {size(figures['memory'])}, {within} within, {between} between"
+
+
+def _figures(path: Path) -> Mapping[str, Any]:
+    """Of a shipped cluster, which has one type of device: its name, bytes of a device, bytes a second of a pair."""
+    cluster = read_cluster(path)
+    (kind,) = cluster.types.values()
+    levels = {"within_node": cluster.within_node, "between_nodes": cluster.between_nodes}
+    rates = {name: level.bandwidth for name, level in levels.items() if level is not None}
+    return {"type": kind.name, "memory": kind.memory, "devices_per_node": len(cluster.devices), **rates}
 
 
 def _cut(line: str, width: int) -> str:
@@ -111,13 +136,15 @@ def _document(chosen: Sequence[Shipped], place: Path) -> str:
     )
 
 
-def _entry(each: Shipped, place: Path) -> Mapping[str, str]:
-    files = {file.stem if not each.is_cluster else "cluster": str(place / file) for file in each.files}
-    return {"name": each.name, "about": each.about, **files}
+def _entry(each: Shipped, place: Path) -> Mapping[str, Any]:
+    names = (each.kind.value,) if each.kind is not Kind.GRAPH else ("graph", "cluster")
+    files = {name: str(place / file) for name, file in zip(names, each.files, strict=True)}
+    figures = _figures(place / each.files[0]) if each.kind is Kind.CLUSTER else {}
+    return {"name": each.name, "kind": each.kind.value, "about": each.about, **files, **figures}
 
 
 def _commands(chosen: Sequence[Shipped], place: Path) -> str:
-    graphs = [each for each in chosen if not each.is_cluster]
+    graphs = [each for each in chosen if each.kind is Kind.GRAPH]
     return "".join(
         f"planner solve {' '.join(shlex.quote(str(place / file)) for file in each.files)}\n" for each in graphs
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,16 +20,25 @@ class FileFormat(StrEnum):
     graph = "graph"
     cluster = "cluster"
     plan = "plan"
+    accelerator = "accelerator"
 
 
 @dataclass(frozen=True)
 class SchemaFlags:
     """Options of ``planner schema``."""
 
-    name: Annotated[FileFormat, typer.Argument(metavar="graph|cluster|plan", help="Which file format.")]
+    name: Annotated[FileFormat, typer.Argument(metavar="graph|cluster|plan|accelerator", help="Which file format.")]
 
 
 def run(flags: SchemaFlags) -> int:
     """Print the schema."""
-    emit(json.dumps(schema(flags.name.value), indent=2) + "\n")
+    emit(json.dumps(_schema(flags.name), indent=2) + "\n")
     return ExitCode.DONE
+
+
+def _schema(name: FileFormat) -> Mapping[str, Any]:
+    if name is FileFormat.accelerator:
+        from planner.costs.accelerator import accelerator_schema  # graphs and plans need no calibration
+
+        return accelerator_schema()
+    return schema(name.value)

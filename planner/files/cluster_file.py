@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def read_cluster(path: Path) -> Cluster:
     ``TYPE:NODESxGPUS``, where no such file exists, is a shipped cluster: ``h100:8x8`` has 8 nodes of 8 H100. Raises
     ``InputError`` with file, line and field for whatever is wrong.
     """
-    named = None if Path(path).exists() else cluster_text(str(path))
+    named = None if os.path.exists(path) else cluster_text(str(path))
     source = read_source(path) if named is None else source_of(named.encode(), path)
     root = read_root(CLUSTER, source.root, source.path)
     types = {name: _device_type(name, entry) for name, entry in root.values["device_types"].items()}

@@ -7,10 +7,18 @@ from typing import Annotated
 
 import typer
 
+from planner.files.shipped import model_names
 from planner.importers.transformer.setting import Optimizer
 from planner.problem.graph import Mode
 
-HfConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="config.json of a Hugging Face model.")]
+HfConfigFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CONFIG",
+        help="config.json of a Hugging Face model, or a shipped one, such as llama-3.1-70b.",
+        autocompletion=model_names,
+    ),
+]
 Calibration = Annotated[
     str | None,
     typer.Option(metavar="NAME|FILE", help="Measured curves of kernels: a shipped one, or of planner calibrate."),

@@ -11,7 +11,7 @@ from planner.importers.huggingface.flags import HfFlags
 from planner.importers.huggingface.importer import hf_document
 from planner.importers.transformer.setting import Recompute, Setting
 
-MODEL = Path(__file__).resolve().parents[2] / "tests" / "data" / "hf_configs" / "llama-3.1-70b.json"
+MODEL = Path(__file__).resolve().parents[2] / "configs" / "models" / "llama-3.1-70b.json"
 TENSOR, STAGES, DATA = 8, 8, 8
 NODE, PORT = 450e9, 50e9  # bytes/s: NVLink of an H100, and its 400 Gb/s port
 

@@ -79,7 +79,7 @@ def test_every_command_says_what_the_list_says(name: str, capsys: pytest.Capture
     assert out.startswith(f"Usage: planner {name} ") and COMMANDS[name] in " ".join(out.split())
 
 
-@pytest.mark.parametrize("name", ["graph", "cluster", "plan"])
+@pytest.mark.parametrize("name", ["graph", "cluster", "plan", "accelerator"])
 def test_schema(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", name]) == 0
     captured = capsys.readouterr()

@@ -30,6 +30,8 @@ def test_commands_and_options_and_names() -> None:
     assert answers("planner import ") >= {"hf", "onnx", "torch"}
     assert answers("planner baseline ") == set(BASELINES)
     assert answers("planner configs dualpipe") == {"dualpipe-4x8", "dualpipe-8x20"}
+    assert answers("planner import hf llama-3.1") == {"llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b"}
+    assert answers("planner predict conf") == set()
     assert answers("planner solve gr") == set()  # the shell completes files then
 
 

@@ -32,12 +32,25 @@ def test_every_file_is_listed_with_a_line(capsys: pytest.CaptureFixture[str]) ->
     assert {str(file) for each in shipped.shipped() for file in each.files} == set(below(CONFIGS))
 
 
+def test_models_and_clusters_say_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Dimensions of a model; of a cluster the memory of a device and the rates of its network."""
+    assert main(["configs", "mixtral-8x7b", "qwen2-vl-7b", "t5-11b", "h100-8", "--quiet"]) == 0
+    assert [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")] == [
+        "mixtral: 32 layers of width 4096, 8 experts, 2 a token",
+        "qwen2_vl: 28 layers of width 3584, with a vision tower",
+        "t5: 24 layers of width 1024, as many in the decoder",
+        "One machine of eight H100 SXM 80 GB: 76 GiB, 450 GB/s within, 50 GB/s between",
+    ]
+
+
 def test_json_says_where_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["configs", "dualpipe-4x8", "a100-8", "--format", "json"]) == 0
     graph, cluster = json.loads(capsys.readouterr().out)["configs"]
     assert graph["name"] == "dualpipe-4x8" and graph["about"].startswith("DualPipe's setting in units")
     assert read_graph(Path(graph["graph"])).microbatches == 8
     assert len(read_cluster(Path(cluster["cluster"])).devices) == 8
+    assert (cluster["type"], cluster["memory"], cluster["between_nodes"]) == ("a100", 76 * 2**30, 25e9)
+    assert (graph["kind"], cluster["kind"]) == ("graph", "cluster")
 
 
 def test_all_are_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,35 @@ def test_wrong_files(text: str, words: str, tmp_path: Path, capsys: pytest.Captu
     assert not (tmp_path / "graph.yaml").exists()
 
 
+def test_a_shipped_model_goes_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any case, and the header's command makes the file again; a file of that name wins."""
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "LLaMA-3.1-70B", "--sequence", "8192")
+    assert code == 0 and "70.55 B weights" in err
+    assert "from llama-3.1-70b.\n" in out and "planner import hf llama-3.1-70b --micro-batch" in out
+    assert run(capsys, "llama-3.1-70b", "--sequence", "8192")[1] == out
+    assert "name: llama-3.1-70b\n" in out and "  model: llama-3.1-70b\n" in out
+    Path("llama-3.1-70b").write_bytes((CONFIGS / "gpt2.json").read_bytes())
+    assert "124.4 M weights" in run(capsys, "llama-3.1-70b", "--sequence", "1024")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("llama-3.1-70", "did you mean 'llama-3.1-70b'? (planner configs lists them)"),
+        ("x" * 5000, "no model of that name comes along: there are: bert-large"),
+        ("nope.json", "nope.json: no such file: check the path"),
+        ("folder/llama-3.1-70b", "llama-3.1-70b: no such file: check the path"),
+    ],
+)
+def test_names_of_no_model(name: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, name)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert words in err
+
+
 def test_unknown_types_are_read_as_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.json"
     path.write_text((CONFIGS / "qwen3-8b.json").read_text(encoding="utf-8").replace("qwen3", "new"), encoding="utf-8")

@@ -57,7 +57,7 @@ def test_a_signal_at_any_moment(command: str, number: signal.Signals, code: int,
     plan = tmp_path / "plan.json"
     files = [str(CONFIG / name) for name in ("graph.yaml", "cluster.yaml")]
     subprocess.run([*PLANNER, "baseline", "1f1b", *files, "--quiet", "-o", str(plan)], check=True, capture_output=True)
-    config = Path(__file__).parents[1] / "data" / "hf_configs" / "bert-large.json"
+    config = Path(__file__).parents[2] / "configs" / "models" / "bert-large.json"
     arguments = {
         "show": ["show", str(plan), "--html", str(out / "out")],
         "import": ["import", "hf", str(config), "--quiet", "-o", str(out / "out")],

@@ -330,7 +330,7 @@ def test_the_page_shows_the_launch_of_an_imported_model(tmp_path: Path, monkeypa
     """Its flags of planner import hf, on a config of the tests."""
     monkeypatch.chdir(tmp_path)
     page = PAGE.read_text(encoding="utf-8")
-    config = PAGE.parents[1] / "tests" / "data" / "hf_configs" / "mixtral-8x7b.json"
+    config = PAGE.parents[1] / "configs" / "models" / "mixtral-8x7b.json"
     asked = re.search(r"planner import hf config.json (.*) -o graph.yaml", page)
     assert asked is not None
     assert main(["import", "hf", str(config), *shlex.split(asked[1]), "-o", "graph.yaml", "--quiet"]) == 0

@@ -327,7 +327,7 @@ def test_one_pipeline_rank_has_fsdp() -> None:
 
 def imported(config: str, *flags: str) -> None:
     """graph.yaml of a config of the tests, in the working directory."""
-    path = Path(__file__).parents[1] / "data" / "hf_configs" / config
+    path = Path(__file__).parents[2] / "configs" / "models" / config
     size = ["--interconnect", "50 GB/s", "--sequence", "1024", "--cut", "layer", "--microbatches", "4", "--quiet"]
     assert main(["import", "hf", str(path), *size, *flags, "-o", "graph.yaml"]) == 0
 

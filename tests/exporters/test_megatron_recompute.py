@@ -257,7 +257,7 @@ def test_an_imported_graph_from_flag_to_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Step tasks, gathers of ZeRO 3 and variants, on layers that stay whole."""
-    config = Path(__file__).parents[1] / "data" / "hf_configs" / "gpt2.json"
+    config = Path(__file__).parents[2] / "configs" / "models" / "gpt2.json"
     monkeypatch.chdir(tmp_path)
     sizes = ["--zero", "3", "--dp", "4", "--interconnect", "100 GB/s", "--microbatches", "4", "--sequence", "1024"]
     assert main(["import", "hf", str(config), "--recompute", "choose", *sizes, "-o", "graph.yaml", "--quiet"]) == 0

@@ -212,7 +212,7 @@ def test_many_nodes(tmp_path):
 def test_a_shipped_cluster_by_name():
     """So many nodes of so many GPUs, with the rates and the network of the file."""
     cluster, one = read_cluster(Path("h100:4x2")), read_cluster(folder() / "clusters" / "h100-8.yaml")
-    assert cluster.name == "h100:4x2"
+    assert cluster.name == "h100:4x2" == read_cluster(Path("H100:4x2")).name
     assert [device.node for device in cluster.devices] == [f"gpu-node{i // 2}" for i in range(8)]
     assert cluster.devices[0].type == one.devices[0].type
     assert (cluster.within_node, cluster.between_nodes) == (one.within_node, one.between_nodes)
@@ -220,3 +220,5 @@ def test_a_shipped_cluster_by_name():
         read_cluster(Path("h101:1x8"))
     with pytest.raises(InputError, match="no such file"):
         read_cluster(Path("h100:0x8"))
+    with pytest.raises(InputError, match="File name too long"):
+        read_cluster(Path("x" * 5000))

@@ -46,6 +46,18 @@ def test_from_python(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         planner.predict(tmp_path / "none.json", cluster, [])
 
 
+def test_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A shipped model on a shipped cluster, from Python and as a command."""
+    table = tmp_path / "s.csv"
+    table.write_text("tp,pp,gbs,seq\n8,2,16,8192\n", encoding="utf-8")
+    (found,) = planner.predict("Llama-3.1-8B", "H100:2x8", table)
+    assert main(["predict", "llama-3.1-8b", "h100:2x8", str(table), "--quiet"]) == 0
+    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert found.seconds is not None and float(row["predicted_s"]) == found.seconds
+    with pytest.raises(planner.InputError, match=r"did you mean 'llama-3\.1-8b'"):
+        planner.predict("lama-3.1-8b", "h100:2x8", table)
+
+
 def test_a_wrong_file_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = laid_out(tmp_path, "tp,gbs\n1,8\n")
     out = tmp_path / "out.csv"

@@ -25,7 +25,7 @@ from planner.problem.cluster import Cluster, Device, DeviceType, NetworkLevel
 from planner.runtimes.registry import RUNTIMES
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "tests" / "data" / "hf_configs"
+CONFIGS = ROOT / "configs" / "models"
 
 
 def model(name: str) -> Model:

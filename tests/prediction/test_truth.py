@@ -191,7 +191,7 @@ def test_the_page_counts_and_names() -> None:
 
 def test_deepseek_v3_is_what_its_config_says() -> None:
     """The same model as from its config.json; the strategy is one of the cluster."""
-    path = ROOT / "tests" / "data" / "hf_configs" / "deepseek-v3.json"
+    path = ROOT / "configs" / "models" / "deepseek-v3.json"
     assert replace(read_model_file(path), family="deepseek_v3") == published.deepseek_v3()
     assert strategy_of(published.STRATEGY, len(published.cluster().devices)).microbatches == 120
     assert published.tokens_a_second(20.0) == 1536

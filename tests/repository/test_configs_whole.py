@@ -118,7 +118,7 @@ def test_llama_is_what_the_importer_writes(tokens: int, microbatches: int, tmp_p
         f"--sequence {tokens} --microbatches {microbatches} --tensor-parallel 8 --data-parallel 8 --recompute choose"
     )
     ports = "--interconnect 50GB/s --tensor-interconnect 450GB/s"
-    model = CONFIGS.parent / "tests" / "data" / "hf_configs" / "llama-3.1-70b.json"
+    model = CONFIGS / "models" / "llama-3.1-70b.json"
     out = tmp_path / "graph.yaml"
     command = ["import", "hf", str(model), *flags.split(), *ports.split(), "--name", name, "-o", str(out)]
     subprocess.run([sys.executable, "-m", "planner", *command], check=True, capture_output=True)

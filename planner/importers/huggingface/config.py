@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from planner.files.errors import shown
 from planner.files.flag_values import UsageFault
 from planner.files.json_source import JsonSource
+from planner.files.shipped import model_file
 from planner.importers.source import read_json
 
 LARGEST = 10**9  # of any dimension; the largest vocabularies have some 10^6 entries
@@ -109,8 +110,8 @@ class HfConfig:
 
 
 def read_config(path: Path) -> HfConfig:
-    """Read the file. Raises ``InputError`` if it is no JSON object."""
-    source = read_json(path)
+    """Read the file, or that of a shipped model by its name. Raises ``InputError`` if it is no JSON object."""
+    source = read_json(model_file(path))
     if not isinstance(source.root, dict):
         raise source.error([], "must be a JSON object, as the config.json of a Hugging Face model is")
     return HfConfig(source, source.root)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from planner.files.shipped import model_file
 from planner.importers.document import Document
 from planner.importers.huggingface.config import HfConfig, Unfit, read_config
 from planner.importers.huggingface.families import read_model
@@ -24,7 +25,7 @@ DEFAULT_TOKENS = 4096
 
 
 def hf_document(path: Path, flags: HfFlags) -> Document:
-    """The graph of the model in ``path``.
+    """The graph of the model in ``path``, or of the shipped model of that name.
 
     Raises ``InputError`` for a file that is wrong or of an unknown family, ``Unfit`` for flags that do not fit.
     """
@@ -38,7 +39,7 @@ def hf_document(path: Path, flags: HfFlags) -> Document:
     return Document(
         name=name,
         operators=entries,
-        header=header(path.name, model, setting, figures, flags),
+        header=header(_source(path), model, setting, figures, flags),
         mode=Mode.TRAINING if setting.training else Mode.INFERENCE,
         microbatches=setting.microbatches,
         clip_gradients=setting.steps and setting.clip_gradients,
@@ -47,8 +48,15 @@ def hf_document(path: Path, flags: HfFlags) -> Document:
     )
 
 
+def _source(path: Path) -> str:
+    """What the header calls the config, so that its command makes the graph again: a file, or a shipped model."""
+    file = model_file(path)
+    return path.name if file == path else file.stem
+
+
 def _model_name(path: Path) -> str:
     """The name of the config's file, or of its folder; ``--name`` names the graph of one strategy, not the model."""
+    path = model_file(path)
     return (path.stem if path.stem != "config" else path.resolve().parent.name) or "model"
 
 
