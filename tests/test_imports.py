@@ -24,6 +24,7 @@ FLOORS = (
     ("search",),
     ("objectives", "report"),
     ("exporters", "simulate", "explain", "prediction"),
+    ("strategy",),
     ("api",),
     ("planner",),  # planner/__init__.py
     ("commands",),

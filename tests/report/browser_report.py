@@ -5,10 +5,8 @@ apt-get install chromium chromium-driver; pip install 'parallelism-planner[brows
 
 from __future__ import annotations
 
-import os
 import struct
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,24 +30,7 @@ from planner.report.html import Shown, report_html
 from planner.report.html import page as html_page
 from planner.report.svg import gantt_svg
 
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--window-size=1400,1000"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 EVIL = "</script><script>document.title='hacked'</script><img src=x onerror=\"document.title='hacked'\"><!--\u2028'&"
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver")
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield browser
-    browser.quit()
 
 
 def published(problem: Problem, name: str) -> Plan:

@@ -1,9 +1,7 @@
-// The page: charts on one axis, buttons, keys, light and dark.
+// The sections about plans: charts on one axis, buttons, keys.
 
-const document_ = await embedded();
 const view = new View(Math.max(...document_.plans.map((plan) => plan.makespan)) * 1.005);
 
-applyTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 element("legend").querySelectorAll(".scale").forEach((key) => {
   const stops = [0, 0.25, 0.5, 0.75, 1].map((part) => `rgb(${scaled(part).join(" ")})`);
   key.style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
@@ -47,11 +45,6 @@ const zooms = { in: () => view.zoom(1.6), out: () => view.zoom(1 / 1.6), reset: 
 document.querySelectorAll("[data-zoom]").forEach((button) => {
   button.addEventListener("click", zooms[button.dataset.zoom]);
 });
-element("theme").addEventListener("click", () => {
-  applyTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
-  redraw();
-});
-
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const keys = {
@@ -76,18 +69,6 @@ view.listeners.push(() => {
   element("range").textContent = text + (view.opened ? `: ${opened(view.opening)}` : "");
 });
 
-// In print the page is light and shows the whole step.
-let themeOnScreen = null;
-addEventListener("beforeprint", () => {
-  themeOnScreen = document.documentElement.dataset.theme;
-  applyTheme("light");
-  for (const chart of charts) chart.render();
-});
-addEventListener("afterprint", () => {
-  applyTheme(themeOnScreen);
-  for (const chart of charts) chart.render();
-});
-
 function opened({ warmUp, microbatches }) {
   return warmUp === null
     ? "the first microbatches" : `warm-up and one steady window of ${microbatches} microbatches`;
@@ -95,6 +76,7 @@ function opened({ warmUp, microbatches }) {
 
 view.open(document_.plans[0].phases, charts[0].plot);
 document.querySelector("[data-zoom=start]").hidden = !view.opening;
+drawn.push(() => charts.forEach((chart) => chart.render()));
 redraw();
 charts[0].render();
 document.documentElement.dataset.ready = String(Math.round(performance.now()));

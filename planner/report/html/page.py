@@ -1,10 +1,13 @@
-"""The page: one file with its style, its script and its data."""
+"""The page: one file with its style, its script and its data.
+
+What it is made of is public: the page of a strategy has the same sections about its plan.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -28,8 +31,11 @@ from planner.report.html.tables import (
 from planner.report.step import WORDS
 from planner.report.words import percent, seconds
 
-SCRIPTS = ("data.js", "view.js", "chart.js", "gantt.js", "memory.js", "main.js")
-"""In the order in which they stand in the page, as one script."""
+BASE = ("data.js", "view.js", "theme.js")
+"""Scripts that every page begins with: the data, colours and words, light and dark."""
+
+CHARTS = ("chart.js", "gantt.js", "memory.js", "main.js")
+"""Scripts of the sections about plans. They stand after ``BASE`` in the page, as one script."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +60,17 @@ def report_html(shown: Shown, baselines: Sequence[Shown] = (), explained: str = 
     ``explained``: further sections as HTML, after that of the devices.
     """
     drawings = [each.drawing() for each in (shown, *baselines)]
-    documents, data = _data(drawings)
+    documents, data = page_data(drawings)
     plan, facts = shown.plan, PlanFacts(shown.plan)
     name = f"{_origin(plan)} of {plan.graph.name} on {plan.cluster.name}"
-    script = "".join(_asset(each) for each in SCRIPTS)
-    script = f'"use strict";\n(async () => {{\n{script}}})();\n'
+    script = whole_script(asset(each) for each in (*BASE, *CHARTS))
     parts = {
         "title": text(name),
-        "policy": _policy(script),
-        "style": _asset("report.css"),
+        "policy": policy(script),
+        "style": asset("report.css"),
         "tiles": tiles(plan, facts),
-        "legend": _legend(drawings),
-        "other": "operator" if plan.microbatches == 1 else "microbatch",
-        "schedules": "".join(
-            _schedule(k, drawing, document["leftOut"])
-            for k, (drawing, document) in enumerate(zip(drawings, documents, strict=True))
-        ),
-        "exact": text(_exactness(drawings)),
-        "memory": _memory(drawings),
+        "schedules": schedules(drawings, documents),
+        "memory": memory(drawings),
         "devices": "".join(_devices(k, drawing) for k, drawing in enumerate(drawings)),
         "explained": explained,
         "baselines": baseline_table(plan, facts),
@@ -80,27 +79,40 @@ def report_html(shown: Shown, baselines: Sequence[Shown] = (), explained: str = 
         "data": data,
         "script": script,
     }
-    page = _asset("report.html")
-    return "".join(parts[part[1:]] if part[:1] == "@" else part for part in page.split("%%"))
+    return filled(asset("report.html"), parts)
 
 
-def _asset(name: str) -> str:
-    return files("planner.report.html").joinpath(name).read_text(encoding="utf-8")
+def asset(name: str, package: str = "planner.report.html") -> str:
+    """The text of a file that comes with a package."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
-def _data(drawings: Sequence[PlanDrawing]) -> tuple[list[dict[str, Any]], str]:
-    """The plans as documents and packed; with fewer tasks, where those that the limit allows take too many bytes."""
-    most = TASKS_AT_MOST // len(drawings)
+def filled(template: str, parts: Mapping[str, str]) -> str:
+    """A template with its ``%%@name%%`` replaced."""
+    return "".join(parts[part[1:]] if part[:1] == "@" else part for part in template.split("%%"))
+
+
+def whole_script(texts: Iterable[str]) -> str:
+    """Scripts as one, with names of their own."""
+    return f'"use strict";\n(async () => {{\n{"".join(texts)}}})();\n'
+
+
+def page_data(drawings: Sequence[PlanDrawing], **more: object) -> tuple[list[dict[str, Any]], str]:
+    """The plans as documents, and packed with ``more``.
+
+    With fewer tasks, where those that the limit allows take too many bytes.
+    """
+    most = TASKS_AT_MOST // max(1, len(drawings))
     while True:
         documents = [drawing.document(most) for drawing in drawings]
-        causes = CAUSES[: max(drawing.causes() for drawing in drawings)]
-        data = packed({"causes": [cause.value for cause in causes], "plans": documents})
+        causes = CAUSES[: max((drawing.causes() for drawing in drawings), default=0)]
+        data = packed({"causes": [cause.value for cause in causes], "plans": documents, **more})
         if len(data) <= BYTES_AT_MOST or most < FEWEST_TASKS:
             return documents, data
-        most = min(most, max(len(d["tasks"]["gap"]) for d in documents)) // 2
+        most = min(most, max((len(d["tasks"]["gap"]) for d in documents), default=0)) // 2
 
 
-def _policy(script: str) -> str:
+def policy(script: str) -> str:
     """The policy: only this script runs, and nothing is loaded. Names in files stay text."""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
@@ -108,6 +120,20 @@ def _policy(script: str) -> str:
 
 def _origin(plan: Plan) -> str:
     return "plan" if plan.origin == "solve" else plan.origin.replace(":", " ", 1)
+
+
+def schedules(drawings: Sequence[PlanDrawing], documents: Sequence[Mapping[str, Any]]) -> str:
+    """Toolbar, legend and charts of the plans over time."""
+    parts = {
+        "legend": _legend(drawings),
+        "other": "operator" if drawings[0].plan.microbatches == 1 else "microbatch",
+        "charts": "".join(
+            _schedule(k, drawing, document["leftOut"])
+            for k, (drawing, document) in enumerate(zip(drawings, documents, strict=True))
+        ),
+        "exact": text(_exactness(drawings)),
+    }
+    return filled(asset("schedule.html"), parts)
 
 
 def _legend(drawings: Sequence[PlanDrawing]) -> str:
@@ -163,7 +189,8 @@ def _exactness(drawings: Sequence[PlanDrawing]) -> str:
     )
 
 
-def _memory(drawings: Sequence[PlanDrawing]) -> str:
+def memory(drawings: Sequence[PlanDrawing]) -> str:
+    """Charts of memory over time, with what each device holds at its peak."""
     with_memory = [k for k, drawing in enumerate(drawings) if drawing.memory]
     if not with_memory and any(drawing.memory is not None for drawing in drawings):
         return "<p>No operator of this graph holds memory.</p>"

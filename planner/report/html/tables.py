@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from planner.plan.plan import BaselineFigures, Figure, Plan, Throughput
@@ -32,6 +32,10 @@ IDLE_CLASSES = ("input", "comm", "transfer", "memory", "held", "nothing", "reduc
 """Style classes of the causes, in the order of ``CAUSES``."""
 
 
+TEXTS = ("operators", "variants", "parameters, and activations by stage", "what became of it", "why")
+"""Heads of columns that hold words."""
+
+
 def text(value: str, longest: int | None = None) -> str:
     """Text of a file as HTML, with markup escaped and control characters replaced."""
     value = plain(value)
@@ -53,6 +57,11 @@ def tiles(plan: Plan, facts: PlanFacts) -> str:
         *_after(facts),
         *map(_sought, plan.figures),
     ]
+    return boxes(rows)
+
+
+def boxes(rows: Iterable[tuple[str, str, str]]) -> str:
+    """Figures as tiles: the name of each, its value, and what else there is to say."""
     return "".join(
         f"<div class='tile'><span>{text(name)}</span><b>{text(value)}</b><small>{text(more)}</small></div>"
         for name, value, more in rows
@@ -100,8 +109,8 @@ def _throughput(facts: PlanFacts) -> str:
 
 def device_table(drawing: PlanDrawing, facts: PlanFacts) -> str:
     """Bubble, idle time by cause and memory of every device, and their sums."""
-    plan, table = drawing.plan, drawing.idle_seconds()
-    shown = [k for k in range(len(CAUSES)) if table[:, k].any()]
+    plan, idle_seconds = drawing.plan, drawing.idle_seconds()
+    shown = [k for k in range(len(CAUSES)) if idle_seconds[:, k].any()]
     varied = {each.device: each for each in chosen_variants(plan, drawing.problem)}
     heads = ["device", "operators", *(["variants"] if varied else []), "busy", "bubble", "span bubble"]
     heads += [CAUSES[k].value for k in shown] + ["", "peak memory", "of cap"]
@@ -109,27 +118,27 @@ def device_table(drawing: PlanDrawing, facts: PlanFacts) -> str:
     everything = list(dict.fromkeys(placed.operator for placed in plan.placement))
     rows = []
     for device in plan.devices:
-        idle = table[number_of[device.name]]
+        idle = idle_seconds[number_of[device.name]]
         ratio = device.bubble / plan.makespan if plan.makespan > 0 else 0.0
         names = names_in_brief(facts.operators_of[device.name], everything)
         cells = [
             f"<th scope='row'>{_device(device.name)}</th>",
             f"<td class='names'>{text(names, 160) or 'none'}</td>",
             *([_variants(varied.get(device.name))] if varied else []),
-            _cell(seconds(device.busy)),
-            _cell(seconds(device.bubble), percent(ratio)),
-            _cell(seconds(device.span_bubble)),
-            *(_cell(seconds(float(idle[k])) if idle[k] > 0 else "") for k in shown),
+            cell(seconds(device.busy)),
+            cell(seconds(device.bubble), percent(ratio)),
+            cell(seconds(device.span_bubble)),
+            *(cell(seconds(float(idle[k])) if idle[k] > 0 else "") for k in shown),
             f"<td class='share'>{_shares(device.busy, idle.tolist(), plan.makespan)}</td>",
-            _cell(size(device.peak_memory), f"at {seconds(device.peak_memory_at)}"),
+            cell(size(device.peak_memory), f"at {seconds(device.peak_memory_at)}"),
             f"<td class='share'>{_filled(device.peak_memory, device.memory)}</td>",
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    sums = [_cell(percent(float(table[:, k].sum()) / _total(plan))) for k in shown]
+    sums = [cell(percent(float(idle_seconds[:, k].sum()) / _total(plan))) for k in shown]
     across = 4 if varied else 3
     foot = f"<th scope='row' colspan='{across}'>of all devices x makespan</th>"
-    foot += f"{_cell(percent(plan.bubble_ratio_all))}<td></td>"
-    return _table("devices", heads, rows, f"<tr>{foot}{''.join(sums)}<td colspan='3'></td></tr>")
+    foot += f"{cell(percent(plan.bubble_ratio_all))}<td></td>"
+    return table("devices", heads, rows, f"<tr>{foot}{''.join(sums)}<td colspan='3'></td></tr>")
 
 
 def _variants(chosen: Chosen | None) -> str:
@@ -153,10 +162,10 @@ def peak_table(devices: Sequence[DeviceMemory]) -> str:
             if value > 0
         )
         rows.append(
-            f"<tr><th scope='row'>{_device(device.name)}</th>{_cell(size(device.parameters + sum(held)))}"
-            f"{_cell(seconds(at))}<td class='names causes'>{causes}</td></tr>"
+            f"<tr><th scope='row'>{_device(device.name)}</th>{cell(size(device.parameters + sum(held)))}"
+            f"{cell(seconds(at))}<td class='names causes'>{causes}</td></tr>"
         )
-    return _table("peaks", ["device", "peak memory", "at", "parameters, and activations by stage"], rows)
+    return table("peaks", ["device", "peak memory", "at", "parameters, and activations by stage"], rows)
 
 
 def _total(plan: Plan) -> float:
@@ -167,13 +176,14 @@ def _device(name: str) -> str:
     return text(cut_inside(plain(name), 60))
 
 
-def _cell(value: str, below: str = "") -> str:
+def cell(value: str, below: str = "") -> str:
+    """A cell with a figure, and a smaller one under it."""
     return f"<td>{text(value)}{f'<small>{text(below)}</small>' if below else ''}</td>"
 
 
-def _table(name: str, heads: Sequence[str], rows: Sequence[str], foot: str = "") -> str:
+def table(name: str, heads: Sequence[str], rows: Sequence[str], foot: str = "") -> str:
     """A table in a box of its own, in which it scrolls sideways where the page is narrower."""
-    left = dict.fromkeys(("operators", "variants", "parameters, and activations by stage"), " class='names'")
+    left = dict.fromkeys(TEXTS, " class='names'")
     head = "".join(f"<th scope='col'{left.get(each, '')}>{text(each)}</th>" for each in heads)
     foot = f"<tfoot>{foot}</tfoot>" if foot else ""
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{foot}"
@@ -219,7 +229,7 @@ def baseline_table(plan: Plan, facts: PlanFacts) -> str:
     )
     rows = [_baseline_row(each, plan, longest) for each in (own, *plan.baselines)]
     heads = ["schedule", "", "makespan", "plan / it", "bubble", "span bubble", "peak memory", "copies", "fits"]
-    return _table("baselines", heads, rows)
+    return table("baselines", heads, rows)
 
 
 def _baseline_row(each: BaselineFigures, plan: Plan, longest: float) -> str:
@@ -237,9 +247,9 @@ def _baseline_row(each: BaselineFigures, plan: Plan, longest: float) -> str:
     fits = NONE if each.fits is None else "yes" if each.fits else "over cap"
     cells = [
         f"<td class='share long'><div class='bar'>{bar}</div></td>",
-        *(_cell(v) for v in (seconds(each.makespan), NONE if own else quotient(plan.makespan, each.makespan))),
-        *(_cell(percent(v)) for v in (each.bubble_ratio, each.span_bubble_ratio)),
-        *(_cell(v) for v in (size(each.peak_memory), NONE if each.copies is None else str(each.copies), fits)),
+        *(cell(v) for v in (seconds(each.makespan), NONE if own else quotient(plan.makespan, each.makespan))),
+        *(cell(percent(v)) for v in (each.bubble_ratio, each.span_bubble_ratio)),
+        *(cell(v) for v in (size(each.peak_memory), NONE if each.copies is None else str(each.copies), fits)),
     ]
     return f"<tr class='{'own' if own else ''}'>{name}{''.join(cells)}</tr>"
 

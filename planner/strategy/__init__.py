@@ -1,0 +1,1 @@
+"""Which strategy shares a model among the GPUs of a cluster best."""
