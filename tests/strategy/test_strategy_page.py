@@ -83,7 +83,7 @@ def test_the_data_are_those_of_the_document() -> None:
             assert one is other is None or one == pytest.approx(other, rel=1e-5)
     data = data_of(page)["strategy"]
     assert [given["points"][k]["seconds"] for k in data["top"]] == [each["seconds"] for each in given["strategies"]]
-    assert tuple(data["states"]) == STATES and data["best"] == given["best_seconds"]
+    assert tuple(data["states"]) == STATES and data["best"] == pytest.approx(given["best_seconds"], rel=1e-5)
     assert len(data_of(page)["plans"]) == 1
 
 
@@ -151,6 +151,10 @@ def test_figures_stand_in_the_tables() -> None:
         "6.0 % less: what a better schedule is worth",
     ):
         assert figure in words, figure
+    order = ["zero 1 -> 3", "tp 4 -> 8", "pp 4 -> 8", "recompute none -> full", "mbs 1 -> 2"]
+    assert [words.index(each) for each in order] == sorted(words.index(each) for each in order)
+    same = given | {"unrestricted": {"seconds": best["seconds"], "lower_bound": None}}
+    assert "none faster was found" in strategy_html(same, None, None)
     shown = [f"{each['seconds']:.2f} s" for each in given["strategies"]]
     places = [words.index(each) for each in dict.fromkeys(shown)]
     assert places == sorted(places)
@@ -182,6 +186,12 @@ def test_what_has_no_answer_says_so() -> None:
     alone |= {"schedule": None, "rank": 1, "seconds": 1.0}
     assert "<b>one GPU, micro-batch 1, ZeRO 0</b>" in answer(found | {"strategies": [alone]})
     assert "Nothing lies beside it." in strategy_html(found, None, None)
+
+
+def test_a_bound_without_end_is_not_known() -> None:
+    given = document(most=60)
+    given["points"][0] |= {"state": "open", "seconds": None, "lower_bound": float("inf")}
+    assert points(Page(strategy_html(given, None, None)))[0]["bound"] is None
 
 
 def test_twenty_thousand_points_are_less_than_a_megabyte() -> None:

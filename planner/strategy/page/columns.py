@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,8 +38,8 @@ def columns(document: Mapping[str, Any], cap: float | None) -> dict[str, Any]:
         "reasons": list(reasons),
         "reason": [reasons[_reason(point)] for point in points],
         "cap": cap,
-        "best": document.get("best_seconds"),
-        "lowerBound": document.get("lower_bound"),
+        "best": _short(document.get("best_seconds")),
+        "lowerBound": _short(document.get("lower_bound")),
         "top": [_find(each, points) for each in document["strategies"]],
     }
 
@@ -67,7 +68,8 @@ def _reason(point: Point) -> str:
 
 
 def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{DIGITS}g}")
+    """What has no end is as good as not known: JSON knows no infinity."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.{DIGITS}g}")
 
 
 def _find(strategy: Point, points: Sequence[Point]) -> int:

@@ -124,7 +124,7 @@ class Parallel extends Plot {
     ctx.globalAlpha = 0.85;
     ctx.fillRect(x - wide / 2 - 4, y - 8, wide + 8, 16);
     ctx.globalAlpha = 1;
-    ctx.fillStyle = colour(faint ? "line" : "ink");
+    ctx.fillStyle = colour(faint ? "pruned" : "ink");
     ctx.textAlign = "center";
     ctx.fillText(text, x, y);
   }

@@ -1,7 +1,10 @@
 // The page: what is shown, the two charts, and the rows of the table that are points in them.
 
 const plots = [new Scatter(element("scatter")), new Parallel(element("parallel"))];
-drawn.push(() => plots.forEach((plot) => plot.refresh(true)));
+drawn.push(() => plots.forEach((plot) => {
+  plot.stale = true;
+  plot.render(); // at once: a printer does not wait for the next frame
+}));
 
 space.data.states.forEach((name, state) => {
   const count = space.data.state.filter((each) => each === state).length;

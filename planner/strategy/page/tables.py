@@ -64,7 +64,7 @@ def tiles(document: Document) -> str:
     rows: list[tuple[str, str, str]] = []
     if document["strategies"]:
         best = document["strategies"][0]
-        batch = f"{document['global_batch']} x {document['sequence']:,} tokens a step"
+        batch = f"{document['global_batch']:,} x {document['sequence']:,} tokens a step"
         rows = [
             ("step", seconds(best["seconds"], 4), batch),
             ("lower bound", seconds(document.get("lower_bound"), 4), f"of the whole space, gap {_gap(document)}"),
@@ -75,12 +75,11 @@ def tiles(document: Document) -> str:
         ]
     free = document.get("unrestricted")
     if free and free.get("seconds") is not None:
-        worth = ""
-        if document.get("best_seconds"):
-            worth = (
-                f"{percent(1 - free['seconds'] / document['best_seconds'], 1)} less: what a better schedule is worth"
-            )
-        rows.append(("any schedule", seconds(free["seconds"], 4), worth))
+        saved = 1 - free["seconds"] / document["best_seconds"] if document.get("best_seconds") else 0.0
+        worth = f"{percent(saved, 1)} less: what a better schedule is worth" if saved > 0 else "none faster was found"
+        bound = free.get("lower_bound")
+        more = worth if bound is None else f"{worth}; bound {seconds(bound, 4)}"
+        rows.append(("any schedule", seconds(free["seconds"], 4), more))
     return boxes(rows)
 
 
@@ -90,7 +89,7 @@ def best_table(document: Document, top: Sequence[int]) -> str:
     if not strategies:
         return "<p>None was solved.</p>"
     degrees = [name for name in DEGREES if any(each.get(name) is not None for each in strategies)]
-    longest = max(each["seconds"] for each in strategies)
+    longest = max(each["seconds"] for each in strategies) or 1.0
     heads = [*degrees, "", "step", "its bound", "tokens/s/GPU", "MFU", "peak memory", "bubble", "exposed"]
     rows = []
     for each, point in zip(strategies, top, strict=True):
@@ -215,7 +214,7 @@ def posed(document: Document) -> str:
     parts = [
         str(document.get("mode", "training")),
         f"{document['gpus']} GPUs",
-        f"global batch {document['global_batch']}",
+        f"global batch {document['global_batch']:,}",
         f"sequence {document['sequence']:,}",
         f"runtime {document['runtime']}",
         f"schedules {document['schedules']}",
