@@ -18,7 +18,7 @@ FLOORS = (
     ("timetable", "placement"),
     ("plan",),
     ("verification", "files", "events", "baselines", "scheduling"),
-    ("bounds", "exact", "costs"),
+    ("bounds", "exact", "costs", "engine"),
     ("importers",),
     ("runtimes",),
     ("search",),
