@@ -37,6 +37,18 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class Reads:
+    """Says how the text of an option that plan.json does not record is read; see ``Recorded``."""
+
+    read: Callable[[str, str], Any]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Marks an option whose one value is a list itself, joined by commas."""
+
+
+@dataclass(frozen=True)
 class OneOf:
     """Marks a ``str`` option that takes one of ``values()``, computed when the command is called."""
 

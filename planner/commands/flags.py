@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from planner.commands.declared import OneOf, Recorded
+from planner.commands.declared import Joined, OneOf, Recorded
 from planner.files.errors import shown
 from planner.files.flag_values import UsageFault, quantity
 from planner.problem.quantities import BYTES
@@ -89,6 +89,7 @@ MemoryCap = Annotated[
 Variants = Annotated[
     str | None,
     typer.Option(metavar="all|base|NAME[,NAME]", help="Variants that operators may be in.  [default: all]"),
+    Joined(),
     Recorded(variant_names, always=False),
 ]
 Runtime = Annotated[

@@ -57,14 +57,19 @@ def check_output(output: str | None, graph: Path, cluster: Path) -> None:
 
 def problem_of(flags: Inputs, **more: Any) -> Problem:
     """The problem of the two files and the options."""
-    cap = None if flags.memory_cap is None else memory_size("--memory-cap", flags.memory_cap)
     graph, cluster = read_graph(flags.graph), read_cluster(flags.cluster)
+    problem = problem_from(graph, cluster, flags, **more)
+    note_unknown_devices(graph, cluster)
+    return problem
+
+
+def problem_from(graph: Graph, cluster: Cluster, flags: Inputs, **more: Any) -> Problem:
+    """The problem of graph and cluster, read before, and the options."""
+    cap = None if flags.memory_cap is None else memory_size("--memory-cap", flags.memory_cap)
     microbatches = graph.microbatches if flags.microbatches is None else flags.microbatches
     if microbatches > MAX_MICROBATCHES:
         raise UsageFault(f"--microbatches must be at most {MAX_MICROBATCHES}")
-    problem = Problem(graph, cluster, microbatches, memory_cap=cap, chunks=flags.chunks, **more)
-    note_unknown_devices(graph, cluster)
-    return problem
+    return Problem(graph, cluster, microbatches, memory_cap=cap, chunks=flags.chunks, **more)
 
 
 def note_unknown_devices(graph: Graph, cluster: Cluster) -> None:

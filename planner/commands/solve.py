@@ -15,7 +15,7 @@ import typer
 from planner.baselines import BASELINES
 from planner.commands import flags as shared
 from planner.commands.common import ExitCode, leave_now, note
-from planner.commands.declared import Help, OneOf, Recorded, flag_of, recorded
+from planner.commands.declared import Help, Joined, OneOf, Reads, Recorded, flag_of, recorded
 from planner.commands.deliver import deliver
 from planner.commands.inputs import check_output, problem_of
 from planner.commands.lazy import BEGUN
@@ -28,9 +28,9 @@ from planner.objectives.registry import OBJECTIVES, objectives_with
 from planner.placement.layouts import LAYOUTS, check_layout
 from planner.plan.plan import Plan
 from planner.problem import Problem
-from planner.report.facts import PlanFacts
+from planner.report.thresholds import thresholds
 from planner.report.weak import weakness
-from planner.report.words import apart, percent, seconds
+from planner.report.words import seconds
 from planner.runtimes.names import ANY
 
 DEFAULT_TIME_LIMIT = 60.0
@@ -123,11 +123,11 @@ class SolveFlags:
     ] = "1e-6"
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the search."), Recorded()] = 0
     threads: Annotated[int, typer.Option(min=1, metavar="T", help="Threads of the solvers."), Recorded()] = 2
-    baselines: Annotated[str, typer.Option(metavar="A,B|all|none", help="Baselines to compare with."), Recorded()] = (
-        "all"
-    )
+    baselines: Annotated[
+        str, typer.Option(metavar="A,B|all|none", help="Baselines to compare with."), Joined(), Recorded()
+    ] = "all"
     max_bubble: Annotated[
-        str | None, typer.Option(metavar="R", help="Exit with 5 where the bubble ratio is above this.")
+        str | None, typer.Option(metavar="R", help="Exit with 5 where the bubble ratio is above this."), Reads(ratio)
     ] = None
     beat: Annotated[
         str | None, typer.Option(metavar="NAME", help="Exit with 5 where the plan is not faster than this baseline.")
@@ -142,15 +142,11 @@ def run(flags: SolveFlags) -> int:
     begun = BEGUN.get()
     stop = threading.Event()
     with signals_caught(stop) as signals:
-        read = recorded(flags)
-        _check_objective(flags)
-        _check_layout(flags.layout, flags.copies, flags.chunks)
-        max_bubble = None if flags.max_bubble is None else ratio("--max-bubble", flags.max_bubble)
-        baselines = _baseline_names(flags.baselines, flags.beat)
-        time_limit = _time_limit(read)
+        read, max_bubble = options_read(flags)
+        time_limit = read["time_limit"]
         check_output(flags.output, flags.graph, flags.cluster)
         problem = problem_of(flags, copies=flags.copies, layout=flags.layout, variants=read.get("variants"))
-        options = search_options(problem, read | {"time_limit": time_limit, "baselines": baselines})
+        options = search_options(problem, read)
         started = min(time.monotonic(), begun + START)
         effort = math.inf if flags.effort is None else float(flags.effort)
         control = Control(time_limit, stop_requested=stop, started=started, effort=effort)
@@ -179,6 +175,20 @@ def run(flags: SolveFlags) -> int:
         if outcome.abandoned:
             leave_now(code)
         return code
+
+
+def options_read(flags: SolveFlags) -> tuple[dict[str, Any], float | None]:
+    """The options as values, in the order of plan.json, a time limit of inf for none; and ``--max-bubble``.
+
+    Raises ``UsageFault`` for a value that cannot be read, and for options that do not go together.
+    """
+    read = recorded(flags)
+    _check_objective(flags)
+    _check_layout(flags.layout, flags.copies, flags.chunks)
+    max_bubble = None if flags.max_bubble is None else ratio("--max-bubble", flags.max_bubble)
+    read["baselines"] = _baseline_names(flags.baselines, flags.beat)
+    read["time_limit"] = _time_limit(read)
+    return read, max_bubble
 
 
 def search_options(problem: Problem, read: dict[str, Any]) -> SolveOptions:
@@ -221,30 +231,8 @@ def _check_layout(layout: str, copies: int, chunks: int | None) -> None:
 
 def _missed(plan: Plan, max_bubble: float | None, beat: str | None, quiet: bool) -> bool:
     """Whether the plan misses a threshold; says on stderr which and by how much."""
-    missed = False
-    if max_bubble is not None and plan.bubble_ratio > max_bubble:
-        bubble, most = apart(percent, plan.bubble_ratio, max_bubble, 2)
-        note(f"threshold not met: bubble {bubble} is above --max-bubble {most}")
-        missed = True
-    if beat is not None:
-        missed |= not _beats(plan, beat, quiet)
-    return missed
-
-
-def _beats(plan: Plan, beat: str, quiet: bool) -> bool:
-    """Whether the plan is faster than the baseline, or the baseline cannot run here."""
-    row = next((b for b in plan.baselines if b.name == beat), None)
-    faster = None if row is None else PlanFacts(plan).faster_than(row)
-    if row is not None and row.reason is not None:
-        note(f"--beat {beat}: met, for it does not apply here: {row.reason}", quiet)
-        return True
-    if row is None or row.makespan is None or faster is None:
-        note(f"threshold not met: --beat {beat}: its makespan is not known, the search ended before")
-        return False
-    if row.fits is False:
-        note(f"--beat {beat}: met, for it does not fit in memory here", quiet)
-        return True
-    if not faster:
-        own, its = apart(seconds, plan.makespan, row.makespan)
-        note(f"threshold not met: --beat {beat}: makespan {own} is not below {'that of it' if own == its else its}")
-    return faster
+    found = thresholds(plan, max_bubble, beat)
+    for each in found:
+        if each.words:
+            note(each.words, quiet and each.met)
+    return not all(each.met for each in found)

@@ -65,10 +65,7 @@ def planned_again(problem: Problem, plan: Plan, starts: Sequence[Timetable], sea
     )
     control = Control(searching.time_limit, effort=float(searching.effort), listener=searching.listener)
     solving = Solving.of(problem, control, options)
-    if starts and solving.shortened is None and options.runtime == ANY:
-        key = "linear" if problem.layout == "auto" else problem.layout
-        others = dict(solving.baselines)
-        solving.baselines = {key: [*((THIS_PLAN, start) for start in starts), *others.pop(key, [])], **others}
+    solving.begin_with(THIS_PLAN, starts)
     made = OBJECTIVES["makespan"].solve(solving)
     return Found(made, control.remaining <= 0.0)
 

@@ -54,7 +54,11 @@ def read_json_source(path: Path | str, most: int, strict: bool = True, gzip: boo
     ``gzip``: the file may be packed, whatever its name.
     """
     content = read_bytes(Path(path), most)
-    text = decoded(unpacked(content, Path(path), most) if gzip else content, Path(path))
+    return json_source(decoded(unpacked(content, Path(path), most) if gzip else content, Path(path)), path, strict)
+
+
+def json_source(text: str, path: Path | str, strict: bool = True) -> JsonSource:
+    """The JSON document of a text, which errors call ``path``."""
     forbid: dict[str, Any] = {}
     if strict:
         forbid = {"parse_constant": _forbidden, "parse_float": _finite, "object_pairs_hook": _unique}

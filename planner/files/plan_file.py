@@ -13,7 +13,7 @@ from typing_extensions import TypedDict, get_type_hints  # pydantic wants its ow
 
 from planner.files.compact_rows import Index, Seconds, TaskClass, TransferClass
 from planner.files.errors import InputError, shown
-from planner.files.json_source import JsonSource, Step, read_json_source
+from planner.files.json_source import JsonSource, Step, json_source, read_json_source
 from planner.files.plan_origin import GraphRow, SourceRow, ThroughputRow, graph_source, throughput
 from planner.files.yaml_source import field_path
 from planner.plan.compact import TASK_KEYS, TRANSFER_KEYS, Expanded, Misfit, Names
@@ -257,7 +257,15 @@ def read_plan(path: Path | str) -> Plan:
 
 def read_plan_file(path: Path | str) -> PlanFile:
     """The same with the text of the file."""
-    source = read_json_source(path, MAX_BYTES, gzip=True)
+    return _read(read_json_source(path, MAX_BYTES, gzip=True))
+
+
+def plan_of_text(text: str, name: str) -> Plan:
+    """The plan in the content of a file, which errors call ``name``. Raises ``InputError`` as ``read_plan`` does."""
+    return _read(json_source(text, name)).plan
+
+
+def _read(source: JsonSource) -> PlanFile:
     rows = _checked(source)
     try:
         plan = _plan(rows)

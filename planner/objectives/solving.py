@@ -98,6 +98,17 @@ class Solving:
         )
         return Solving(problem, control, options, baselines, compared, shortened)
 
+    def begin_with(self, name: str, starts: Sequence[Timetable]) -> None:
+        """Let the search begin with these schedules beside the baselines; those that are not valid fall away.
+
+        They cannot begin a search for a runtime, or for a step that is planned in part.
+        """
+        if not starts or self.shortened is not None or self.options.runtime != ANY:
+            return
+        key = "linear" if self.problem.layout == "auto" else self.problem.layout
+        others = dict(self.baselines)
+        self.baselines = {key: [*((name, start) for start in starts), *others.pop(key, [])], **others}
+
     def incumbent_of(
         self,
         problem: Problem,
