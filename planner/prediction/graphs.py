@@ -123,6 +123,11 @@ class StrategyGraphs:
         """The entries of the graph, and the setting that they are for. Raises ``Unfit``."""
         return self._entries(strategy, weight_grad, runtime, cut)
 
+    def check(self, strategy: Strategy, weight_grad: WeightGrad, runtime: Runtime) -> None:
+        """Raise ``Unfit`` where the model cannot be shared so."""
+        for part in self.parts:
+            self._setting(strategy, weight_grad, runtime, part, Cut.LAYER)
+
     def _priced(
         self, strategy: Strategy, weight_grad: WeightGrad, runtime: Runtime, cut: Cut
     ) -> tuple[Sequence[EntryDraft], Setting]:

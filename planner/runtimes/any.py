@@ -12,6 +12,7 @@ RUNTIME = Runtime(
     hides=frozenset(Collective),
     transfers=Transfers.HIDDEN,
     recompute=Recomputing.OPERATOR,
+    zero=(0, 1, 2, 3),
     groups="any",
     launch="no framework runs every plan; what one would gain that did",
 )

@@ -15,6 +15,7 @@ RUNTIME = Runtime(
     hides=frozenset({Collective.WEIGHTS}),
     transfers=Transfers.HIDDEN,
     recompute=Recomputing.UNIFORM,
+    zero=(0, 2, 3),
     groups="one",
     launch="torchrun with fully_shard on every layer",
 )

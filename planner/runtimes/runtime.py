@@ -54,6 +54,7 @@ class Runtime:
     balanced: bool = False  # unless told, it divides layers by their cost; else into equal numbers
     reduces_beside: bool = True  # gradients are reduced while other layers still compute their own
     recompute: Recomputing = Recomputing.UNIFORM
+    zero: tuple[int, ...] = (0, 1)  # stages of ZeRO that it can run
     groups: str = ""  # how many microbatches a stage runs in a row
     host_seconds: float = 0.0  # that the host needs to launch the pass of one operator; for predictions only
     moved: float = 1.0  # how often kernels without reuse move their bytes: above 1 where they are not fused; as before

@@ -16,6 +16,7 @@ RUNTIME = Runtime(
     hides=frozenset({Collective.WEIGHTS}),
     transfers=Transfers.HIDDEN,
     recompute=Recomputing.UNIFORM,
+    zero=(0, 2, 3),
     groups="as many as there are ranks",
     launch="torchrun with the TOML of planner export --to torchtitan",
     left_out="asynchronous tensor parallelism, orders of a CSV (runtime torch has those of the baselines)",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from planner.importers.document import BlockDraft, EntryDraft, OperatorDraft
 from planner.importers.transformer.costs import Cost
@@ -194,21 +195,26 @@ class Layers:
         return across / setting.interconnect + self._within(within)
 
 
-def segments(layers: Sequence[Layer]) -> list[tuple[tuple[Layer, ...], int]]:
+def segments(layers: Sequence[Layer]) -> Sequence[tuple[tuple[Layer, ...], int]]:
     """The layers in order as patterns with repetitions; each pattern covers as many of the next layers as possible."""
+    return _segments(tuple(layers))
+
+
+@lru_cache(maxsize=64)  # thousands of strategies ask for those of one model
+def _segments(layers: tuple[Layer, ...]) -> tuple[tuple[tuple[Layer, ...], int], ...]:
     found: list[tuple[tuple[Layer, ...], int]] = []
     at = 0
     while at < len(layers):
         best = (1, 1)
         for length in range(1, min(LONGEST_PATTERN, len(layers) - at) + 1):
             pattern, times = layers[at : at + length], 1
-            while list(layers[at + times * length : at + (times + 1) * length]) == list(pattern):
+            while layers[at + times * length : at + (times + 1) * length] == pattern:
                 times += 1
             if (length == 1 or times > 1) and length * times > best[0] * best[1]:
                 best = (length, times)
-        found.append((tuple(layers[at : at + best[0]]), best[1]))
+        found.append((layers[at : at + best[0]], best[1]))
         at += best[0] * best[1]
-    return found
+    return tuple(found)
 
 
 def blocks(

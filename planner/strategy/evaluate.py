@@ -1,0 +1,290 @@
+"""One strategy, looked at closely: its bound, its best plan, what that takes. Runs where the engine does the work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from planner.bounds import problem_bound
+from planner.common.budget import Control
+from planner.engine import Limits, stop_event
+from planner.importers.huggingface.config import Unfit
+from planner.objectives.options import NoPlan, SolveOptions
+from planner.objectives.registry import solve
+from planner.placement.versions import different_choices
+from planner.plan.plan import Plan
+from planner.plan.throughput import throughput_of
+from planner.prediction.graphs import StrategyGraphs
+from planner.problem import BASE, Impossible, Problem, ProblemError
+from planner.runtimes.order_bound import OrderBounds
+from planner.runtimes.rank_bound import rank_bound
+from planner.runtimes.runtime import Runtime
+from planner.runtimes.whole_passes import exposed
+from planner.search.as_run import Ran, RuntimeSearch
+from planner.search.incumbent import Incumbent
+from planner.strategy.quick import quick
+from planner.strategy.request import Request
+from planner.strategy.space import Candidate, weight_grad
+
+OUT_OF_MEMORY = "out of memory"
+SOLVED = "solved"
+BOUNDED = "bounded"
+"""States of what has been looked at: no plan fits, a plan is known, only a bound is known."""
+
+ROUNDING = 1e-9
+"""Relative: of a bound, so that the rounding of sums never lifts it above a plan."""
+
+_known: dict[str, StrategyGraphs] = {}
+"""Of the questions that this process has worked on."""
+
+
+def graphs_of(request: Request) -> StrategyGraphs:
+    """The graphs of a question; made once a process."""
+    if request.digest not in _known:
+        _known.clear()
+        _known[request.digest] = StrategyGraphs(
+            request.model,
+            request.cluster,
+            request.name,
+            calibration=request.calibration,
+            images=request.images,
+            image_pixels=request.image_pixels,
+        )
+    return _known[request.digest]
+
+
+def cap_of(request: Request) -> float:
+    """Bytes of the GPU that has the most; inf where nothing is known."""
+    own = [request.memory or part.device.memory or math.inf for part in graphs_of(request).parts]
+    return max(own) * (1 + ROUNDING)
+
+
+def problem_of(request: Request, candidate: Candidate) -> Problem:
+    """The problem of a candidate: its graph on a device a stage. Raises ``Impossible``, ``ProblemError``, ``Unfit``."""
+    graphs, runtime = graphs_of(request), request.runs
+    graph = graphs.graph(candidate.strategy, weight_grad(runtime), runtime)
+    stages = graphs.stages(candidate.strategy, candidate.order)
+    return Problem(graph, stages, graph.microbatches, memory_cap=request.memory)
+
+
+@dataclass(frozen=True)
+class QuickWork:
+    """The quick bounds of many candidates."""
+
+    request: Request
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def key(self) -> Mapping[str, object]:
+        """The question and the candidates."""
+        return {"what": "quick", "request": self.request.key, "candidates": [_identity(c) for c in self.candidates]}
+
+    @property
+    def label(self) -> str:
+        """How many."""
+        return f"quick bounds of {len(self.candidates)} strategies"
+
+    def run(self, limits: Limits) -> dict[str, Any]:
+        """``seconds``, ``bytes`` and ``likely`` of each."""
+        graphs, runtime, cap = graphs_of(self.request), self.request.runs, cap_of(self.request)
+        found = [quick(candidate, graphs, runtime, cap) for candidate in self.candidates]
+        return {key: [getattr(each, key) for each in found] for key in ("seconds", "bytes", "likely")}
+
+
+@dataclass(frozen=True)
+class BoundWork:
+    """The bounds of candidates over all plans, whatever the order."""
+
+    request: Request
+    candidates: tuple[Candidate, ...]
+    enough: float  # seconds: the best step known; a bound above it is as good as any
+    seconds: float  # limit
+
+    @property
+    def key(self) -> Mapping[str, object]:
+        """The question and the candidates; ``enough`` says whether whole numbers of layers are looked at."""
+        those = [_identity(candidate) for candidate in self.candidates]
+        return {"what": "bound", "request": self.request.key, "candidates": those, "enough": self.enough}
+
+    @property
+    def label(self) -> str:
+        """How many."""
+        return f"bounds of {len(self.candidates)} strategies"
+
+    def run(self, limits: Limits) -> dict[str, Any]:
+        """``found``: ``state``, ``lower_bound`` and ``reason`` of each."""
+        control = Control(self.seconds, stop_requested=stop_event())
+        return {"found": [self._of(candidate, control) for candidate in self.candidates]}
+
+    def _of(self, candidate: Candidate, control: Control) -> dict[str, Any]:
+        runtime = self.request.runs
+        try:
+            problem = problem_of(self.request, candidate)
+        except (Impossible, Unfit, ProblemError) as reason:
+            return _out(str(reason))
+        if runtime.is_any:
+            bound = problem_bound(problem, control)
+        else:
+            found = searched(problem, runtime, control)
+            bounds = OrderBounds(found.cut, runtime, found.stage_costs, different_choices(problem))
+            bound = rank_bound(bounds, runtime.schedules, control, self.enough)
+        if math.isinf(bound):
+            return _out(f"no plan that {runtime.name} runs fits in memory, whatever is recomputed")
+        return {"state": BOUNDED, "lower_bound": bound * (1 - ROUNDING), "reason": ""}
+
+
+def _out(reason: str) -> dict[str, Any]:
+    return {"state": OUT_OF_MEMORY, "lower_bound": None, "reason": reason}
+
+
+@dataclass(frozen=True)
+class SolveWork:
+    """The best plan of a candidate that is found in some seconds, with a closer bound."""
+
+    request: Request
+    candidate: Candidate
+    enough: float
+    seconds: float
+    attempt: int  # later ones have more time
+
+    @property
+    def key(self) -> Mapping[str, object]:
+        """The question, the candidate, and how long it is looked at."""
+        which = {"attempt": self.attempt, "seconds": self.seconds}
+        return {"what": "solve", "request": self.request.key, "candidate": _identity(self.candidate), **which}
+
+    @property
+    def label(self) -> str:
+        """The candidate's name."""
+        return self.candidate.name
+
+    def run(self, limits: Limits) -> dict[str, Any]:
+        """``state``, ``lower_bound``, and the figures of the plan."""
+        control = Control(self.seconds, stop_requested=stop_event())
+        try:
+            problem = problem_of(self.request, self.candidate)
+            if self.request.runs.is_any:
+                return self._any(problem, control, limits.threads)
+            return self._as_run(problem, control)
+        except (Impossible, Unfit, ProblemError) as reason:
+            return _out(str(reason))
+
+    def _as_run(self, problem: Problem, control: Control) -> dict[str, Any]:
+        runtime = self.request.runs
+        found = searched(problem, runtime, control)
+        best = found.run() if self.attempt > 1 else found.first()
+        fits = best is not None and best.figures.fits
+        enough = min(self.enough, best.figures.makespan if best is not None and fits else math.inf)
+        bound = found.bound(enough) if self.attempt > 1 else 0.0
+        if math.isinf(bound):
+            return _out(f"no plan that {runtime.name} runs fits in memory, whatever is recomputed")
+        document: dict[str, Any] = {"state": BOUNDED, "lower_bound": bound * (1 - ROUNDING), "reason": ""}
+        if best is None:
+            document["reason"] = "; ".join(dict.fromkeys(found.reasons)) or "no stages that the runtime can place"
+        elif not fits:
+            document["reason"] = "no plan was found that fits in memory"
+        else:
+            document |= _figures_of(problem, runtime, best)
+        return document
+
+    def _any(self, problem: Problem, control: Control, threads: int) -> dict[str, Any]:
+        options = _options(problem, self.request, self.seconds, threads)
+        try:
+            plan = solve(problem, control, options)
+        except NoPlan as reason:
+            bound = problem_bound(problem, control)
+            return {"state": BOUNDED, "lower_bound": bound * (1 - ROUNDING), "reason": str(reason)}
+        return {"state": SOLVED, "lower_bound": plan.lower_bound, "reason": "", **figures_of_plan(plan, problem)}
+
+
+def searched(problem: Problem, runtime: Runtime, control: Control) -> RuntimeSearch:
+    """The search for plans of a runtime, with its bounds."""
+    return RuntimeSearch(problem, runtime, Incumbent(problem, control, 0.0, lambda _: None))
+
+
+def _options(
+    problem: Problem,
+    request: Request,
+    seconds: float,
+    threads: int,
+    runtime: str = "any",
+    baselines: Sequence[str] = (),
+) -> SolveOptions:
+    return SolveOptions.of(
+        problem,
+        time_limit=seconds,
+        effort=None,
+        gap=1e-6,
+        seed=request.seed,
+        threads=threads,
+        baselines=tuple(baselines),
+        objective="makespan",
+        runtime=runtime,
+    )
+
+
+def planned(request: Request, candidate: Candidate, problem: Problem, seconds: float, threads: int) -> Plan:
+    """The verified plan of a candidate, with the step that no runtime limits beside it."""
+    control = Control(seconds, stop_requested=stop_event())
+    return solve(problem, control, _options(problem, request, seconds, threads, request.runs.name))
+
+
+def _figures_of(problem: Problem, runtime: Runtime, best: Ran) -> dict[str, Any]:
+    figures, way = best.figures, best.way
+    some = sum(way.first)
+    whole = some == sum(map(len, way.stages))
+    return {
+        "state": SOLVED,
+        "seconds": figures.makespan,
+        "peak_bytes": figures.peak_memory,
+        "bubble_ratio": figures.bubble_ratio,
+        "exposed_seconds": _exposed(problem, runtime, best),
+        "schedule": way.schedule,
+        "vpp": way.chunks,
+        "recompute": "none" if way.name == BASE or not some else way.name if whole else f"{way.name} in part",
+        "how": way.told,
+    }
+
+
+def _exposed(problem: Problem, runtime: Runtime, best: Ran) -> float:
+    """Seconds of the step in which the mean device computes nothing because of a collective."""
+    counted = exposed(problem, runtime)
+    seconds = problem.default.duration if problem.free == () else problem.relaxed.duration
+    device_of = np.array(best.timetable.placement.device_of[0])
+    own = seconds[np.arange(problem.n_operators), :, device_of].sum(axis=1)
+    return float(own[counted].sum()) * problem.microbatches / problem.n_devices
+
+
+def figures_of_plan(plan: Plan, problem: Problem) -> dict[str, Any]:
+    """The figures of a row from a whole plan."""
+    peak = max(device.peak_memory for device in plan.devices)
+    chunks = max(1, round(len({(r.device, r.operator) for r in plan.placement}) / max(1, problem.n_operators)))
+    variants = sorted({row.variant or BASE for row in plan.placement} - {BASE})
+    return {
+        "seconds": plan.makespan,
+        "peak_bytes": peak,
+        "bubble_ratio": plan.bubble_ratio,
+        "exposed_seconds": None,
+        "schedule": "best",
+        "vpp": chunks,
+        "recompute": " and ".join(variants) + " in part" if variants else "none",
+        "how": plan.notes[0] if plan.notes else "",
+    }
+
+
+def throughput(request: Request, candidate: Candidate, seconds: float) -> tuple[float, float | None]:
+    """Tokens a second and GPU, and MFU where the peak of the GPUs is known."""
+    graphs, runtime = graphs_of(request), request.runs
+    document = graphs.document(candidate.strategy, weight_grad(runtime), runtime)
+    stages = graphs.stages(candidate.strategy, candidate.order)
+    found = throughput_of(document.origin, stages, candidate.strategy.microbatches, seconds)
+    assert found is not None
+    return found.tokens_per_second_per_gpu, found.mfu
+
+
+def _identity(candidate: Candidate) -> list[object]:
+    return [*candidate.degrees.values(), *candidate.order]

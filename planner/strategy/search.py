@@ -1,0 +1,287 @@
+"""Branch and bound over strategies: the one with the least bound is looked at next, closer each time.
+
+A strategy goes through steps: its quick bound, the bound of its orders, a short search for plans, a long one. Each
+raises its bound or finds a plan; what is left is the strategy whose bound is the least, whatever step it is at. The
+least bound of all strategies that are not proven out of memory is the bound of the space: no plan of any strategy is
+shorter. The search ends when the best plan is within the gap of it, when nothing is left to look at, or with the time.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from planner.engine import Engine, Outcome
+from planner.engine.work import Work
+from planner.strategy.evaluate import OUT_OF_MEMORY, SOLVED, BoundWork, QuickWork, SolveWork, cap_of, graphs_of
+from planner.strategy.request import Request
+from planner.strategy.space import Candidate, Space, space_of
+
+BOUNDS_AT_ONCE = 8
+"""Candidates whose bounds are one piece of work."""
+
+QUICK_AT_ONCE = 100
+"""Candidates whose quick bounds are one piece of work."""
+
+SHORT, LONG = 1 / 20, 1 / 5
+"""Shares of the time limit for one short and one long search."""
+
+SHORT_AT_LEAST, SHORT_AT_MOST = 1.5, 15.0
+"""Seconds."""
+
+PLANNING = 0.25
+"""Share of the time limit that is left for whole plans of the best strategies."""
+
+ALIKE = 1.001
+"""A plan that is longer by no more than this is as good: bounds that are as close are not looked at further."""
+
+
+class Step(IntEnum):
+    """How closely a candidate has been looked at."""
+
+    NEW = 0
+    QUICK = 1
+    BOUNDED = 2
+    SHORT = 3
+    LONG = 4
+
+
+@dataclass
+class Looked:
+    """What is known of a candidate. ``lower_bound`` in seconds; ``result``: figures of its best plan."""
+
+    candidate: Candidate
+    step: Step = Step.NEW
+    lower_bound: float = 0.0
+    least_bytes: float = 0.0
+    result: dict[str, Any] | None = None
+    out_of_memory: bool = False
+    reason: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Of the best plan known; inf where there is none."""
+        return math.inf if self.result is None else float(self.result["seconds"])
+
+    def state(self, best: float) -> str:
+        """In a word, beside the best step of the space."""
+        if self.out_of_memory:
+            return OUT_OF_MEMORY
+        if self.result is not None:
+            return SOLVED
+        return "pruned" if self.lower_bound * ALIKE >= best else "open"
+
+
+@dataclass
+class Found:
+    """What the search has found: the space, and what is known of each of its candidates."""
+
+    space: Space
+    looked: list[Looked] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def best(self) -> float:
+        """Seconds of the best step known; inf where there is none."""
+        return min((each.seconds for each in self.looked), default=math.inf)
+
+    @property
+    def lower_bound(self) -> float:
+        """Seconds that no plan of any strategy beats; inf where all are proven out of memory."""
+        open_ones = (each.lower_bound for each in self.looked if not each.out_of_memory)
+        return min(self.best, min(open_ones, default=math.inf))
+
+    @property
+    def gap(self) -> float | None:
+        """(best - bound) / best; None where no plan is known."""
+        return None if math.isinf(self.best) else (self.best - self.lower_bound) / self.best
+
+    def ranked(self) -> list[Looked]:
+        """The candidates with a plan, the best first."""
+        return sorted((each for each in self.looked if each.result is not None), key=lambda each: each.seconds)
+
+
+@dataclass
+class Search:
+    """The search on one engine. ``gap``: where it ends. ``listener`` is told of every step in words."""
+
+    request: Request
+    engine: Engine
+    time_limit: float
+    gap: float = 0.0
+    listener: Callable[[str], None] = lambda what: None
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        """Begin with the space."""
+        self.found = Found(space_of(self.request, graphs_of(self.request)))
+        self.found.looked = [Looked(candidate) for candidate in self.found.space.candidates]
+        self.number = {looked.candidate: n for n, looked in enumerate(self.found.looked)}
+        self.likely: list[tuple[float, int]] = []  # seconds of a step, number
+        self.solving = 0  # candidates for which plans are looked for now
+        self.queue: list[tuple[float, int, int]] = []  # bound, step, number
+        self.short = min(max(self.time_limit * SHORT, SHORT_AT_LEAST), SHORT_AT_MOST)
+        self.long = max(self.time_limit * LONG, self.short)
+
+    @property
+    def left(self) -> float:
+        """Seconds for looking at strategies."""
+        return self.started + self.time_limit * (1 - PLANNING) - time.monotonic()
+
+    def run(self) -> Found:
+        """Look at strategies until the gap is reached, nothing is left, or the time is."""
+        try:
+            self._quickly()
+            self._closely()
+        except KeyboardInterrupt:
+            self.found.interrupted = True
+        return self.found
+
+    def _quickly(self) -> None:
+        """The quick bounds of all."""
+        candidates = self.found.space.candidates
+        for first in range(0, len(candidates), QUICK_AT_ONCE):
+            self.engine.submit(QuickWork(self.request, tuple(candidates[first : first + QUICK_AT_ONCE])))
+        while self.engine.pending and self.left > 0:
+            for outcome in self._wait():
+                self._note_quick(outcome)
+
+    def _note_quick(self, outcome: Outcome) -> None:
+        work = outcome.work
+        assert isinstance(work, QuickWork)
+        for k, candidate in enumerate(work.candidates):
+            looked = self.found.looked[self.number[candidate]]
+            if outcome.result is None:
+                looked.reason = outcome.reason
+            else:
+                looked.lower_bound = outcome.result["seconds"][k]
+                looked.least_bytes = outcome.result["bytes"][k]
+                self._check_memory(looked)
+                likely = outcome.result["likely"][k]
+                if likely is not None and not looked.out_of_memory:
+                    heappush(self.likely, (likely, self.number[candidate]))
+            looked.step = Step.QUICK
+            self._push(looked)
+
+    def _check_memory(self, looked: Looked) -> None:
+        """Weights, gradients and optimizer state alone may be more than there is."""
+        if looked.least_bytes > cap_of(self.request):
+            looked.out_of_memory = True
+            looked.reason = "weights, gradients and optimizer state alone are more than the memory"
+
+    def _closely(self) -> None:
+        """The one with the least bound next, until nothing is left that could be better."""
+        while self.left > 0:
+            while self.engine.free and (work := self._next()) is not None:
+                self.listener(self.words(work.label))
+                self.engine.submit(work)
+            if not self.engine.pending:
+                return
+            for outcome in self._wait():
+                self._note(outcome)
+            if self._done():
+                return
+
+    def _done(self) -> bool:
+        gap = self.found.gap
+        return gap is not None and gap <= self.gap
+
+    def _wait(self) -> list[Outcome]:
+        return self.engine.wait(timeout=max(0.05, min(self.left, 0.5)))
+
+    def _push(self, looked: Looked) -> None:
+        if not looked.out_of_memory and looked.step < Step.LONG:
+            heappush(self.queue, (looked.lower_bound, looked.step, self.number[looked.candidate]))
+
+    def _pop(self, step: Step | None = None) -> Looked | None:
+        """The candidate with the least bound that may still matter, at a step or at any."""
+        enough = self.found.best * (1 - self.gap)
+        passed, chosen = [], None
+        while self.queue and chosen is None:
+            entry = heappop(self.queue)
+            looked = self.found.looked[entry[2]]
+            if entry[0] * ALIKE >= enough:
+                passed.append(entry)
+                break  # nor may any other
+            if step is not None and looked.step != step:
+                passed.append(entry)
+            elif looked.step < Step.SHORT or (looked.lower_bound * ALIKE < looked.seconds and math.isfinite(enough)):
+                chosen = looked
+            else:
+                passed.append(entry)
+        for entry in passed:
+            heappush(self.queue, entry)
+        return chosen
+
+    def _next(self) -> Work | None:
+        """What is done next: bounds of several candidates, or plans of one.
+
+        Plans are looked for where a better one than is known is likely; then where the bound is the least.
+        """
+        looked = self._promising() or self._pop()
+        if looked is None:
+            return None
+        if looked.step > Step.QUICK:
+            return self._solve(looked)
+        some = [looked]
+        while len(some) < BOUNDS_AT_ONCE and (other := self._pop(Step.QUICK)) is not None:
+            some.append(other)
+        best = self.found.best if math.isfinite(self.found.best) else 0.0  # until then, what is fast
+        candidates = tuple(each.candidate for each in some)
+        return BoundWork(self.request, candidates, best, max(0.5, min(self.left, self.long)))
+
+    def _promising(self) -> Looked | None:
+        """The candidate with the least likely step, where that is shorter than the best known."""
+        best = self.found.best
+        while self.likely:
+            seconds, number = heappop(self.likely)
+            looked = self.found.looked[number]
+            if looked.step < Step.SHORT and not looked.out_of_memory and max(seconds, looked.lower_bound) < best:
+                self.queue = [entry for entry in self.queue if entry[2] != number]
+                heapify(self.queue)
+                return looked
+        return None
+
+    def _solve(self, looked: Looked) -> Work:
+        self.solving += 1
+        again = looked.step > Step.BOUNDED
+        seconds = max(0.5, min(self.left, self.long if again else self.short))
+        return SolveWork(self.request, looked.candidate, self.found.best, round(seconds, 1), 2 if again else 1)
+
+    def _note(self, outcome: Outcome) -> None:
+        work = outcome.work
+        if isinstance(work, BoundWork):
+            for k, candidate in enumerate(work.candidates):
+                result = None if outcome.result is None else outcome.result["found"][k]
+                self._learn(candidate, result, outcome.reason, Step.BOUNDED)
+        elif isinstance(work, SolveWork):
+            self.solving -= 1
+            step = Step.SHORT if work.attempt == 1 else Step.LONG
+            self._learn(work.candidate, outcome.result, outcome.reason, step)
+        self.listener(self.words(""))
+
+    def _learn(self, candidate: Candidate, result: dict[str, Any] | None, reason: str, step: Step) -> None:
+        looked = self.found.looked[self.number[candidate]]
+        looked.step = step
+        if result is None:
+            looked.reason, looked.step = reason, Step.LONG
+        elif result["state"] == OUT_OF_MEMORY:
+            looked.out_of_memory, looked.reason = True, result["reason"]
+        else:
+            looked.lower_bound = max(looked.lower_bound, float(result["lower_bound"]))
+            looked.reason = result["reason"]
+            if result["state"] == SOLVED and float(result["seconds"]) < looked.seconds:
+                looked.result = result
+            looked.lower_bound = min(looked.lower_bound, looked.seconds)
+        self._push(looked)
+
+    def words(self, now: str) -> str:
+        """For progress: the best step, the gap, what is looked at."""
+        best, gap = self.found.best, self.found.gap
+        state = "no plan yet" if gap is None else f"best {best:.4g} s, gap {gap:.1%}"
+        return f"{len(self.found.looked):,} strategies, {state}, {now}"
