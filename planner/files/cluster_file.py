@@ -24,7 +24,7 @@ from planner.files.shapes import (
     read_root,
 )
 from planner.files.shipped import cluster_text
-from planner.files.yaml_source import read_source, source_of
+from planner.files.yaml_source import Source, read_source, source_of
 from planner.problem.cluster import Cluster, Device, DeviceType, Link, NetworkLevel
 from planner.problem.quantities import BYTES, BYTES_PER_SECOND, FLOP_PER_SECOND, FRACTION, SECONDS
 
@@ -114,7 +114,11 @@ def read_cluster(path: Path) -> Cluster:
     ``InputError`` with file, line and field for whatever is wrong.
     """
     named = None if os.path.exists(path) else cluster_text(str(path))
-    source = read_source(path) if named is None else source_of(named.encode(), path)
+    return cluster_of(read_source(path) if named is None else source_of(named.encode(), path))
+
+
+def cluster_of(source: Source) -> Cluster:
+    """The cluster that a source describes; raises ``InputError``."""
     root = read_root(CLUSTER, source.root, source.path)
     types = {name: _device_type(name, entry) for name, entry in root.values["device_types"].items()}
     devices = _devices(root.values["devices"], types)

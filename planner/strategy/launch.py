@@ -1,0 +1,147 @@
+"""What a strategy leaves on disk: graph.yaml, cluster.yaml, plan.json, and the files that launch it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from planner.common.budget import Control
+from planner.engine import Limits, Refused, stop_event
+from planner.exporters import CannotExport
+from planner.exporters.registry import EXPORTERS
+from planner.files.cluster_file import cluster_of
+from planner.files.cluster_text import cluster_yaml
+from planner.files.graph_file import graph_of
+from planner.files.plan_file import plan_of_text
+from planner.files.whole import write_whole
+from planner.files.yaml_source import source_of
+from planner.importers.document import to_yaml
+from planner.objectives.options import NoPlan, SolveOptions
+from planner.objectives.registry import solve
+from planner.plan.plan import Plan, plan_to_json
+from planner.problem import Impossible, Problem
+from planner.strategy.evaluate import graphs_of
+from planner.strategy.request import Request
+from planner.strategy.space import Candidate, weight_grad
+
+FORMATS: Mapping[str, Mapping[str, str]] = {
+    "megatron": {"megatron": "megatron.args", "megatron-bridge": "megatron_bridge.txt"},
+    "torchtitan": {"torchtitan": "torchtitan.toml"},
+    "torch": {"torch-csv": "schedule.csv"},
+}
+"""The formats that launch the plans of a runtime, each with the name of its file."""
+
+NO_PLAN = 4
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The two files of a candidate, as texts."""
+
+    graph: str
+    cluster: str
+
+    def problem(self) -> Problem:
+        """What they pose, with the names that they have in a folder."""
+        graph = graph_of(source_of(self.graph.encode(), Path("graph.yaml")))
+        cluster = cluster_of(source_of(self.cluster.encode(), Path("cluster.yaml")))
+        return Problem(graph, cluster, graph.microbatches)
+
+
+def inputs_of(request: Request, candidate: Candidate) -> Inputs:
+    """The files of a candidate. A device of the cluster is a rank of one stage."""
+    graphs, runtime = graphs_of(request), request.runs
+    document = graphs.document(candidate.strategy, weight_grad(runtime), runtime)
+    header = f"{request.name}: {candidate.name}. Written by planner strategy; times are those of the calibration."
+    stages = graphs.stages(candidate.strategy, candidate.order)
+    if request.memory is not None:
+        types = {name: replace(kind, memory=request.memory) for name, kind in stages.types.items()}
+        devices = [replace(each, type=types[each.type.name], memory=request.memory) for each in stages.devices]
+        stages = replace(stages, devices=tuple(devices), types=types)
+    ranks = candidate.strategy.gpus // candidate.strategy.pp
+    comment = f"A device is one of the {ranks} ranks of a pipeline stage."
+    return Inputs(to_yaml(replace(document, header=header)), cluster_yaml(stages, comment))
+
+
+@dataclass(frozen=True)
+class PlanWork:
+    """The verified plan of a candidate, with the step that no runtime limits beside it."""
+
+    request: Request
+    candidate: Candidate
+    seconds: float
+
+    @property
+    def key(self) -> Mapping[str, object]:
+        """The question, the candidate and the limit."""
+        which = {"candidate": [*self.candidate.degrees.values(), *self.candidate.order], "seconds": self.seconds}
+        return {"what": "plan", "request": self.request.key, **which}
+
+    @property
+    def label(self) -> str:
+        """The candidate's name."""
+        return f"the plan of {self.candidate.name}"
+
+    def run(self, limits: Limits) -> dict[str, Any]:
+        """``plan``: the text of plan.json, in the compact form."""
+        problem = inputs_of(self.request, self.candidate).problem()
+        control = Control(self.seconds, stop_requested=stop_event())
+        options = SolveOptions.of(
+            problem,
+            time_limit=self.seconds,
+            effort=None,
+            gap=1e-6,
+            seed=self.request.seed,
+            threads=limits.threads,
+            baselines=(),
+            objective="makespan",
+            runtime=self.request.runs.name,
+        )
+        try:
+            plan = solve(problem, control, options)
+        except (Impossible, NoPlan) as reason:
+            raise Refused(str(reason), NO_PLAN, keep=False) from reason
+        return {"plan": plan_to_json(plan, compact=True)}
+
+
+def plan_in(result: Mapping[str, Any]) -> Plan:
+    """The plan of a result of ``PlanWork``."""
+    return plan_of_text(str(result["plan"]), "plan.json")
+
+
+def write_folder(folder: Path, request: Request, candidate: Candidate, plan: Plan | None) -> Iterator[str]:
+    """Write graph.yaml, cluster.yaml, plan.json and launch files; yield a remark on each format that refuses the plan.
+
+    What a format cannot express as it stands is repaired where it can be, and the remark says at what cost. Raises
+    ``InputError`` where a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    inputs = inputs_of(request, candidate)
+    write_whole(str(folder / "graph.yaml"), inputs.graph)
+    write_whole(str(folder / "cluster.yaml"), inputs.cluster)
+    if plan is None:
+        yield f"{folder}: no plan was made in the time that was left: planner solve makes one of its two files"
+        return
+    write_whole(str(folder / "plan.json"), plan_to_json(plan, compact=True))
+    problem = inputs.problem()
+    for name, file in FORMATS.get(request.runs.name, {}).items():
+        yield from _exported(folder / file, name, plan, problem)
+
+
+def _exported(path: Path, name: str, plan: Plan, problem: Problem) -> Iterator[str]:
+    exporter = EXPORTERS[name]
+    try:
+        found = exporter.export(plan, problem, exporter.options())
+    except CannotExport as reason:
+        try:
+            found = exporter.export(plan, problem, exporter.options(repair=True))
+        except (CannotExport, TypeError):
+            yield f"{path} is not there: {name} cannot express the plan: {reason}"
+            return
+        costs = "; ".join(found.notes)
+        yield f"{path} is repaired, since {name} cannot express the plan ({reason}): {costs}"
+    text = found.text if found.naming is None else found.naming(str(path))
+    for ending, content in {"": text, **found.beside}.items():
+        write_whole(f"{path}{ending}", content)
