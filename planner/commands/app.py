@@ -27,6 +27,7 @@ ABOUT = "Plans distributed deep learning at operator level: placement and schedu
 
 COMMANDS = {
     "solve": "Plan: the best placement and schedule that can be found, with a proven lower bound.",
+    "sweep": "Many solves: a grid of flags of solve, the frontier of memory and time, on processes or Dask.",
     "baseline": "The plan of a baseline on the same inputs.",
     "compare": "Plans of one problem, or of one model and batch, side by side.",
     "verify": "Check a plan against every rule, independently of the solver.",
@@ -47,13 +48,13 @@ COMMANDS = {
 
 
 def _load(name: str, help: str) -> Command:
-    """The command ``name``; ``import`` and ``export`` build theirs from a registry."""
+    """The command ``name``; ``import``, ``export`` and ``sweep`` build theirs from what others declare."""
     if name == "import":  # a keyword, which no module can be called
         from planner.commands.importing import group
 
         return group(name, help)
     module = import_module(f"planner.commands.{name}")
-    if name == "export":
+    if hasattr(module, "command"):
         made: Command = module.command(name, help)
         return made
     from planner.commands.declared import command

@@ -69,7 +69,7 @@ def flag_of(name: str) -> str:
 
 def marked(options: type, kind: type[T]) -> dict[str, T]:
     """The marks of a kind, by field."""
-    marks = {field.name: _mark(annotation, kind) for field, annotation in _declared(options)}
+    marks = {field.name: _mark(annotation, kind) for field, annotation in annotations_of(options)}
     return {name: mark for name, mark in marks.items() if mark is not None}
 
 
@@ -109,7 +109,7 @@ def command(name: str, help: str, run: Callable[..., int], *declared: type) -> T
     return built
 
 
-def _declared(options: type) -> Iterator[tuple[Field[Any], Any]]:
+def annotations_of(options: type) -> Iterator[tuple[Field[Any], Any]]:
     """Fields with their annotations, marks included."""
     each = (inspect.get_annotations(base, eval_str=True) for base in reversed(options.__mro__))
     hints = {name: hint for base in each for name, hint in base.items()}
@@ -122,7 +122,7 @@ def _mark(annotation: Any, kind: type[T]) -> T | None:
 
 def _parameters(options: type) -> Iterator[inspect.Parameter]:
     """Keyword parameters for typer; an option with ``OneOf`` takes an enum of its current values."""
-    for field, annotation in _declared(options):
+    for field, annotation in annotations_of(options):
         default, of = field.default, annotation
         said = _mark(annotation, Help)
         if said is not None:

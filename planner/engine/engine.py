@@ -33,6 +33,7 @@ class Engine:
     ) -> None:
         self.executor, self.store, self.limits, self.retries = executor, store, limits, retries
         self.waiting: deque[tuple[Work, int]] = deque()  # with how often it was begun
+        self.unkept: set[int] = set()  # identities of work under way whose result is not for the store
         self.running: dict[Future[Any], tuple[Work, int]] = {}
         self.ended: list[Outcome] = []
         self.stopped = False
@@ -64,15 +65,20 @@ class Engine:
         """How many pieces of work have been submitted of which ``wait`` has said nothing yet."""
         return len(self.running) + len(self.waiting) + len(self.ended)
 
-    def submit(self, work: Work) -> None:
-        """Do the work when a worker is free; where its result is in the store, it is done at once."""
+    def submit(self, work: Work, keep: bool = True) -> None:
+        """Do the work when a worker is free; where its result is in the store, it is done at once.
+
+        ``keep``: whether the store is asked, and keeps the result.
+        """
         if self.stopped:
             raise RuntimeError("the engine has been stopped")
-        found = None if self.store is None else self.store.read(work)
+        found = None if self.store is None or not keep else self.store.read(work)
         if found is not None:
             kept = Outcome(work, found["result"], found["reason"], found["seconds"], True, found["code"])
             self.ended.append(kept)
             return
+        if not keep:
+            self.unkept.add(id(work))
         self.waiting.append((work, 0))
         self._hand_out()
 
@@ -97,10 +103,10 @@ class Engine:
         ended, self.ended = self.ended, []
         return ended
 
-    def run(self, works: Iterable[Work]) -> Iterator[Outcome]:
-        """Do all of the work; yield what comes of it in the order in which it ends."""
+    def run(self, works: Iterable[Work], keep: bool = True) -> Iterator[Outcome]:
+        """Do all of the work; yield what comes of it in the order in which it ends. ``keep``: as in ``submit``."""
         for work in works:
-            self.submit(work)
+            self.submit(work, keep)
         while self.pending:
             yield from self.wait()
 
@@ -146,7 +152,8 @@ class Engine:
                 why = "" if limit is None else f"; perhaps its memory limit of {limit / 2**30:.4g} GiB is too small"
                 self._end(work, f"{times}{why}")
         else:
-            keep = answer.pop("keep")
+            keep = answer.pop("keep") and id(work) not in self.unkept
+            self.unkept.discard(id(work))
             if keep and self.store is not None:
                 self.store.write(work, answer)
             self.ended.append(
@@ -154,4 +161,5 @@ class Engine:
             )
 
     def _end(self, work: Work, reason: str) -> None:
+        self.unkept.discard(id(work))
         self.ended.append(Outcome(work, None, reason, 0.0, False, FAILED))

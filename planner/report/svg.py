@@ -71,7 +71,7 @@ def gantt_svg(plans: Plan | Sequence[Plan], titles: Sequence[str] | None = None,
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{y:.0f}' viewBox='0 0 {width} {y:.0f}' "
         f"{FONT} font-size='12' fill='{INK}' role='img'>"
     )
-    described = f"<title>{_text('; '.join(titles))}</title>"
+    described = f"<title>{xml_text('; '.join(titles))}</title>"
     return "\n".join([head, described, "<rect width='100%' height='100%' fill='#ffffff'/>", *body, "</svg>"]) + "\n"
 
 
@@ -93,8 +93,8 @@ class _Panel:
     def draw(self, top: float) -> Iterator[str]:
         """The lines of the panel from ``top`` down."""
         yield (
-            f"<text x='{MARGIN}' y='{top + 16:.1f}' font-size='14' font-weight='600'>{_text(self.title)}"
-            f"<tspan dx='10' font-size='12' font-weight='400' fill='{FAINT}'>{_text(self._figures())}</tspan></text>"
+            f"<text x='{MARGIN}' y='{top + 16:.1f}' font-size='14' font-weight='600'>{xml_text(self.title)}"
+            f"<tspan dx='10' font-size='12' font-weight='400' fill='{FAINT}'>{xml_text(self._figures())}</tspan></text>"
         )
         boxes = _boxes(self.plan)
         labelled = sum(map(len, boxes.values())) <= LABELS_AT_MOST
@@ -106,7 +106,7 @@ class _Panel:
         for device in self.plan.devices:
             rows[device.name] = y
             yield f"<rect x='{self.left:.1f}' y='{y:.1f}' width='{wide:.2f}' height='{self.band:.1f}' fill='{BAND}'/>"
-            name = _text(cut(plain(device.name), 18))
+            name = xml_text(cut(plain(device.name), 18))
             yield f"<text x='{self.left - 8:.1f}' y='{y + 14:.1f}' text-anchor='end'>{name}</text>"
             for box in boxes[device.name, "compute"]:
                 paths[_color(box)].append(self._rectangle(box.start, box.end, y, ROW))
@@ -158,7 +158,7 @@ class _Panel:
         return f"M{self.left + start * self.scale:.2f} {y:.1f}h{shown:.2f}v{height:.0f}h{-shown:.2f}z"
 
     def _label(self, box: _Box, y: float) -> Iterator[str]:
-        text = _text(box.label)
+        text = xml_text(box.label)
         if (box.end - box.start) * self.scale >= 6.2 * len(box.label) + 2:
             x = self.left + (box.start + box.end) / 2 * self.scale
             fill = "#ffffff" if box.copy == 0 and box.pass_ not in "WG" else INK
@@ -170,7 +170,7 @@ def _name(plan: Plan) -> str:
     return f"{origin}: {plan.graph.name} on {plan.cluster.name}"
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
     """Text for XML: printable, with the five special characters escaped."""
     return escape(plain(text), {"'": "&apos;", '"': "&quot;"})
 
