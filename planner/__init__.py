@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         read_plan,
         read_problem,
         solve,
+        sweep,
         verify,
     )
 
@@ -61,6 +62,7 @@ __all__ = [
     "read_plan",
     "read_problem",
     "solve",
+    "sweep",
     "verify",
 ]
 

@@ -11,10 +11,12 @@ Amounts are numbers in base units (seconds, bytes) or strings with a unit, such 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from inspect import signature
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.baselines import BASELINES, SCHEDULES, NotApplicable
 from planner.common.budget import Control
@@ -38,6 +40,11 @@ from planner.runtimes.names import ANY
 from planner.runtimes.registry import RUNTIMES
 from planner.verification import Rule, Violation
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from planner.sweeping import Row
+
 __all__ = [
     "CannotExport",
     "Exported",
@@ -57,6 +64,7 @@ __all__ = [
     "read_plan",
     "read_problem",
     "solve",
+    "sweep",
     "verify",
 ]
 
@@ -123,6 +131,28 @@ def solve(
 
     Raises ``Impossible``, ``NoPlan`` and ``ValueError``.
     """
+    options = _options(
+        problem, time_limit, effort, gap, seed, threads, objective, runtime, max_makespan, max_period, baselines
+    )
+    limit = math.inf if time_limit is None else _positive("time_limit", time_limit)
+    control = Control(limit, effort=math.inf if effort is None else float(effort))
+    return registry.solve(problem, control, options)
+
+
+def _options(
+    problem: Problem,
+    time_limit: float | str | None = 60.0,
+    effort: int | None = None,
+    gap: float | str = 1e-6,
+    seed: int = 0,
+    threads: int = 2,
+    objective: str = "makespan",
+    runtime: str = ANY,
+    max_makespan: float | str | None = None,
+    max_period: float | str | None = None,
+    baselines: Sequence[str] = (),
+) -> SolveOptions:
+    """The options of ``solve``, checked."""
     limit = math.inf if time_limit is None else _positive("time_limit", time_limit)
     _at_least("effort", effort, 1)
     _at_least("seed", seed, 0)
@@ -139,7 +169,7 @@ def solve(
             raise ValueError(f"{name} goes with objective {' or '.join(registry.objectives_with(name))}")
     for name in baselines:
         _known(name)
-    options = SolveOptions.of(
+    return SolveOptions.of(
         problem,
         time_limit=limit,
         effort=effort,
@@ -151,8 +181,92 @@ def solve(
         runtime=runtime,
         **given,
     )
-    control = Control(limit, effort=math.inf if effort is None else float(effort))
-    return registry.solve(problem, control, options)
+
+
+def sweep(
+    graph: Path | str,
+    cluster: Path | str,
+    directory: Path | str,
+    *,
+    executor: Executor | None = None,
+    processes: int | None = None,
+    dask: str | None = None,
+    memory_limit: float | str | None = None,
+    max_bubble: float | None = None,
+    beat: str | None = None,
+    **flags: Any,
+) -> list[Row]:
+    """Solve a grid of problems and write what ``planner sweep`` writes into ``directory``; a row for each point.
+
+    - ``flags``: the keywords of ``read_problem`` and ``solve``, each with a value or a list of values, such as
+      ``memory_cap=["40 GiB", "80 GiB"], copies=[1, 2]``; of ``variants`` and ``baselines`` a value is a list itself
+    - ``executor``: runs the solves (mpi4py, Ray, a pool of your own; its processes need the same planner); it stays
+      open. Or ``dask``: the address of a scheduler. Default: ``processes`` of this machine, as many as cores allow;
+      a script that uses them starts its work under ``if __name__ == "__main__":``, as multiprocessing asks
+    - ``memory_limit`` of the process of a solve, bytes; ``max_bubble`` and ``beat``: what ``Row.met`` is about
+
+    ``threads`` is 1 by default. Calling it again goes on where it was cut off. Raises ``InputError`` and
+    ``ValueError``.
+    """
+    from planner import engine  # imported here: plans need no executors
+    from planner.sweeping import Point, Sweep
+    from planner.sweeping.running import write
+
+    if sum(given is not None for given in (executor, processes, dask)) > 1:
+        raise ValueError("executor, processes and dask exclude each other")
+    if beat is not None:
+        _known(beat)
+    limit = None if memory_limit is None else _amount("memory_limit", memory_limit, BYTES)
+    _at_least("processes", processes, 1)
+    given = {"threads": 1} | flags
+    points = []
+    for each in _grid(given):
+        posing = {name: value for name, value in each.items() if name in signature(read_problem).parameters}
+        solving = {name: value for name, value in each.items() if name not in posing}
+        if beat is not None:
+            solving["baselines"] = [*solving.get("baselines", ()), beat]
+        try:
+            problem = read_problem(graph, cluster, **posing)
+        except Impossible as error:
+            points.append(Point(each, None, None, str(error), max_bubble, beat))
+            continue
+        options = _options(problem, **solving)
+        points.append(Point(options.flags, problem, options, "", max_bubble, beat))
+    threads = max(int(point.flags.get("threads", 1)) for point in points)
+    source: engine.ExecutorSource
+    if executor is not None:
+        source = engine.handed(executor)
+    elif dask is not None:
+        try:
+            source = engine.dask(dask)
+        except UsageFault as error:
+            raise ValueError(str(error)) from error
+    else:
+        source = engine.processes(processes or max(1, engine.cores() // threads))
+    made = Sweep(points)
+    with engine.Engine(source, engine.Store(Path(directory) / "results"), engine.Limits(threads, limit)) as running:
+        made.solve(running)
+        rows = made.rows()
+        write(Path(directory), rows, running)
+    return rows
+
+
+def _grid(flags: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The product of the values of all flags. Raises ``ValueError`` for a flag that there is none of."""
+    known = {*signature(read_problem).parameters, *signature(solve).parameters} - {"graph", "cluster", "problem"}
+    unknown = set(flags) - known
+    if unknown:
+        raise ValueError(f"unknown flag {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
+    axes = {}
+    for name, value in flags.items():
+        several = isinstance(value, list | tuple)
+        if name in ("variants", "baselines"):
+            several = several and not all(isinstance(each, str) for each in value)
+        axes[name] = list(value) if several else [value]
+        if not axes[name]:
+            raise ValueError(f"{name} lists no value")
+    for values in product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
 
 
 def _known_runtime(name: str) -> None:

@@ -23,7 +23,7 @@ FLOORS = (
     ("runtimes",),
     ("search",),
     ("objectives", "report"),
-    ("exporters", "simulate", "explain", "prediction", "sweep"),
+    ("exporters", "simulate", "explain", "prediction", "sweeping"),
     ("strategy",),
     ("api",),
     ("planner",),  # planner/__init__.py

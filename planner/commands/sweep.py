@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +18,15 @@ from planner.commands.grid import Grid, places
 from planner.commands.inputs import note_unknown_devices, problem_from
 from planner.commands.running import ProgressLine
 from planner.commands.solve import SolveFlags, options_read, search_options
-from planner.engine import Engine, ExecutorSource, Limits, Outcome, Store, dask, processes
+from planner.engine import Engine, ExecutorSource, Limits, Outcome, Store, cores, dask, processes
 from planner.engine.progress import Pace
 from planner.files import read_cluster, read_graph
 from planner.files.errors import InputError, shown
 from planner.files.flag_values import UsageFault
 from planner.problem import Cluster, Graph, Impossible
-from planner.sweep import Point, Row, Sweep
-from planner.sweep.running import write
-from planner.sweep.share import exit_code
+from planner.sweeping import Point, Row, Sweep
+from planner.sweeping.running import write
+from planner.sweeping.share import exit_code
 
 RESULTS = "results"
 """The folder of the store, below that of the sweep."""
@@ -92,7 +91,7 @@ def run(flags: SweepFlags, grid: Any) -> int:
     if flags.format is shared.Format.json:
         emit(found)
     else:
-        from planner.sweep.text import sweep_line, sweep_text
+        from planner.sweeping.text import sweep_line, sweep_text
 
         emit(sweep_line(rows) if flags.quiet else sweep_text(rows, *report_style()))
     return _code(sweep, rows, flags.quiet)
@@ -113,7 +112,7 @@ def _point(flags: SolveFlags, graph: Graph, cluster: Cluster, read: dict[str, An
 def _executor(flags: SweepFlags, threads: int) -> ExecutorSource:
     if flags.dask is not None:
         return dask(flags.dask)
-    return processes(flags.processes or max(1, len(os.sched_getaffinity(0)) // threads))
+    return processes(flags.processes or max(1, cores() // threads))
 
 
 def _solved(sweep: Sweep, engine: Engine, flags: SweepFlags) -> tuple[str, list[Row]]:

@@ -5,7 +5,7 @@
 """
 
 from planner.engine.engine import Engine
-from planner.engine.executors import ExecutorSource, dask, handed, processes
+from planner.engine.executors import ExecutorSource, cores, dask, handed, processes
 from planner.engine.store import Store
 from planner.engine.work import Limits, Outcome, Refused, Work, stop_event
 
@@ -17,6 +17,7 @@ __all__ = [
     "Refused",
     "Store",
     "Work",
+    "cores",
     "dask",
     "handed",
     "processes",

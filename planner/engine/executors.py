@@ -44,6 +44,12 @@ class ExecutorSource(Protocol):
         ...
 
 
+def cores() -> int:
+    """The cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return os.cpu_count() or 1 if affinity is None else len(affinity(0))
+
+
 def processes(n: int) -> ExecutorSource:
     """So many processes of this machine, each a pool of its own: where one is killed, the others work on."""
     if n < 1:

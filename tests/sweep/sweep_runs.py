@@ -12,7 +12,7 @@ from typing import Any
 from planner.files import read_cluster, read_graph
 from planner.objectives.options import SolveOptions
 from planner.problem import Problem
-from planner.sweep import Point
+from planner.sweeping import Point
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [str(ROOT / "configs" / "dualpipe-4x8" / name) for name in ("graph.yaml", "cluster.yaml")]

@@ -13,10 +13,10 @@ from planner.objectives.certified import InvalidPlan, violations_of
 from planner.objectives.registry import solve
 from planner.plan.plan import Plan
 from planner.problem import Impossible
-from planner.sweep.order import allows, starts_of
-from planner.sweep.point import INFEASIBLE, NO_PLAN, Point
-from planner.sweep.rows import Row, axes, names, titles
-from planner.sweep.share import Solved, exit_code, shared
+from planner.sweeping.order import allows, starts_of
+from planner.sweeping.point import INFEASIBLE, NO_PLAN, Point
+from planner.sweeping.rows import Row, axes, names, titles
+from planner.sweeping.share import Solved, exit_code, shared
 
 
 def planned(of: Point) -> Plan:

@@ -10,12 +10,12 @@ from planner.engine import Engine, Outcome
 from planner.files.plan_file import plan_of_text
 from planner.files.whole import make_folder, write_whole
 from planner.plan.plan import plan_to_json
-from planner.sweep.frontier import frontier_svg
-from planner.sweep.order import starts_of
-from planner.sweep.page import sweep_html
-from planner.sweep.point import INFEASIBLE, PageWork, Point, SolveWork, start_text
-from planner.sweep.rows import Row, csv_text, document, json_text, names, titles
-from planner.sweep.share import Solved, shared
+from planner.sweeping.frontier import frontier_svg
+from planner.sweeping.order import starts_of
+from planner.sweeping.page import sweep_html
+from planner.sweeping.point import INFEASIBLE, PageWork, Point, SolveWork, start_text
+from planner.sweeping.rows import Row, csv_text, document, json_text, names, titles
+from planner.sweeping.share import Solved, shared
 
 Listener = Callable[[Outcome | None, int], None]
 """Told of each outcome (None: nothing has ended for a moment) and of how many pieces of work there are in all."""

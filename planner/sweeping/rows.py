@@ -17,8 +17,8 @@ from planner.plan.plan import BaselineFigures, Plan
 from planner.report.facts import PlanFacts
 from planner.report.thresholds import thresholds
 from planner.report.words import seconds, size
-from planner.sweep.point import INFEASIBLE, NO_PLAN, Point
-from planner.sweep.share import Solved
+from planner.sweeping.point import INFEASIBLE, NO_PLAN, Point
+from planner.sweeping.share import Solved
 
 SCHEMA = "planner/sweep@1"
 STATUS = {INFEASIBLE: "infeasible", NO_PLAN: "no plan"}

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from planner.report.facts import PlanFacts
 from planner.report.words import cut, gap, percent, plain, seconds, size
-from planner.sweep.rows import Row, axes, value_in_words
+from planner.sweeping.rows import Row, axes, value_in_words
 
 
 def sweep_text(rows: Sequence[Row], width: int = 100, color: bool = False) -> str:
@@ -20,7 +20,7 @@ def sweep_text(rows: Sequence[Row], width: int = 100, color: bool = False) -> st
     thresholds = any(row.met is not None for row in rows)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in varying:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(name.replace("microbatches", "micro- batches").replace("_", " "), justify="right")
     for name in ("makespan", "bound", "gap", "bubble", "peak", "best baseline"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", overflow="fold")
@@ -32,9 +32,10 @@ def sweep_text(rows: Sequence[Row], width: int = 100, color: bool = False) -> st
         if plan is None:
             cells += ["-"] * 6 + [f"{row.status}: {cut(plain(row.reason), 120)}"]
         else:
-            baseline = "-" if best is None else f"{seconds(best.makespan)} {best.name}"
-            cells += [seconds(plan.makespan), seconds(plan.lower_bound), gap(plan.gap), percent(plan.bubble_ratio)]
-            cells += [size(PlanFacts(plan).peak_memory), baseline, row.status]
+            baseline = "-" if best is None else f"{best.name} {seconds(best.makespan, 4)}"
+            within = gap(plan.gap) if plan.gap is None or plan.gap < 1e-3 else percent(plan.gap, 1)
+            cells += [seconds(plan.makespan, 4), seconds(plan.lower_bound, 4), within, percent(plan.bubble_ratio, 1)]
+            cells += [size(PlanFacts(plan).peak_memory, 3), baseline, row.status]
         table.add_row(*cells, *(["-" if row.met is None else "yes" if row.met else "no"] if thresholds else []))
     made = io.StringIO()
     console = Console(file=made, width=width, force_terminal=color, no_color=not color, highlight=False, markup=False)

@@ -11,14 +11,14 @@ from urllib.parse import quote
 from planner.report.facts import PlanFacts
 from planner.report.html.tables import text
 from planner.report.words import gap, percent, seconds, size
-from planner.sweep.frontier import frontier_svg
-from planner.sweep.rows import Row, axes, value_in_words
+from planner.sweeping.frontier import frontier_svg
+from planner.sweeping.rows import Row, axes, value_in_words
 
 
 def sweep_html(rows: Sequence[Row], drawn: Collection[str], interrupted: bool = False) -> str:
     """The page. ``drawn``: the names of rows whose plan has a page beside it, in plans/."""
     links = {row.name: f"plans/{quote(row.name)}.html" for row in rows if row.name in drawn}
-    script = files("planner.sweep").joinpath("sweep.js").read_text(encoding="utf-8")
+    script = files("planner.sweeping").joinpath("sweep.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
     problem = next((row.point.problem for row in rows if row.point.problem is not None), None)
@@ -34,7 +34,7 @@ def sweep_html(rows: Sequence[Row], drawn: Collection[str], interrupted: bool = 
         "table": _table(rows, links),
         "script": script,
     }
-    page = files("planner.sweep").joinpath("sweep.html").read_text(encoding="utf-8")
+    page = files("planner.sweeping").joinpath("sweep.html").read_text(encoding="utf-8")
     return "".join(parts[part[1:]] if part[:1] == "@" else part for part in page.split("%%"))
 
 

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 from planner.problem import Problem
 from planner.runtimes.names import ANY
-from planner.sweep.point import Point
+from planner.sweeping.point import Point
 
 NARROWING = ("memory_cap", "copies", "layout", "variants")
 """The flags in which points may differ that have plans or bounds in common."""

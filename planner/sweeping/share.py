@@ -13,8 +13,8 @@ from planner.objectives.solving import Solving
 from planner.plan.build import build_plan, timetable_of
 from planner.plan.plan import BaselineFigures, Plan
 from planner.scheduling.steady_state import pattern_of
-from planner.sweep.order import allows
-from planner.sweep.point import INFEASIBLE, NO_PLAN, Point
+from planner.sweeping.order import allows
+from planner.sweeping.point import INFEASIBLE, NO_PLAN, Point
 
 SAME = 1e-9
 """Makespans and bounds that differ by less, relatively, are the same."""

@@ -4,8 +4,8 @@
 ``share`` passes plans and bounds on, ``rows``, ``frontier`` and ``page`` write what is found.
 """
 
-from planner.sweep.point import Point
-from planner.sweep.rows import Row
-from planner.sweep.running import Sweep
+from planner.sweeping.point import Point
+from planner.sweeping.rows import Row
+from planner.sweeping.running import Sweep
 
 __all__ = ["Point", "Row", "Sweep"]

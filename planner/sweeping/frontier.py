@@ -9,17 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from planner.report.facts import PlanFacts
 from planner.report.svg import COLORS, FAINT, FONT, INK, LINE, xml_text
 from planner.report.words import gap, number, percent, seconds, size, size_unit, time_unit
-from planner.sweep.rows import Row, axes, in_words
+from planner.sweeping.rows import Row, axes, in_words
 
 WIDTH, HEIGHT = 440.0, 290.0  # of the axes of a panel
 LEFT, RIGHT, ABOVE, BELOW = 62.0, 28.0, 46.0, 64.0  # around them
 TITLE, ENTRY = 54.0, 20.0  # heights of title and subtitle, and of a line of the legend
 PER_ROW = 2
 BOUND_DASHES = "4 4"
+THICK, MORE = 2.5, 2.5  # widths: of the uppermost line, and by which one below is wider
+CLOSE = 8.0
 MARK = "#7b8794"  # of baselines
 FARTHEST = 1.3
 """A baseline that takes so many times the longest step, or the largest memory, of the lines is named below them."""
@@ -177,7 +180,7 @@ class _Axes:
         )
         yield from self._grid()
         yield from self._bounds()
-        taken = [self.at(s.memory, s.makespan) for line in self.panel.lines.values() for s in line]
+        taken = [at for line in self.panel.lines.values() for at in self._along(line)]
         yield from self._baselines(taken)
         yield from self._lines()
         if self.others:
@@ -226,16 +229,31 @@ class _Axes:
             for x, y in path:
                 yield f"<path d='M{x - 5:.1f} {y:.1f}h10' stroke='{color}' stroke-width='1.3' opacity='0.6'/>"
 
+    def _along(self, line: Sequence[Spot]) -> Iterator[tuple[float, float]]:
+        """Places along a line and its bounds, close enough together that no name of a baseline fits between them."""
+        for path in (
+            [(s.memory, s.makespan) for s in line],
+            [(s.memory, s.bound) for s in line if s.bound is not None],
+        ):
+            at = [self.at(*each) for each in path]
+            yield from at[:1]
+            for (x0, y0), (x1, y1) in pairwise(at):
+                steps = max(1, math.ceil(math.hypot(x1 - x0, y1 - y0) / CLOSE))
+                yield from ((x0 + (x1 - x0) * k / steps, y0 + (y1 - y0) * k / steps) for k in range(1, steps + 1))
+
     def _lines(self) -> Iterator[str]:
-        for name, line in self.panel.lines.items():
+        for k, (name, line) in enumerate(self.panel.lines.items()):
             path = [self.at(s.memory, s.makespan) for s in line]
             color = self.colors[name]
-            yield f"<path d='M{_path(path)}' fill='none' stroke='{color}' stroke-width='2.5'/>"
+            under = len(self.panel.lines) - 1 - k  # lines drawn over it: it is wider, so that it shows where they agree
+            wide = THICK + MORE * under
+            yield f"<path d='M{_path(path)}' fill='none' stroke='{color}' stroke-width='{wide:g}'/>"
             for spot, (x, y) in zip(line, path, strict=True):
-                yield self._spot(f"{name}, {size(spot.memory)}: {hint(spot.row)}", spot.row.name, x, y, color)
+                words = f"{name}, {size(spot.memory)}: {hint(spot.row)}"
+                yield self._spot(words, spot.row.name, (x, y), 4.5 + MORE / 2 * under, color)
 
-    def _spot(self, words: str, name: str, x: float, y: float, color: str) -> str:
-        circle = f"<circle cx='{x:.1f}' cy='{y:.1f}' r='4.5' fill='{color}' stroke='#ffffff' stroke-width='1'"
+    def _spot(self, words: str, name: str, at: tuple[float, float], radius: float, color: str) -> str:
+        circle = f"<circle cx='{at[0]:.1f}' cy='{at[1]:.1f}' r='{radius:g}' fill='{color}'"
         if self.links is None:
             return f"{circle}><title>{xml_text(words)}</title></circle>"
         marked = f"{circle} data-row='{xml_text(name)}' data-hint='{xml_text(words)}'/>"
