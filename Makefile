@@ -7,6 +7,7 @@
 #               solver against CP-SAT, big-M and heuristics (docs/bench.md, docs/race.svg); installs OR-Tools for it.
 #               Takes more than two hours
 # make browser  installs what tests/report/browser_report.py needs besides Chromium (CI runs it)
+# make dask     installs what planner sweep --dask and its tests need (CI runs them)
 # make lock     resolves requirements.lock and requirements-bench.lock again
 # make configs  writes configs/ again from scripts/make_configs.py
 # make clean    removes what make has made
@@ -34,12 +35,13 @@ WHOLE_FLAGS ?=
 RACE_FLAGS ?=
 RIVALS := .venv/.rivals-installed
 BROWSER := .venv/.browser-installed
+DASK := .venv/.dask-installed
 TORCH := .venv/.torch-installed
 
 # What a shell may carry in and a fresh environment must not see.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: .venv demo test lint bench rivals browser torch lock configs clean
+.PHONY: .venv demo test lint bench rivals browser dask torch lock configs clean
 
 .venv: $(COMPILED)
 
@@ -100,6 +102,13 @@ $(BROWSER): $(COMPILED) requirements-browser.lock
 	$(PIP) install --require-hashes -r requirements-browser.lock
 	touch $@
 
+dask: $(DASK)
+
+# A scheduler and workers on loopback, for tests/engine/dask_runs.py.
+$(DASK): $(COMPILED) requirements-dask.lock
+	$(PIP) install --require-hashes -r requirements-dask.lock
+	touch $@
+
 torch: $(TORCH)
 
 # What runs exported schedules (tests/exporters/torch_runs.py), reads exported jobs (with_torchtitan.py), and planner
@@ -123,6 +132,9 @@ lock: $(STAMP)
 	$(BIN)/python -m uv pip compile --quiet --upgrade --universal --extra browser --extra png \
 	  --constraints requirements.lock --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 	  pyproject.toml -o requirements-browser.lock
+	$(BIN)/python -m uv pip compile --quiet --upgrade --universal --extra dask --constraints requirements.lock \
+	  --generate-hashes --python-version 3.11 --custom-compile-command "make lock" pyproject.toml \
+	  -o requirements-dask.lock
 
 configs: $(STAMP)
 	$(BIN)/python scripts/make_configs.py

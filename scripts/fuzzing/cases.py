@@ -156,6 +156,13 @@ def _solve(draft: Draft) -> list[str]:
     return [*draft.needs("graph.yaml", "cluster.yaml"), *limits, *objective, *copies, *draft.output()]
 
 
+def _sweep(draft: Draft) -> list[str]:
+    limits = ["--time-limit", "1", "--effort", draft.random.choice(["1", "5"]), "--processes", "1"]
+    grid = draft.maybe("--memory-cap", draft.random.choice(["1,100 GB", "1GiB:3GiB:1GiB"]))
+    out = draft.random.choice(["out", "out", "there.json", "folder", "/dev/null"])
+    return [*draft.needs("graph.yaml", "cluster.yaml"), *limits, *grid, "-o", out]
+
+
 def _baseline(draft: Draft) -> list[str]:
     return [draft.random.choice(list(BASELINES)), *draft.needs("graph.yaml", "cluster.yaml"), *draft.output()]
 
@@ -219,6 +226,7 @@ def _configs(draft: Draft) -> list[str]:
 
 TEMPLATES: Mapping[str, tuple[int, Template]] = {
     "solve": (16, _solve),
+    "sweep": (2, _sweep),
     "baseline": (14, _baseline),
     "compare": (8, _compare),
     "verify": (12, _verify),
@@ -237,7 +245,7 @@ TEMPLATES: Mapping[str, tuple[int, Template]] = {
 }
 """How often a command comes, and how its command line begins before it is mutated."""
 
-FORMATTED = ("solve", "baseline", "compare", "verify", "show", "simulate", "explain", "stretch", "configs")
+FORMATTED = ("solve", "sweep", "baseline", "compare", "verify", "show", "simulate", "explain", "stretch", "configs")
 """Those that have ``--format``."""
 
 
