@@ -24,7 +24,7 @@ FLOORS = (
     ("search",),
     ("objectives", "report"),
     ("exporters", "simulate", "explain", "prediction", "sweeping"),
-    ("strategy",),
+    ("strategies",),
     ("api",),
     ("planner",),  # planner/__init__.py
     ("commands",),

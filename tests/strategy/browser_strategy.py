@@ -16,7 +16,7 @@ from solver_problems import config
 from space_samples import CAP, document
 
 from planner.baselines import baseline_timetable
-from planner.strategy.page import strategy_html
+from planner.strategies.page import strategy_html
 
 
 @pytest.fixture

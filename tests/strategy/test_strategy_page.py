@@ -24,9 +24,9 @@ from space_samples import CAP, document
 from planner.baselines import baseline_timetable
 from planner.plan.plan import Plan
 from planner.problem import Problem
-from planner.strategy.page import strategy_html
-from planner.strategy.page.columns import DEGREES, STATES
-from planner.strategy.page.tables import answer
+from planner.strategies.page import strategy_html
+from planner.strategies.page.columns import DEGREES, STATES
+from planner.strategies.page.tables import answer
 
 EVIL = "</script><script>alert(1)</script><!--<img src=x onerror='alert(2)'>\u2028\"&'"
 CLOSED = {
@@ -205,6 +205,6 @@ def test_assets_are_packaged() -> None:
     patterns = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
         "package-data"
     ]
-    for asset in files("planner.strategy.page").iterdir():
+    for asset in files("planner.strategies.page").iterdir():
         if asset.is_file() and not asset.name.endswith(".py"):
-            assert any(fnmatch(asset.name, pattern) for pattern in patterns["planner.strategy.page"]), asset.name
+            assert any(fnmatch(asset.name, pattern) for pattern in patterns["planner.strategies.page"]), asset.name

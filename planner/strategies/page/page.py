@@ -23,10 +23,10 @@ from planner.report.html.page import (
     whole_script,
 )
 from planner.report.html.tables import device_table, text
-from planner.strategy.page import tables
-from planner.strategy.page.columns import columns
+from planner.strategies.page import tables
+from planner.strategies.page.columns import columns
 
-PACKAGE = "planner.strategy.page"
+PACKAGE = "planner.strategies.page"
 
 SCRIPTS = ("space.js", "plot.js", "scatter.js", "parallel.js", "strategy.js")
 """In the order in which they stand in the page, after those of the report."""

@@ -1,5 +1,5 @@
 """The page of ``planner strategy``: one HTML file with its data, to look at in a browser."""
 
-from planner.strategy.page.page import strategy_html
+from planner.strategies.page.page import strategy_html
 
 __all__ = ["strategy_html"]

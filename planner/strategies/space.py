@@ -21,7 +21,7 @@ from planner.prediction.graphs import StrategyGraphs
 from planner.prediction.strategy import Strategy
 from planner.runtimes.runtime import Runtime
 from planner.runtimes.whole_passes import WHOLE_BACKWARD
-from planner.strategy.request import Request
+from planner.strategies.request import Request
 
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 """Sequences of a microbatch that are looked at, where no others are fixed."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.plan.plan import Plan
-from planner.strategy.evaluate import graphs_of, throughput
-from planner.strategy.request import RUNNABLE, Request
-from planner.strategy.search import Found, Looked
-from planner.strategy.space import Candidate
+from planner.strategies.evaluate import graphs_of, throughput
+from planner.strategies.request import RUNNABLE, Request
+from planner.strategies.search import Found, Looked
+from planner.strategies.space import Candidate
 
 FORMAT = "planner-strategy"
 

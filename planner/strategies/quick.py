@@ -15,7 +15,7 @@ from planner.prediction.graphs import StrategyGraphs
 from planner.problem import BASE
 from planner.problem.graph import ByDevice, Pass, PassTime, Stream
 from planner.runtimes.runtime import Runtime
-from planner.strategy.space import Candidate, weight_grad
+from planner.strategies.space import Candidate, weight_grad
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from planner.runtimes.runtime import Runtime
 from planner.runtimes.whole_passes import exposed
 from planner.search.as_run import Ran, RuntimeSearch
 from planner.search.incumbent import Incumbent
-from planner.strategy.quick import quick
-from planner.strategy.request import Request
-from planner.strategy.space import Candidate, weight_grad
+from planner.strategies.quick import quick
+from planner.strategies.request import Request
+from planner.strategies.space import Candidate, weight_grad
 
 OUT_OF_MEMORY = "out of memory"
 SOLVED = "solved"

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from planner.engine import Engine
 from planner.plan.plan import Plan
-from planner.strategy.answer import Answer
-from planner.strategy.launch import PlanWork, plan_in
-from planner.strategy.request import Request
-from planner.strategy.search import Found, Looked, Search
+from planner.strategies.answer import Answer
+from planner.strategies.launch import PlanWork, plan_in
+from planner.strategies.request import Request
+from planner.strategies.search import Found, Looked, Search
 
 PLANS_AT_LEAST = 3.0
 """Seconds that a whole plan gets, whatever is left."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from planner.report.html.tables import boxes, cell, table, text
 from planner.report.words import count, gap, percent, seconds, size
-from planner.strategy.page.columns import DEGREES
+from planner.strategies.page.columns import DEGREES
 
 Document = Mapping[str, Any]
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from planner.engine import Engine, Outcome
 from planner.engine.work import Work
-from planner.strategy.evaluate import OUT_OF_MEMORY, SOLVED, BoundWork, QuickWork, SolveWork, cap_of, graphs_of
-from planner.strategy.request import Request
-from planner.strategy.space import Candidate, Space, space_of
+from planner.strategies.evaluate import OUT_OF_MEMORY, SOLVED, BoundWork, QuickWork, SolveWork, cap_of, graphs_of
+from planner.strategies.request import Request
+from planner.strategies.space import Candidate, Space, space_of
 
 BOUNDS_AT_ONCE = 8
 """Candidates whose bounds are one piece of work."""

@@ -22,9 +22,9 @@ from planner.objectives.options import NoPlan, SolveOptions
 from planner.objectives.registry import solve
 from planner.plan.plan import Plan, plan_to_json
 from planner.problem import Impossible, Problem
-from planner.strategy.evaluate import graphs_of
-from planner.strategy.request import Request
-from planner.strategy.space import Candidate, weight_grad
+from planner.strategies.evaluate import graphs_of
+from planner.strategies.request import Request
+from planner.strategies.space import Candidate, weight_grad
 
 FORMATS: Mapping[str, Mapping[str, str]] = {
     "megatron": {"megatron": "megatron.args", "megatron-bridge": "megatron_bridge.txt"},
