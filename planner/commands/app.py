@@ -31,6 +31,7 @@ COMMANDS = {
     "baseline": "The plan of a baseline on the same inputs.",
     "compare": "Plans of one problem, or of one model and batch, side by side.",
     "verify": "Check a plan against every rule, independently of the solver.",
+    "strategy": "The best way to share a model among the GPUs of a cluster, with a bound over all of them.",
     "predict": "Step time and memory of many strategies of a model, one row of a table each.",
     "stretch": "A plan for more microbatches: its steady-state pattern, run more often, without a search.",
     "show": "The report of a plan, from its file alone; pictures and a page where asked for.",

@@ -24,14 +24,15 @@ def best_strategies(
     top: int,
     plans: int,
     listener: Callable[[str], None] = lambda what: None,
+    stops: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
 ) -> Answer:
     """The best ``top`` strategies that are found within ``time_limit`` seconds, with plans of the first ``plans``.
 
     ``gap``: the relative distance of the best step from the bound of the space at which the search ends. ``listener``
-    hears of what goes on, in words. Uses the engine, and stops what is left on it.
+    hears of what goes on, in words. ``stops``: what ends the search early, with what is known by then.
     """
     search = Search(request, engine, time_limit, gap, listener)
-    found = search.run()
+    found = search.run(stops)
     chosen = tuple(found.ranked()[:top])
     made = {} if found.interrupted else _planned(search, chosen[:plans], listener)
     return Answer(request, found, chosen, made)

@@ -133,12 +133,12 @@ class Search:
         """Seconds for looking at strategies."""
         return self.started + self.time_limit * (1 - PLANNING) - time.monotonic()
 
-    def run(self) -> Found:
-        """Look at strategies until the gap is reached, nothing is left, or the time is."""
+    def run(self, stops: tuple[type[BaseException], ...] = (KeyboardInterrupt,)) -> Found:
+        """Look at strategies until the gap is reached, nothing is left, or the time is; ``stops`` end it, too."""
         try:
             self._quickly()
             self._closely()
-        except KeyboardInterrupt:
+        except stops:
             self.found.interrupted = True
         return self.found
 

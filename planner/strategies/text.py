@@ -77,24 +77,22 @@ def _facts(document: Document) -> list[tuple[str, str]]:
 
 
 def _best(document: Document, rows: Sequence[Document]) -> Any:
-    made = table(
-        [("", "right"), *((key, "right") for key in DEGREES), ("recompute", "left"), ("step", "right"),
-         ("bound", "right"), ("tokens/s/GPU", "right"), ("MFU", "right"), ("memory", "right"), ("bubble", "right"),
-         ("exposed", "right")]
-    )  # fmt: skip
+    """The table; degrees that are 1 everywhere are left out."""
+    degrees = [key for key in DEGREES if any(row[key] != 1 for row in rows) or key in ("mbs", "zero")]
+    headings = ["", *degrees, "recompute", "step", "tokens/s/GPU", "MFU", "memory", "bubble", "exposed"]
+    made = table([(heading, "left" if heading == "recompute" else "right") for heading in headings])
     for row in rows:
         exposed = row["exposed_seconds"]
         made.add_row(
             str(row["rank"]),
-            *(str(row[key]) for key in DEGREES),
+            *(str(row[key]) for key in degrees),
             row["recompute"],
-            seconds(row["seconds"]),
-            seconds(row["lower_bound"]),
+            seconds(row["seconds"], 4),
             count(row["tokens_per_second_per_gpu"]),
-            percent(row["mfu"]),
-            size(row["peak_bytes"]),
-            percent(row["bubble_ratio"]),
-            NONE if exposed is None else seconds(exposed),
+            percent(row["mfu"], 1),
+            size(row["peak_bytes"], 3),
+            percent(row["bubble_ratio"], 1),
+            NONE if exposed is None else seconds(exposed, 3),
         )
     return made
 

@@ -1,0 +1,244 @@
+"""``planner strategy``: the best way to share a model among the GPUs of a cluster, with a bound over all ways."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planner.commands import flags as shared
+from planner.commands.app import Terminated
+from planner.commands.common import ExitCode, emit, note, report_style
+from planner.commands.declared import OneOf
+from planner.commands.lazy import BEGUN
+from planner.commands.running import ProgressLine
+from planner.engine import Engine, ExecutorSource, Limits, Store, cores, dask, processes
+from planner.files import read_cluster
+from planner.files.errors import shown
+from planner.files.flag_values import UsageFault, duration, ratio
+from planner.files.shipped import model_file
+from planner.files.whole import ensure_writable, write_whole
+from planner.importers.flags import Calibration, HfConfigFile
+from planner.importers.transformer.setting import Precision, Recompute
+from planner.prediction.table import read_model_file
+from planner.problem import ProblemError
+from planner.runtimes.names import ANY
+from planner.runtimes.registry import RUNTIMES
+from planner.strategies.answer import Answer, document_of
+from planner.strategies.best import best_strategies
+from planner.strategies.launch import write_folder
+from planner.strategies.request import DEGREES, RUNNABLE, Request
+from planner.strategies.text import sentence, strategy_text
+
+RESULTS = "results"
+"""The folder of the store, below ``-o``."""
+
+DEFAULT_TOP = 5
+
+
+def _runtimes() -> tuple[str, ...]:
+    return tuple(name for name in RUNTIMES if name != ANY)
+
+
+@dataclass(frozen=True)
+class StrategyFlags:
+    """Options of ``planner strategy``."""
+
+    config: HfConfigFile
+    cluster: shared.ClusterFile
+    global_batch: Annotated[int, typer.Option(min=1, max=10**9, metavar="N", help="Sequences in a step.")]
+    sequence: Annotated[int, typer.Option(min=1, max=10**8, metavar="N", help="Tokens in a sequence.")]
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Leave the answer there, and files of the best strategies."),
+    ] = None
+    runtime: Annotated[
+        str, typer.Option(help="The framework that has to run the plan, as it runs it."), OneOf(_runtimes)
+    ] = "megatron"
+    schedules: Annotated[
+        str,
+        typer.Option(help="runnable: plans that the runtime can run; any: every plan."),
+        OneOf(lambda: (RUNNABLE, ANY)),
+    ] = RUNNABLE
+    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.BF16
+    recompute: Annotated[Recompute, typer.Option(help="What backward computes again; choose: the plan decides.")] = (
+        Recompute.CHOOSE
+    )
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE[,...]", help=f"Only strategies with these degrees: {', '.join(DEGREES)}."),
+    ] = None
+    gpus: Annotated[
+        int | None, typer.Option(min=1, max=10**6, metavar="N", help="Use so many GPUs.  [default: all of the cluster]")
+    ] = None
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory of a GPU, in place of the cluster's.")
+    ] = None
+    calibration: Calibration = None
+    family: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Read the model as this model_type, where its own is not known.")
+    ] = None
+    images: Annotated[
+        int | None, typer.Option(min=0, max=10**6, metavar="N", help="Images in a sequence.  [default: 1]")
+    ] = None
+    image_size: Annotated[
+        int | None, typer.Option(min=1, max=10**6, metavar="PIXELS", help="Edge of an image.  [default: the model's]")
+    ] = None
+    top: Annotated[int, typer.Option(min=1, max=1000, metavar="K", help="How many strategies to list.")] = DEFAULT_TOP
+    gap: Annotated[str, typer.Option(metavar="G", help="End where the best is proven within G of any, such as 1%.")] = (
+        "0"
+    )
+    time_limit: Annotated[str, typer.Option(metavar="SECONDS", help="Of the whole, such as 60 or '3 min'.")] = "60"
+    processes: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Strategies looked at side by side.  [default: cores]")
+    ] = None
+    dask: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", help="Work on the Dask cluster with this scheduler.")
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the searches.")] = 0
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the answer there as a page; -o has one, too.")
+    ] = None
+    format: shared.OutputFormat = shared.Format.text
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress and no notes on stderr; the report is one line.")
+    ] = False
+
+
+def run(flags: StrategyFlags) -> int:
+    """Search, and deliver the answer."""
+    limit = duration("--time-limit", flags.time_limit)
+    if limit <= 0:
+        raise UsageFault("--time-limit must be above 0")
+    request, gap = request_of(flags), ratio("--gap", flags.gap)
+    _check_outputs(flags)
+    executor = _executor(flags)
+    line = ProgressLine() if ProgressLine.wanted(flags.quiet) else None
+    spent = time.monotonic() - BEGUN.get(time.monotonic())
+    try:
+        store = None if flags.output is None else Store(flags.output / RESULTS)
+        with Engine(executor, store, Limits(1)) as engine:
+            answer = best_strategies(
+                request,
+                engine,
+                max(1.0, limit - spent),
+                gap,
+                flags.top,
+                flags.top if flags.output is not None else 1,
+                (lambda what: None) if line is None else line.say,
+                (KeyboardInterrupt, Terminated),
+            )
+            engine.stop()  # what is left there would only be thrown away
+    except ProblemError as error:
+        raise UsageFault(str(error)) from error
+    finally:
+        if line is not None:
+            line.clear()
+    document = document_of(answer)
+    _write(flags, answer, document)
+    if flags.format is shared.Format.json:
+        emit(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    else:
+        emit(sentence(document) + "\n" if flags.quiet else strategy_text(document, *report_style()))
+    return _code(answer)
+
+
+def request_of(flags: StrategyFlags) -> Request:
+    """The question. Raises ``InputError`` and ``UsageFault``."""
+    if str(flags.config) == str(flags.cluster) == "-":
+        raise UsageFault("only one of config and cluster can come from stdin: name a file for the other")
+    model, cluster = read_model_file(flags.config, flags.family), read_cluster(flags.cluster)
+    path = model_file(flags.config)
+    name = path.stem if path.stem != "config" else path.resolve().parent.name or "model"
+    gpus = len(cluster.devices) if flags.gpus is None else flags.gpus
+    if gpus > len(cluster.devices):
+        raise UsageFault(f"--gpus {gpus} are more than the {len(cluster.devices)} of the cluster")
+    memory = None if flags.max_memory is None else shared.memory_size("--max-memory", flags.max_memory)
+    return Request(
+        name,
+        model,
+        repr(model),
+        cluster,
+        flags.global_batch,
+        flags.sequence,
+        (gpus,),
+        flags.runtime,
+        flags.schedules,
+        flags.precision.value,
+        flags.recompute.value,
+        memory,
+        flags.calibration,
+        flags.images,
+        flags.image_size,
+        fixed_degrees(flags.fix or []),
+        flags.seed,
+    )
+
+
+def fixed_degrees(texts: list[str]) -> dict[str, tuple[int, ...]]:
+    """What ``--fix`` says: ``tp=8,pp=4``; a degree that is named twice may have either value."""
+    found: dict[str, tuple[int, ...]] = {}
+    for each in (part.strip() for text in texts for part in text.split(",")):
+        name, sign, value = each.partition("=")
+        if name not in DEGREES or not sign or not value.isascii() or not value.isdigit() or len(value) > 9:
+            raise UsageFault(f"--fix takes degrees and whole numbers, such as tp=8,pp=4, not {shown(each)}")
+        found[name] = (*found.get(name, ()), int(value))
+    return found
+
+
+def _check_outputs(flags: StrategyFlags) -> None:
+    if flags.dask is not None and flags.processes is not None:
+        raise UsageFault("--dask and --processes exclude each other: its own workers are what a Dask cluster has")
+    if flags.output is not None and flags.output.exists() and not flags.output.is_dir():
+        raise UsageFault(f"-o {shown(str(flags.output))} is a file: name a folder")
+    if flags.html is not None:
+        ensure_writable(flags.html)
+
+
+def _executor(flags: StrategyFlags) -> ExecutorSource:
+    return dask(flags.dask) if flags.dask is not None else processes(flags.processes or cores())
+
+
+def _write(flags: StrategyFlags, answer: Answer, document: dict[str, object]) -> None:
+    """The page, and the folder with a folder for each of the best strategies."""
+    from planner.strategies.page import strategy_html
+
+    winner = answer.winner
+    if flags.html is not None or flags.output is not None:
+        page = strategy_html(document, winner, None)
+        if flags.html is not None:
+            write_whole(flags.html, page)
+            note(f"page written to {flags.html}", flags.quiet)
+        if flags.output is not None:
+            write_whole(str(flags.output / "strategy.html"), page)
+    if flags.output is None:
+        return
+    write_whole(str(flags.output / "strategy.json"), json.dumps(document, indent=1, allow_nan=False) + "\n")
+    for place, looked in enumerate(answer.chosen):
+        folder = flags.output / str(place + 1)
+        for remark in write_folder(folder, answer.request, looked.candidate, answer.plans.get(place)):
+            note(remark, flags.quiet)
+    note(f"written to {flags.output}", flags.quiet)
+
+
+def _code(answer: Answer) -> int:
+    """0 with a plan; 3 where it is proven that no strategy has one, 4 where none was found."""
+    found = answer.found
+    if answer.chosen:
+        if found.interrupted:
+            note("interrupted: this is what was known by then")
+        return ExitCode.DONE
+    reasons = found.space.invalid.most_common(1)
+    if not found.looked:
+        first = f"the most frequent reason: {reasons[0][0]}" if reasons else "the flags leave none"
+        note(f"no strategy is valid: {first}")
+        return ExitCode.INFEASIBLE
+    if all(looked.out_of_memory for looked in found.looked):
+        note(f"no strategy fits in memory, which is proven for each: {found.looked[0].reason}")
+        return ExitCode.INFEASIBLE
+    note("no plan was found in the time given, and none is proven not to exist")
+    return ExitCode.NO_PLAN
