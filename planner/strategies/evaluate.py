@@ -149,7 +149,7 @@ class SolveWork:
     candidate: Candidate
     enough: float
     seconds: float
-    attempt: int  # later ones have more time
+    attempt: int  # 1: a plan soon; 2: a closer bound, then the best plan
 
     @property
     def key(self) -> Mapping[str, object]:
@@ -174,21 +174,25 @@ class SolveWork:
             return _out(str(reason))
 
     def _as_run(self, problem: Problem, control: Control) -> dict[str, Any]:
+        """The first attempt looks for a plan; a later one proves first that it need not, or searches long."""
         runtime = self.request.runs
         found = searched(problem, runtime, control)
-        best = found.run() if self.attempt > 1 else found.first()
-        fits = best is not None and best.figures.fits
-        enough = min(self.enough, best.figures.makespan if best is not None and fits else math.inf)
-        bound = found.bound(enough) if self.attempt > 1 else 0.0
+        bound, best = 0.0, None
+        if self.attempt == 1:
+            best = found.first()
+        else:
+            bound = found.bound(self.enough)
+            if bound <= self.enough:
+                best = found.run()
         if math.isinf(bound):
             return _out(f"no plan that {runtime.name} runs fits in memory, whatever is recomputed")
         document: dict[str, Any] = {"state": BOUNDED, "lower_bound": bound * (1 - ROUNDING), "reason": ""}
-        if best is None:
-            document["reason"] = "; ".join(dict.fromkeys(found.reasons)) or "no stages that the runtime can place"
-        elif not fits:
+        if best is not None and best.figures.fits:
+            return document | _figures_of(problem, runtime, best)
+        if best is not None:
             document["reason"] = "no plan was found that fits in memory"
-        else:
-            document |= _figures_of(problem, runtime, best)
+        elif bound <= self.enough:
+            document["reason"] = "; ".join(dict.fromkeys(found.reasons)) or "no stages that the runtime can place"
         return document
 
     def _any(self, problem: Problem, control: Control, threads: int) -> dict[str, Any]:

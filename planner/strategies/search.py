@@ -123,7 +123,6 @@ class Search:
         self.found.looked = [Looked(candidate) for candidate in self.found.space.candidates]
         self.number = {looked.candidate: n for n, looked in enumerate(self.found.looked)}
         self.likely: list[tuple[float, int]] = []  # seconds of a step, number
-        self.solving = 0  # candidates for which plans are looked for now
         self.queue: list[tuple[float, int, int]] = []  # bound, step, number
         self.short = min(max(self.time_limit * SHORT, SHORT_AT_LEAST), SHORT_AT_MOST)
         self.long = max(self.time_limit * LONG, self.short)
@@ -210,8 +209,8 @@ class Search:
                 break  # nor may any other
             if step is not None and looked.step != step:
                 passed.append(entry)
-            elif looked.step < Step.SHORT or (looked.lower_bound * ALIKE < looked.seconds and math.isfinite(enough)):
-                chosen = looked
+            elif looked.step <= Step.QUICK or math.isfinite(enough):
+                chosen = looked  # close looks come once there is a plan to beat
             else:
                 passed.append(entry)
         for entry in passed:
@@ -223,11 +222,14 @@ class Search:
 
         Plans are looked for where a better one than is known is likely; then where the bound is the least.
         """
-        looked = self._promising() or self._pop()
+        looked = self._promising()
+        if looked is not None:
+            return self._solve(looked, closely=False)
+        looked = self._pop()
         if looked is None:
             return None
         if looked.step > Step.QUICK:
-            return self._solve(looked)
+            return self._solve(looked, closely=True)
         some = [looked]
         while len(some) < BOUNDS_AT_ONCE and (other := self._pop(Step.QUICK)) is not None:
             some.append(other)
@@ -247,11 +249,10 @@ class Search:
                 return looked
         return None
 
-    def _solve(self, looked: Looked) -> Work:
-        self.solving += 1
-        again = looked.step > Step.BOUNDED
-        seconds = max(0.5, min(self.left, self.long if again else self.short))
-        return SolveWork(self.request, looked.candidate, self.found.best, round(seconds, 1), 2 if again else 1)
+    def _solve(self, looked: Looked, closely: bool) -> Work:
+        seconds = max(0.5, min(self.left, self.long if closely else self.short))
+        attempt = 2 if closely else 1
+        return SolveWork(self.request, looked.candidate, self.found.best, round(seconds, 1), attempt)
 
     def _note(self, outcome: Outcome) -> None:
         work = outcome.work
@@ -260,7 +261,6 @@ class Search:
                 result = None if outcome.result is None else outcome.result["found"][k]
                 self._learn(candidate, result, outcome.reason, Step.BOUNDED)
         elif isinstance(work, SolveWork):
-            self.solving -= 1
             step = Step.SHORT if work.attempt == 1 else Step.LONG
             self._learn(work.candidate, outcome.result, outcome.reason, step)
         self.listener(self.words(""))
