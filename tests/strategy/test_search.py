@@ -1,0 +1,158 @@
+"""The search against looking at every strategy to the end, and bounds against plans."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from strategy.questions import engine, machines, model, question
+
+from planner.baselines import SCHEDULES
+from planner.engine import Limits
+from planner.runtimes.order_graph import order_graph
+from planner.runtimes.rank_bound import held_by_all
+from planner.strategies.answer import document_of
+from planner.strategies.best import best_strategies
+from planner.strategies.evaluate import OUT_OF_MEMORY, SOLVED, BoundWork, SolveWork, cap_of, graphs_of
+from planner.strategies.quick import quick
+from planner.strategies.request import Request
+from planner.strategies.search import Search
+from planner.strategies.space import space_of
+
+GIB = 2.0**30
+LIMITS = Limits(1)
+
+
+def every(request: Request) -> dict[str, float]:
+    """Seconds of the best plan of every strategy that has one, looked at to the end."""
+    found = {}
+    for candidate in space_of(request, graphs_of(request)).candidates:
+        result = SolveWork(request, candidate, math.inf, 60.0, 2).run(LIMITS)
+        if result["state"] == SOLVED:
+            found[candidate.name] = result["seconds"]
+            assert result["lower_bound"] <= result["seconds"] * (1 + 1e-9)
+    return found
+
+
+QUESTIONS = [
+    question(),
+    question(memory=14 * GIB),
+    question(memory=8 * GIB, global_batch=16),
+    question(runtime="torchtitan", fixed={"mbs": (1, 2)}),
+    question(model=model("mixtral-8x7b", layers=2), memory=40 * GIB, global_batch=8, fixed={"mbs": (1,)}),
+    question(model=model(layers=3), cluster="a100", fixed={"cp": (1,)}, global_batch=12),
+]
+
+
+@pytest.mark.parametrize("request_", QUESTIONS, ids=range(len(QUESTIONS)))
+def test_the_winner_is_that_of_solving_every_strategy(request_: Request) -> None:
+    plans = every(request_)
+    with engine() as running:
+        found = Search(request_, running, 120.0).run()
+    assert plans
+    assert found.best == pytest.approx(min(plans.values()), rel=1e-9)
+    assert found.lower_bound <= found.best
+    for looked in found.looked:
+        if looked.candidate.name in plans:
+            assert not looked.out_of_memory
+            assert looked.lower_bound <= plans[looked.candidate.name] * (1 + 1e-9)
+    assert found.gap is not None
+    assert found.gap < 0.2
+
+
+@pytest.mark.parametrize("request_", QUESTIONS, ids=range(len(QUESTIONS)))
+def test_bounds_become_closer_and_never_exceed_a_plan(request_: Request) -> None:
+    graphs = graphs_of(request_)
+    for candidate in space_of(request_, graphs).candidates[::3]:
+        first = quick(candidate, graphs, request_.runs, cap_of(request_))
+        solved = SolveWork(request_, candidate, math.inf, 60.0, 2).run(LIMITS)
+        soon = SolveWork(request_, candidate, math.inf, 60.0, 1).run(LIMITS)
+        bound = BoundWork(request_, (candidate,), math.inf, 60.0).run(LIMITS)["found"][0]
+        if bound["state"] == OUT_OF_MEMORY:
+            assert solved["state"] == OUT_OF_MEMORY
+            assert soon["state"] != SOLVED
+            continue
+        for plan in (solved, soon):
+            if plan["state"] == SOLVED:
+                assert first.seconds <= plan["seconds"] * (1 + 1e-9)
+                assert first.bytes <= plan["peak_bytes"] * (1 + 1e-9)
+                assert bound["lower_bound"] <= plan["seconds"] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("schedule", ["1f1b", "interleaved-1f1b", "gpipe", "zb1p", "zbv"])
+def test_what_every_order_of_a_schedule_holds(schedule: str) -> None:
+    """There is a moment at which a device holds so many microbatches of each of its stages."""
+    for ranks in (1, 2, 3, 4):
+        for microbatches in (1, 2, 4, 8, 12):
+            for chunks in (1, 2, 3) if schedule == "interleaved-1f1b" else (SCHEDULES[schedule].chunks,):
+                try:
+                    rows = SCHEDULES[schedule].rows(ranks, microbatches, chunks)
+                except Exception:  # an order that these numbers do not have
+                    continue
+                layout = list(SCHEDULES[schedule].layout(ranks, chunks)[0])
+                graph = order_graph(rows, ranks * chunks, layout, microbatches)
+                assert graph is not None
+                for rank in range(ranks):
+                    own = [s for s in range(len(layout)) if layout[s] == rank]
+                    most = max(min(int(vector[s][0]) for s in own) for vector in graph.held[rank])
+                    assert most >= held_by_all(schedule, rank, ranks, microbatches)
+
+
+def test_nothing_fits_is_proven() -> None:
+    with engine() as running:
+        found = Search(question(memory=1 * GIB), running, 30.0).run()
+    assert all(looked.out_of_memory for looked in found.looked)
+    assert found.best == found.lower_bound == math.inf
+    assert found.gap is None
+
+
+def test_two_types_of_gpus_beat_each_alone() -> None:
+    """Llama 3 8B, 8 layers, on 4 H100 and 4 A100."""
+    steps = {}
+    for name, cluster in {
+        "both": machines(h100=4, a100=4), "h100": machines(h100=4), "a100": machines(a100=4)
+    }.items():  # fmt: skip
+        request = question(gpus=len(cluster.devices), cluster_of=cluster, model=model(layers=8), global_batch=32)
+        with engine() as running:
+            steps[name] = Search(request, running, 40.0, gap=0.05).run().best
+    assert steps["both"] < min(steps["h100"], steps["a100"])
+
+
+def test_the_answer_has_plans_that_are_valid_and_neighbours() -> None:
+    request = question(global_batch=16)
+    with engine() as running:
+        answer = best_strategies(request, running, 20.0, 0.0, 3, 2)
+    assert len(answer.chosen) == 3
+    assert sorted(answer.plans) == [0, 1]
+    assert answer.plans[0].makespan == pytest.approx(answer.chosen[0].seconds)
+    document = document_of(answer)
+    assert [row["seconds"] for row in document["strategies"]] == sorted(
+        row["seconds"] for row in document["strategies"]
+    )
+    assert document["best_seconds"] == document["strategies"][0]["seconds"]
+    assert document["lower_bound"] <= document["best_seconds"]
+    space = document["space"]
+    parts = ("invalid", "out_of_memory", "pruned_by_bound", "solved", "open")
+    assert space["strategies"] == sum(space[part] for part in parts)
+    assert document["neighbours"]
+    assert {each["change"].split()[0] for each in document["neighbours"]} <= {"tp", "cp", "pp", "mbs", "zero"}
+    row = document["strategies"][0]
+    tokens = 16 * 2048 / row["seconds"] / 4
+    assert row["tokens_per_second_per_gpu"] == pytest.approx(tokens)
+
+
+def test_the_same_question_again_is_read_from_the_store(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from concurrent.futures import ThreadPoolExecutor
+
+    from planner.engine import Engine, Store, handed
+
+    request = question()
+    results = []
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as pool, Engine(handed(pool, 1), Store(tmp_path / "results")) as running:
+            results.append(Search(request, running, 60.0).run())
+    assert results[0].best == results[1].best
+    assert list((tmp_path / "results").glob("*.json"))
+    other = replace(request, global_batch=4)
+    assert other.key != request.key
