@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         read_plan,
         read_problem,
         solve,
+        strategy,
         sweep,
         verify,
     )
@@ -62,6 +63,7 @@ __all__ = [
     "read_plan",
     "read_problem",
     "solve",
+    "strategy",
     "sweep",
     "verify",
 ]

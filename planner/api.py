@@ -43,6 +43,8 @@ from planner.verification import Rule, Violation
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from planner.engine import ExecutorSource
+    from planner.strategies.answer import Answer
     from planner.sweeping import Row
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "read_plan",
     "read_problem",
     "solve",
+    "strategy",
     "sweep",
     "verify",
 ]
@@ -233,16 +236,7 @@ def sweep(
         options = _options(problem, **solving)
         points.append(Point(options.flags, problem, options, "", max_bubble, beat))
     threads = max(int(point.flags.get("threads", 1)) for point in points)
-    source: engine.ExecutorSource
-    if executor is not None:
-        source = engine.handed(executor)
-    elif dask is not None:
-        try:
-            source = engine.dask(dask)
-        except UsageFault as error:
-            raise ValueError(str(error)) from error
-    else:
-        source = engine.processes(processes or max(1, engine.cores() // threads))
+    source = _source(executor, processes or max(1, engine.cores() // threads), dask)
     made = Sweep(points)
     with engine.Engine(source, engine.Store(Path(directory) / "results"), engine.Limits(threads, limit)) as running:
         made.solve(running)
@@ -360,6 +354,91 @@ def _cell(value: object) -> str:
     """A value as a table has it: nothing for None and NaN."""
     missing = value is None or (isinstance(value, float) and math.isnan(value))
     return "" if missing else str(value)
+
+
+def strategy(
+    config: Path | str,
+    cluster: Path | str,
+    *,
+    global_batch: int,
+    sequence: int,
+    runtime: str = "megatron",
+    schedules: str = "runnable",
+    precision: str = "bf16",
+    recompute: str = "choose",
+    fix: Mapping[str, int | Sequence[int]] | None = None,
+    max_memory: float | str | None = None,
+    calibration: Path | str | None = None,
+    family: str | None = None,
+    images: int | None = None,
+    image_size: int | None = None,
+    top: int = 5,
+    plans: int = 1,
+    gap: float | str = 0.0,
+    time_limit: float | str = 60.0,
+    seed: int = 0,
+    executor: Executor | None = None,
+    processes: int | None = None,
+    dask: str | None = None,
+) -> Answer:
+    """The best ways to share a model among the GPUs of a cluster, with a bound over all of them.
+
+    - ``config``: a shipped model (``"llama-3.1-70b"``) or a config.json, ``cluster``: ``"h100:8x8"`` or a cluster.yaml
+    - ``global_batch``: sequences a step, ``sequence``: tokens of each
+    - ``runtime``: who has to run the plan; ``schedules="any"`` allows every plan of the device model
+    - ``fix``: values that degrees may have, such as ``{"tp": 8, "pp": [4, 8]}``; ``max_memory`` of a GPU, in bytes
+    - ``top``: strategies listed; ``plans``: of how many of them there is a whole plan
+    - ``gap``: the search ends where the best is proven within it; ``time_limit`` of the whole, in seconds
+    - ``executor``, ``processes``, ``dask``: as for ``sweep``
+
+    ``planner.strategies.answer.document_of`` makes the document of ``--format json`` from the answer. Raises
+    ``InputError`` and ``ValueError``.
+    """
+    from planner import engine  # imported here: plans need no executors
+    from planner.strategies.asked import request_of
+    from planner.strategies.best import best_strategies
+
+    if sum(given is not None for given in (executor, processes, dask)) > 1:
+        raise ValueError("executor, processes and dask exclude each other")
+    _known_runtime(runtime)
+    for name, number in {"global_batch": global_batch, "sequence": sequence, "top": top}.items():
+        _at_least(name, number, 1)
+    request = request_of(
+        Path(config),
+        Path(cluster),
+        family=family,
+        global_batch=global_batch,
+        sequence=sequence,
+        runtime=runtime,
+        schedules=schedules,
+        precision=precision,
+        recompute=recompute,
+        fixed={name: (each,) if isinstance(each, int) else tuple(each) for name, each in (fix or {}).items()},
+        memory=None if max_memory is None else _amount("max_memory", max_memory, BYTES),
+        calibration=None if calibration is None else str(calibration),
+        images=images,
+        image_pixels=image_size,
+        seed=seed,
+    )
+    limit, enough = _positive("time_limit", time_limit), _fraction("gap", gap)
+    with engine.Engine(_source(executor, processes or engine.cores(), dask), limits=engine.Limits(1)) as running:
+        found = best_strategies(request, running, limit, enough, top, plans)
+        running.stop()
+    return found
+
+
+def _source(executor: Executor | None, processes: int, dask: str | None) -> ExecutorSource:
+    """Where work runs. Raises ``ValueError`` where no Dask scheduler answers."""
+    from planner import engine
+
+    if executor is not None:
+        return engine.handed(executor)
+    if dask is None:
+        return engine.processes(processes)
+    try:
+        return engine.dask(dask)
+    except UsageFault as error:
+        raise ValueError(str(error)) from error
 
 
 def read_plan(path: Path | str) -> Plan:

@@ -95,15 +95,8 @@ def run(case: Case, seconds: float) -> dict[str, Any]:
             cluster = str(Path(folder) / cluster)
             Path(cluster).write_text(MIXED, encoding="utf-8")
         out = Path(folder) / "found"
-        arguments = [
-            "strategy",
-            case.model,
-            cluster,
-            "--global-batch",
-            str(case.batch),
-            "--sequence",
-            str(case.sequence),
-        ]
+        arguments = ["strategy", case.model, cluster]
+        arguments += ["--global-batch", str(case.batch), "--sequence", str(case.sequence)]
         arguments += [*case.flags.split(), "--time-limit", f"{seconds:g}", "--top", "3", "--quiet", "-o", str(out)]
         ran = measured(arguments, seconds + GRACE)
         row: dict[str, Any] = {"command": case.command, "limit": seconds, "wall_seconds": ran["wall_seconds"]}
@@ -186,10 +179,11 @@ def _met(case: Case, row: dict[str, Any]) -> str:
 
 def _picks(found: dict[str, Any]) -> list[str]:
     return [
-        f"nanotron's table of measured steps ({found['table']}): {found['groups']} choices of one model, number of GPUs",
-        f"and batch, {found['strategies']:,} strategies as measured. The search ranks each choice by its best plan under",
+        f"nanotron's table of measured steps ({found['table']}): {found['groups']} choices of one model, number of",
+        f"GPUs and batch, {found['strategies']:,} strategies as measured. The search ranks each by its best plan under",
         "`--runtime nanotron`. The best measured time of its first three picks over the best measured:",
-        f"{found['three']:.3f} (geometric mean; worst {found['worst']:.3f}); of its first pick alone {found['first']:.3f}.",
+        f"{found['three']:.3f} (geometric mean; worst {found['worst']:.3f}); of its first pick alone",
+        f"{found['first']:.3f}.",
     ]
 
 

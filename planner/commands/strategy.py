@@ -17,18 +17,16 @@ from planner.commands.declared import OneOf
 from planner.commands.lazy import BEGUN
 from planner.commands.running import ProgressLine
 from planner.engine import Engine, ExecutorSource, Limits, Store, cores, dask, processes
-from planner.files import read_cluster
 from planner.files.errors import shown
 from planner.files.flag_values import UsageFault, duration, ratio
-from planner.files.shipped import model_file
 from planner.files.whole import ensure_writable, write_whole
 from planner.importers.flags import Calibration, HfConfigFile
 from planner.importers.transformer.setting import Precision, Recompute
-from planner.prediction.table import read_model_file
 from planner.problem import ProblemError
 from planner.runtimes.names import ANY
 from planner.runtimes.registry import RUNTIMES
 from planner.strategies.answer import Answer, document_of
+from planner.strategies.asked import request_of
 from planner.strategies.best import best_strategies
 from planner.strategies.launch import write_folder
 from planner.strategies.request import DEGREES, RUNNABLE, Request
@@ -114,7 +112,7 @@ def run(flags: StrategyFlags) -> int:
     limit = duration("--time-limit", flags.time_limit)
     if limit <= 0:
         raise UsageFault("--time-limit must be above 0")
-    request, gap = request_of(flags), ratio("--gap", flags.gap)
+    request, gap = _request(flags), ratio("--gap", flags.gap)
     _check_outputs(flags)
     executor = _executor(flags)
     line = ProgressLine() if ProgressLine.wanted(flags.quiet) else None
@@ -147,36 +145,30 @@ def run(flags: StrategyFlags) -> int:
     return _code(answer)
 
 
-def request_of(flags: StrategyFlags) -> Request:
+def _request(flags: StrategyFlags) -> Request:
     """The question. Raises ``InputError`` and ``UsageFault``."""
-    if str(flags.config) == str(flags.cluster) == "-":
-        raise UsageFault("only one of config and cluster can come from stdin: name a file for the other")
-    model, cluster = read_model_file(flags.config, flags.family), read_cluster(flags.cluster)
-    path = model_file(flags.config)
-    name = path.stem if path.stem != "config" else path.resolve().parent.name or "model"
-    gpus = len(cluster.devices) if flags.gpus is None else flags.gpus
-    if gpus > len(cluster.devices):
-        raise UsageFault(f"--gpus {gpus} are more than the {len(cluster.devices)} of the cluster")
     memory = None if flags.max_memory is None else shared.memory_size("--max-memory", flags.max_memory)
-    return Request(
-        name,
-        model,
-        repr(model),
-        cluster,
-        flags.global_batch,
-        flags.sequence,
-        (gpus,),
-        flags.runtime,
-        flags.schedules,
-        flags.precision.value,
-        flags.recompute.value,
-        memory,
-        flags.calibration,
-        flags.images,
-        flags.image_size,
-        fixed_degrees(flags.fix or []),
-        flags.seed,
-    )
+    try:
+        return request_of(
+            flags.config,
+            flags.cluster,
+            family=flags.family,
+            gpus=flags.gpus,
+            global_batch=flags.global_batch,
+            sequence=flags.sequence,
+            runtime=flags.runtime,
+            schedules=flags.schedules,
+            precision=flags.precision.value,
+            recompute=flags.recompute.value,
+            memory=memory,
+            calibration=flags.calibration,
+            images=flags.images,
+            image_pixels=flags.image_size,
+            fixed=fixed_degrees(flags.fix or []),
+            seed=flags.seed,
+        )
+    except ValueError as error:
+        raise UsageFault(str(error)) from error
 
 
 def fixed_degrees(texts: list[str]) -> dict[str, tuple[int, ...]]:
