@@ -94,6 +94,8 @@ class Engine:
                 done = self._first_done(timeout)
                 for future in done:
                     self._collect(future)
+                if not done and self.executor.gone:
+                    self._give_up(self.executor.gone)
                 if timeout is not None:
                     break
             self._hand_out()
@@ -153,12 +155,21 @@ class Engine:
                 self._end(work, f"{times}{why}")
         else:
             keep = answer.pop("keep") and id(work) not in self.unkept
+            if answer.pop("spoilt"):
+                self.executor.renew(future)
             self.unkept.discard(id(work))
             if keep and self.store is not None:
                 self.store.write(work, answer)
             self.ended.append(
                 Outcome(work, answer["result"], answer["reason"], answer["seconds"], False, answer["code"])
             )
+
+    def _give_up(self, reason: str) -> None:
+        """End all that is under way: nothing comes back any more."""
+        for work, _ in (*self.running.values(), *self.waiting):
+            self._end(work, reason)
+        self.running.clear()
+        self.waiting.clear()
 
     def _end(self, work: Work, reason: str) -> None:
         self.unkept.discard(id(work))

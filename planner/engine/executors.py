@@ -35,6 +35,15 @@ class ExecutorSource(Protocol):
         """Whether the error of a call says that its worker died, so that the call can be made again."""
         ...
 
+    @property
+    def gone(self) -> str:
+        """Why nothing that was submitted comes back any more; empty where all is well."""
+        ...
+
+    def renew(self, future: Future[Any]) -> None:
+        """Replace the process that made this call, where it is the executor's own: it is of no more use."""
+        ...
+
     def stop(self) -> None:
         """End now, with what runs."""
         ...
@@ -116,7 +125,7 @@ class _Processes:
     """Slots with one process each, made when they are needed."""
 
     def __init__(self, n: int) -> None:
-        self.workers = n
+        self.workers, self.gone = n, ""
         self.slots: list[_Slot] = []
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -138,6 +147,11 @@ class _Processes:
 
     def died(self, error: BaseException) -> bool:
         return isinstance(error, BrokenExecutor)
+
+    def renew(self, future: Future[Any]) -> None:
+        for slot in [slot for slot in self.slots if slot.call is future]:
+            self.slots.remove(slot)
+            slot.kill()
 
     def stop(self) -> None:
         for slot in self.slots:
@@ -161,7 +175,15 @@ class _Dask:
     @property
     def workers(self) -> int:
         """The threads of all workers at this moment: workers come and go."""
-        return max(1, sum(map(int, self.client.nthreads().values())))
+        try:
+            return max(1, sum(map(int, self.client.nthreads().values())))
+        except (OSError, RuntimeError):  # it may answer again, see ``gone``
+            return 1
+
+    @property
+    def gone(self) -> str:
+        """The client gives up on its scheduler after some seconds; then its futures never end."""
+        return "" if self.client.status in ("running", "connecting") else "the Dask scheduler has gone"
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         made = self.executor.submit(call, *arguments)
@@ -173,6 +195,9 @@ class _Dask:
         from distributed.scheduler import KilledWorker
 
         return isinstance(error, KilledWorker)
+
+    def renew(self, future: Future[Any]) -> None:
+        """Leave the worker as it is: no limit was set on it."""
 
     def stop(self) -> None:
         """Cancel all calls; workers notice that at one that runs (see ``worker``)."""
@@ -190,7 +215,7 @@ class _Handed:
     def __init__(self, executor: Executor, workers: int | None) -> None:
         self.executor = executor
         told = workers or getattr(executor, "num_workers", None) or getattr(executor, "_max_workers", None)
-        self.workers = max(1, int(told or os.cpu_count() or 1))
+        self.workers, self.gone = max(1, int(told or os.cpu_count() or 1)), ""
         self.pending: set[Future[Any]] = set()
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -201,6 +226,9 @@ class _Handed:
 
     def died(self, error: BaseException) -> bool:
         return isinstance(error, BrokenExecutor)
+
+    def renew(self, future: Future[Any]) -> None:
+        """Leave its processes as they are: no limit was set on them."""
 
     def stop(self) -> None:
         for future in tuple(self.pending):

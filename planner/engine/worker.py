@@ -46,10 +46,13 @@ def identify() -> int:
 
 
 def do(work: Work, limits: Limits, version: str) -> dict[str, Any]:
-    """Do the work and return what came of it: ``result`` or ``reason`` with ``code``, ``seconds``, ``keep``."""
+    """Do the work and return what came of it: ``result`` or ``reason`` with ``code``, ``seconds``, ``keep``.
+
+    ``spoilt``: an allocation failed, and where that came in the midst of an import, the process is of no more use.
+    """
     begun = time.monotonic()
     watch = _Watch(limits)
-    answer: dict[str, Any] = {"result": None, "reason": "", "code": FAILED, "keep": False}
+    answer: dict[str, Any] = {"result": None, "reason": "", "code": FAILED, "keep": False, "spoilt": False}
     try:
         if version != program_version():
             raise Refused(f"the worker has planner {program_version()}, not {version}: install the same", keep=False)
@@ -58,10 +61,10 @@ def do(work: Work, limits: Limits, version: str) -> dict[str, Any]:
     except Refused as error:
         answer |= {"reason": brief(error.reason) or "no reason was given", "code": error.code, "keep": error.keep}
     except MemoryError:
-        answer["reason"] = _too_much(limits)
+        answer |= {"reason": _too_much(limits), "spoilt": True}
     except Exception as error:
         if limits.memory is not None and "bad_alloc" in str(error):  # what C++ solvers make of it
-            answer["reason"] = _too_much(limits)
+            answer |= {"reason": _too_much(limits), "spoilt": True}
         else:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             answer["reason"] = brief(f"internal error: {what}")

@@ -14,6 +14,10 @@ from planner.report.words import cut, gap, percent, plain, seconds, size
 from planner.sweeping.rows import Row, axes, value_in_words
 
 
+NARROWEST = 116
+"""Columns below which the figures of a point do not stand in one line; a narrower terminal breaks the lines itself."""
+
+
 def sweep_text(rows: Sequence[Row], width: int = 100, color: bool = False) -> str:
     """A line a point: the flags that vary, its figures, the best baseline."""
     varying = list(axes([row.point for row in rows]))
@@ -30,7 +34,7 @@ def sweep_text(rows: Sequence[Row], width: int = 100, color: bool = False) -> st
         flags, plan, best = row.point.all_flags, row.plan, row.best_baseline
         cells = [plain(value_in_words(name, flags.get(name))) for name in varying]
         if plan is None:
-            cells += ["-"] * 6 + [f"{row.status}: {cut(plain(row.reason), 120)}"]
+            cells += ["-"] * 6 + [f"{row.status}: {cut(plain(row.reason), 120)}" if row.reached else row.status]
         else:
             baseline = "-" if best is None else f"{best.name} {seconds(best.makespan, 4)}"
             within = gap(plan.gap) if plan.gap is None or plan.gap < 1e-3 else percent(plan.gap, 1)
@@ -38,7 +42,9 @@ def sweep_text(rows: Sequence[Row], width: int = 100, color: bool = False) -> st
             cells += [size(PlanFacts(plan).peak_memory, 3), baseline, row.status]
         table.add_row(*cells, *(["-" if row.met is None else "yes" if row.met else "no"] if thresholds else []))
     made = io.StringIO()
-    console = Console(file=made, width=width, force_terminal=color, no_color=not color, highlight=False, markup=False)
+    console = Console(
+        file=made, width=max(width, NARROWEST), force_terminal=color, no_color=not color, highlight=False, markup=False
+    )
     console.print(table)
     return "\n".join(line.rstrip() for line in made.getvalue().splitlines()).strip("\n") + "\n"
 

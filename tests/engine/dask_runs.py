@@ -131,6 +131,20 @@ def test_what_runs_is_asked_to_stop(cluster: Cluster, tmp_path: Path) -> None:
     assert outcome.result is not None and time.monotonic() - before < 15, "a wait of 20 s was cut short"
 
 
+def test_a_scheduler_that_ends_is_a_reason(cluster: Cluster, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Engine(dask(cluster.address)) as engine:
+        for n in range(4):
+            engine.submit(Square(n, str(log), 5.0))
+        until(lambda: begun(log))
+        cluster.scheduler.kill()
+        found = []
+        while engine.pending:
+            found += engine.wait()
+    assert sorted(o.work.n for o in found) == [0, 1, 2, 3]
+    assert all(o.result is None and o.reason for o in found)
+
+
 def cluster_is_busy(engine: Engine) -> bool:
     client = engine.executor.client  # type: ignore[attr-defined]
     return any(client.processing().values())

@@ -113,9 +113,12 @@ def test_reasons_come_back_and_faults_are_not_kept(tmp_path: Path, threads: Thre
 def test_memory_beyond_the_limit_is_a_reason(log: str) -> None:
     limits = Limits(memory=float(2**30))
     with Engine(processes(1), None, limits) as engine:
-        found = {o.work.n: o for o in engine.run([Takes(1, bytes=2**31), Takes(2, bytes=2**20)])}
+        found = {o.work.n: o for o in engine.run([Square(0, log), Takes(1, bytes=2**31), Square(2, log)])}
+        (another,) = engine.run([Takes(3, bytes=2**20)])
     assert found[1].reason == "it takes more memory than its limit of 1 GiB"
-    assert found[2].result == {"held": 1, "stopped": False}
+    assert another.result == {"held": 1, "stopped": False}
+    processes_of = [line.split()[1] for line in Path(log).read_text("ascii").splitlines()]
+    assert len(set(processes_of)) == 2, "a process in which an allocation failed does nothing more"
 
 
 def test_without_a_process_of_its_own_it_is_asked_to_stop(threads: ThreadPoolExecutor) -> None:
