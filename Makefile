@@ -6,7 +6,7 @@
 #               (docs/cases.md) and whole steps that choose what to recompute (docs/whole-steps.md), then races the
 #               solver against CP-SAT, big-M and heuristics (docs/bench.md, docs/race.svg); installs OR-Tools for it.
 #               Takes more than two hours
-# make browser  installs what tests/report/browser_report.py needs besides Chromium (CI runs it)
+# make browser  installs what tests/report/browser_*.py need besides Chromium (CI runs it)
 # make dask     installs what planner sweep --dask and its tests need (CI runs them)
 # make lock     resolves requirements.lock and requirements-bench.lock again
 # make configs  writes configs/ again from scripts/make_configs.py

@@ -271,6 +271,7 @@ class _Axes:
             yield shape
             wide = 5.6 * len(name)
             choices = [(x + 8, y + 4), (x - 8 - wide, y + 4), (x - wide / 2, y - 8), (x - wide / 2, y + 16)]
+            choices += [(x + 6, y - 8), (x - 6 - wide, y - 8), (x + 6, y + 16), (x - 6 - wide, y + 16), (x + 6, y - 20)]
             inside = [c for c in choices if self.x <= c[0] and c[0] + wide <= self.x + WIDTH + RIGHT]
             free = (c for c in inside if not any(_overlaps(_box(c, wide), box) for box in boxes))
             chosen = next(free, None)

@@ -13,7 +13,6 @@ from planner.report.facts import PlanFacts
 from planner.report.words import cut, gap, percent, plain, seconds, size
 from planner.sweeping.rows import Row, axes, value_in_words
 
-
 NARROWEST = 116
 """Columns below which the figures of a point do not stand in one line; a narrower terminal breaks the lines itself."""
 

@@ -7,7 +7,8 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,14 @@ def test_a_stop_leaves_out_what_has_not_begun_and_ends_what_runs(log: str) -> No
     assert not Path(f"/proc/{process}").exists() and begun(log) == {1: 1}
     with pytest.raises(RuntimeError, match="stopped"):
         engine.submit(Square(3))
+
+
+def test_a_pool_that_is_handed_in_and_breaks_is_a_reason(log: str) -> None:
+    """It is not the engine's to make another one; what ended before is there."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool, Engine(handed(pool)) as engine:
+        found = {o.work.n: o for o in engine.run([Square(1, log), Killed(2, log), Square(3, log)])}
+    assert found[1].result == {"square": 1, "threads": 1}
+    assert all(found[n].reason.startswith("the executor takes no more work") for n in (2, 3))
 
 
 def test_an_executor_that_has_ended_is_a_reason() -> None:
