@@ -17,6 +17,9 @@ from planner.engine.work import FAILED, NO_CODE, STOP, Limits, Refused, Work
 LOOKS_EACH = 0.25
 """Seconds between two looks at the memory taken, and at whether anybody still waits."""
 
+NEAR = 0.75
+"""A process whose data take this share of the limit failed for want of memory, whatever the error says."""
+
 own_process = False
 """Whether this process does one piece of work at a time and nothing else, so that limits can be set on it."""
 
@@ -63,7 +66,8 @@ def do(work: Work, limits: Limits, version: str) -> dict[str, Any]:
     except MemoryError:
         answer |= {"reason": _too_much(limits), "spoilt": True}
     except Exception as error:
-        if limits.memory is not None and "bad_alloc" in str(error):  # what C++ solvers make of it
+        if limits.memory is not None and _can_limit() and _data() > NEAR * limits.memory:
+            # What becomes of an allocation that fails in C++, or while a library is loaded.
             answer |= {"reason": _too_much(limits), "spoilt": True}
         else:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -139,6 +143,15 @@ def _resident() -> float:
     try:
         with open("/proc/self/statm", encoding="ascii") as stream:
             return float(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0.0
+
+
+def _data() -> float:
+    """Bytes of data of this process, which the limit counts; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as stream:
+            return float(stream.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0.0
 

@@ -158,6 +158,15 @@ def test_all_points_infeasible(tmp_path: Path, cap: str, code: int, status: str)
     assert main(["sweep", *FILES, "-o", str(tmp_path), "--memory-cap", cap, "--quiet"]) == code
 
 
+def test_a_solve_beyond_the_memory_limit_is_a_row(tmp_path: Path) -> None:
+    """No crash, and nothing is kept: the same command with a larger limit solves it."""
+    grid = ["--copies", "1", "--effort", "30", "--baselines", "none", "--processes", "1", "--memory-limit"]
+    (row,) = swept(tmp_path, *grid, "40 MB", code=4)
+    assert row["status"] == "failed" and row["reason"] == "it takes more memory than its limit of 0.03725 GiB"
+    (row,) = swept(tmp_path, *grid, "4 GiB")
+    assert row["status"] == "optimal" and row["reason"] == ""
+
+
 def test_other_objectives_have_their_figures(tmp_path: Path) -> None:
     grid = ["--objective", "memory,period", "--effort", "30", "--baselines", "none", "--processes", "1"]
     memory, period = swept(tmp_path, *grid)
