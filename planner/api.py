@@ -111,7 +111,7 @@ def solve(
     effort: int | None = None,
     gap: float | str = 1e-6,
     seed: int = 0,
-    threads: int = 2,
+    threads: int | None = None,
     objective: str = "makespan",
     runtime: str = ANY,
     max_makespan: float | str | None = None,
@@ -125,7 +125,9 @@ def solve(
     - ``time_limit``: seconds; None: no limit. A solver at work by then may take some seconds longer
     - ``effort``: schedules evaluated and branch-and-bound nodes; with ``time_limit=None``, the same plan on any machine
     - ``gap``: a plan is optimal where it is within this fraction of the bound
-    - ``seed`` of the search, ``threads`` of the solvers
+    - ``seed`` of the search
+    - ``threads`` of the search; None: all cores, up to 8. They change how long it takes, not what a search finds that
+      ends by itself or by ``effort``
     - ``objective``: makespan, memory, period or utilization, as ``planner solve --help`` says; ``max_makespan`` goes
       with memory and utilization, ``max_period`` with utilization
     - ``runtime``: a name of ``planner.runtimes.RUNTIMES``; plans that it can run, as it runs them, with

@@ -122,7 +122,11 @@ class SolveFlags:
         str, typer.Option(metavar="G", help="A plan within this fraction of the bound is optimal."), Recorded(ratio)
     ] = "1e-6"
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the search."), Recorded()] = 0
-    threads: Annotated[int, typer.Option(min=1, metavar="T", help="Threads of the solvers."), Recorded()] = 2
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="T", help="Threads of the search.  [default: all cores, up to 8]"),
+        Recorded(),
+    ] = None
     baselines: Annotated[
         str, typer.Option(metavar="A,B|all|none", help="Baselines to compare with."), Joined(), Recorded()
     ] = "all"

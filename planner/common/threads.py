@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+MOST = 8
+"""Threads that a search uses at most where nobody says how many."""
+
+
+def default_threads() -> int:
+    """The cores that this process may use, up to ``MOST``."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST)
 
 
 def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int) -> list[R]:

@@ -29,7 +29,7 @@ class Searching:
     effort: int
     time_limit: float = math.inf
     seed: int = 0
-    threads: int = 2
+    threads: int | None = None
     listener: Callable[[Progress], None] | None = None
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from planner.common.threads import default_threads
 from planner.common.tolerance import GAP
 from planner.runtimes.names import ANY
 
@@ -34,7 +35,7 @@ class SolveOptions:
     flags: Mapping[str, Any]
     gap: float = GAP
     seed: int = 0
-    threads: int = 2
+    threads: int = field(default_factory=default_threads)
     baselines: tuple[str, ...] = ()
     objective: str = "makespan"
     max_makespan: float | None = None
@@ -50,14 +51,18 @@ class SolveOptions:
         effort: int | None,
         gap: float,
         seed: int,
-        threads: int,
+        threads: int | None,
         baselines: tuple[str, ...],
         objective: str,
         max_makespan: float | None = None,
         max_period: float | None = None,
         runtime: str = ANY,
     ) -> SolveOptions:
-        """The options, with every flag that shapes the result; a ``time_limit`` of inf is none."""
+        """The options, with every flag that shapes the result; a ``time_limit`` of inf is none.
+
+        Without ``threads`` as many as there are cores. Then the flags do not tell how many: the plan does not depend
+        on them unless time cuts the search off, and it is to be the same file on every machine.
+        """
         flags = {
             "objective": objective,
             "max_makespan": max_makespan,
@@ -76,4 +81,5 @@ class SolveOptions:
             "threads": threads,
             "baselines": list(baselines),
         }
-        return SolveOptions(flags, gap, seed, threads, baselines, objective, max_makespan, max_period, runtime=runtime)
+        used = default_threads() if threads is None else threads
+        return SolveOptions(flags, gap, seed, used, baselines, objective, max_makespan, max_period, runtime=runtime)

@@ -249,7 +249,7 @@ def test_solve_streams_and_file(
         "effort": None,
         "gap": 0.01,
         "seed": 7,
-        "threads": 2,
+        "threads": None,
         "baselines": ["gpipe", "zb1p"],
     }
 
