@@ -268,7 +268,7 @@ class _WarmUpDrain:
                 both: list[int] = []
                 for apart in (False, True):
                     host = self._host(model, kinds, states, integer, 1.0)
-                    deeper = [h for p, h in hosts if p < place]
+                    deeper = [h for p, h in hosts if p < place] if self.hop else []
                     hosts.append((place, host))
                     self._limit(model, host, place, split, makespan, apart, deeper)
                     mine = [x for (k, s), x in host.hosted.items() if base[k] == of[place] and copy in s]

@@ -74,6 +74,7 @@ class Control:
     best: float | None = None
     bound: float | None = None
     spent: float = 0.0  # of the effort
+    threads: int = 1  # for work side by side
     parent: Control | None = None  # which spends what its parts spend
     notice: Callable[[str], None] | None = None  # told what a user should know at once
     clock: Clock = field(init=False)
@@ -124,7 +125,7 @@ class Control:
 
     def _limited(self, time_limit: float, effort: float) -> Control:
         part = Control(time_limit, self.listener, self.stop_requested, self.started, effort, parent=self)
-        part.notice = self.notice
+        part.notice, part.threads = self.notice, self.threads
         return part
 
     def say(self, what: str) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.common.budget import Control
+from planner.common.threads import side_by_side
 
 INFINITY = float(highspy.kHighsInf)
 WITHOUT_PRESOLVE = 5_000
@@ -93,7 +94,7 @@ class Model:
         self,
         control: Control,
         *,
-        threads: int = 2,
+        threads: int = 1,
         gap: float = 0.0,
         nodes: int | None = None,
         start: Sequence[float] | None = None,
@@ -101,20 +102,28 @@ class Model:
     ) -> Outcome:
         """Solve before the control's deadline, within ``nodes`` and its effort; ``start``: a solution to begin with.
 
-        The nodes are for the caller to spend: this may run on a thread beside others.
+        The nodes are for the caller to spend: this may run on a thread beside others. One thread a solve: more would
+        hardly be faster, and what a limit of nodes leaves could depend on their number.
 
         HiGHS 1.15.1 now and then calls a feasible model infeasible (big-M rows with fractions; a test keeps a case).
         Where what it says is to be a proof, ``certify`` solves again by another route, without presolve, and claims
         only what both have shown; a solve that was cut off then proves nothing.
         """
-        first = self._solve(control, threads, gap, nodes, start, {})
+        plain = len(self.cost) <= WITHOUT_PRESOLVE
+        routes: list[dict[str, Any]] = [{}, {"random_seed": 1, **({"presolve": "off"} if plain else {})}]
+
+        def solved(route: Mapping[str, Any]) -> Outcome:
+            return self._solve(control, threads, gap, nodes, start, route)
+
+        if certify and any(self.cost) and not any(self.integer):  # the second will hardly be for nothing
+            first, second = side_by_side(solved, routes, control.threads)
+        else:
+            first, second = solved(routes[0]), None
         if not certify or (first.values is not None and not any(self.cost)):
             return first  # a solution of a feasibility question needs no certificate
         if not (first.infeasible or first.optimal):
             return replace(first, bound=-math.inf)
-        plain = len(self.cost) <= WITHOUT_PRESOLVE
-        again: dict[str, Any] = {"random_seed": 1, **({"presolve": "off"} if plain else {})}
-        second = self._solve(control, threads, gap, nodes, start, again)
+        second = solved(routes[1]) if second is None else second
         if not (second.infeasible or second.optimal):
             return replace(first, infeasible=False, optimal=False, bound=-math.inf)
         best = first if first.objective <= second.objective else second
@@ -145,7 +154,7 @@ class Model:
         solver.setOptionValue("mip_abs_gap", 1e-9)
         if nodes is not None or math.isfinite(control.effort):
             solver.setOptionValue("mip_max_nodes", control.at_most(NODES_AT_MOST if nodes is None else nodes))
-        solver.passModel(self._lp())
+        self._pass_to(solver)
         if start is not None:
             solution = highspy.HighsSolution()
             solution.col_value = [float(v) for v in start]
@@ -167,21 +176,16 @@ class Model:
             warnings.warn(f"HiGHS gave up on a model ({solver.getModelStatus()})", RuntimeWarning, stacklevel=2)
         return self._outcome(solver)
 
-    def _lp(self) -> Any:
-        lp = highspy.HighsLp()
-        lp.num_col_, lp.num_row_ = len(self.cost), len(self.row_lower)
-        lp.col_cost_ = np.array(self.cost)
-        lp.col_lower_, lp.col_upper_ = np.array(self.lower), np.array(self.upper)
-        lp.row_lower_, lp.row_upper_ = np.array(self.row_lower), np.array(self.row_upper)
-        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-        lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = lp.num_col_, lp.num_row_
-        lp.a_matrix_.start_ = np.array(self.row_start)
-        lp.a_matrix_.index_ = np.array(self.index, dtype=np.int32)
-        lp.a_matrix_.value_ = np.array(self.value)
-        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-        if any(self.integer):
-            lp.integrality_ = [kinds[integer] for integer in self.integer]
-        return lp
+    def _pass_to(self, solver: Any) -> None:
+        """Hand the model over as arrays: element by element it would often take longer than the solve."""
+        kinds = (int(highspy.HighsVarType.kContinuous), int(highspy.HighsVarType.kInteger))
+        shape = (len(self.cost), len(self.row_lower), len(self.index))
+        columns = (np.array(self.cost), np.array(self.lower), np.array(self.upper))
+        rows = (np.array(self.row_lower), np.array(self.row_upper))
+        matrix = (np.array(self.row_start[:-1], dtype=np.int32), np.array(self.index, dtype=np.int32))
+        integer = np.array([kinds[each] for each in self.integer], dtype=np.int32)
+        form, sense = int(highspy.MatrixFormat.kRowwise), int(highspy.ObjSense.kMinimize)
+        solver.passModel(*shape, form, sense, 0.0, *columns, *rows, *matrix, np.array(self.value), integer)
 
     def _outcome(self, solver: Any) -> Outcome:
         status = solver.getModelStatus()

@@ -35,7 +35,7 @@ def plan_as_run(solving: Solving) -> Plan:
     solving.compared = tuple(_compared(name, found, solving) for name in solving.options.baselines)
     best = found.run()
     if incumbent.best is None:
-        next(any_that_fits(found.cut, None, control, solving.options.threads), None)  # or the proof of none
+        next(any_that_fits(found.cut, None, control), None)  # or the proof of none
         raise NoPlan(_why(runtime, best, found.reasons))
     incumbent.publish_best()
     incumbent.control = control.rest(SHARE)  # the first part may be over, and linear programs would give nothing

@@ -89,7 +89,7 @@ class PeriodSearch:
                 return LeastPeriod(placement, seconds, min(bound, seconds))
         if self.problem.layout != "auto":
             return None
-        free = find_fit(self.problem, self.control, self.threads)
+        free = find_fit(self.problem, self.control)
         return None if free is None else LeastPeriod(free, loads.of(free.device_of[0])[0], bound)
 
     def _done(self, found: list[tuple[float, Placement]], bound: float) -> bool:
@@ -128,7 +128,7 @@ class PeriodSearch:
         self.control.report("integer program of the least period")
         start = next((p.device_of[0] for _, p in found if p.copies == 1), None)
         limited = self.control.rest(self.params.model_share)
-        device_of, proven = model.solve(start, limited, self.threads, self.gap / 2, None)
+        device_of, proven = model.solve(start, limited, self.gap / 2, None)
         if device_of is None:
             return [], proven
         return [(loads.of(device_of)[0], Placement.single(device_of, "integer program of the least period"))], proven

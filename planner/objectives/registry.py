@@ -48,4 +48,5 @@ def solve(problem: Problem, control: Control, options: SolveOptions) -> Plan:
     """
     from planner.objectives.solving import Solving
 
+    control.threads = options.threads
     return OBJECTIVES[options.objective].solve(Solving.of(problem, control, options))

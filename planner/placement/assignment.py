@@ -50,6 +50,7 @@ class AssignmentModel:
         self.problem, self.groups, self.in_flight = problem, [tuple(g) for g in groups], in_flight
         self.model = pulp.LpProblem("assignment", pulp.LpMinimize)
         self.devices = range(problem.n_devices)
+        self.spent = 0  # nodes of the last solve
         self.group_of = {i: g for g, members in enumerate(self.groups) for i in members}
         self.y = {
             (g, d): self.model.add_variable(f"y_{g}_{d}", cat="Binary")
@@ -206,18 +207,18 @@ class AssignmentModel:
         ways = pulp.lpSum(self._slowest(i, d) * both / self.scale * s for (i, d), s in self.sent.items())
         self.model += self.problem.microbatches * self.busiest + ways
 
-    def solve(self, control: Control, threads: int, nodes: int) -> Assignment | None:
-        """The best assignment found; None where there is none or none was found."""
-        use_threads(threads)
+    def solve(self, control: Control, nodes: int) -> Assignment | None:
+        """The best assignment found; None where none was. The nodes are for the caller to spend."""
+        use_threads(1)
         solver = pulp.HiGHS(
-            msg=False, timeLimit=max(0.1, control.remaining), threads=threads, gapRel=SOLVER_GAP, mip_max_nodes=nodes
+            msg=False, timeLimit=max(0.1, control.remaining), threads=1, gapRel=SOLVER_GAP, mip_max_nodes=nodes
         )
         # PuLP's own solve() knows no node limit (a KeyError), and reads a time limit as "optimal": ask HiGHS
         solver.createAndConfigureSolver(self.model)
         solver.buildSolverModel(self.model)
         solver.callSolver(self.model)
         highs = self.model.solverModel
-        control.spend(max(1, int(highs.getInfo().mip_node_count)))
+        self.spent = max(1, int(highs.getInfo().mip_node_count))
         if highs.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
             return None
         values = highs.getSolution().col_value

@@ -32,7 +32,7 @@ def fits(problem: Problem, placement: Placement) -> bool | None:
     return False if any(answer is None for answer in answers) else None
 
 
-def find_fit(problem: Problem, control: Control, threads: int) -> Placement | None:
+def find_fit(problem: Problem, control: Control) -> Placement | None:
     """Look for a placement of one copy that fits; None if time or the number of tries ran out.
 
     One copy is enough: a plan of several copies contains one of a single copy, which holds no more. What the model
@@ -47,7 +47,7 @@ def find_fit(problem: Problem, control: Control, threads: int) -> Placement | No
     model = FitModel(problem)
     least: tuple[float, tuple[int, ...]] | None = None
     for _ in range(CUTS_AT_MOST):
-        proposal = model.solve(control, threads)
+        proposal = model.solve(control)
         if proposal.none_left and least is not None:
             raise Impossible(
                 f"{_shortfall(problem, *least)} (the least of the placements that were examined){more_memory(problem)}"

@@ -90,9 +90,9 @@ class FitModel:
                 self.model.row([self.y[g, d], largest], [size / self.unit, -1.0], upper=0.0)
         return largest
 
-    def solve(self, control: Control, threads: int) -> Proposal:
+    def solve(self, control: Control) -> Proposal:
         """The assignment that lacks least of those not yet excluded."""
-        outcome = self.model.solve(control, threads=threads, gap=1e-9, certify=True)
+        outcome = self.model.solve(control, gap=1e-9, certify=True)
         if outcome.values is None:
             return Proposal(None, 0.0, outcome.infeasible)
         device_of = [0] * self.problem.n_operators

@@ -114,12 +114,10 @@ class PeriodModel:
                 self.model.row(list(here), sizes, upper=1.0)
 
     def solve(
-        self, start: Sequence[int] | None, control: Control, threads: int, gap: float, nodes: int | None
+        self, start: Sequence[int] | None, control: Control, gap: float, nodes: int | None
     ) -> tuple[tuple[int, ...] | None, float]:
         """The best placement found from ``start`` and seconds that no placement of one copy can beat."""
-        outcome = self.model.solve(
-            control, threads=threads, gap=gap, nodes=nodes, start=None if start is None else self._point(start)
-        )
+        outcome = self.model.solve(control, gap=gap, nodes=nodes, start=None if start is None else self._point(start))
         control.spend(outcome.nodes)
         # the solver's tolerances are 1e-6 of the scale
         return self._placement(outcome), max(0.0, (outcome.bound - 2e-6) * self.scale)

@@ -349,7 +349,7 @@ class Problem:
         """``runs_on[i, d]``: whether device d may run operator i (``devices`` and every pass has a time)."""
         return self._of_first("runs_on")
 
-    @property
+    @cached_property
     def runs_in_any_version(self) -> npt.NDArray[np.bool_]:
         """``[i, d]``: whether device d may run operator i in some version that it may be in."""
         if not self.free:

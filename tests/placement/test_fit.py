@@ -49,7 +49,7 @@ def test_against_every_placement(block: int) -> None:
             continue
         lacking = least_addition(problem)
         try:
-            placement = find_fit(problem, Control(), 2)
+            placement = find_fit(problem, Control())
         except Impossible as error:
             assert lacking > 0, (seed, str(error))
             assert 0 < shortfall(str(error)) <= lacking, (seed, str(error))
@@ -83,7 +83,7 @@ def test_one_byte_too_little_for_deepseek() -> None:
 def test_exactly_enough_for_deepseek() -> None:
     """At the very minimum a placement is found, and a verified plan on it."""
     problem = config("deepseek-v3-h800", memory_cap=4 * LAYER, microbatches=2)
-    placement = find_fit(problem, Control(), 2)
+    placement = find_fit(problem, Control())
     assert placement is not None
     assert fits(problem, placement)
     assert checked(problem, solved(problem, 1.0)) == []
@@ -115,7 +115,7 @@ def test_what_a_small_device_cannot_hold_a_large_one_may(larger: int) -> None:
     caps = [4.0 if d == larger else 3.0 for d in (0, 1)]
     cluster = Cluster("two", tuple(Device(f"g{d}", "g", kind, None, cap) for d, cap in enumerate(caps)))
     pair = chain(2, times=(1.0,), activation=2.0, colocate="x")
-    placement = find_fit(posed(*pair, devices=cluster, training=False), Control(), 2)
+    placement = find_fit(posed(*pair, devices=cluster, training=False), Control())
     assert placement is not None
     assert placement.device_of == ((larger, larger),)
 
@@ -135,6 +135,6 @@ def test_a_layout_may_be_impossible_where_others_fit() -> None:
 def test_without_caps_anything_fits() -> None:
     """No device has a cap: any placement that is allowed."""
     problem = posed(*chain(3, parameters=1e15), devices=2)
-    placement = find_fit(problem, Control(), 1)
+    placement = find_fit(problem, Control())
     assert placement is not None
     assert problem.allows(placement.device_of[0])

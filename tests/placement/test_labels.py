@@ -128,9 +128,9 @@ def test_a_large_graph_for_inference_fits_soon() -> None:
     problem = posed(*operators, devices=unit_cluster(6, memory=140.0), training=False)
     model = FitModel(problem)
     assert len(model.model.index) < 20 * problem.n_operators
-    assert find_fit(problem, Control(10.0), 1) is not None
+    assert find_fit(problem, Control(10.0)) is not None
     with pytest.raises(Impossible, match="short"):
-        find_fit(posed(*operators, devices=unit_cluster(6, memory=132.0), training=False), Control(10.0), 1)
+        find_fit(posed(*operators, devices=unit_cluster(6, memory=132.0), training=False), Control(10.0))
 
 
 def test_hosts_that_a_label_cannot_share() -> None:

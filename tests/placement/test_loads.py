@@ -68,7 +68,7 @@ def test_against_every_placement(block: int) -> None:
         assert period_bound(problem, Control()) <= least * SAME, seed
         model = PeriodModel.of(loads)
         assert model is not None
-        _, bound = model.solve(None, Control(), 1, 0.0, None)
+        _, bound = model.solve(None, Control(), 0.0, None)
         assert bound <= least * SAME, seed
         found = PeriodSearch(problem, Control(), 1e-6, 0, 1, FEW_MOVES).run()
         assert found is not None

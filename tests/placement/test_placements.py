@@ -197,7 +197,7 @@ def test_assignment_balances_two_speeds() -> None:
     """Nine equal operators, one device twice as fast: six there, three on the slow one."""
     cost = ByDevice({"g0": 2.0, "g1": 1.0})
     problem = posed(*(operator(f"o{k}", times=(cost, cost)) for k in range(9)), devices=2)
-    assigned = AssignmentModel(problem, problem.groups).solve(Control(), 2, 1000)
+    assigned = AssignmentModel(problem, problem.groups).solve(Control(), 1000)
     assert assigned is not None
     found = assigned.device_of
     assert sorted(found) == [0] * 3 + [1] * 6
@@ -207,13 +207,13 @@ def test_assignment_respects_memory_and_colocation() -> None:
     """Memory for three operators a device, two of which must be together."""
     four = [operator(f"o{k}", parameters=1.0, colocate="x" if k in (0, 3) else None) for k in range(5)]
     problem = posed(*four, devices=unit_cluster(2, 3.0))
-    assigned = AssignmentModel(problem, problem.groups).solve(Control(), 2, 1000)
+    assigned = AssignmentModel(problem, problem.groups).solve(Control(), 1000)
     assert assigned is not None
     found = assigned.device_of
     assert found[0] == found[3]
     assert sorted(found.count(d) for d in (0, 1)) == [2, 3]
     short = posed(*four, devices=unit_cluster(2, 2.0))
-    assert AssignmentModel(short, short.groups).solve(Control(), 2, 1000) is None
+    assert AssignmentModel(short, short.groups).solve(Control(), 1000) is None
 
 
 def test_assignment_saves_transfers() -> None:
@@ -222,7 +222,7 @@ def test_assignment_saves_transfers() -> None:
     a = [operator(f"a{k}", *([f"a{k - 1}"] if k else [])) for k in range(3)]
     b = [operator(f"b{k}", *([f"b{k - 1}"] if k else [])) for k in range(3)]
     problem = posed(*a, *b, devices=network)
-    assigned = AssignmentModel(problem, problem.groups).solve(Control(), 2, 1000)
+    assigned = AssignmentModel(problem, problem.groups).solve(Control(), 1000)
     assert assigned is not None
     found = assigned.device_of
     assert (set(found[:3]), set(found[3:])) in [({0}, {1}), ({1}, {0})]
@@ -235,7 +235,7 @@ def test_assignment_trades_time_for_bytes() -> None:
         replace(operator(f"o{k}", *([f"o{k - 1}"] if k else []), activation=3.0), variants=(lean,)) for k in range(6)
     ]
     problem = posed(*six, devices=unit_cluster(1, 13.0))
-    found = AssignmentModel(problem, problem.groups, 1).solve(Control(), 2, 1000)
+    found = AssignmentModel(problem, problem.groups, 1).solve(Control(), 1000)
     assert found is not None
     assert sorted(found.versions) == [0, 0, 0, 1, 1, 1], "6 x 3 less 2 for each that is lean: 12 of 13 bytes"
 

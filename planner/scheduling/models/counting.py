@@ -54,7 +54,7 @@ class CountingModel:
         """Number of variables."""
         return int(np.maximum(0, self.last - self.first + 1).sum())
 
-    def solve(self, control: Control, threads: int, nodes: int | None = None, certify: bool = True) -> Answer:
+    def solve(self, control: Control, nodes: int | None = None, certify: bool = True) -> Answer:
         """Answer the question, or neither where time ran out; ``certify`` where a "no" is to be a proof."""
         if self.impossible:
             return Answer(None, True)
@@ -65,7 +65,7 @@ class CountingModel:
         self.tasks_follow_their_inputs()
         self.streams_run_one_task_at_a_time()
         self.memory_suffices()
-        outcome = self.model.solve(control, threads=threads, nodes=nodes, certify=certify)
+        outcome = self.model.solve(control, nodes=nodes, certify=certify)
         control.spend(outcome.nodes)
         if outcome.infeasible:
             return Answer(None, True)

@@ -55,7 +55,7 @@ def count(state: SearchState, search: ListSearch, most: int) -> None:
         if model.size > most:
             return
         control.report(f"{how}, {target * tick:g} s")
-        answer = model.solve(control, state.threads, state.params.counting.nodes, certify=placement.copies == 1)
+        answer = model.solve(control, state.params.counting.nodes, certify=placement.copies == 1)
         if answer.start is not None:
             incumbent.offer_starts(search, answer.start, how)
             high = target - 1

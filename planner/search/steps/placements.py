@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from planner.common.budget import Control
+from planner.common.threads import side_by_side
 from planner.placement.earliest import earliest_finish_placement
 from planner.placement.layouts import all_cuts, only_placement
 from planner.placement.merge import describe, merge, refined
@@ -57,7 +58,7 @@ class AnyThatFits:
     def run(self, state: SearchState) -> None:
         """Schedule what is found. Raises ``Impossible`` with the proof."""
         only, control = only_placement(state.problem), state.incumbent.control
-        for placement in any_that_fits(state.problem, only, control, state.threads):
+        for placement in any_that_fits(state.problem, only, control):
             state.try_placement(placement)
 
 
@@ -102,32 +103,54 @@ def proposals(state: SearchState) -> Iterator[Placement]:
     line = describe(problem, groups)
     if line:
         state.notes.append(line)
-    for held in sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True):
-        in_flight = f"{held} microbatches in flight"
-        control.report(f"assignment MIP, {in_flight}")
-        found = _assignment(state, groups, held)
-        if found is None:
-            continue
-        yield _assigned(problem, found, f"assignment MIP ({held} in flight)")
-        finer = refined(problem, groups, found.device_of)
-        if finer is None or control.over:
-            continue
-        control.report(f"assignment MIP, {in_flight}, {len(finer) - len(groups)} more groups at device boundaries")
-        again = _assignment(state, finer, held)
-        state.notes.append(f"level 1 refined groups at device boundaries, {in_flight}: {len(groups)} -> {len(finer)}")
-        if again is not None:
-            yield _assigned(problem, again, f"assignment MIP ({held} in flight, groups refined)")
+    depths = sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True)
+    control.report(f"assignment MIP, {' and '.join(map(str, depths))} microbatches in flight")
+    for found in side_by_side(lambda held: _assignments(state, groups, held), depths, state.threads):
+        control.spend(found.nodes)
+        state.notes.extend(found.notes)
+        yield from found.placements
 
 
-def _assignment(state: SearchState, groups: Sequence[Sequence[int]], held: int) -> Assignment | None:
+@dataclass
+class _Assignments:
+    """What the assignment MIP proposes for some microbatches in flight; notes, and the nodes that it took."""
+
+    placements: list[Placement] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    nodes: int = 0
+
+
+def _assignments(state: SearchState, groups: Sequence[Sequence[int]], held: int) -> _Assignments:
+    """The best assignment of the groups found, then with groups refined at the boundaries of its devices."""
+    problem, control, some = state.problem, state.incumbent.control, _Assignments()
+    in_flight = f"{held} microbatches in flight"
+    found = _assignment(state, groups, held, some)
+    if found is None:
+        return some
+    some.placements.append(_assigned(problem, found, f"assignment MIP ({held} in flight)"))
+    finer = refined(problem, groups, found.device_of)
+    if finer is None or control.over:
+        return some
+    again = _assignment(state, finer, held, some)
+    some.notes.append(f"level 1 refined groups at device boundaries, {in_flight}: {len(groups)} -> {len(finer)}")
+    if again is not None:
+        some.placements.append(_assigned(problem, again, f"assignment MIP ({held} in flight, groups refined)"))
+    return some
+
+
+def _assignment(
+    state: SearchState, groups: Sequence[Sequence[int]], held: int, some: _Assignments
+) -> Assignment | None:
     """What the MIP finds; with many columns for versions, all operators are in their first one."""
     from planner.placement.assignment import AssignmentModel
 
     problem, params = state.problem, state.params.placements
     most = max(map(len, problem.versions))
     large = len(groups) * problem.n_devices * most > params.assigned_versions
-    posed = problem.default if problem.free and large else problem
-    return AssignmentModel(posed, groups, held).solve(state.incumbent.control, state.threads, params.assignment_nodes)
+    model = AssignmentModel(problem.default if problem.free and large else problem, groups, held)
+    found = model.solve(state.incumbent.control, params.assignment_nodes)
+    some.nodes += model.spent
+    return found
 
 
 def _assigned(problem: Problem, found: Assignment, origin: str) -> Placement:
@@ -166,7 +189,7 @@ def second_copies(problem: Problem, placement: Placement) -> Iterator[Placement]
             yield both
 
 
-def any_that_fits(problem: Problem, only: Placement | None, control: Control, threads: int) -> Iterator[Placement]:
+def any_that_fits(problem: Problem, only: Placement | None, control: Control) -> Iterator[Placement]:
     """If no placement has fitted so far: one that does, if it is found in time.
 
     ``only``: the only placement that the layout allows, where that is known. Raises ``Impossible`` with the proof
@@ -175,14 +198,14 @@ def any_that_fits(problem: Problem, only: Placement | None, control: Control, th
     from planner.placement.fit import find_fit, fits, more_memory
 
     if problem.free:
-        yield from _any_in_versions_that_fits(problem, control, threads)
+        yield from _any_in_versions_that_fits(problem, control)
         return
     if only is not None:
         if fits(problem, only) is False:  # proven, not only cut off by the deadline
             raise Impossible(_why_not(problem, only))
         return
     control.report("a placement that fits in memory")
-    free = find_fit(problem, control, threads)
+    free = find_fit(problem, control)
     if problem.layout == "auto":
         if free is not None:
             yield free
@@ -209,7 +232,7 @@ def any_that_fits(problem: Problem, only: Placement | None, control: Control, th
         )
 
 
-def _any_in_versions_that_fits(problem: Problem, control: Control, threads: int) -> Iterator[Placement]:
+def _any_in_versions_that_fits(problem: Problem, control: Control) -> Iterator[Placement]:
     """The same with every operator in the version of the least memory, or in any that there are.
 
     Nothing fits where nothing does in every choice of versions, or with the least of all versions.
@@ -221,13 +244,13 @@ def _any_in_versions_that_fits(problem: Problem, control: Control, threads: int)
     refused: list[Impossible] = []
     for versions in choices:
         try:
-            for placement in any_that_fits(problem.chosen(versions), None, control, threads):
+            for placement in any_that_fits(problem.chosen(versions), None, control):
                 yield in_versions(problem, placement, versions)
         except Impossible as impossible:
             refused.append(impossible)
     if len(refused) == len(choices):
         if len(choices) == 1 and not is_leanest(problem, lean):
-            list(any_that_fits(problem.relaxed, None, control, threads))
+            list(any_that_fits(problem.relaxed, None, control))
             return
         raise refused[0]
 

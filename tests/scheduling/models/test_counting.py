@@ -20,8 +20,8 @@ from planner.scheduling.retime import retime
 def ask(classes: Classes, steps: int, mirrored: bool = False) -> Answer:
     half = mirror(classes) if mirrored else None
     if half is None:
-        return CountingModel(classes, steps).solve(Control(), 2)
-    answer = CountingModel(half.classes, steps).solve(Control(), 2, certify=False)
+        return CountingModel(classes, steps).solve(Control())
+    answer = CountingModel(half.classes, steps).solve(Control(), certify=False)
     return Answer(None if answer.start is None else half.expand(answer.start), answer.impossible)
 
 
@@ -135,5 +135,5 @@ def test_size_is_known_before_it_is_built() -> None:
     model = CountingModel(bidirectional("dualpipe-8x20"), 63)
     assert 0 < model.size < VARIABLES_AT_MOST
     assert model.horizon < STEPS_AT_MOST
-    model.solve(Control(0.0), 2)
+    model.solve(Control(0.0))
     assert len(model.model.cost) == model.size
