@@ -3,9 +3,9 @@
 #               report.html in it
 # make test     formatting, lint, types and tests (5 minutes at most on two cores); make lint leaves out the tests
 # make bench    plans the configs one after the other, then the cases at operator level beside their rivals
-#               (docs/cases.md) and whole steps that choose what to recompute (docs/whole-steps.md), then races the
-#               solver against CP-SAT, big-M and heuristics (docs/bench.md, docs/race.svg); installs OR-Tools for it.
-#               Takes more than two hours
+#               (docs/cases.md) and whole steps that choose what to recompute (docs/whole-steps.md), counts what two
+#               threads evaluate beside one (docs/results.md), then races the solver against CP-SAT, big-M and
+#               heuristics (docs/bench.md, docs/race.svg); installs OR-Tools for it. Takes more than two hours
 # make browser  installs what tests/report/browser_*.py need besides Chromium (CI runs it)
 # make dask     installs what planner sweep --dask and its tests need (CI runs them)
 # make lock     resolves requirements.lock and requirements-bench.lock again
@@ -86,6 +86,7 @@ bench: $(RIVALS)
 	$(BIN)/python scripts/bench.py $(BENCH_FLAGS)
 	$(BIN)/python scripts/cases.py --cpsat $(CASES_FLAGS)
 	$(BIN)/python scripts/whole_step_cases.py $(WHOLE_FLAGS)
+	$(BIN)/python scripts/bench_threads.py
 	$(BIN)/python scripts/race.py $(RACE_FLAGS)
 
 rivals: $(RIVALS)

@@ -150,7 +150,7 @@ def _options(
     effort: int | None = None,
     gap: float | str = 1e-6,
     seed: int = 0,
-    threads: int = 2,
+    threads: int | None = None,
     objective: str = "makespan",
     runtime: str = ANY,
     max_makespan: float | str | None = None,

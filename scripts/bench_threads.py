@@ -49,7 +49,7 @@ class Timed:
     def __str__(self) -> str:
         """A line of the output."""
         return (
-            f"{self.evaluations:.0f} evaluations in {self.seconds:.1f} s, {self.rate:.0f} a second, "
+            f"{self.evaluations:.0f} evaluations in {self.seconds:.1f} s, {self.rate:.4g} a second, "
             f"{self.processor / self.seconds:.2f} cores, makespan {self.plan.makespan:.6g} s"
         )
 

@@ -79,7 +79,7 @@ def run(flags: SweepFlags, grid: Any) -> int:
     graph, cluster = read_graph(flags.graph), read_cluster(flags.cluster)
     points = [_point(every, graph, cluster, *read) for every, read in zip(solves, each, strict=True)]
     note_unknown_devices(graph, cluster)
-    threads = max(every.threads for every in solves)
+    threads = max(every.threads or 1 for every in solves)
     executor = _executor(flags, threads)
     try:
         store = Store(flags.output / RESULTS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from browser_report import chromium  # noqa: F401 - a fixture
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -15,7 +14,7 @@ from planner.commands.app import main
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "dualpipe-4x8"
 
 
-def test_a_mark_says_its_figures_and_leads_to_the_report(chromium: webdriver.Chrome, tmp_path: Path) -> None:  # noqa: F811
+def test_a_mark_says_its_figures_and_leads_to_the_report(chromium: webdriver.Chrome, tmp_path: Path) -> None:
     files = [str(CONFIG / name) for name in ("graph.yaml", "cluster.yaml")]
     grid = ["--memory-cap", "1,3,9", "--effort", "30", "--baselines", "1f1b", "--processes", "1", "--quiet"]
     assert main(["sweep", *files, "-o", str(tmp_path), *grid]) == 0
