@@ -22,7 +22,7 @@ from planner.scheduling.list.beam import search_horizons
 from planner.scheduling.list.group_sizes import Sizes, best_sizes, compete
 from planner.scheduling.list.kernel import Arrays, Run, flatten, run
 from planner.scheduling.list.microbatch_groups import flows, known_groups
-from planner.scheduling.list.rule_search import Path, Walker, vary
+from planner.scheduling.list.rule_search import Graded, Path, Walker, vary
 from planner.scheduling.list.rules import RULES, Keyed, Scales
 from planner.scheduling.mirror import Mirror, mirror
 from planner.scheduling.orders.anneal import Orders, OrderSearch
@@ -110,6 +110,23 @@ class ListSearch:
         self.keep(found)
         return found.makespan if found.makespan >= 0 else np.inf
 
+    def try_rules(self, rules: Sequence[Keyed], limit: float, control: Control, threads: int) -> list[Graded]:
+        """Schedule by each rule as ``try_rule`` does, side by side; those for which no time is left are missing."""
+
+        def played(rule: Keyed) -> Run | None:
+            if control.remaining <= 0.0:
+                return None
+            return run(self.arrays, rule.keys(self.classes, self.scales), rule.look_ahead, limit, rule.reserve)
+
+        side = threads if self.classes.n_tasks >= self.params.many_tasks else 1  # else starting threads takes longer
+        graded: list[Graded] = []
+        for rule, found in zip(rules, side_by_side(played, rules, side), strict=True):
+            if found is not None:
+                self.evaluations += 1
+                self.keep(found)
+                graded.append((found.makespan if found.makespan >= 0 else np.inf, rule))
+        return graded
+
     def anneal(self, rounds: int, control: Control, target: float, threads: int = 1, hot: float | None = None) -> None:
         """Local search on the orders of the best schedule, until ``target`` seconds are reached."""
         goal = target / self.classes.tick * (1 + 1e-12)
@@ -151,6 +168,12 @@ class ListSearch:
     def try_known_rules(self, control: Control, limit: float = np.inf) -> None:
         """Schedule by the rules that stand for known schedules; any beyond ``limit`` seconds is given up early."""
         rules: list[Keyed] = [*RULES, *(known_groups(self.scales) if flows(self.classes, self.scales) else ())]
+        if control.effort_left >= len(rules):  # effort cuts nothing off
+            tried = self.try_rules(rules, limit / self.classes.tick, control, control.threads)
+            self.pool += tried
+            control.spend(len(tried))
+            if self.best is not None or len(tried) == len(rules):
+                return
         for rule in rules:
             if self.best is not None and control.over:
                 return

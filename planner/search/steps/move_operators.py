@@ -151,7 +151,8 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
             continue
         rules = sorted(current.pool, key=lambda entry: entry[0])
         ticks = limit / search.classes.tick
-        search.pool = [(search.try_rule(rule, ticks), rule) for _, rule in rules[: params.rules_tried]]
+        few = [rule for _, rule in rules[: params.rules_tried]]
+        search.pool = search.try_rules(few, ticks, control, threads)
         control.spend(len(search.pool))
         if search.seconds > limit:
             continue
