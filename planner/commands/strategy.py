@@ -27,7 +27,7 @@ from planner.runtimes.names import ANY
 from planner.runtimes.registry import RUNTIMES
 from planner.strategies.answer import Answer, document_of
 from planner.strategies.asked import request_of
-from planner.strategies.best import best_strategies
+from planner.strategies.best import best_numbers
 from planner.strategies.launch import write_folder
 from planner.strategies.request import DEGREES, RUNNABLE, Request
 from planner.strategies.text import sentence, strategy_text
@@ -71,7 +71,15 @@ class StrategyFlags:
         typer.Option(metavar="NAME=VALUE[,...]", help=f"Only strategies with these degrees: {', '.join(DEGREES)}."),
     ] = None
     gpus: Annotated[
-        int | None, typer.Option(min=1, max=10**6, metavar="N", help="Use so many GPUs.  [default: all of the cluster]")
+        str | None,
+        typer.Option(
+            metavar="N[,N]|FROM:TO",
+            help="Use so many GPUs; of several numbers (FROM:TO doubles) the one with the cheapest token, or with "
+            "--within.  [default: all of the cluster]",
+        ),
+    ] = None
+    within: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="The fewest GPUs whose step takes at most so long.")
     ] = None
     max_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory of a GPU, in place of the cluster's.")
@@ -113,6 +121,7 @@ def run(flags: StrategyFlags) -> int:
     if limit <= 0:
         raise UsageFault("--time-limit must be above 0")
     request, gap = _request(flags), ratio("--gap", flags.gap)
+    within = None if flags.within is None else duration("--within", flags.within)
     _check_outputs(flags)
     executor = _executor(flags)
     line = ProgressLine() if ProgressLine.wanted(flags.quiet) else None
@@ -120,13 +129,14 @@ def run(flags: StrategyFlags) -> int:
     try:
         store = None if flags.output is None else Store(flags.output / RESULTS)
         with Engine(executor, store, Limits(1)) as engine:
-            answer = best_strategies(
+            answer, others = best_numbers(
                 request,
                 engine,
                 max(1.0, limit - spent),
                 gap,
                 flags.top,
                 flags.top if flags.output is not None else 1,
+                within,
                 (lambda what: None) if line is None else line.say,
                 (KeyboardInterrupt, Terminated),
             )
@@ -136,7 +146,7 @@ def run(flags: StrategyFlags) -> int:
     finally:
         if line is not None:
             line.clear()
-    document = document_of(answer)
+    document = document_of(answer, others)
     _write(flags, answer, document)
     if flags.format is shared.Format.json:
         emit(json.dumps(document, indent=1, allow_nan=False) + "\n")
@@ -153,7 +163,7 @@ def _request(flags: StrategyFlags) -> Request:
             flags.config,
             flags.cluster,
             family=flags.family,
-            gpus=flags.gpus,
+            gpus=None if flags.gpus is None else numbers_of(flags.gpus),
             global_batch=flags.global_batch,
             sequence=flags.sequence,
             runtime=flags.runtime,
@@ -169,6 +179,21 @@ def _request(flags: StrategyFlags) -> Request:
         )
     except ValueError as error:
         raise UsageFault(str(error)) from error
+
+
+def numbers_of(text: str) -> tuple[int, ...]:
+    """What ``--gpus`` says: ``64``, ``32,64``, or ``32:512``, which doubles from 32 on."""
+    first, sign, last = text.partition(":")
+    parts = [first, last] if sign else text.split(",")
+    numbers = [int(part) for part in parts if part.strip().isascii() and part.strip().isdigit() and len(part) <= 7]
+    if len(numbers) != len(parts) or min(numbers) < 1 or (sign and numbers[0] > numbers[1]):
+        raise UsageFault(f"--gpus takes a number, such as 64, several, such as 32,64, or 32:512, not {shown(text)}")
+    if not sign:
+        return tuple(sorted(set(numbers)))
+    found = [numbers[0]]
+    while found[-1] * 2 <= numbers[1]:
+        found.append(found[-1] * 2)
+    return tuple(found)
 
 
 def fixed_degrees(texts: list[str]) -> dict[str, tuple[int, ...]]:

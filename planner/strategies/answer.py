@@ -37,8 +37,11 @@ class Answer:
         return self.plans.get(0)
 
 
-def document_of(answer: Answer) -> Document:
-    """The document, for ``--format json`` and the page. Times in seconds, sizes in bytes."""
+def document_of(answer: Answer, others: Sequence[Answer] = ()) -> Document:
+    """The document, for ``--format json`` and the page. Times in seconds, sizes in bytes.
+
+    ``others``: the answers for every number of GPUs, where there were several.
+    """
     request, found = answer.request, answer.found
     best, bound = found.best, found.lower_bound
     states = Counter(looked.state(best) for looked in found.looked)
@@ -75,7 +78,22 @@ def document_of(answer: Answer) -> Document:
         "unrestricted": None if free is None else {"seconds": free.makespan, "lower_bound": free.lower_bound},
         "invalid": [{"reason": reason, "strategies": n} for reason, n in found.space.invalid.most_common()],
         "points": [_point(looked, best) for looked in found.looked],
+        "by_gpus": [_number(each) for each in others] if len(others) > 1 else [],
         "assumptions": list(assumptions(request)),
+    }
+
+
+def _number(answer: Answer) -> Document:
+    """The row of one number of GPUs."""
+    found, request = answer.found, answer.request
+    each = throughput(request, answer.chosen[0].candidate, found.best)[0] if answer.chosen else None
+    return {
+        "gpus": request.gpus[0],
+        "seconds": _finite(found.best),
+        "lower_bound": _finite(found.lower_bound),
+        "gap": found.gap,
+        "tokens_per_second_per_gpu": each,
+        "strategy": answer.chosen[0].candidate.name if answer.chosen else None,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,21 @@ from planner.strategies.request import DEGREES, RUNNABLE, Request
 
 
 def request_of(
-    config: Path, cluster: Path, *, family: str | None = None, gpus: int | None = None, **more: Any
+    config: Path, cluster: Path, *, family: str | None = None, gpus: Sequence[int] | None = None, **more: Any
 ) -> Request:
     """The question about a model (its file, or the name of a shipped one) on a cluster.
 
-    ``gpus``: how many to use; None: all. ``more``: fields of ``Request``. Raises ``InputError`` for the files, and
-    ``ValueError`` for the other arguments.
+    ``gpus``: how many to use, or several numbers; None: all. ``more``: fields of ``Request``. Raises ``InputError`` for
+    the files, and ``ValueError`` for the other arguments.
     """
     if str(config) == str(cluster) == "-":
         raise ValueError("only one of config and cluster can come from stdin: name a file for the other")
     model, machines = read_model_file(config, family), read_cluster(cluster)
     path = model_file(config)
     name = path.stem if path.stem != "config" else path.resolve().parent.name or "model"
-    many = len(machines.devices) if gpus is None else gpus
-    if many > len(machines.devices):
-        raise ValueError(f"gpus {many} are more than the {len(machines.devices)} of the cluster")
+    many = (len(machines.devices),) if gpus is None else tuple(gpus)
+    if max(many) > len(machines.devices):
+        raise ValueError(f"gpus {max(many)} are more than the {len(machines.devices)} of the cluster")
     if more.get("schedules", RUNNABLE) not in (RUNNABLE, ANY):
         raise ValueError(f"schedules must be {RUNNABLE} or {ANY}")
     for kind, field, default in ((Precision, "precision", "bf16"), (Recompute, "recompute", "choose")):
@@ -38,4 +39,4 @@ def request_of(
     for degree in more.get("fixed", {}):
         if degree not in DEGREES:
             raise ValueError(f"there is no degree {degree!r} to fix: {', '.join(DEGREES)}")
-    return Request(name, model, repr(model), machines, gpus=(many,), **more)
+    return Request(name, model, repr(model), machines, gpus=many, **more)

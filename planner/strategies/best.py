@@ -1,19 +1,26 @@
-"""From a question to an answer: the search, then whole plans of the best strategies."""
+"""From a question to an answer: the search, bounds of the winner's neighbours, whole plans of the best strategies."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from planner.engine import Engine
 from planner.plan.plan import Plan
-from planner.strategies.answer import Answer
+from planner.strategies.answer import Answer, neighbours
+from planner.strategies.evaluate import BoundWork
 from planner.strategies.launch import PlanWork, plan_in
 from planner.strategies.request import Request
-from planner.strategies.search import Found, Looked, Search
+from planner.strategies.search import Found, Looked, Search, Step
 
 PLANS_AT_LEAST = 3.0
 """Seconds that a whole plan gets, whatever is left."""
+
+NEIGHBOURS = 3.0
+"""Seconds at most for the bounds of neighbours that have none."""
+
+Stops = tuple[type[BaseException], ...]
 
 
 def best_strategies(
@@ -24,7 +31,7 @@ def best_strategies(
     top: int,
     plans: int,
     listener: Callable[[str], None] = lambda what: None,
-    stops: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
+    stops: Stops = (KeyboardInterrupt,),
 ) -> Answer:
     """The best ``top`` strategies that are found within ``time_limit`` seconds, with plans of the first ``plans``.
 
@@ -34,11 +41,75 @@ def best_strategies(
     search = Search(request, engine, time_limit, gap, listener)
     found = search.run(stops)
     chosen = tuple(found.ranked()[:top])
-    made = {} if found.interrupted else _planned(search, chosen[:plans], listener)
-    return Answer(request, found, chosen, made)
+    if not chosen or found.interrupted:
+        return Answer(request, found, chosen, {})
+    try:
+        _bound_neighbours(search, chosen[0])
+        made = _planned(search, chosen[:plans], listener)
+    except stops:
+        found.interrupted = True
+        return Answer(request, found, chosen, {})
+    order = sorted(range(len(chosen)), key=lambda place: chosen[place].seconds)  # a whole plan may be better
+    places = {place: new for new, place in enumerate(order)}
+    return Answer(
+        request, found, tuple(chosen[place] for place in order), {places[place]: plan for place, plan in made.items()}
+    )
 
 
-def _planned(search: Search, chosen: tuple[Looked, ...], listener: Callable[[str], None]) -> dict[int, Plan]:
+def best_numbers(
+    request: Request,
+    engine: Engine,
+    time_limit: float,
+    gap: float,
+    top: int,
+    plans: int,
+    within: float | None,
+    listener: Callable[[str], None] = lambda what: None,
+    stops: Stops = (KeyboardInterrupt,),
+) -> tuple[Answer, Sequence[Answer]]:
+    """The answer for the best of several numbers of GPUs, and that for each of them.
+
+    ``within``: the fewest GPUs whose step takes at most so many seconds; None: those with the cheapest token, that is
+    the most tokens a second and GPU. Each number gets an equal part of the time.
+    """
+    answers: list[Answer] = []
+    started = time.monotonic()
+    for k, gpus in enumerate(request.gpus):
+        left = started + time_limit - time.monotonic()
+        one = replace(request, gpus=(gpus,))
+        share = max(1.0, left / (len(request.gpus) - k))
+        answers.append(best_strategies(one, engine, share, gap, top, plans, listener, stops))
+        if answers[-1].found.interrupted:
+            break
+    solved = [answer for answer in answers if answer.chosen]
+    enough = [answer for answer in solved if within is not None and answer.found.best <= within]
+    if enough:
+        return enough[0], answers
+    if within is not None and solved:
+        return min(solved, key=lambda answer: answer.found.best), answers
+    cheapest = min(solved or answers, key=lambda answer: answer.found.best * answer.request.gpus[0])
+    return cheapest, answers
+
+
+def _bound_neighbours(search: Search, winner: Looked) -> None:
+    """The bounds of the winner's neighbours that were never looked at: what they would cost at least."""
+    some = [
+        looked.candidate
+        for looked, _ in neighbours(search.found.looked, winner.candidate)
+        if looked.step < Step.BOUNDED and not looked.out_of_memory
+    ]
+    if not some:
+        return
+    engine, end = search.engine, time.monotonic() + NEIGHBOURS
+    works = [BoundWork(search.request, (candidate,), search.found.best, NEIGHBOURS) for candidate in some]
+    for work in works:
+        engine.submit(work)
+    while engine.pending and time.monotonic() < end:
+        for outcome in engine.wait(timeout=0.1):
+            search.note(outcome)
+
+
+def _planned(search: Search, chosen: Sequence[Looked], listener: Callable[[str], None]) -> dict[int, Plan]:
     """The plans of the chosen, by place, as far as the time allows."""
     engine, end = search.engine, search.started + search.time_limit
     rounds = -(-len(chosen) // max(1, engine.workers))
@@ -49,7 +120,7 @@ def _planned(search: Search, chosen: tuple[Looked, ...], listener: Callable[[str
     places = {looked.candidate: place for place, looked in enumerate(chosen)}
     while engine.pending and time.monotonic() < end + 3.0:
         for outcome in engine.wait(timeout=0.2):
-            if not isinstance(outcome.work, PlanWork):
+            if not isinstance(outcome.work, PlanWork) or outcome.work.request is not search.request:
                 continue  # what the search had begun
             place = places[outcome.work.candidate]
             listener(search.words(outcome.work.label))

@@ -152,7 +152,8 @@ class Search:
 
     def _note_quick(self, outcome: Outcome) -> None:
         work = outcome.work
-        assert isinstance(work, QuickWork)
+        if not isinstance(work, QuickWork) or work.request is not self.request:
+            return
         for k, candidate in enumerate(work.candidates):
             looked = self.found.looked[self.number[candidate]]
             if outcome.result is None:
@@ -182,7 +183,7 @@ class Search:
             if not self.engine.pending:
                 return
             for outcome in self._wait():
-                self._note(outcome)
+                self.note(outcome)
             if self._done():
                 return
 
@@ -254,8 +255,11 @@ class Search:
         attempt = 2 if closely else 1
         return SolveWork(self.request, looked.candidate, self.found.best, round(seconds, 1), attempt)
 
-    def _note(self, outcome: Outcome) -> None:
+    def note(self, outcome: Outcome) -> None:
+        """Learn from what has ended; what belongs to another question is left out."""
         work = outcome.work
+        if getattr(work, "request", None) is not self.request:
+            return
         if isinstance(work, BoundWork):
             for k, candidate in enumerate(work.candidates):
                 result = None if outcome.result is None else outcome.result["found"][k]

@@ -19,6 +19,8 @@ def strategy_text(document: Document, width: int, color: bool) -> str:
     parts: list[Any] = [pairs(_facts(document))]
     if rows:
         parts += ["", _best(document, rows)]
+    if document["by_gpus"]:
+        parts += ["", _by_gpus(document["by_gpus"])]
     if document["neighbours"]:
         parts += ["", "what one degree more or less would cost:", _neighbours(document)]
     parts += ["", *(f"- {line}" for line in document["assumptions"])]
@@ -93,6 +95,20 @@ def _best(document: Document, rows: Sequence[Document]) -> Any:
             size(row["peak_bytes"], 3),
             percent(row["bubble_ratio"], 1),
             NONE if exposed is None else seconds(exposed, 3),
+        )
+    return made
+
+
+def _by_gpus(rows: Sequence[Document]) -> Any:
+    made = table([("GPUs", "right"), ("step", "right"), ("gap", "right"), ("tokens/s/GPU", "right"), ("best", "left")])
+    for row in rows:
+        each = row["tokens_per_second_per_gpu"]
+        made.add_row(
+            f"{row['gpus']:,}",
+            seconds(row["seconds"], 4),
+            gap(row["gap"]),
+            NONE if each is None else count(each),
+            row["strategy"] or "none found",
         )
     return made
 
