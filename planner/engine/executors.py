@@ -177,7 +177,11 @@ class _Dask:
         """The threads of all workers at this moment: workers come and go."""
         try:
             return max(1, sum(map(int, self.client.nthreads().values())))
-        except (OSError, RuntimeError):  # it may answer again, see ``gone``
+        except (
+            OSError,
+            RuntimeError,
+            AttributeError,
+        ):  # what a client raises while it loses its scheduler: see ``gone``
             return 1
 
     @property
