@@ -14,9 +14,10 @@ from planner.commands import flags as shared
 from planner.commands.app import Terminated
 from planner.commands.common import ExitCode, emit, note, report_style
 from planner.commands.declared import OneOf
+from planner.commands.executors import Dask, check_executor, executor_of
 from planner.commands.lazy import BEGUN
 from planner.commands.running import ProgressLine
-from planner.engine import Engine, ExecutorSource, Limits, Store, cores, dask, processes
+from planner.engine import Engine, Limits, Store
 from planner.files.errors import shown
 from planner.files.flag_values import UsageFault, duration, ratio
 from planner.files.whole import ensure_writable, write_whole
@@ -102,9 +103,7 @@ class StrategyFlags:
     processes: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Strategies looked at side by side.  [default: cores]")
     ] = None
-    dask: Annotated[
-        str | None, typer.Option(metavar="tcp://HOST:PORT", help="Work on the Dask cluster with this scheduler.")
-    ] = None
+    dask: Dask = None
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the searches.")] = 0
     html: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the answer there as a page; -o has one, too.")
@@ -123,7 +122,7 @@ def run(flags: StrategyFlags) -> int:
     request, gap = _request(flags), ratio("--gap", flags.gap)
     within = None if flags.within is None else duration("--within", flags.within)
     _check_outputs(flags)
-    executor = _executor(flags)
+    executor = executor_of(flags.processes, flags.dask)
     line = ProgressLine() if ProgressLine.wanted(flags.quiet) else None
     spent = time.monotonic() - BEGUN.get(time.monotonic())
     try:
@@ -208,16 +207,11 @@ def fixed_degrees(texts: list[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _check_outputs(flags: StrategyFlags) -> None:
-    if flags.dask is not None and flags.processes is not None:
-        raise UsageFault("--dask and --processes exclude each other: its own workers are what a Dask cluster has")
+    check_executor(flags.processes, flags.dask)
     if flags.output is not None and flags.output.exists() and not flags.output.is_dir():
         raise UsageFault(f"-o {shown(str(flags.output))} is a file: name a folder")
     if flags.html is not None:
         ensure_writable(flags.html)
-
-
-def _executor(flags: StrategyFlags) -> ExecutorSource:
-    return dask(flags.dask) if flags.dask is not None else processes(flags.processes or cores())
 
 
 def _write(flags: StrategyFlags, answer: Answer, document: dict[str, object]) -> None:

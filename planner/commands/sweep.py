@@ -14,11 +14,12 @@ from planner.commands import flags as shared
 from planner.commands.app import Terminated
 from planner.commands.common import ExitCode, emit, note, report_style
 from planner.commands.declared import command as declared_command
+from planner.commands.executors import Dask, check_executor, executor_of
 from planner.commands.grid import Grid, places
 from planner.commands.inputs import note_unknown_devices, problem_from
 from planner.commands.running import ProgressLine
 from planner.commands.solve import SolveFlags, options_read, search_options
-from planner.engine import Engine, ExecutorSource, Limits, Outcome, Store, cores, dask, processes
+from planner.engine import Engine, Limits, Outcome, Store
 from planner.engine.progress import Pace
 from planner.files import read_cluster, read_graph
 from planner.files.errors import InputError, shown
@@ -46,10 +47,7 @@ class SweepFlags:
         int | None,
         typer.Option(min=1, metavar="N", help="Solves side by side on this machine.  [default: cores / threads]"),
     ] = None
-    dask: Annotated[
-        str | None,
-        typer.Option(metavar="tcp://HOST:PORT", help="Solve on the Dask cluster with this scheduler instead."),
-    ] = None
+    dask: Dask = None
     memory_limit: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="Memory of the process of a solve; one that takes more gets a reason."),
@@ -68,8 +66,7 @@ def run(flags: SweepFlags, grid: Any) -> int:
     memory = None if flags.memory_limit is None else shared.memory_size("--memory-limit", flags.memory_limit)
     if memory is not None and memory <= 0:
         raise UsageFault("--memory-limit must be above 0")
-    if flags.dask is not None and flags.processes is not None:
-        raise UsageFault("--dask and --processes exclude each other: its own workers are what a Dask cluster has")
+    check_executor(flags.processes, flags.dask)
     if str(flags.graph) == str(flags.cluster) == "-":
         raise UsageFault("graph and cluster cannot both come from stdin: name a file for one of them")
     if flags.output.exists() and not flags.output.is_dir():
@@ -80,7 +77,7 @@ def run(flags: SweepFlags, grid: Any) -> int:
     points = [_point(every, graph, cluster, *read) for every, read in zip(solves, each, strict=True)]
     note_unknown_devices(graph, cluster)
     threads = max(every.threads or 1 for every in solves)
-    executor = _executor(flags, threads)
+    executor = executor_of(flags.processes, flags.dask, threads)
     try:
         store = Store(flags.output / RESULTS)
     except InputError:
@@ -107,12 +104,6 @@ def _point(flags: SolveFlags, graph: Graph, cluster: Cluster, read: dict[str, An
         return Point(plain, None, None, str(error), max_bubble, flags.beat)
     options = search_options(problem, read)
     return Point(options.flags, problem, options, "", max_bubble, flags.beat)
-
-
-def _executor(flags: SweepFlags, threads: int) -> ExecutorSource:
-    if flags.dask is not None:
-        return dask(flags.dask)
-    return processes(flags.processes or max(1, cores() // threads))
 
 
 def _solved(sweep: Sweep, engine: Engine, flags: SweepFlags) -> tuple[str, list[Row]]:
