@@ -56,7 +56,7 @@ def test_a_stage_of_zero_that_another_dominates_is_left_out() -> None:
     [
         ({"global_batch": 7, "fixed": {"dp": (4,)}}, "dp does not divide the global batch of 7"),
         ({"fixed": {"pp": (4,)}}, "more stages than the 2 layers"),
-        ({"fixed": {"mbs": (3,), "dp": (1,)}}, "mbs does not divide the sequences of a replica"),
+        ({"fixed": {"mbs": (3,), "pp": (1, 2)}}, "mbs does not divide the sequences of a replica"),
         ({"model": model("gpt2-xl", layers=2), "sequence": 1024, "fixed": {"tp": (2,)}}, "25 attention heads"),
         ({"runtime": "fsdp", "fixed": {"pp": (2,)}}, "fsdp has no pipeline"),
     ],
