@@ -27,6 +27,18 @@ def layer_of(name: str, rules: str | None = None) -> str | None:
     return None
 
 
+def counted_layer_of(name: str, rules: str | None = None) -> str | None:
+    """The layer that an operator is a part of, where a runtime counts it among those that it recomputes first.
+
+    Modules of multi-token prediction are not counted: ``m`` of the rules.
+    """
+    for rule in (rules or "").split(","):
+        kind, _, pattern = rule.partition("=")
+        if kind == "m" and pattern and any(fnmatchcase(part, pattern) for part in (name, name.partition(".")[0])):
+            return None
+    return layer_of(name, rules)
+
+
 def cut_for(problem: Problem, runtime: Runtime) -> Problem:
     """The problem with the labels that a runtime's cuts add; itself where they add none.
 

@@ -5,7 +5,10 @@ Used for bounds (``order_bound``): every path through the graph is a length that
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +17,15 @@ from planner.baselines.row import Rows
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 PASS_OF = {"F": 0, "I": 1, "W": 2, "B": 3}
 """Where a pass stands among forward, input gradient, weight gradient and whole backward."""
 
 PASSES = len(PASS_OF)
+
+INTERPRETED = 4_000
+"""Nodes up to which an order is played without loading numba."""
 
 NODES_AT_MOST = 150_000
 """Stage passes of an order up to which its graph is built."""
@@ -29,56 +36,90 @@ class OrderGraph:
     """The stage passes of one step, numbered in an order in which each comes after those that it waits for.
 
     ``before[n]``: what comes right before n on its device; ``reads[n]``: the pass of another stage that it reads; -1
-    for none. ``kind[n]`` = 4 x stage + pass. ``crosses[n]``: whether what it reads comes from another device.
+    for none. ``kind[n]`` = 4 x stage + pass. ``crosses[k]``: whether what a kind reads comes from another device.
     ``last[r]``: the last of each device. ``held[r]``: the numbers of microbatches that a device holds at once, by
-    stage: (vectors, stages, 2) after F, and after I until W; vectors that others cover are left out.
+    stage: (vectors, stages, 2) after F, and after I until W; vectors that others cover are left out. ``final[r]``: the
+    stage of the last pass of a device; ``split``: whether weight gradients may come later than input gradients.
+
+    An order of very many passes has no nodes: nothing is known of its paths.
     """
 
-    before: list[int]
-    reads: list[int]
-    kind: list[int]
-    crosses: list[bool]
+    before: Ints
+    reads: Ints
+    kind: Ints
+    crosses: Bools
     last: list[int]
     held: list[Ints]
     stages: int
+    final: list[int]
+    split: bool
 
     def longest(self, seconds: Floats, lag: float) -> list[tuple[float, Ints, int]]:
         """For each device the longest path that ends with its last pass.
 
         ``seconds``: of each stage's passes (stages, 4); ``lag``: of a transfer between devices. Length, how often every
-        pass of every stage is on the path (stages, 4), and how many transfers are.
+        pass of every stage is on the path (stages, 4), and how many transfers are. Nothing, where there are no nodes.
         """
-        length = seconds.ravel().tolist()
-        end: list[float] = []
-        via: list[int] = []
-        for before, reads, kind, crosses in zip(self.before, self.reads, self.kind, self.crosses, strict=True):
-            start, which = (end[before], before) if before >= 0 else (0.0, -1)
-            if reads >= 0:
-                other = end[reads] + lag if crosses else end[reads]
-                if other > start:
-                    start, which = other, reads
-            end.append(start + length[kind])
-            via.append(which)
-        return [self._path(node, end[node], via) for node in self.last]
+        if not len(self.kind):
+            return []
+        end, via = self.played(seconds.ravel(), np.where(self.crosses, lag, 0.0))
+        return [self._path(node, float(end[node]), via) for node in self.last]
 
-    def _path(self, node: int, length: float, via: list[int]) -> tuple[float, Ints, int]:
+    def played(self, seconds: Floats, lag: Floats) -> tuple[Floats, Ints]:
+        """The end of every pass, all as early as they can, and which pass each waited for longest; -1 for none.
+
+        ``seconds``: by kind; ``lag``: by kind, of the transfer of what it reads.
+        """
+        function = played if len(self.kind) <= INTERPRETED and "numba" not in sys.modules else _compiled()
+        end, via = function(self.before, self.reads, self.kind, seconds, lag)
+        return np.asarray(end), np.asarray(via)
+
+    def _path(self, node: int, length: float, via: Ints) -> tuple[float, Ints, int]:
         counts = [0] * (PASSES * self.stages)
         sent = 0
+        kind, reads, crosses, waited = self.kind, self.reads, self.crosses, via
         while node >= 0:
-            counts[self.kind[node]] += 1
-            before = via[node]
-            if before >= 0 and before == self.reads[node] and before != self.before[node] and self.crosses[node]:
+            counts[kind[node]] += 1
+            before = int(waited[node])
+            if before >= 0 and before == reads[node] and crosses[kind[node]]:
                 sent += 1
             node = before
         return length, np.array(counts, dtype=np.int64).reshape(self.stages, PASSES), sent
 
 
+def played(before: Ints, reads: Ints, kind: Ints, seconds: Floats, lag: Floats) -> tuple[Floats, Ints]:
+    """See ``OrderGraph.played``; written in what numba compiles."""
+    n = len(kind)
+    end, via = np.zeros(n), np.full(n, -1)
+    for node in range(n):
+        start, which = 0.0, -1
+        if before[node] >= 0:
+            which = before[node]
+            start = end[which]
+        if reads[node] >= 0:
+            other = end[reads[node]] + lag[kind[node]]
+            if other > start:
+                start, which = other, reads[node]
+        end[node] = start + seconds[kind[node]]
+        via[node] = which
+    return end, via
+
+
+@cache
+def _compiled() -> Callable[..., tuple[Floats, Ints]]:
+    """``played`` as machine code."""
+    from planner.common import compiled as code  # numba: here, so that short orders do without
+
+    function: Callable[..., tuple[Floats, Ints]] = code.compiled()(played)
+    return function
+
+
 def order_graph(rows: Rows, stages: int, device_of: list[int], microbatches: int) -> OrderGraph | None:
-    """The graph of the rows of a schedule with one copy of the model; None where actions are fused pairs or too many.
+    """The graph of the rows of a schedule with one copy of the model; None where actions are fused pairs.
 
     ``device_of``: the device of each stage. Stage s reads stage s - 1 forward and s + 1 backward.
     """
-    if sum(map(len, rows)) > NODES_AT_MOST or any(len(k.action.passes) > 1 for row in rows for k in row.kinds):
+    if any(len(k.action.passes) > 1 for row in rows for k in row.kinds):
         return None
     kind_of: list[Ints] = []
     microbatch_of: list[Ints] = []
@@ -93,13 +134,17 @@ def order_graph(rows: Rows, stages: int, device_of: list[int], microbatches: int
         kind_of.append(kind)
         microbatch_of.append(number)
     held = [_held(kind, stages) for kind in kind_of]
+    final = [int(kind[-1]) // PASSES for kind in kind_of]
+    split = any(bool((kind % PASSES == PASS_OF["W"]).any()) for kind in kind_of)
+    if sum(map(len, rows)) > NODES_AT_MOST:
+        none = np.zeros(0, dtype=np.int64)
+        return OrderGraph(none, none, none, np.zeros(PASSES * stages, dtype=np.bool_), [], held, stages, final, split)
     numbers = [n.tolist() for n in microbatch_of]
     kinds = [k.tolist() for k in kind_of]
     node: dict[tuple[int, int], int] = {}  # (kind, microbatch) to number
     before: list[int] = []
     reads: list[int] = []
     kind_list: list[int] = []
-    crosses: list[bool] = []
     place, last = [0] * len(rows), [-1] * len(rows)
     moved = True
     while moved:
@@ -114,7 +159,6 @@ def order_graph(rows: Rows, stages: int, device_of: list[int], microbatches: int
                 n = len(before)
                 before.append(last[r])
                 reads.append(-1 if source is None else node[source, m])
-                crosses.append(source is not None and device_of[source // PASSES] != device_of[stage])
                 kind_list.append(what)
                 last[r] = n
                 node[what - 2 if which == PASS_OF["B"] else what, m] = n
@@ -122,7 +166,24 @@ def order_graph(rows: Rows, stages: int, device_of: list[int], microbatches: int
                 moved = True
     if len(before) != sum(map(len, rows)):
         return None  # an order that deadlocks
-    return OrderGraph(before, reads, kind_list, crosses, last, held, stages)
+    sources = [_read_by(*divmod(what, PASSES), stages) for what in range(PASSES * stages)]
+    crosses = np.array(
+        [
+            source is not None and device_of[source // PASSES] != device_of[k // PASSES]
+            for k, source in enumerate(sources)
+        ]
+    )
+    return OrderGraph(
+        np.array(before, dtype=np.int64),
+        np.array(reads, dtype=np.int64),
+        np.array(kind_list, dtype=np.int64),
+        crosses,
+        last,
+        held,
+        stages,
+        final,
+        split,
+    )
 
 
 def _read_by(stage: int, which: int, stages: int) -> int | None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from planner.problem.graph import Collective
+from planner.problem.graph import BASE, Collective
+
+IN_ALL_LAYERS = "selective"
+"""The variant that is a choice of modules: where first layers are recomputed in full, no other is recomputed so."""
 
 
 class Cut(StrEnum):
@@ -70,6 +73,12 @@ class Runtime:
     def is_any(self) -> bool:
         """Whether it is the device model as it is."""
         return not self.schedules and self.pipeline
+
+    def may_mix(self, name: str) -> bool:
+        """Whether some layers may be in a variant of this name and others not."""
+        if self.recompute is Recomputing.FIRST_LAYERS:
+            return name not in (BASE, IN_ALL_LAYERS)
+        return self.recompute is not Recomputing.UNIFORM
 
     def exposes_transfers(self, chunks: int) -> bool:
         """Whether transfers stop computation, with so many stages on a device."""

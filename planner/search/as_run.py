@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import combinations, pairwise
 
@@ -29,10 +29,13 @@ from planner.problem import BASE, Placement, Problem
 from planner.problem.partition import partition
 from planner.runtimes.cuts import cut_for, layer_of
 from planner.runtimes.order_bound import ROUNDS, OrderBounds
+from planner.runtimes.order_graph import OrderGraph, order_graph
 from planner.runtimes.runtime import Recomputing, Runtime
 from planner.runtimes.stage_costs import StageCosts
 from planner.runtimes.whole_passes import exposed, runtime_bound, with_transfers
 from planner.search.incumbent import Incumbent
+from planner.search.stage_replay import Quick, StageReplay
+from planner.search.ways import WORST, Order, Ran, Rank, Stages, Way, is_better, rank_of
 from planner.timetable.figures import Figures, figures
 from planner.timetable.timetable import Timetable
 
@@ -48,59 +51,6 @@ REPLAYED = 2
 ENUMERATED = 200
 """Ways to cut into stages up to which all are looked at."""
 
-Order = tuple[str, int]
-"""A schedule and how many stages it has on a device."""
-
-Rank = tuple[bool, float]
-"""Whether memory is lacking, and how much (bytes); else the makespan (seconds). The least is the best."""
-
-WORST: Rank = (True, math.inf)
-
-Stages = tuple[tuple[int, ...], ...]
-"""The units of every stage, by number: each unit is what stays together."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """A schedule on stages: ``first[s]`` units at the start of stage s are in the variant ``name``, the others base."""
-
-    schedule: str
-    chunks: int
-    stages: Stages
-    name: str
-    first: tuple[int, ...]
-
-    @property
-    def told(self) -> str:
-        """In words."""
-        some = sum(self.first)
-        alike = len({min(n, len(stage)) for n, stage in zip(self.first, self.stages, strict=True)}) == 1
-        what = "" if self.name == BASE else f", all {self.name}"
-        if self.name != BASE and some < sum(map(len, self.stages)):
-            what = f", {self.name} in {'the first layers of every stage' if alike else 'some stages'}"
-        return f"{SCHEDULES[self.schedule].title} on {len(self.stages)} stages{what}"
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A way as it runs."""
-
-    way: Way
-    timetable: Timetable
-    figures: Figures
-
-    @property
-    def rank(self) -> Rank:
-        """Of the figures."""
-        return rank_of(self.figures)
-
-
-def rank_of(figures: Figures) -> Rank:
-    """The makespan where it fits in memory; else the bytes that are lacking on the device that lacks most."""
-    if figures.fits:
-        return False, figures.makespan
-    return True, max(d.peak_memory - (d.memory or d.peak_memory) for d in figures.devices)
-
 
 class RuntimeSearch:
     """The search for the best plan of one runtime on one problem."""
@@ -113,6 +63,8 @@ class RuntimeSearch:
         self.known: dict[Way, Rank | None] = {}
         self.busiest: dict[Way, int] = {}
         self.stage_costs = StageCosts(problem, runtime, self.units)
+        self.quick = StageReplay(self.stage_costs, runtime)
+        self.graphs: dict[Order, OrderGraph | None] = {}
         self.reasons: list[str] = []
         self.rows: dict[Order, Rows | None] = {}
         self.bounds: dict[tuple[Order, bool], float] = {}
@@ -290,7 +242,7 @@ class RuntimeSearch:
             return (1,)
         if self.ranks == 1:  # nothing to interleave
             return ()
-        most = min(self.runtime.chunks, len(self.units) // self.ranks)
+        most = min(self.runtime.chunks, len(self.cut.segments.loose) // self.ranks)
         if schedule.family != "interleaved":
             return (2,) if most >= 2 else ()
         if self.problem.microbatches % self.ranks:
@@ -413,6 +365,11 @@ class RuntimeSearch:
     def _rank(self, way: Way) -> Rank | None:
         """How good a way is, on the graph of its stages; None where the schedule does not apply."""
         if way not in self.known:
+            quick = self._quick(way)
+            if quick is not None:
+                self.known[way] = (False, quick.makespan) if quick.fits else (True, quick.lacking)
+                self.busiest[way] = quick.busiest
+                return self.known[way]
             if SCHEDULES[way.schedule].fused or self.releases_inside:  # what shows operator by operator only
                 ran = self._ran(way)
                 found = None if ran is None else ran.figures
@@ -422,6 +379,27 @@ class RuntimeSearch:
             if found is not None:
                 self.busiest[way] = int(np.argmax([d.busy for d in found.devices]))
         return self.known[way]
+
+    def _quick(self, way: Way) -> Quick | None:
+        """The figures of a way whose transfers are hidden, without a replay; None where only that tells them."""
+        if self.runtime.exposes_transfers(way.chunks) or self.releases_inside:
+            return None
+        order = way.schedule, way.chunks
+        layout, rows = self._layout(*order), self._rows(way)
+        if order not in self.graphs:
+            known = rows is not None and len(layout) == 1
+            self.graphs[order] = (
+                order_graph(rows, len(way.stages), list(layout[0]), self.problem.microbatches)
+                if rows is not None and known
+                else None
+            )
+        graph = self.graphs[order]
+        if graph is None:
+            return None
+        found = self.quick.quick(graph, layout[0], way.stages, self._variant(way), way.first)
+        if found is not None:
+            self.incumbent.control.spend(1)
+        return found
 
     def _replayed_as_stages(self, way: Way) -> Figures | None:
         rows = self._rows(way)
@@ -487,7 +465,7 @@ class RuntimeSearch:
                 tried += 1
                 control.report(f"moving layers between the stages of {way.told}")
                 moved = replace(way, stages=stages, first=self._first(way, stages))
-                if _is_better(self._rank(moved) or WORST, rank):
+                if is_better(self._rank(moved) or WORST, rank):
                     way, better = moved, True
                     break
         return way
@@ -513,12 +491,6 @@ class RuntimeSearch:
                 moved[b] += 1
                 places = np.cumsum([0, *moved]).tolist()
                 yield tuple(tuple(range(x, y)) for x, y in pairwise(places))
-
-
-def _is_better(new: Rank, old: Rank) -> bool:
-    if new[0] != old[0]:
-        return not new[0]
-    return new[1] < old[1] * (1 - SAME)
 
 
 def without_pipeline(runtime: Runtime, problem: Problem) -> str | None:

@@ -23,8 +23,9 @@ from planner.runtimes.cuts import cut_for, layer_of
 from planner.runtimes.registry import RUNTIMES
 from planner.runtimes.runtime import Cut
 from planner.runtimes.whole_passes import runtime_bound
-from planner.search.as_run import RuntimeSearch, Way
+from planner.search.as_run import RuntimeSearch
 from planner.search.incumbent import Incumbent
+from planner.search.ways import Way
 from planner.verification import verify_plan
 from planner.verification.runtime import EXPOSES_TRANSFERS, HIDES
 
