@@ -111,13 +111,21 @@ class OrderBounds:
             return 0.0
         setting, chained = found
         apart = len(set(setting.device_of)) < len(setting.device_of)
+        return self.least(setting, control, enough, rounds if chained else 0, apart)
+
+    def least(self, setting: Setting, control: Control, enough: float, rounds: int = 0, apart: bool = True) -> float:
+        """The least value of the programs of a setting, one for each mixture; see ``of``.
+
+        ``apart``: whether operators of a label may stand apart, on several stages of one device.
+        """
         programs = []
         for mixture in self.mixtures:
             kinds, known = self._kinds(apart, mixture)
             first = len(mixture) == 2 and self.runtime.recompute is Recomputing.FIRST_LAYERS and known
+            first &= bool(setting.graph is None or len(setting.graph.final))  # else stages are not told apart
             programs.append(OrderProgram(kinds, replace(setting, first_layers=first)))
         if len(programs) == 1:
-            return programs[0].solve(control, enough, rounds if chained else 0)
+            return programs[0].solve(control, enough, rounds)
         values = [program.relaxed(control) for program in programs]
         done: set[int] = set()
         while True:  # only the least is worth a closer look
@@ -125,7 +133,7 @@ class OrderBounds:
             if k in done or values[k] > enough or math.isinf(values[k]) or control.over:
                 return values[k]
             done.add(k)
-            values[k] = max(values[k], programs[k].solve(control, enough, rounds if chained else 0))
+            values[k] = max(values[k], programs[k].solve(control, enough, rounds))
 
     def _setting(self, name: str, chunks: int) -> tuple[Setting, bool] | None:
         """What is known of an order, and whether its stages wait for one another; None where it has two copies."""

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from planner.common.budget import Control
-from planner.runtimes.order_bound import OrderBounds, _Program
+from planner.runtimes.order_bound import OrderBounds
 from planner.runtimes.order_graph import OrderGraph
+from planner.runtimes.order_program import Setting
+from planner.runtimes.whole_passes import WHOLE_BACKWARD
 
 
 def held_by_all(schedule: str, rank: int, ranks: int, microbatches: int) -> int:
@@ -40,5 +42,9 @@ def rank_bound(bounds: OrderBounds, schedules: Sequence[str], control: Control, 
         vector = np.zeros((1, ranks, 2), dtype=np.int64)
         vector[0, r, 0] = min(held_by_all(name, r, ranks, m) for name in schedules)
         held.append(vector)
-    graph = OrderGraph([], [], [], [], [], held, ranks)
-    return _Program(bounds, graph, list(range(ranks))).solve(control, enough, 0)
+    nothing = np.zeros(0, dtype=np.int64)
+    split = not set(schedules) <= WHOLE_BACKWARD
+    # which stage of a device ends last differs by order, so ``final`` names none
+    graph = OrderGraph(nothing, nothing, nothing, nothing.astype(bool), [], held, ranks, [], split)
+    setting = Setting(problem, bounds.runtime.reduces_beside, range(ranks), graph, 0.0, [0.0] * ranks, False)
+    return bounds.least(setting, control, enough)

@@ -24,8 +24,9 @@ from planner.runtimes.order_bound import OrderBounds
 from planner.runtimes.rank_bound import rank_bound
 from planner.runtimes.runtime import Runtime
 from planner.runtimes.whole_passes import exposed
-from planner.search.as_run import Ran, RuntimeSearch
+from planner.search.as_run import RuntimeSearch
 from planner.search.incumbent import Incumbent
+from planner.search.ways import Ran
 from planner.strategies.quick import quick
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate, weight_grad
