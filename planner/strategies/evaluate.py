@@ -74,15 +74,17 @@ def problem_of(request: Request, candidate: Candidate) -> Problem:
 
 @dataclass(frozen=True)
 class QuickWork:
-    """The quick bounds of many candidates."""
+    """The quick bounds of many candidates; ``closely``: with what steps are likely where something is recomputed."""
 
     request: Request
     candidates: tuple[Candidate, ...]
+    closely: bool
 
     @property
     def key(self) -> Mapping[str, object]:
         """The question and the candidates."""
-        return {"what": "quick", "request": self.request.key, "candidates": [_identity(c) for c in self.candidates]}
+        those = [_identity(candidate) for candidate in self.candidates]
+        return {"what": "quick", "request": self.request.key, "candidates": those, "closely": self.closely}
 
     @property
     def label(self) -> str:
@@ -92,7 +94,7 @@ class QuickWork:
     def run(self, limits: Limits) -> dict[str, Any]:
         """``seconds``, ``bytes`` and ``likely`` of each."""
         graphs, runtime, cap = graphs_of(self.request), self.request.runs, cap_of(self.request)
-        found = [quick(candidate, graphs, runtime, cap) for candidate in self.candidates]
+        found = [quick(candidate, graphs, runtime, cap, self.closely) for candidate in self.candidates]
         return {key: [getattr(each, key) for each in found] for key in ("seconds", "bytes", "likely")}
 
 
@@ -131,11 +133,15 @@ class BoundWork:
             bound = problem_bound(problem, control)
         else:
             found = searched(problem, runtime, control)
-            bounds = OrderBounds(found.cut, runtime, found.stage_costs, different_choices(problem))
-            bound = rank_bound(bounds, runtime.schedules, control, self.enough)
+            bound = _of_any_order(found, problem, control, self.enough)
         if math.isinf(bound):
             return _out(f"no plan that {runtime.name} runs fits in memory, whatever is recomputed")
         return {"state": BOUNDED, "lower_bound": bound * (1 - ROUNDING), "reason": ""}
+
+
+def _of_any_order(found: RuntimeSearch, problem: Problem, control: Control, enough: float) -> float:
+    bounds = OrderBounds(found.cut, found.runtime, found.stage_costs, different_choices(problem))
+    return rank_bound(bounds, found.runtime.schedules, control, enough)
 
 
 def _out(reason: str) -> dict[str, Any]:
@@ -180,7 +186,8 @@ class SolveWork:
         found = searched(problem, runtime, control)
         bound, best = 0.0, None
         if self.attempt == 1:
-            best = found.first()
+            bound = _of_any_order(found, problem, control, self.enough)
+            best = None if math.isinf(bound) else found.first()
         else:
             bound = found.bound(self.enough)
             if bound <= self.enough:

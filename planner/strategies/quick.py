@@ -7,10 +7,10 @@ optimizer state: seconds that no plan of the strategy beats, and bytes that no p
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.importers.document import BlockDraft, EntryDraft, OperatorDraft
-from planner.importers.transformer.setting import Cut
+from planner.importers.transformer.setting import Cut, Recompute
 from planner.prediction.graphs import StrategyGraphs
 from planner.problem import BASE
 from planner.problem.graph import ByDevice, Pass, PassTime, Stream
@@ -42,12 +42,14 @@ class _Sums:
     activation: float = 0.0
 
 
-def quick(candidate: Candidate, graphs: StrategyGraphs, runtime: Runtime, cap: float) -> Quick:
+def quick(candidate: Candidate, graphs: StrategyGraphs, runtime: Runtime, cap: float, closely: bool = True) -> Quick:
     """The bounds of a candidate. What is recomputed only adds time, so the operators as they stand take the least.
 
-    ``cap``: bytes of a GPU.
+    ``cap``: bytes of a GPU. Not ``closely``: without what might be recomputed, in half the time.
     """
     strategy = candidate.strategy
+    if not closely and strategy.recompute == Recompute.CHOOSE:
+        strategy = replace(strategy, recompute=Recompute.NONE.value)
     entries, _ = graphs.entries(strategy, weight_grad(runtime), runtime, Cut.LAYER)
     drafts = list(_drafts(entries))
     names = dict.fromkeys(variant.name for draft, _ in drafts for variant in draft.variants)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from heapq import heapify, heappop, heappush
@@ -24,6 +24,9 @@ from planner.strategies.space import Candidate, Space, space_of
 
 BOUNDS_AT_ONCE = 8
 """Candidates whose bounds are one piece of work."""
+
+LIKELY_AT_MOST = 400
+"""Candidates with the least quick bounds of which a likely step is estimated."""
 
 QUICK_AT_ONCE = 100
 """Candidates whose quick bounds are one piece of work."""
@@ -142,10 +145,20 @@ class Search:
         return self.found
 
     def _quickly(self) -> None:
-        """The quick bounds of all."""
-        candidates = self.found.space.candidates
+        """The quick bounds of all; then, for those with the least, what steps are likely."""
+        self._quick(self.found.space.candidates, closely=False)
+        least = sorted(
+            (each for each in self.found.looked if not each.out_of_memory), key=lambda each: each.lower_bound
+        )
+        self._quick([each.candidate for each in least[:LIKELY_AT_MOST]], closely=True)
+        for looked in self.found.looked:
+            self._push(looked)
+
+    def _quick(self, candidates: Sequence[Candidate], closely: bool) -> None:
         for first in range(0, len(candidates), QUICK_AT_ONCE):
-            self.engine.submit(QuickWork(self.request, tuple(candidates[first : first + QUICK_AT_ONCE])))
+            self.engine.submit(
+                QuickWork(self.request, tuple(candidates[first : first + QUICK_AT_ONCE]), closely), False
+            )
         while self.engine.pending and self.left > 0:
             for outcome in self._wait():
                 self._note_quick(outcome)
@@ -156,17 +169,16 @@ class Search:
             return
         for k, candidate in enumerate(work.candidates):
             looked = self.found.looked[self.number[candidate]]
+            looked.step = Step.QUICK
             if outcome.result is None:
                 looked.reason = outcome.reason
-            else:
-                looked.lower_bound = outcome.result["seconds"][k]
-                looked.least_bytes = outcome.result["bytes"][k]
-                self._check_memory(looked)
-                likely = outcome.result["likely"][k]
-                if likely is not None and not looked.out_of_memory:
-                    heappush(self.likely, (likely, self.number[candidate]))
-            looked.step = Step.QUICK
-            self._push(looked)
+                continue
+            looked.lower_bound = outcome.result["seconds"][k]
+            looked.least_bytes = outcome.result["bytes"][k]
+            self._check_memory(looked)
+            likely = outcome.result["likely"][k]
+            if work.closely and likely is not None and not looked.out_of_memory:
+                heappush(self.likely, (likely, self.number[candidate]))
 
     def _check_memory(self, looked: Looked) -> None:
         """Weights, gradients and optimizer state alone may be more than there is."""
