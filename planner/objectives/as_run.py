@@ -15,7 +15,7 @@ from planner.runtimes.runtime import Runtime
 from planner.search import search
 from planner.search.as_run import RuntimeSearch, prove, without_pipeline
 from planner.search.steps.placements import any_that_fits
-from planner.search.ways import Ran
+from planner.search.ways import Ran, Way
 
 SHARE = 0.5
 """Of the time, for the plans of the runtime; the rest is for what no runtime limits."""
@@ -50,6 +50,21 @@ def plan_as_run(solving: Solving) -> Plan:
     incumbent.raise_bound(free.bound, "bound of all plans")
     unrestricted = Unrestricted(free.posed_seconds(free.best.makespan), free.posed_bound)
     return solving.plan(incumbent.best, incumbent, unrestricted=unrestricted, notes=_notes(runtime, found.reasons))
+
+
+def plan_of_way(solving: Solving, way: Way, bound: float) -> Plan:
+    """The verified plan of one way to run the schedules of the runtime that the options name.
+
+    ``bound``: seconds that are known to be proven for all its plans. Raises ``NoPlan`` where the way does not fit.
+    """
+    runtime = RUNTIMES[solving.options.runtime]
+    incumbent = solving.incumbent(solving.control)
+    found = RuntimeSearch(solving.problem, runtime, incumbent)
+    ran = found.ran(way)
+    if ran is None or incumbent.best is None:
+        raise NoPlan(_why(runtime, ran, found.reasons))
+    incumbent.raise_bound(bound, "bound of the orders")
+    return solving.plan(incumbent.best, incumbent, notes=_notes(runtime, []))
 
 
 def _notes(runtime: Runtime, reasons: list[str]) -> list[str]:

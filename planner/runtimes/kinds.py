@@ -66,7 +66,7 @@ class Kinds:
         least = np.where(np.isfinite(seconds), seconds, 0.0)
         active = least.sum(axis=2) > NO_TIME * float(least.max(axis=(0, 3), initial=0.0).sum())
         held_long = activation[:, :, None] * active
-        gathered = costs.by_unit(problem.step_duration[:, 2] * problem.has_step[:, 1, None])
+        gathered = costs.by_unit(np.where(problem.has_step[:, 1, None], problem.step_duration[:, 2], 0.0))
         reduces = problem.has_step[:, 0]
         has_w = np.all([own.has_pass[:, 2] for own in map(costs.problem_of, choices)], axis=0)
         late = [_late(costs, choices, certain) for certain in (reduces, reduces & has_w)]

@@ -13,7 +13,7 @@ A runtime can be told only some mixtures of versions. Each of them is a program 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -24,8 +24,8 @@ from planner.placement.versions import Versions
 from planner.problem import BASE, Problem
 from planner.runtimes.cuts import counted_layer_of
 from planner.runtimes.kinds import Kinds, whole_layers
-from planner.runtimes.order_graph import order_graph
-from planner.runtimes.order_program import OrderProgram, Setting
+from planner.runtimes.order_graph import OrderGraph, order_graph
+from planner.runtimes.order_program import OrderProgram, Setting, Solution
 from planner.runtimes.runtime import Recomputing, Runtime
 from planner.runtimes.stage_costs import StageCosts
 
@@ -43,6 +43,8 @@ class OrderBounds:
         """``problem``: cut as the runtime cuts it; ``choices``: the versions that a layer may be in, by name."""
         self.problem, self.runtime, self.costs, self.choices = problem, runtime, costs, choices
         self.known: dict[tuple[bool, Mixture], Kinds] = {}
+        self.programs: dict[tuple[str, int, Mixture], OrderProgram] = {}
+        self.settings: dict[tuple[str, int], tuple[Setting, bool] | None] = {}
 
     @cached_property
     def layer_names(self) -> dict[int, str | None]:
@@ -101,29 +103,37 @@ class OrderBounds:
         names = [device.name for device in cluster.devices]
         return min((cluster.transfer_seconds(a, b, size) for a in names for b in names if a != b), default=0.0)
 
+    def quick(self, name: str, chunks: int, control: Control) -> float:
+        """As ``of``, of fractions of layers without paths."""
+        found = self._setting(name, chunks)
+        if found is None:
+            return 0.0
+        return min(self._program(name, chunks, mixture).relaxed(control) for mixture in self.mixtures)
+
+    def graph(self, name: str, chunks: int) -> OrderGraph | None:
+        """The graph of an order; None where there is none of its kind. Raises as ``of`` does."""
+        found = self._setting(name, chunks)
+        return None if found is None else found[0].graph
+
     def of(self, name: str, chunks: int, control: Control, enough: float = math.inf, rounds: int = ROUNDS) -> float:
         """Seconds that no plan of the order beats; inf where none fits in memory; 0 where nothing is known.
 
-        ``enough``: above it, no further paths are looked for. Raises ``NotApplicable`` where the order does not exist.
+        ``enough``: above it, no further paths are looked for, and plans that take longer may be left aside: then the
+        value is no larger. Raises ``NotApplicable`` where the order does not exist.
         """
         found = self._setting(name, chunks)
         if found is None:
             return 0.0
-        setting, chained = found
-        apart = len(set(setting.device_of)) < len(setting.device_of)
-        return self.least(setting, control, enough, rounds if chained else 0, apart)
+        programs = [self._program(name, chunks, mixture) for mixture in self.mixtures]
+        return self._least(programs, control, enough, rounds if found[1] else 0)
 
-    def least(self, setting: Setting, control: Control, enough: float, rounds: int = 0, apart: bool = True) -> float:
-        """The least value of the programs of a setting, one for each mixture; see ``of``.
+    def of_any(self, setting: Setting, control: Control, enough: float) -> float:
+        """The bound of a setting whose stages are not told apart: ``planner.runtimes.rank_bound`` makes it."""
+        kinds = [self._kinds(True, mixture)[0] for mixture in self.mixtures]
+        return self._least([OrderProgram(each, setting) for each in kinds], control, enough, 0)
 
-        ``apart``: whether operators of a label may stand apart, on several stages of one device.
-        """
-        programs = []
-        for mixture in self.mixtures:
-            kinds, known = self._kinds(apart, mixture)
-            first = len(mixture) == 2 and self.runtime.recompute is Recomputing.FIRST_LAYERS and known
-            first &= bool(setting.graph is None or len(setting.graph.final))  # else stages are not told apart
-            programs.append(OrderProgram(kinds, replace(setting, first_layers=first)))
+    def _least(self, programs: Sequence[OrderProgram], control: Control, enough: float, rounds: int) -> float:
+        """The least value of programs; only the least is looked at closely."""
         if len(programs) == 1:
             return programs[0].solve(control, enough, rounds)
         values = [program.relaxed(control) for program in programs]
@@ -133,10 +143,51 @@ class OrderBounds:
             if k in done or values[k] > enough or math.isinf(values[k]) or control.over:
                 return values[k]
             done.add(k)
-            values[k] = max(values[k], programs[k].solve(control, enough, rounds))
+            closer = programs[k]
+            if closer.setting.first_layers and math.isfinite(enough):
+                closer = OrderProgram(closer.kinds, replace(closer.setting, at_most=enough))
+            value = closer.solve(control, enough, rounds)
+            values[k] = max(values[k], min(value, enough) if closer.limited else value)
+
+    def _program(self, name: str, chunks: int, mixture: Mixture) -> OrderProgram:
+        key = name, chunks, mixture
+        if key not in self.programs:
+            found = self._setting(name, chunks)
+            assert found is not None
+            apart = len(set(found[0].device_of)) < len(found[0].device_of)
+            kinds, known = self._kinds(apart, mixture)
+            first = len(mixture) == 2 and self.runtime.recompute is Recomputing.FIRST_LAYERS and known
+            self.programs[key] = OrderProgram(kinds, replace(found[0], first_layers=first))
+        return self.programs[key]
+
+    def solutions(self, name: str, chunks: int, control: Control, below: float) -> Iterator[tuple[Mixture, Solution]]:
+        """Stages that the program of each mixture finds best, where its value is below a makespan, the least first.
+
+        Of a mixture of many names, base and each other one are looked at. Raises as ``of`` does.
+        """
+        found = self._setting(name, chunks)
+        if found is None or self.problem.segments.spread:
+            return
+        mixtures = self.mixtures
+        if self.runtime.recompute in (Recomputing.STAGE, Recomputing.OPERATOR) and BASE in self.choices:
+            others = [each for each in self.choices if each != BASE]
+            mixtures = (*((each,) for each in self.choices), *((BASE, each) for each in others))
+        programs = [(mixture, self._program(name, chunks, mixture)) for mixture in mixtures]
+        values = {mixture: program.relaxed(control) for mixture, program in programs}
+        for mixture, program in sorted(programs, key=lambda entry: values[entry[0]]):
+            if values[mixture] >= below or control.over:
+                return
+            solution = program.solution(control)
+            if solution is not None:
+                yield mixture, solution
 
     def _setting(self, name: str, chunks: int) -> tuple[Setting, bool] | None:
         """What is known of an order, and whether its stages wait for one another; None where it has two copies."""
+        if (name, chunks) not in self.settings:
+            self.settings[name, chunks] = self._made(name, chunks)
+        return self.settings[name, chunks]
+
+    def _made(self, name: str, chunks: int) -> tuple[Setting, bool] | None:
         schedule, ranks = SCHEDULES[name], self.problem.n_devices if self.runtime.pipeline else 1
         if schedule.family == "bidirectional":
             return None

@@ -30,6 +30,9 @@ CLOSE = 1e-3
 GAP = 1e-3
 """Relative gap at which the integer program is done."""
 
+TRY_GAP = 1e-2
+"""The same, of stages that are only tried."""
+
 NODES = 200
 """Of its tree."""
 
@@ -58,6 +61,25 @@ class Setting:
     lag: float
     sending: Sequence[float]
     first_layers: bool
+    at_most: float = math.inf  # seconds: plans that take longer are left aside
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Of each stage how many units it has, and how many of them are in another version than the first."""
+
+    sizes: tuple[float, ...]
+    changed: tuple[float, ...]
+
+    def cuts(self) -> tuple[int, ...]:
+        """Where whole stages begin and end that are as large as can be told, each of one unit at least."""
+        places = [round(x) for x in np.cumsum([0.0, *self.sizes]).tolist()]
+        for s in range(1, len(places)):
+            places[s] = max(places[s], places[s - 1] + 1)
+        places[-1] = round(sum(self.sizes))
+        for s in reversed(range(len(places) - 1)):
+            places[s] = min(places[s], places[s + 1] - 1)
+        return tuple(places)
 
 
 class OrderProgram:
@@ -215,6 +237,10 @@ class OrderProgram:
         """Each stage has its first n layers in version 1, n the same everywhere, and the others in version 0."""
         kinds, model = self.kinds, self.model
         most = float(kinds.count[kinds.layer].sum())
+        seconds = kinds.seconds[:, kinds.layer].sum(axis=2) * self.problem.microbatches
+        least = float(seconds.min(initial=math.inf))  # no stage has more layers than a device runs in that time
+        if least > 0 and math.isfinite(self.setting.at_most):
+            most = min(most, float(math.floor(self.setting.at_most / least * (1 + 1e-6))))
         number = model.variable(0.0, most)
         self.whole.append(number)
         for places in self.in_stage:
@@ -226,6 +252,11 @@ class OrderProgram:
             model.row([*own[1], number, rest], [*(1.0 for _ in own[1]), -1.0, -most], -most)
 
     # -- solving -----------------------------------------------------------------------------------------
+
+    @property
+    def limited(self) -> bool:
+        """Whether it is one of plans that take no longer than a given time: then it says nothing of longer ones."""
+        return self.setting.first_layers and math.isfinite(self.setting.at_most)
 
     def relaxed(self, control: Control) -> float:
         """The value of fractions of layers, without paths."""
@@ -249,6 +280,25 @@ class OrderProgram:
             if bound <= enough and len(self.device_of) <= FEW_STAGES and not control.over:
                 bound = max(bound, self._of_whole_layers(control))
         return bound
+
+    def solution(self, control: Control) -> Solution | None:
+        """Stages of whole layers that are worth a try; of fractions, where none are found soon."""
+        if math.isinf(self.relaxed(control)) or control.over:
+            return None
+        columns = [self.column[s, k, v] for s, k, v in self.places if self.kinds.count[k] > 1]
+        for column in (*columns, *self.whole):
+            self.model.integer[column] = True
+        found = self.model.solve(control, threads=1, gap=TRY_GAP, nodes=NODES)
+        for column in (*columns, *self.whole):
+            self.model.integer[column] = False
+        values = found.values if found.values is not None or self.first is None else self.first.values
+        if values is None:
+            return None
+        sizes, changed = np.zeros(len(self.device_of)), np.zeros(len(self.device_of))
+        for s, k, v in self.places:
+            sizes[s] += values[self.column[s, k, v]]
+            changed[s] += values[self.column[s, k, v]] * (v > 0)
+        return Solution(tuple(sizes.tolist()), tuple(changed.tolist()))
 
     def _of_whole_layers(self, control: Control) -> float:
         """The proven bound of the integer program; that it is infeasible is solved twice."""

@@ -47,4 +47,4 @@ def rank_bound(bounds: OrderBounds, schedules: Sequence[str], control: Control, 
     # which stage of a device ends last differs by order, so ``final`` names none
     graph = OrderGraph(nothing, nothing, nothing, nothing.astype(bool), [], held, ranks, [], split)
     setting = Setting(problem, bounds.runtime.reduces_beside, range(ranks), graph, 0.0, [0.0] * ranks, False)
-    return bounds.least(setting, control, enough)
+    return bounds.of_any(setting, control, enough)

@@ -28,22 +28,20 @@ from planner.placement.versions import Versions, different_choices, uniform_choi
 from planner.problem import BASE, Placement, Problem
 from planner.problem.partition import partition
 from planner.runtimes.cuts import cut_for, layer_of
-from planner.runtimes.order_bound import ROUNDS, OrderBounds
-from planner.runtimes.order_graph import OrderGraph, order_graph
+from planner.runtimes.kinds import whole_layers
+from planner.runtimes.order_bound import OrderBounds
 from planner.runtimes.runtime import Recomputing, Runtime
 from planner.runtimes.stage_costs import StageCosts
 from planner.runtimes.whole_passes import exposed, runtime_bound, with_transfers
 from planner.search.incumbent import Incumbent
 from planner.search.stage_replay import Quick, StageReplay
-from planner.search.ways import WORST, Order, Ran, Rank, Stages, Way, is_better, rank_of
+from planner.search.tuning import Tuning
+from planner.search.ways import WORST, Order, Ran, Rank, Stages, Way, rank_of
 from planner.timetable.figures import Figures, figures
 from planner.timetable.timetable import Timetable
 
 TUNED = 8
 """Combinations that are tuned: the best of each schedule and number of stages."""
-
-MOVES_AT_MOST = 150
-"""Moves that are tried on each of them."""
 
 REPLAYED = 2
 """Tuned combinations that are replayed operator by operator."""
@@ -63,8 +61,8 @@ class RuntimeSearch:
         self.known: dict[Way, Rank | None] = {}
         self.busiest: dict[Way, int] = {}
         self.stage_costs = StageCosts(problem, runtime, self.units)
+        self.tuning = Tuning(self)
         self.quick = StageReplay(self.stage_costs, runtime)
-        self.graphs: dict[Order, OrderGraph | None] = {}
         self.reasons: list[str] = []
         self.rows: dict[Order, Rows | None] = {}
         self.bounds: dict[tuple[Order, bool], float] = {}
@@ -83,6 +81,11 @@ class RuntimeSearch:
         names = [self.problem.operators[unit[0]].name for unit in self.units]
         return [layer_of(name, rules) is not None for name in names]
 
+    @cached_property
+    def counted(self) -> list[bool] | None:
+        """Whether each unit is a layer that counts among the first of a stage; None where units are no layers."""
+        return whole_layers(self._bounds.layer_names, self.units)
+
     def run(self) -> Ran | None:
         """The best way found, which is offered if it fits in memory; None where no schedule applies.
 
@@ -98,7 +101,7 @@ class RuntimeSearch:
                 break
             for way in self._of(*order):
                 control.report(f"{way.told}, as {self.runtime.name} runs it")
-                rank = self._rank(way)
+                rank = self.rank(way)
                 if rank is not None:
                     some[way] = rank
                     best = min(best, rank)
@@ -106,9 +109,18 @@ class RuntimeSearch:
                     break
             if some and control.over:
                 break
-        by_kind: dict[Order, Way] = {}
+        for order in fitting:
+            if control.over or (not best[0] and self.order_bound(order) >= best[1] * (1 - SAME)):
+                break
+            for way in self._of_program(*order, math.inf if best[0] else best[1] * (1 - SAME)):
+                control.report(f"{way.told}, stages of a program, as {self.runtime.name} runs it")
+                rank = self.rank(way)
+                if rank is not None:
+                    some[way] = rank
+                    best = min(best, rank)
+        by_kind: dict[tuple[Order, str, bool], Way] = {}
         for way in sorted(some, key=some.__getitem__):
-            by_kind.setdefault((way.schedule, way.chunks), way)
+            by_kind.setdefault(((way.schedule, way.chunks), way.name, way.is_mixed), way)
         those = list(by_kind.values())[:TUNED]
         ran = [self._ran(way) for way in those[:1]]
         tuned = []
@@ -116,7 +128,7 @@ class RuntimeSearch:
             bound = self.order_bound((way.schedule, way.chunks))
             if control.over or (not best[0] and bound >= best[1] * (1 - SAME)):
                 continue
-            tuned.append(self._tuned(way))
+            tuned.append(self.tuning.tuned(way))
             best = min(best, self.known[tuned[-1]] or WORST)
         ran += [self._ran(way) for way in sorted(tuned, key=lambda way: self.known[way] or WORST)[:REPLAYED]]
         return min((each for each in ran if each is not None), key=lambda each: each.rank, default=None)
@@ -130,9 +142,13 @@ class RuntimeSearch:
                 for way in self._of(name, v):
                     if some and self.incumbent.control.over:
                         break
-                    some[way] = self._rank(way) or WORST
+                    some[way] = self.rank(way) or WORST
         best = min(some, key=some.__getitem__, default=None)
         return None if best is None else self._ran(best)
+
+    def ran(self, way: Way) -> Ran | None:
+        """A way as it runs, operator by operator; offered, where it fits. None where it does not apply."""
+        return self._ran(way)
 
     @cached_property
     def orders(self) -> tuple[Order, ...]:
@@ -160,7 +176,7 @@ class RuntimeSearch:
                 return known
             control = self.incumbent.control
             try:
-                found = self._bounds.of(*order, control, enough or math.inf, ROUNDS if closer else 0)
+                found = self._bounds.of(*order, control, enough) if closer else self._bounds.quick(*order, control)
             except NotApplicable as reason:
                 self.reasons.append(str(reason))
                 found = math.inf
@@ -267,11 +283,13 @@ class RuntimeSearch:
             yield way
             yield from self._every_cut(way)
             if choice == BASE:
-                fits = not (self._rank(way) or WORST)[0]
+                fits = not (self.rank(way) or WORST)[0]
             if choice == BASE or fits or BASE not in self.choices:
                 continue  # where it fits as it is, to recompute only costs time
             if self.runtime.recompute is Recomputing.FIRST_LAYERS:
-                yield from self._first_layers(name, chunks, choice)
+                if self.runtime.may_mix(choice):
+                    even = self._balanced(name, chunks, self.problem.default.first_versions)
+                    yield from self._first_layers(name, chunks, choice, even)
             elif self.runtime.recompute in (Recomputing.STAGE, Recomputing.OPERATOR):
                 yield from self._by_stage(name, chunks, choice)
 
@@ -282,32 +300,55 @@ class RuntimeSearch:
             return
         for cuts in combinations(range(1, units), count - 1):
             stages = tuple(tuple(range(a, b)) for a, b in pairwise((0, *cuts, units)))
-            yield replace(way, stages=stages, first=self._first(way, stages))
+            yield replace(way, stages=stages, first=self.tuning.first(way, stages))
 
-    def _first_layers(self, name: str, chunks: int, choice: str) -> Iterator[Way]:
+    def _first_layers(self, name: str, chunks: int, choice: str, stages: Stages | None) -> Iterator[Way]:
         """The fewest first layers of every stage that make it fit, by bisection."""
-        stages = self._balanced(name, chunks, self.problem.default.first_versions)
-        if stages is None:
+        if stages is None or self.counted is None:
             return
-        low, high = 0, max(map(len, stages))  # with none it may not fit, with all it is as uniform
-        while high - low > 1:
+        way = Way(name, chunks, stages, choice, (0,) * len(stages))
+        low, high = 0, max(sum(self.counted[u] for u in stage) for stage in stages)
+        while high - low > 1:  # with none it may not fit, with all it is as uniform
             middle = (low + high) // 2
-            rank = self._rank(Way(name, chunks, stages, choice, (middle,) * len(stages)))
+            rank = self.rank(self.tuning.with_layers(way, middle))
             if rank is None:
                 return
             low, high = (middle, high) if rank[0] else (low, middle)
-        yield Way(name, chunks, stages, choice, (high,) * len(stages))
+        yield self.tuning.with_layers(way, high)
+
+    def _of_program(self, name: str, chunks: int, below: float) -> Iterator[Way]:
+        """Stages that the program of the order finds best, and what is recomputed in them."""
+        if not self.runtime.uneven or not math.isfinite(below):
+            return
+        try:
+            found = list(self._bounds.solutions(name, chunks, self.incumbent.control, below))
+        except NotApplicable:
+            return
+        for mixture, solution in found:
+            stages = tuple(tuple(range(a, b)) for a, b in pairwise(solution.cuts()))
+            if not all(stages) or sum(map(len, stages)) != len(self.units):
+                continue
+            choice = mixture[-1]
+            if len(mixture) == 1:
+                yield Way(name, chunks, stages, choice, tuple(len(stage) * (choice != BASE) for stage in stages))
+            elif self.runtime.recompute is Recomputing.FIRST_LAYERS:
+                yield from self._first_layers(name, chunks, choice, stages)
+            else:
+                some = [
+                    s for s, (n, size) in enumerate(zip(solution.changed, solution.sizes, strict=True)) if 2 * n >= size
+                ]
+                yield self._in_stages(name, chunks, stages, choice, some)
 
     def _by_stage(self, name: str, chunks: int, choice: str) -> Iterator[Way]:
         """The fewest stages of the first devices that make it fit, by bisection."""
         stages = self._balanced(name, chunks, self.problem.default.first_versions)
         if stages is None:
             return
-        order = sorted(range(len(stages)), key=lambda s: min(copy[s] for copy in self._layout(name, chunks)))
+        order = sorted(range(len(stages)), key=lambda s: min(copy[s] for copy in self.layout(name, chunks)))
         low, high = 0, len(stages)  # the first devices hold the most microbatches
         while high - low > 1:
             middle = (low + high) // 2
-            rank = self._rank(self._in_stages(name, chunks, stages, choice, order[:middle]))
+            rank = self.rank(self._in_stages(name, chunks, stages, choice, order[:middle]))
             if rank is None:
                 return
             low, high = (middle, high) if rank[0] else (low, middle)
@@ -316,7 +357,8 @@ class RuntimeSearch:
     def _in_stages(self, name: str, chunks: int, stages: Stages, choice: str, some: Sequence[int]) -> Way:
         return Way(name, chunks, stages, choice, tuple(len(stage) * (s in some) for s, stage in enumerate(stages)))
 
-    def _layout(self, name: str, chunks: int) -> Layout:
+    def layout(self, name: str, chunks: int) -> Layout:
+        """The device of every stage of each copy."""
         return SCHEDULES[name].layout(self.ranks, chunks)
 
     def _balanced(self, name: str, chunks: int, versions: Versions) -> Stages | None:
@@ -328,7 +370,7 @@ class RuntimeSearch:
         if not self.runtime.uneven:
             return self._even(count)
         own = self.cut.default if versions == self.cut.first_versions else self.cut.chosen(versions)
-        found = partition(own, list(zip(*self._layout(name, chunks), strict=True)))
+        found = partition(own, list(zip(*self.layout(name, chunks), strict=True)))
         if found is None:
             return None
         unit_of = {i: u for u, unit in enumerate(self.units) for i in unit}
@@ -362,7 +404,7 @@ class RuntimeSearch:
                     versions[i] = wanted[i]
         return tuple(versions)
 
-    def _rank(self, way: Way) -> Rank | None:
+    def rank(self, way: Way) -> Rank | None:
         """How good a way is, on the graph of its stages; None where the schedule does not apply."""
         if way not in self.known:
             quick = self._quick(way)
@@ -384,16 +426,8 @@ class RuntimeSearch:
         """The figures of a way whose transfers are hidden, without a replay; None where only that tells them."""
         if self.runtime.exposes_transfers(way.chunks) or self.releases_inside:
             return None
-        order = way.schedule, way.chunks
-        layout, rows = self._layout(*order), self._rows(way)
-        if order not in self.graphs:
-            known = rows is not None and len(layout) == 1
-            self.graphs[order] = (
-                order_graph(rows, len(way.stages), list(layout[0]), self.problem.microbatches)
-                if rows is not None and known
-                else None
-            )
-        graph = self.graphs[order]
+        rows, layout = self._rows(way), self.layout(way.schedule, way.chunks)
+        graph = None if rows is None else self._bounds.graph(way.schedule, way.chunks)
         if graph is None:
             return None
         found = self.quick.quick(graph, layout[0], way.stages, self._variant(way), way.first)
@@ -406,7 +440,7 @@ class RuntimeSearch:
         if rows is None:
             return None
         whole = self.stage_costs.problem(way.stages, self._variant(way), way.first)
-        layout = self._layout(way.schedule, way.chunks)
+        layout = self.layout(way.schedule, way.chunks)
         if whole is None or not all(whole.allows(copy) for copy in layout):
             return None
         problem = with_transfers(whole, self.runtime.exposes_transfers(way.chunks))
@@ -426,7 +460,7 @@ class RuntimeSearch:
         own = problem.default if versions == problem.first_versions else problem.chosen(versions)
         stages = [[i for u in stage for i in self.units[u]] for stage in way.stages]
         stage_of = {i: s for s, stage in enumerate(stages) for i in stage}
-        layout = self._layout(way.schedule, way.chunks)
+        layout = self.layout(way.schedule, way.chunks)
         device_of = tuple(tuple(copy[stage_of[i]] for i in range(problem.n_operators)) for copy in layout)
         if not all(own.allows(copy) for copy in device_of):
             return None
@@ -450,47 +484,6 @@ class RuntimeSearch:
                 self.reasons.append(str(reason))
                 self.rows[key] = None
         return self.rows[key]
-
-    # -- tuning ------------------------------------------------------------------------------------------
-
-    def _tuned(self, way: Way) -> Way:
-        """Move units between stages while that makes it better."""
-        control = self.incumbent.control
-        better, tried = self.runtime.uneven, 0
-        while better and not control.over and tried < MOVES_AT_MOST:
-            better, rank = False, self.known[way] or WORST
-            for stages in self._moves(way):
-                if control.over or tried == MOVES_AT_MOST:
-                    break
-                tried += 1
-                control.report(f"moving layers between the stages of {way.told}")
-                moved = replace(way, stages=stages, first=self._first(way, stages))
-                if is_better(self._rank(moved) or WORST, rank):
-                    way, better = moved, True
-                    break
-        return way
-
-    def _first(self, way: Way, stages: Stages) -> tuple[int, ...]:
-        """How many first units stay in the variant: all of a stage that had all of them."""
-        return tuple(
-            len(stage) if n and n >= len(before) else n
-            for n, before, stage in zip(way.first, way.stages, stages, strict=True)
-        )
-
-    def _moves(self, way: Way) -> Iterator[Stages]:
-        """A unit across one cut; and from the busiest device's stages to any other, all cuts between moved by one."""
-        counts = [len(stage) for stage in way.stages]
-        layout = self._layout(way.schedule, way.chunks)
-        busy = [s for s in range(len(counts)) if any(copy[s] == self.busiest[way] for copy in layout)]
-        pairs = [(a, b) for a in busy for b in range(len(counts)) if a != b]
-        pairs += [(s, s + 1) for s in range(len(counts) - 1)] + [(s + 1, s) for s in range(len(counts) - 1)]
-        for a, b in dict.fromkeys(pairs):
-            if counts[a] > 1:
-                moved = list(counts)
-                moved[a] -= 1
-                moved[b] += 1
-                places = np.cumsum([0, *moved]).tolist()
-                yield tuple(tuple(range(x, y)) for x, y in pairwise(places))
 
 
 def without_pipeline(runtime: Runtime, problem: Problem) -> str | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -113,11 +112,11 @@ class StageReplay:
         return self.links[a, b, size]
 
     def _busiest(self, own: _Stages) -> int:
-        """The device that computes longest, the first of equal ones: sums are exact."""
-        m, busy = self.costs.whole.microbatches, [Fraction(0)] * self.costs.whole.n_devices
+        """The device that computes longest, the first of equal ones."""
+        m, parts = self.costs.whole.microbatches, [[0.0] for _ in range(self.costs.whole.n_devices)]
         for d, seconds, update in zip(own.device.tolist(), own.seconds.tolist(), own.step[:, U].tolist(), strict=True):
-            busy[d] += m * sum(map(Fraction, seconds)) + Fraction(update)
-        return int(np.argmax([float(x) for x in busy]))
+            parts[d] += [*(m * x for x in seconds), update]
+        return int(np.argmax([math.fsum(some) for some in parts]))
 
     # -- the end of the step, as ``with_step_tasks`` has it ----------------------------------------------
 

@@ -32,15 +32,22 @@ class Way:
     stages: Stages
     name: str
     first: tuple[int, ...]
+    layers: int | None = None  # where the first so many layers of every stage are in the variant
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some layers are in the variant and others not."""
+        return self.name != BASE and sum(self.first) < sum(map(len, self.stages))
 
     @property
     def told(self) -> str:
         """In words."""
-        some = sum(self.first)
-        alike = len({min(n, len(stage)) for n, stage in zip(self.first, self.stages, strict=True)}) == 1
         what = "" if self.name == BASE else f", all {self.name}"
-        if self.name != BASE and some < sum(map(len, self.stages)):
-            what = f", {self.name} in {'the first layers of every stage' if alike else 'some stages'}"
+        if self.layers is not None:
+            what = f", {self.name} in the first {self.layers} layers of every stage"
+            what = what.replace("first 1 layers", "first layer")
+        elif self.is_mixed:
+            what = f", {self.name} in some stages"
         return f"{SCHEDULES[self.schedule].title} on {len(self.stages)} stages{what}"
 
 

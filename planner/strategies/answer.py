@@ -45,8 +45,7 @@ def document_of(answer: Answer, others: Sequence[Answer] = ()) -> Document:
     request, found = answer.request, answer.found
     best, bound = found.best, found.lower_bound
     states = Counter(looked.state(best) for looked in found.looked)
-    winner = answer.winner
-    free = None if winner is None else winner.unrestricted
+    free = found.free
     return {
         "format": FORMAT,
         "model": request.name,
@@ -75,7 +74,7 @@ def document_of(answer: Answer, others: Sequence[Answer] = ()) -> Document:
         "interrupted": found.interrupted,
         "strategies": [_row(request, looked, rank) for rank, looked in enumerate(answer.chosen, 1)],
         "neighbours": list(_neighbours(found, answer.chosen[0])) if answer.chosen else [],
-        "unrestricted": None if free is None else {"seconds": free.makespan, "lower_bound": free.lower_bound},
+        "unrestricted": None if free is None else {"seconds": free[0], "lower_bound": free[1]},
         "invalid": [{"reason": reason, "strategies": n} for reason, n in found.space.invalid.most_common()],
         "points": [_point(looked, best) for looked in found.looked],
         "by_gpus": [_number(each) for each in others] if len(others) > 1 else [],

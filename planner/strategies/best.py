@@ -9,8 +9,8 @@ from dataclasses import replace
 from planner.engine import Engine
 from planner.plan.plan import Plan
 from planner.strategies.answer import Answer, neighbours
-from planner.strategies.evaluate import BoundWork
-from planner.strategies.launch import PlanWork, plan_in
+from planner.strategies.evaluate import BoundWork, way_in
+from planner.strategies.launch import FreeWork, PlanWork, plan_in
 from planner.strategies.request import Request
 from planner.strategies.search import Found, Looked, Search, Step
 
@@ -110,22 +110,30 @@ def _bound_neighbours(search: Search, winner: Looked) -> None:
 
 
 def _planned(search: Search, chosen: Sequence[Looked], listener: Callable[[str], None]) -> dict[int, Plan]:
-    """The plans of the chosen, by place, as far as the time allows."""
+    """The plans of the chosen, by place, as far as the time allows; and what the first would take without a runtime."""
     engine, end = search.engine, search.started + search.time_limit
-    rounds = -(-len(chosen) // max(1, engine.workers))
+    rounds = -(-(len(chosen) + 1) // max(1, engine.workers))
+    each = round(max(PLANS_AT_LEAST, (end - time.monotonic()) / rounds - 2.0), 1)
     made: dict[int, Plan] = {}
-    for looked in chosen:
-        each = max(PLANS_AT_LEAST, (end - time.monotonic()) / max(1, rounds) - 2.0)
-        engine.submit(PlanWork(search.request, looked.candidate, round(each, 1)))
+    for k, looked in enumerate(chosen):
+        way = way_in(looked.result or {})
+        engine.submit(PlanWork(search.request, looked.candidate, each, way, looked.lower_bound))
+        if k == 0 and way is not None:
+            engine.submit(FreeWork(search.request, looked.candidate, each, way))
     places = {looked.candidate: place for place, looked in enumerate(chosen)}
     while engine.pending and time.monotonic() < end + 3.0:
         for outcome in engine.wait(timeout=0.2):
-            if not isinstance(outcome.work, PlanWork) or outcome.work.request is not search.request:
+            work, result = outcome.work, outcome.result
+            if not isinstance(work, PlanWork | FreeWork) or work.request is not search.request:
                 continue  # what the search had begun
-            place = places[outcome.work.candidate]
-            listener(search.words(outcome.work.label))
-            if outcome.result is not None:
-                made[place] = plan_in(outcome.result)
+            listener(search.words(work.label))
+            place = places[work.candidate]
+            if result is None:
+                search.found.notes.append(f"{work.label}: {outcome.reason}")
+            elif isinstance(work, FreeWork):
+                search.found.free = float(result["seconds"]), float(result["lower_bound"] or 0.0)
+            else:
+                made[place] = plan_in(result)
                 _improve(search.found, chosen[place], made[place])
     return made
 

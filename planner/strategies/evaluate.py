@@ -26,7 +26,7 @@ from planner.runtimes.runtime import Runtime
 from planner.runtimes.whole_passes import exposed
 from planner.search.as_run import RuntimeSearch
 from planner.search.incumbent import Incumbent
-from planner.search.ways import Ran
+from planner.search.ways import Ran, Way
 from planner.strategies.quick import quick
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate, weight_grad
@@ -239,12 +239,6 @@ def _options(
     )
 
 
-def planned(request: Request, candidate: Candidate, problem: Problem, seconds: float, threads: int) -> Plan:
-    """The verified plan of a candidate, with the step that no runtime limits beside it."""
-    control = Control(seconds, stop_requested=stop_event())
-    return solve(problem, control, _options(problem, request, seconds, threads, request.runs.name))
-
-
 def _figures_of(problem: Problem, runtime: Runtime, best: Ran) -> dict[str, Any]:
     figures, way = best.figures, best.way
     some = sum(way.first)
@@ -259,7 +253,16 @@ def _figures_of(problem: Problem, runtime: Runtime, best: Ran) -> dict[str, Any]
         "vpp": way.chunks,
         "recompute": "none" if way.name == BASE or not some else way.name if whole else f"{way.name} in part",
         "how": way.told,
+        "way": [way.schedule, way.chunks, [list(stage) for stage in way.stages], way.name, list(way.first)],
     }
+
+
+def way_in(result: Mapping[str, Any]) -> Way | None:
+    """The way in a result of ``SolveWork``; None where a plan of the device model was found."""
+    if result.get("way") is None:
+        return None
+    schedule, chunks, stages, name, first = result["way"]
+    return Way(schedule, chunks, tuple(tuple(stage) for stage in stages), name, tuple(first))
 
 
 def _exposed(problem: Problem, runtime: Runtime, best: Ran) -> float:

@@ -18,10 +18,15 @@ from planner.files.plan_file import plan_of_text
 from planner.files.whole import write_whole
 from planner.files.yaml_source import source_of
 from planner.importers.document import to_yaml
+from planner.objectives.as_run import plan_of_way
 from planner.objectives.options import NoPlan, SolveOptions
-from planner.objectives.registry import solve
+from planner.objectives.registry import OBJECTIVES
+from planner.objectives.solving import Solving
 from planner.plan.plan import Plan, plan_to_json
 from planner.problem import Impossible, Problem
+from planner.runtimes.names import ANY
+from planner.search.as_run import RuntimeSearch
+from planner.search.ways import Way
 from planner.strategies.evaluate import graphs_of
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate, weight_grad
@@ -67,17 +72,19 @@ def inputs_of(request: Request, candidate: Candidate) -> Inputs:
 
 @dataclass(frozen=True)
 class PlanWork:
-    """The verified plan of a candidate, with the step that no runtime limits beside it."""
+    """The verified plan of a candidate: of the way that the search has found, or of a search of its own."""
 
     request: Request
     candidate: Candidate
     seconds: float
+    way: Way | None
+    bound: float  # seconds: proven for the candidate
 
     @property
     def key(self) -> Mapping[str, object]:
-        """The question, the candidate and the limit."""
+        """The question, the candidate, what was found and the limit."""
         which = {"candidate": [*self.candidate.degrees.values(), *self.candidate.order], "seconds": self.seconds}
-        return {"what": "plan", "request": self.request.key, **which}
+        return {"what": "plan", "request": self.request.key, "way": repr(self.way), "bound": self.bound, **which}
 
     @property
     def label(self) -> str:
@@ -86,24 +93,66 @@ class PlanWork:
 
     def run(self, limits: Limits) -> dict[str, Any]:
         """``plan``: the text of plan.json, in the compact form."""
-        problem = inputs_of(self.request, self.candidate).problem()
-        control = Control(self.seconds, stop_requested=stop_event())
-        options = SolveOptions.of(
-            problem,
-            time_limit=self.seconds,
-            effort=None,
-            gap=1e-6,
-            seed=self.request.seed,
-            threads=limits.threads,
-            baselines=(),
-            objective="makespan",
-            runtime=self.request.runs.name,
-        )
+        solving = _solving(self.request, self.candidate, self.seconds, self.request.runs.name, limits)
         try:
-            plan = solve(problem, control, options)
+            if self.way is None:
+                plan = OBJECTIVES["makespan"].solve(solving)
+            else:
+                plan = plan_of_way(solving, self.way, self.bound)
         except (Impossible, NoPlan) as reason:
             raise Refused(str(reason), NO_PLAN, keep=False) from reason
         return {"plan": plan_to_json(plan, compact=True)}
+
+
+@dataclass(frozen=True)
+class FreeWork:
+    """What a candidate would take if every plan could be run: a search from the way that was found."""
+
+    request: Request
+    candidate: Candidate
+    seconds: float
+    way: Way
+
+    @property
+    def key(self) -> Mapping[str, object]:
+        """The question, the candidate and the limit."""
+        which = {"candidate": [*self.candidate.degrees.values(), *self.candidate.order], "seconds": self.seconds}
+        return {"what": "free", "request": self.request.key, "way": repr(self.way), **which}
+
+    @property
+    def label(self) -> str:
+        """The candidate's name."""
+        return f"{self.candidate.name} with any schedule"
+
+    def run(self, limits: Limits) -> dict[str, Any]:
+        """``seconds`` and ``lower_bound`` of the step."""
+        solving = _solving(self.request, self.candidate, self.seconds, ANY, limits)
+        found = RuntimeSearch(
+            solving.problem, self.request.runs, solving.incumbent_of(solving.problem, solving.control)
+        )
+        ran = found.ran(self.way)
+        solving.begin_with(f"as {self.request.runs.name} runs it", [] if ran is None else [ran.timetable])
+        try:
+            plan = OBJECTIVES["makespan"].solve(solving)
+        except (Impossible, NoPlan) as reason:
+            raise Refused(str(reason), NO_PLAN, keep=False) from reason
+        return {"seconds": plan.makespan, "lower_bound": plan.lower_bound}
+
+
+def _solving(request: Request, candidate: Candidate, seconds: float, runtime: str, limits: Limits) -> Solving:
+    problem = inputs_of(request, candidate).problem()
+    options = SolveOptions.of(
+        problem,
+        time_limit=seconds,
+        effort=None,
+        gap=1e-6,
+        seed=request.seed,
+        threads=limits.threads,
+        baselines=(),
+        objective="makespan",
+        runtime=runtime,
+    )
+    return Solving.of(problem, Control(seconds, stop_requested=stop_event()), options)
 
 
 def plan_in(result: Mapping[str, Any]) -> Plan:

@@ -87,6 +87,8 @@ class Found:
     space: Space
     looked: list[Looked] = field(default_factory=list)
     interrupted: bool = False
+    free: tuple[float, float] | None = None  # step and bound of the best strategy's degrees with any schedule
+    notes: list[str] = field(default_factory=list)
 
     @property
     def best(self) -> float:

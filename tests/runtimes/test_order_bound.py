@@ -47,6 +47,10 @@ def test_no_plan_is_below_the_bound_of_its_order(runtime: str, seed: int) -> Non
             bound = max(bound, search.order_bound(order, np.inf))
             least, _ = every_makespan(problem, RUNTIMES[runtime], *order, rng, 25)
             assert bound <= least * (1 + 1e-7), (seed, order)
+            if np.isfinite(bound):  # plans that are longer than a known one may be left aside
+                enough = float(least * rng.choice([1.0, 1.2])) if np.isfinite(least) else 100.0
+                assert search._bounds.of(*order, Control(), enough) <= max(least, enough) * (1 + 1e-7)
+                assert not np.isfinite(least) or search._bounds.of(*order, Control(), enough) <= least * (1 + 1e-7)
             best = min(best, least)
             compared += 1
             tight += bound >= least * (1 - 1e-6)
@@ -193,3 +197,42 @@ def test_a_label_over_all_layers_may_stand_apart_on_one_device() -> None:
     search = search_of(tied_problem, "torchtitan")
     assert ("zbv", 2) in search.orders
     assert search._bounds.of("zbv", 2, Control()) <= best
+
+
+def test_first_layers_are_counted_without_what_stands_before_them() -> None:
+    """An embedding is no layer: every stage has the same number of layers recomputed, and the plan fits."""
+    plain = toy(1.0, 12.0, layers=9)
+    embed = Operator("embed", {Pass.F: 0.5, Pass.I: 0.5}, activation=0.5)
+    first = Operator(
+        "layer.0.mlp", plain.operators[0].times, ("embed",), activation=4.0, variants=plain.operators[0].variants
+    )
+    graph = Graph(
+        "g",
+        Mode.TRAINING,
+        8,
+        (embed, first, *plain.operators[1:]),
+        made_from=MadeFrom("toy", rules="E=embed,t=layer.*"),
+    )
+    search = search_of(Problem(graph, plain.cluster, 8), "megatron")
+    ran = search.run()
+    assert ran is not None
+    assert ran.figures.fits
+    way = ran.way
+    assert way.layers is not None
+    counts = [sum(u > 0 for u in stage[:n]) for stage, n in zip(way.stages, way.first, strict=True)]
+    sizes = [sum(u > 0 for u in stage) for stage in way.stages]
+    assert counts == [min(way.layers, size) for size in sizes]
+    assert 0 < sum(counts) < sum(sizes)
+    assert f"full in the first {way.layers} layers" in way.told or way.layers == 1
+    assert search.bound(ran.figures.makespan) <= ran.figures.makespan * (1 + 1e-9)
+
+
+def test_stages_of_a_program_are_as_uneven_as_memory_asks() -> None:
+    """1F1B holds twice as much on the first of two devices, so it has fewer layers; nothing needs to be recomputed."""
+    search = search_of(toy(4.0, 16.0, layers=6), "torchtitan")
+    found = list(search._bounds.solutions("1f1b", 1, Control(), np.inf))
+    assert found[0][0] == ("base",)
+    assert found[0][1].cuts() == (0, 2, 6)
+    ran = search.run()
+    assert ran is not None
+    assert ran.figures.makespan < 8 * 3 * 7
