@@ -131,7 +131,8 @@ def _planned(search: Search, chosen: Sequence[Looked], listener: Callable[[str],
             if result is None:
                 search.found.notes.append(f"{work.label}: {outcome.reason}")
             elif isinstance(work, FreeWork):
-                search.found.free = float(result["seconds"]), float(result["lower_bound"] or 0.0)
+                step = min(float(result["seconds"]), chosen[place].seconds)  # its own way is a plan there
+                search.found.free = step, min(step, float(result["lower_bound"] or 0.0))
             else:
                 made[place] = plan_in(result)
                 _improve(search.found, chosen[place], made[place])

@@ -93,7 +93,8 @@ class PlanWork:
 
     def run(self, limits: Limits) -> dict[str, Any]:
         """``plan``: the text of plan.json, in the compact form."""
-        solving = _solving(self.request, self.candidate, self.seconds, self.request.runs.name, limits)
+        in_full = self.way is not None  # its order need not repeat as a short step does
+        solving = _solving(self.request, self.candidate, self.seconds, self.request.runs.name, limits, in_full)
         try:
             if self.way is None:
                 plan = OBJECTIVES["makespan"].solve(solving)
@@ -139,7 +140,10 @@ class FreeWork:
         return {"seconds": plan.makespan, "lower_bound": plan.lower_bound}
 
 
-def _solving(request: Request, candidate: Candidate, seconds: float, runtime: str, limits: Limits) -> Solving:
+def _solving(
+    request: Request, candidate: Candidate, seconds: float, runtime: str, limits: Limits, in_full: bool = False
+) -> Solving:
+    """``in_full``: a very long step as a whole, and without the replays of baselines."""
     problem = inputs_of(request, candidate).problem()
     options = SolveOptions.of(
         problem,
@@ -152,7 +156,8 @@ def _solving(request: Request, candidate: Candidate, seconds: float, runtime: st
         objective="makespan",
         runtime=runtime,
     )
-    return Solving.of(problem, Control(seconds, stop_requested=stop_event()), options)
+    control = Control(seconds, stop_requested=stop_event())
+    return Solving(problem, control, options, {}, ()) if in_full else Solving.of(problem, control, options)
 
 
 def plan_in(result: Mapping[str, Any]) -> Plan:
