@@ -135,6 +135,7 @@ def run(flags: StrategyFlags) -> int:
                 gap,
                 flags.top,
                 flags.top if flags.output is not None else 1,
+                flags.output is not None,
                 within,
                 (lambda what: None) if line is None else line.say,
                 (KeyboardInterrupt, Terminated),
@@ -218,9 +219,8 @@ def _write(flags: StrategyFlags, answer: Answer, document: dict[str, object]) ->
     """The page, and the folder with a folder for each of the best strategies."""
     from planner.strategies.page import strategy_html
 
-    winner = answer.winner
     if flags.html is not None or flags.output is not None:
-        page = strategy_html(document, winner, None)
+        page = strategy_html(document, answer.winner, None)
         if flags.html is not None:
             write_whole(flags.html, page)
             note(f"page written to {flags.html}", flags.quiet)

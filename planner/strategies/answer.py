@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from planner.plan.plan import Plan
 from planner.strategies.evaluate import graphs_of, throughput
+from planner.strategies.launch import Planned
 from planner.strategies.request import RUNNABLE, Request
 from planner.strategies.search import Found, Looked
 from planner.strategies.space import Candidate
@@ -29,12 +30,12 @@ class Answer:
     request: Request
     found: Found
     chosen: tuple[Looked, ...]
-    plans: dict[int, Plan]
+    plans: Mapping[int, Planned]
 
     @property
     def winner(self) -> Plan | None:
-        """The plan of the best strategy."""
-        return self.plans.get(0)
+        """The plan of the best strategy; None where there was no time for it."""
+        return self.plans[0].plan if 0 in self.plans else None
 
 
 def document_of(answer: Answer, others: Sequence[Answer] = ()) -> Document:

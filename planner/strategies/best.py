@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from planner.engine import Engine
-from planner.plan.plan import Plan
 from planner.strategies.answer import Answer, neighbours
 from planner.strategies.evaluate import BoundWork, way_in
-from planner.strategies.launch import FreeWork, PlanWork, plan_in
+from planner.strategies.launch import FreeWork, Planned, PlanWork, planned_in
 from planner.strategies.request import Request
-from planner.strategies.search import Found, Looked, Search, Step
+from planner.strategies.search import Looked, Search, Step
 
 PLANS_AT_LEAST = 3.0
 """Seconds that a whole plan gets, whatever is left."""
@@ -30,13 +30,15 @@ def best_strategies(
     gap: float,
     top: int,
     plans: int,
+    launch: bool = False,
     listener: Callable[[str], None] = lambda what: None,
     stops: Stops = (KeyboardInterrupt,),
 ) -> Answer:
     """The best ``top`` strategies that are found within ``time_limit`` seconds, with plans of the first ``plans``.
 
-    ``gap``: the relative distance of the best step from the bound of the space at which the search ends. ``listener``
-    hears of what goes on, in words. ``stops``: what ends the search early, with what is known by then.
+    ``launch``: with the files that launch those. ``gap``: the relative distance of the best step from the bound of the
+    space at which the search ends. ``listener`` hears of what goes on, in words. ``stops``: what ends the search early,
+    with what is known by then.
     """
     search = Search(request, engine, time_limit, gap, listener)
     found = search.run(stops)
@@ -45,7 +47,7 @@ def best_strategies(
         return Answer(request, found, chosen, {})
     try:
         _bound_neighbours(search, chosen[0])
-        made = _planned(search, chosen[:plans], listener)
+        made = _planned(search, chosen[:plans], launch, listener)
     except stops:
         found.interrupted = True
         return Answer(request, found, chosen, {})
@@ -63,6 +65,7 @@ def best_numbers(
     gap: float,
     top: int,
     plans: int,
+    launch: bool,
     within: float | None,
     listener: Callable[[str], None] = lambda what: None,
     stops: Stops = (KeyboardInterrupt,),
@@ -78,7 +81,7 @@ def best_numbers(
         left = started + time_limit - time.monotonic()
         one = replace(request, gpus=(gpus,))
         share = max(1.0, left / (len(request.gpus) - k))
-        answers.append(best_strategies(one, engine, share, gap, top, plans, listener, stops))
+        answers.append(best_strategies(one, engine, share, gap, top, plans, launch, listener, stops))
         if answers[-1].found.interrupted:
             break
     solved = [answer for answer in answers if answer.chosen]
@@ -109,15 +112,17 @@ def _bound_neighbours(search: Search, winner: Looked) -> None:
             search.note(outcome)
 
 
-def _planned(search: Search, chosen: Sequence[Looked], listener: Callable[[str], None]) -> dict[int, Plan]:
+def _planned(
+    search: Search, chosen: Sequence[Looked], launch: bool, listener: Callable[[str], None]
+) -> dict[int, Planned]:
     """The plans of the chosen, by place, as far as the time allows; and what the first would take without a runtime."""
     engine, end = search.engine, search.started + search.time_limit
     rounds = -(-(len(chosen) + 1) // max(1, engine.workers))
     each = round(max(PLANS_AT_LEAST, (end - time.monotonic()) / rounds - 2.0), 1)
-    made: dict[int, Plan] = {}
+    made: dict[int, Planned] = {}
     for k, looked in enumerate(chosen):
         way = way_in(looked.result or {})
-        engine.submit(PlanWork(search.request, looked.candidate, each, way, looked.lower_bound))
+        engine.submit(PlanWork(search.request, looked.candidate, each, way, looked.lower_bound, launch))
         if k == 0 and way is not None:
             engine.submit(FreeWork(search.request, looked.candidate, each, way))
     places = {looked.candidate: place for place, looked in enumerate(chosen)}
@@ -134,15 +139,14 @@ def _planned(search: Search, chosen: Sequence[Looked], listener: Callable[[str],
                 step = min(float(result["seconds"]), chosen[place].seconds)  # its own way is a plan there
                 search.found.free = step, min(step, float(result["lower_bound"] or 0.0))
             else:
-                made[place] = plan_in(result)
-                _improve(search.found, chosen[place], made[place])
+                made[place] = planned_in(result)
+                _improve(chosen[place], result)
     return made
 
 
-def _improve(found: Found, looked: Looked, plan: Plan) -> None:
+def _improve(looked: Looked, result: Mapping[str, Any]) -> None:
     """Take over what the whole plan has shown of a strategy."""
-    looked.lower_bound = min(max(looked.lower_bound, plan.lower_bound or 0.0), plan.makespan)
+    looked.lower_bound = min(max(looked.lower_bound, result["lower_bound"]), result["seconds"])
     assert looked.result is not None
-    if plan.makespan < looked.seconds:
-        peak = max(device.peak_memory for device in plan.devices)
-        looked.result |= {"seconds": plan.makespan, "peak_bytes": peak, "bubble_ratio": plan.bubble_ratio}
+    if result["seconds"] < looked.seconds:
+        looked.result |= {key: result[key] for key in ("seconds", "peak_bytes", "bubble_ratio")}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ class PlanWork:
     seconds: float
     way: Way | None
     bound: float  # seconds: proven for the candidate
+    launch: bool  # whether to make the files that launch it
 
     @property
     def key(self) -> Mapping[str, object]:
@@ -92,7 +94,7 @@ class PlanWork:
         return f"the plan of {self.candidate.name}"
 
     def run(self, limits: Limits) -> dict[str, Any]:
-        """``plan``: the text of plan.json, in the compact form."""
+        """``plan``: the text of plan.json, in the compact form; its figures; ``files`` by name, ``remarks``."""
         in_full = self.way is not None  # its order need not repeat as a short step does
         solving = _solving(self.request, self.candidate, self.seconds, self.request.runs.name, limits, in_full)
         try:
@@ -102,7 +104,16 @@ class PlanWork:
                 plan = plan_of_way(solving, self.way, self.bound)
         except (Impossible, NoPlan) as reason:
             raise Refused(str(reason), NO_PLAN, keep=False) from reason
-        return {"plan": plan_to_json(plan, compact=True)}
+        files, remarks = _exported(self.request, plan, solving.problem) if self.launch else ({}, [])
+        return {
+            "plan": plan_to_json(plan, compact=True),
+            "seconds": plan.makespan,
+            "lower_bound": plan.lower_bound or 0.0,
+            "peak_bytes": max(device.peak_memory for device in plan.devices),
+            "bubble_ratio": plan.bubble_ratio,
+            "files": files,
+            "remarks": remarks,
+        }
 
 
 @dataclass(frozen=True)
@@ -160,42 +171,58 @@ def _solving(
     return Solving(problem, control, options, {}, ()) if in_full else Solving.of(problem, control, options)
 
 
-def plan_in(result: Mapping[str, Any]) -> Plan:
-    """The plan of a result of ``PlanWork``."""
-    return plan_of_text(str(result["plan"]), "plan.json")
+def _exported(request: Request, plan: Plan, problem: Problem) -> tuple[dict[str, str], list[str]]:
+    """The files that launch a plan, and a remark on each format that cannot express it as it stands.
 
-
-def write_folder(folder: Path, request: Request, candidate: Candidate, plan: Plan | None) -> Iterator[str]:
-    """Write graph.yaml, cluster.yaml, plan.json and launch files; yield a remark on each format that refuses the plan.
-
-    What a format cannot express as it stands is repaired where it can be, and the remark says at what cost. Raises
-    ``InputError`` where a file cannot be written.
+    What can be repaired is, and the remark says at what cost.
     """
+    files: dict[str, str] = {}
+    remarks: list[str] = []
+    for name, file in FORMATS.get(request.runs.name, {}).items():
+        exporter = EXPORTERS[name]
+        try:
+            found = exporter.export(plan, problem, exporter.options())
+        except CannotExport as reason:
+            try:
+                found = exporter.export(plan, problem, exporter.options(repair=True))
+            except (CannotExport, TypeError):
+                remarks.append(f"{file} is not there: {name} cannot express the plan: {reason}")
+                continue
+            costs = "; ".join(found.notes)
+            remarks.append(f"{file} is repaired, since {name} cannot express the plan ({reason}): {costs}")
+        text = found.text if found.naming is None else found.naming(file)
+        files |= {file: text} | {f"{file}{ending}": content for ending, content in found.beside.items()}
+    return files, remarks
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A whole plan and what launches it, as texts."""
+
+    text: str
+    files: Mapping[str, str]
+    remarks: Sequence[str]
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan."""
+        return plan_of_text(self.text, "plan.json")
+
+
+def planned_in(result: Mapping[str, Any]) -> Planned:
+    """What a result of ``PlanWork`` has."""
+    return Planned(result["plan"], result["files"], result["remarks"])
+
+
+def write_folder(folder: Path, request: Request, candidate: Candidate, planned: Planned | None) -> Iterator[str]:
+    """Write graph.yaml, cluster.yaml, plan.json and launch files; yield remarks. Raises ``InputError``."""
     folder.mkdir(parents=True, exist_ok=True)
     inputs = inputs_of(request, candidate)
-    write_whole(str(folder / "graph.yaml"), inputs.graph)
-    write_whole(str(folder / "cluster.yaml"), inputs.cluster)
-    if plan is None:
+    texts = {"graph.yaml": inputs.graph, "cluster.yaml": inputs.cluster}
+    if planned is None:
         yield f"{folder}: no plan was made in the time that was left: planner solve makes one of its two files"
-        return
-    write_whole(str(folder / "plan.json"), plan_to_json(plan, compact=True))
-    problem = inputs.problem()
-    for name, file in FORMATS.get(request.runs.name, {}).items():
-        yield from _exported(folder / file, name, plan, problem)
-
-
-def _exported(path: Path, name: str, plan: Plan, problem: Problem) -> Iterator[str]:
-    exporter = EXPORTERS[name]
-    try:
-        found = exporter.export(plan, problem, exporter.options())
-    except CannotExport as reason:
-        try:
-            found = exporter.export(plan, problem, exporter.options(repair=True))
-        except (CannotExport, TypeError):
-            yield f"{path} is not there: {name} cannot express the plan: {reason}"
-            return
-        costs = "; ".join(found.notes)
-        yield f"{path} is repaired, since {name} cannot express the plan ({reason}): {costs}"
-    text = found.text if found.naming is None else found.naming(str(path))
-    for ending, content in {"": text, **found.beside}.items():
-        write_whole(f"{path}{ending}", content)
+    else:
+        texts |= {"plan.json": planned.text, **planned.files}
+        yield from (f"{folder}: {remark}" for remark in planned.remarks)
+    for name, text in texts.items():
+        write_whole(str(folder / name), text)

@@ -125,7 +125,7 @@ def test_the_answer_has_plans_that_are_valid_and_neighbours() -> None:
         answer = best_strategies(request, running, 20.0, 0.0, 3, 2)
     assert len(answer.chosen) == 3
     assert sorted(answer.plans) == [0, 1]
-    assert answer.plans[0].makespan == pytest.approx(answer.chosen[0].seconds)
+    assert answer.plans[0].plan.makespan == pytest.approx(answer.chosen[0].seconds)
     document = document_of(answer)
     assert [row["seconds"] for row in document["strategies"]] == sorted(
         row["seconds"] for row in document["strategies"]
