@@ -13,9 +13,9 @@ from planner.problem import Impossible
 from planner.runtimes.registry import RUNTIMES
 from planner.runtimes.runtime import Runtime
 from planner.search import search
-from planner.search.as_run import RuntimeSearch, prove, without_pipeline
+from planner.search.as_run import RuntimeSearch, prove
 from planner.search.steps.placements import any_that_fits
-from planner.search.ways import Ran, Way
+from planner.search.ways import Ran, Way, without_pipeline
 
 SHARE = 0.5
 """Of the time, for the plans of the runtime; the rest is for what no runtime limits."""

@@ -14,26 +14,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from heapq import heappop, heappush, heapreplace
 from itertools import pairwise
 
-from planner.baselines import SCHEDULES
+from planner.baselines import SCHEDULES, NotApplicable
 from planner.common.budget import Control
 from planner.placement.versions import Versions
 from planner.problem import BASE, Problem
 from planner.runtimes.cuts import counted_layer_of
 from planner.runtimes.kinds import Kinds, whole_layers
 from planner.runtimes.order_graph import OrderGraph, order_graph
-from planner.runtimes.order_program import OrderProgram, Setting, Solution
+from planner.runtimes.order_program import LEVELS, OrderProgram, Setting, Solution
 from planner.runtimes.runtime import Recomputing, Runtime
 from planner.runtimes.stage_costs import StageCosts
 
-ROUNDS = 12
-"""Times that paths are added."""
+CLOSER_AT_MOST = 40
+"""Closer bounds that are worked out of all programs together."""
+
+Order = tuple[str, int]
+"""A schedule and how many stages it has on a device."""
 
 Mixture = tuple[str, ...]
 """The names of versions that layers may be in; of two, the second may be that of the first layers of every stage."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A program, or the part of it with some numbers of first layers, and how closely it has been looked at."""
+
+    program: OrderProgram
+    level: int = 0
+
+    @property
+    def may_be_parted(self) -> bool:
+        """Whether to look at some numbers of first layers by themselves: at last, and then down to single ones."""
+        setting = self.program.setting
+        if setting.numbers is None:
+            return setting.first_layers and self.level == LEVELS
+        return setting.numbers[0] < setting.numbers[1]
+
+    def limited(self, at_most: float) -> _Part:
+        """Of plans that take no longer than a time, where that says anything."""
+        setting = self.program.setting
+        if not setting.first_layers or self.program.limited or math.isinf(at_most):
+            return self
+        return replace(self, program=OrderProgram(self.program.kinds, replace(setting, at_most=at_most)))
+
+    def halves(self, at_most: float) -> Iterator[_Part]:
+        """Its plans that take no longer than a time, by number of first layers."""
+        kinds = self.program.kinds
+        low, high = self.program.setting.numbers or (0, round(float(kinds.count[kinds.layer].sum())))
+        middle = (low + high) // 2
+        for numbers in ((low, middle), (middle + 1, high)):
+            yield _Part(OrderProgram(kinds, replace(self.program.setting, at_most=at_most, numbers=numbers)))
 
 
 class OrderBounds:
@@ -44,7 +79,7 @@ class OrderBounds:
         self.problem, self.runtime, self.costs, self.choices = problem, runtime, costs, choices
         self.known: dict[tuple[bool, Mixture], Kinds] = {}
         self.programs: dict[tuple[str, int, Mixture], OrderProgram] = {}
-        self.settings: dict[tuple[str, int], tuple[Setting, bool] | None] = {}
+        self.settings: dict[tuple[str, int], Setting | None] = {}
 
     @cached_property
     def layer_names(self) -> dict[int, str | None]:
@@ -113,51 +148,75 @@ class OrderBounds:
     def graph(self, name: str, chunks: int) -> OrderGraph | None:
         """The graph of an order; None where there is none of its kind. Raises as ``of`` does."""
         found = self._setting(name, chunks)
-        return None if found is None else found[0].graph
+        return None if found is None else found.graph
 
-    def of(self, name: str, chunks: int, control: Control, enough: float = math.inf, rounds: int = ROUNDS) -> float:
-        """Seconds that no plan of the order beats; inf where none fits in memory; 0 where nothing is known.
+    def of(self, name: str, chunks: int, control: Control, enough: float = math.inf) -> float:
+        """As ``least``, of one order. Raises ``NotApplicable`` where it does not exist."""
+        self._setting(name, chunks)
+        return self.least([(name, chunks)], control, enough)
 
-        ``enough``: above it, no further paths are looked for, and plans that take longer may be left aside: then the
-        value is no larger. Raises ``NotApplicable`` where the order does not exist.
+    def least(self, orders: Sequence[Order], control: Control, enough: float = math.inf) -> float:
+        """Seconds that no plan of any order beats; inf where none fits in memory; 0 where nothing is known.
+
+        ``enough``: nothing is looked at closer whose bound is not below it, and plans that take longer may be left
+        aside: then the value is no larger. Only the program of the least value is worth a closer look; one of first
+        layers is first parted by their number.
         """
-        found = self._setting(name, chunks)
-        if found is None:
-            return 0.0
-        programs = [self._program(name, chunks, mixture) for mixture in self.mixtures]
-        return self._least(programs, control, enough, rounds if found[1] else 0)
+        parts: list[tuple[float, int, _Part]] = []
+        for name, chunks in orders:
+            try:
+                found = self._setting(name, chunks)
+            except NotApplicable:
+                continue
+            if found is None:
+                return 0.0
+            for mixture in self.mixtures:
+                program = self._program(name, chunks, mixture)
+                heappush(parts, (program.relaxed(control), len(parts), _Part(program)))
+        number, left = len(parts), CLOSER_AT_MOST
+        while parts:
+            value, _, part = parts[0]
+            if value >= enough or math.isinf(value) or control.over or not left:
+                return value
+            if math.isfinite(enough) and part.may_be_parted:
+                heappop(parts)
+                for half in part.halves(enough):
+                    heappush(parts, (max(value, min(enough, half.program.relaxed(control))), number, half))
+                    number += 1
+                continue
+            if part.level == LEVELS:
+                return value
+            left -= 1
+            part = part.limited(enough)
+            part.program.relaxed(control)
+            closer = part.program.closer(control, enough, part.level + 1)
+            known = value if closer is None else min(closer, enough) if part.program.limited else closer
+            heapreplace(parts, (max(value, known), number, replace(part, level=part.level + 1)))
+            number += 1
+        return math.inf
 
     def of_any(self, setting: Setting, control: Control, enough: float) -> float:
         """The bound of a setting whose stages are not told apart: ``planner.runtimes.rank_bound`` makes it."""
-        kinds = [self._kinds(True, mixture)[0] for mixture in self.mixtures]
-        return self._least([OrderProgram(each, setting) for each in kinds], control, enough, 0)
-
-    def _least(self, programs: Sequence[OrderProgram], control: Control, enough: float, rounds: int) -> float:
-        """The least value of programs; only the least is looked at closely."""
-        if len(programs) == 1:
-            return programs[0].solve(control, enough, rounds)
+        programs = [OrderProgram(self._kinds(True, mixture)[0], setting) for mixture in self.mixtures]
         values = [program.relaxed(control) for program in programs]
         done: set[int] = set()
-        while True:  # only the least is worth a closer look
+        while True:
             k = min(range(len(programs)), key=values.__getitem__)
-            if k in done or values[k] > enough or math.isinf(values[k]) or control.over:
+            if k in done or values[k] >= enough or math.isinf(values[k]) or control.over:
                 return values[k]
             done.add(k)
-            closer = programs[k]
-            if closer.setting.first_layers and math.isfinite(enough):
-                closer = OrderProgram(closer.kinds, replace(closer.setting, at_most=enough))
-            value = closer.solve(control, enough, rounds)
-            values[k] = max(values[k], min(value, enough) if closer.limited else value)
+            closer = programs[k].closer(control, enough, 1)  # of whole layers
+            values[k] = values[k] if closer is None else max(values[k], closer)
 
     def _program(self, name: str, chunks: int, mixture: Mixture) -> OrderProgram:
         key = name, chunks, mixture
         if key not in self.programs:
             found = self._setting(name, chunks)
             assert found is not None
-            apart = len(set(found[0].device_of)) < len(found[0].device_of)
+            apart = len(set(found.device_of)) < len(found.device_of)
             kinds, known = self._kinds(apart, mixture)
             first = len(mixture) == 2 and self.runtime.recompute is Recomputing.FIRST_LAYERS and known
-            self.programs[key] = OrderProgram(kinds, replace(found[0], first_layers=first))
+            self.programs[key] = OrderProgram(kinds, replace(found, first_layers=first))
         return self.programs[key]
 
     def solutions(self, name: str, chunks: int, control: Control, below: float) -> Iterator[tuple[Mixture, Solution]]:
@@ -181,13 +240,13 @@ class OrderBounds:
             if solution is not None:
                 yield mixture, solution
 
-    def _setting(self, name: str, chunks: int) -> tuple[Setting, bool] | None:
+    def _setting(self, name: str, chunks: int) -> Setting | None:
         """What is known of an order, and whether its stages wait for one another; None where it has two copies."""
         if (name, chunks) not in self.settings:
             self.settings[name, chunks] = self._made(name, chunks)
         return self.settings[name, chunks]
 
-    def _made(self, name: str, chunks: int) -> tuple[Setting, bool] | None:
+    def _made(self, name: str, chunks: int) -> Setting | None:
         schedule, ranks = SCHEDULES[name], self.problem.n_devices if self.runtime.pipeline else 1
         if schedule.family == "bidirectional":
             return None
@@ -205,4 +264,4 @@ class OrderBounds:
             for a, b in pairwise(device_of):
                 for d in (a, b) if a != b else ():
                     sending[d] += ways * lag * self.problem.microbatches
-        return Setting(self.problem, self.runtime.reduces_beside, device_of, graph, lag, sending, False), chained
+        return Setting(self.problem, self.runtime.reduces_beside, device_of, graph, lag, sending, chained, False)

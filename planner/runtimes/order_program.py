@@ -24,6 +24,9 @@ from planner.runtimes.order_graph import PASSES, OrderGraph
 
 Floats = npt.NDArray[np.float64]
 
+ROUNDS = 12
+"""Times that paths are added."""
+
 CLOSE = 1e-3
 """Relative length by which a path may exceed the program's value when no more are added."""
 
@@ -36,8 +39,11 @@ TRY_GAP = 1e-2
 NODES = 200
 """Of its tree."""
 
-FEW_STAGES = 8
+FEW_STAGES = 16
 """Stages up to which whole layers and paths are looked at together."""
+
+LEVELS = 3
+"""Of closer bounds."""
 
 INFEASIBLE = math.inf
 
@@ -51,7 +57,8 @@ class Setting:
 
     ``graph``: None where actions are fused pairs; then only what devices compute counts. ``lag``: the least seconds of
     a transfer to the next stage. ``sending``: seconds that each device computes nothing because it sends or receives.
-    ``first_layers``: whether version 1 is that of as many first layers of every stage, version 0 that of the others.
+    ``chained``: whether every stage waits for the one before it. ``first_layers``: whether version 1 is that of as many
+    first layers of every stage, version 0 that of the others.
     """
 
     problem: Problem
@@ -60,8 +67,10 @@ class Setting:
     graph: OrderGraph | None
     lag: float
     sending: Sequence[float]
+    chained: bool
     first_layers: bool
     at_most: float = math.inf  # seconds: plans that take longer are left aside
+    numbers: tuple[int, int] | None = None  # the least and the largest number of first layers
 
 
 @dataclass(frozen=True)
@@ -241,7 +250,8 @@ class OrderProgram:
         least = float(seconds.min(initial=math.inf))  # no stage has more layers than a device runs in that time
         if least > 0 and math.isfinite(self.setting.at_most):
             most = min(most, float(math.floor(self.setting.at_most / least * (1 + 1e-6))))
-        number = model.variable(0.0, most)
+        low, high = self.setting.numbers or (0, math.floor(most))
+        number = model.variable(float(low), max(float(low), min(most, float(high))))  # above most: as all layers are
         self.whole.append(number)
         for places in self.in_stage:
             rest = model.variable(0.0, 1.0)  # whether some are in version 0
@@ -264,22 +274,19 @@ class OrderProgram:
             self.first = self.model.solve(control, threads=1, certify=True)
         return INFEASIBLE if self.first.infeasible else max(0.0, self.first.bound)
 
-    def solve(self, control: Control, enough: float, rounds: int) -> float:
-        """The value of the program: of fractions of layers, of whole ones, then with paths as cuts.
+    def closer(self, control: Control, enough: float, level: int) -> float | None:
+        """A better bound: of whole layers, then with paths as cuts, then of both; None where there is none of a level.
 
         Paths and whole layers together take long on many stages, and gain little there.
         """
-        bound = self.relaxed(control)
-        if math.isinf(bound):
-            return bound
-        if bound <= enough and not control.over:
-            bound = max(bound, self._of_whole_layers(control))
+        if level == 1:
+            return self._of_whole_layers(control)
         values = None if self.first is None else self.first.values
-        if rounds and values is not None and bound <= enough:
-            bound = max(bound, self._with_paths(control, enough, rounds, values))
-            if bound <= enough and len(self.device_of) <= FEW_STAGES and not control.over:
-                bound = max(bound, self._of_whole_layers(control))
-        return bound
+        if level == 2 and self.setting.chained and values is not None:
+            return self._with_paths(control, enough, values)
+        if level == 3 and self.setting.chained and len(self.device_of) <= FEW_STAGES:
+            return self._of_whole_layers(control)
+        return None
 
     def solution(self, control: Control) -> Solution | None:
         """Stages of whole layers that are worth a try; of fractions, where none are found soon."""
@@ -311,9 +318,9 @@ class OrderProgram:
             self.model.integer[column] = False
         return found.bound
 
-    def _with_paths(self, control: Control, enough: float, rounds: int, values: Floats) -> float:
+    def _with_paths(self, control: Control, enough: float, values: Floats) -> float:
         bound = 0.0
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             if bound > enough or control.over or not self._cut(values):
                 break
             found = self.model.solve(control, threads=1)

@@ -46,5 +46,5 @@ def rank_bound(bounds: OrderBounds, schedules: Sequence[str], control: Control, 
     split = not set(schedules) <= WHOLE_BACKWARD
     # which stage of a device ends last differs by order, so ``final`` names none
     graph = OrderGraph(nothing, nothing, nothing, nothing.astype(bool), [], held, ranks, [], split)
-    setting = Setting(problem, bounds.runtime.reduces_beside, range(ranks), graph, 0.0, [0.0] * ranks, False)
+    setting = Setting(problem, bounds.runtime.reduces_beside, range(ranks), graph, 0.0, [0.0] * ranks, False, False)
     return bounds.of_any(setting, control, enough)

@@ -36,12 +36,15 @@ from planner.runtimes.whole_passes import exposed, runtime_bound, with_transfers
 from planner.search.incumbent import Incumbent
 from planner.search.stage_replay import Quick, StageReplay
 from planner.search.tuning import Tuning
-from planner.search.ways import WORST, Order, Ran, Rank, Stages, Way, rank_of
+from planner.search.ways import WORST, Order, Ran, Rank, Stages, Way, rank_of, without_pipeline
 from planner.timetable.figures import Figures, figures
 from planner.timetable.timetable import Timetable
 
 TUNED = 8
 """Combinations that are tuned: the best of each schedule and number of stages."""
+
+PROOF = 0.4
+"""Part of the time that is left for the bound of orders; the rest is for that of all wholes and of any plan."""
 
 REPLAYED = 2
 """Tuned combinations that are replayed operator by operator."""
@@ -188,12 +191,7 @@ class RuntimeSearch:
 
         ``enough``: the best makespan known. Orders whose bound is above it are not looked at closer.
         """
-        least = math.inf
-        for order in sorted(self.orders, key=self.order_bound):
-            if self.order_bound(order) >= least:
-                break
-            least = min(least, self.order_bound(order, enough))
-        return least
+        return self._bounds.least(sorted(self.orders, key=self.order_bound), self.incumbent.control, enough)
 
     def baseline(self, name: str, variant: str | None = None) -> Ran | None:
         """A schedule as it is published, with balanced stages; None where it does not fit the problem.
@@ -486,16 +484,6 @@ class RuntimeSearch:
         return self.rows[key]
 
 
-def without_pipeline(runtime: Runtime, problem: Problem) -> str | None:
-    """Why a runtime that has no pipeline runs nothing on several devices; None where it may run something."""
-    if runtime.pipeline or problem.n_devices == 1:
-        return None
-    return (
-        f"{runtime.title} runs no pipeline, and the cluster has {problem.n_devices} devices, each a pipeline stage: "
-        "give it one device, whose ranks are in the graph (import hf --data-parallel --zero 3)"
-    )
-
-
 def baseline_as_run(name: str, problem: Problem, runtime: Runtime, variant: str | None = None) -> Timetable:
     """The timetable of a baseline as a runtime runs it, whatever memory it takes; raises ``NotApplicable``."""
     if name not in runtime.schedules:
@@ -517,6 +505,10 @@ def prove(found: RuntimeSearch) -> None:
     """Raise the incumbent's bound to that of the runtime's plans."""
     incumbent, runtime = found.incumbent, found.runtime
     enough = math.inf if incumbent.best is None else incumbent.best.makespan
-    incumbent.raise_bound(found.bound(enough), f"bound of the orders that {runtime.name} runs")
+    control = incumbent.control
+    incumbent.control = control.rest(PROOF)
+    bound = found.bound(enough)
+    incumbent.control = control
+    incumbent.raise_bound(bound, f"bound of the orders that {runtime.name} runs")
     if incumbent.best is None or incumbent.bound < incumbent.best.makespan * (1 - SAME):
         incumbent.prove(lambda problem, control: runtime_bound(problem, runtime, control), f"bound for {runtime.name}")

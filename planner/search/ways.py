@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from planner.baselines import SCHEDULES
 from planner.common.tolerance import SAME
-from planner.problem import BASE
+from planner.problem import BASE, Problem
+from planner.runtimes.runtime import Runtime
 from planner.timetable.figures import Figures
 from planner.timetable.timetable import Timetable
 
@@ -77,3 +78,13 @@ def is_better(new: Rank, old: Rank) -> bool:
     if new[0] != old[0]:
         return not new[0]
     return new[1] < old[1] * (1 - SAME)
+
+
+def without_pipeline(runtime: Runtime, problem: Problem) -> str | None:
+    """Why a runtime that has no pipeline runs nothing on several devices; None where it may run something."""
+    if runtime.pipeline or problem.n_devices == 1:
+        return None
+    return (
+        f"{runtime.title} runs no pipeline, and the cluster has {problem.n_devices} devices, each a pipeline stage: "
+        "give it one device, whose ranks are in the graph (import hf --data-parallel --zero 3)"
+    )
