@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-from planner.runtimes.runtime import Recomputing
-from planner.search.ways import WORST, Stages, Way, is_better
-
-if TYPE_CHECKING:
-    from planner.search.as_run import RuntimeSearch
+from planner.baselines.registry import Layout
+from planner.runtimes.runtime import Recomputing, Runtime
+from planner.search.incumbent import Incumbent
+from planner.search.ways import WORST, Rank, Stages, Way, is_better
 
 MOVES_AT_MOST = 300
 """Changes that are tried on each way."""
 
 
+class Ranking(Protocol):
+    """What ranks ways: ``planner.search.as_run``."""
+
+    @property
+    def runtime(self) -> Runtime: ...  # noqa: D102 - as there
+    @property
+    def incumbent(self) -> Incumbent: ...  # noqa: D102
+    @property
+    def known(self) -> Mapping[Way, Rank | None]: ...  # noqa: D102
+    @property
+    def busiest(self) -> Mapping[Way, int]: ...  # noqa: D102
+    @property
+    def counted(self) -> list[bool] | None: ...  # noqa: D102
+
+    def rank(self, way: Way) -> Rank | None:
+        """How good a way is; None where it does not apply."""
+
+    def layout(self, name: str, chunks: int) -> Layout:
+        """The devices of the stages of a schedule."""
+
+
 class Tuning:
     """The changes of ways that a search ranks."""
 
-    def __init__(self, search: RuntimeSearch) -> None:
+    def __init__(self, search: Ranking) -> None:
         self.search = search
 
     def tuned(self, way: Way) -> Way:
