@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from planner.baselines.choices import choice_of
 from planner.baselines.replayed import baseline_figures, baseline_timetables
+from planner.common.tolerance import SAME
 from planner.objectives.baseline import NO_STEADY_STATE, baseline_repetition
 from planner.objectives.options import NoPlan
 from planner.objectives.solving import Solving
@@ -12,13 +15,18 @@ from planner.plan.plan import BaselineFigures, Plan, Unrestricted
 from planner.problem import Impossible
 from planner.runtimes.registry import RUNTIMES
 from planner.runtimes.runtime import Runtime
+from planner.runtimes.whole_passes import runtime_bound
 from planner.search import search
-from planner.search.as_run import RuntimeSearch, prove
+from planner.search.as_run import RuntimeSearch
 from planner.search.steps.placements import any_that_fits
 from planner.search.ways import Ran, Way, without_pipeline
 
 SHARE = 0.5
 """Of the time, for the plans of the runtime; the rest is for what no runtime limits."""
+
+
+PROOF = 0.4
+"""Part of the time that is left for the bound of orders; the rest is for that of all wholes and of any plan."""
 
 
 def plan_as_run(solving: Solving) -> Plan:
@@ -40,7 +48,7 @@ def plan_as_run(solving: Solving) -> Plan:
         raise NoPlan(_why(runtime, best, found.reasons))
     incumbent.publish_best()
     incumbent.control = control.rest(SHARE)  # the first part may be over, and linear programs would give nothing
-    prove(found)
+    _prove(found)
     solving.baselines = baseline_timetables(solving.problem, control)
     free = solving.incumbent(control)
     free.publish = lambda _: None  # what may not run is no plan to fall back on
@@ -65,6 +73,19 @@ def plan_of_way(solving: Solving, way: Way, bound: float) -> Plan:
         raise NoPlan(_why(runtime, ran, found.reasons))
     incumbent.raise_bound(bound, "bound of the orders")
     return solving.plan(incumbent.best, incumbent, notes=_notes(runtime, []))
+
+
+def _prove(found: RuntimeSearch) -> None:
+    """Raise the incumbent's bound to that of the runtime's plans."""
+    incumbent, runtime = found.incumbent, found.runtime
+    enough = math.inf if incumbent.best is None else incumbent.best.makespan
+    control = incumbent.control
+    incumbent.control = control.rest(PROOF)
+    bound = found.bound(enough)
+    incumbent.control = control
+    incumbent.raise_bound(bound, f"bound of the orders that {runtime.name} runs")
+    if incumbent.best is None or incumbent.bound < incumbent.best.makespan * (1 - SAME):
+        incumbent.prove(lambda problem, control: runtime_bound(problem, runtime, control), f"bound for {runtime.name}")
 
 
 def _notes(runtime: Runtime, reasons: list[str]) -> list[str]:

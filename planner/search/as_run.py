@@ -32,7 +32,7 @@ from planner.runtimes.kinds import whole_layers
 from planner.runtimes.order_bound import OrderBounds
 from planner.runtimes.runtime import Recomputing, Runtime
 from planner.runtimes.stage_costs import StageCosts
-from planner.runtimes.whole_passes import exposed, runtime_bound, with_transfers
+from planner.runtimes.whole_passes import exposed, with_transfers
 from planner.search.incumbent import Incumbent
 from planner.search.stage_replay import Quick, StageReplay
 from planner.search.tuning import Tuning
@@ -42,9 +42,6 @@ from planner.timetable.timetable import Timetable
 
 TUNED = 8
 """Combinations that are tuned: the best of each schedule and number of stages."""
-
-PROOF = 0.4
-"""Part of the time that is left for the bound of orders; the rest is for that of all wholes and of any plan."""
 
 REPLAYED = 2
 """Tuned combinations that are replayed operator by operator."""
@@ -499,16 +496,3 @@ def baseline_as_run(name: str, problem: Problem, runtime: Runtime, variant: str 
     if ran is None:
         raise NotApplicable("; ".join(search.reasons) or f"no contiguous stages for {SCHEDULES[name].title}")
     return ran.timetable
-
-
-def prove(found: RuntimeSearch) -> None:
-    """Raise the incumbent's bound to that of the runtime's plans."""
-    incumbent, runtime = found.incumbent, found.runtime
-    enough = math.inf if incumbent.best is None else incumbent.best.makespan
-    control = incumbent.control
-    incumbent.control = control.rest(PROOF)
-    bound = found.bound(enough)
-    incumbent.control = control
-    incumbent.raise_bound(bound, f"bound of the orders that {runtime.name} runs")
-    if incumbent.best is None or incumbent.bound < incumbent.best.makespan * (1 - SAME):
-        incumbent.prove(lambda problem, control: runtime_bound(problem, runtime, control), f"bound for {runtime.name}")
