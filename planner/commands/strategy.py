@@ -38,6 +38,9 @@ RESULTS = "results"
 
 DEFAULT_TOP = 5
 
+PAGE, PAGE_AT_MOST = 0.15, 8.0
+"""Share of the time limit, and seconds at most, for drawing the page: the winner's step may have 100,000s of tasks."""
+
 
 def _runtimes() -> tuple[str, ...]:
     return tuple(name for name in RUNTIMES if name != ANY)
@@ -131,7 +134,7 @@ def run(flags: StrategyFlags) -> int:
             answer, others = best_numbers(
                 request,
                 engine,
-                max(1.0, limit - spent),
+                max(1.0, limit - spent - _page_seconds(flags, limit)),
                 gap,
                 flags.top,
                 flags.top if flags.output is not None else 1,
@@ -179,6 +182,12 @@ def _request(flags: StrategyFlags) -> Request:
         )
     except ValueError as error:
         raise UsageFault(str(error)) from error
+
+
+def _page_seconds(flags: StrategyFlags, limit: float) -> float:
+    """Seconds that are kept for drawing the page, where one is asked for."""
+    asked = flags.html is not None or flags.output is not None
+    return min(PAGE_AT_MOST, PAGE * limit) if asked else 0.0
 
 
 def numbers_of(text: str) -> tuple[int, ...]:

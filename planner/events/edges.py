@@ -49,5 +49,6 @@ class Edges:
             np.repeat(from_starts, sizes),
         ]
         table = np.stack(columns, axis=1).astype(np.int64)
-        table = np.unique(table, axis=0)
+        table = table[np.lexsort(table.T[::-1])]  # many times faster than np.unique of rows
+        table = table[np.append(True, np.any(table[1:] != table[:-1], axis=1))]
         return table[:, 0], table[:, 1], table[:, 2], table[:, 3].astype(bool)

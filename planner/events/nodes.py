@@ -72,7 +72,7 @@ class Nodes:
         """The gradients that copies exchange."""
         return self.n_tasks + np.flatnonzero(self.once[self.n_tasks :])
 
-    @property
+    @cached_property
     def tolerance(self) -> float:
         """Seconds by which two instants may differ and still be one."""
         return INSTANT * float(self.end.max(initial=0.0))

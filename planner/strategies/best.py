@@ -126,7 +126,7 @@ def _planned(
         if k == 0 and way is not None:
             engine.submit(FreeWork(search.request, looked.candidate, each, way))
     places = {looked.candidate: place for place, looked in enumerate(chosen)}
-    while engine.pending and time.monotonic() < end + 3.0:
+    while engine.pending and time.monotonic() < end + 1.0:
         for outcome in engine.wait(timeout=0.2):
             work, result = outcome.work, outcome.result
             if not isinstance(work, PlanWork | FreeWork) or work.request is not search.request:
