@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 from planner.costs.accelerator import Accelerator
 from planner.costs.curves import AttentionCurve, GemmCurve, attention_time, gemm_time
+
+DECODE_ROWS = 64
+"""Least rows of a tile of attention in decode: those of one instruction of Hopper's tensor cores (wgmma)."""
 
 Sizes = tuple[float, float, float, float, float, float, float]
 
@@ -54,6 +58,34 @@ def attention_seconds(
         return curve.launch
     sizes = (batch, queries, keys, heads, kv_heads, qk_dim, v_dim)
     return _attention(curve, acc.units, sizes, causal, backward, acc.derate)
+
+
+def decode_seconds(
+    acc: Accelerator,
+    sequences: float,
+    keys: float,
+    heads: float,
+    kv_heads: float,
+    qk_dim: float,
+    v_dim: float,
+    size: float,
+    dtype: str = "bf16",
+) -> float:
+    """Seconds of attention of one query a sequence and head to ``keys`` cached keys, which moves ``size`` bytes.
+
+    Flash decoding (Dao et al. 2023) cuts the keys into parts that occupy all multiprocessors, so that reading the cache
+    or the products take the time, whichever is longer. The heads that share keys are the rows of a tile of DECODE_ROWS.
+    No measured curve is behind it: rates are those of kernels without reuse, and of flash attention.
+    """
+    curve = acc.attention.get(dtype)
+    if curve is None:
+        raise ValueError(f"{acc.name} has no curve of attention of {dtype!r}: there are {', '.join(acc.attention)}")
+    if min(sequences, keys, heads, kv_heads, qk_dim, v_dim, size) < 0:
+        raise ValueError("attention: no size may be negative")
+    groups = max(kv_heads, 1.0)
+    rows = groups * math.ceil(heads / groups / DECODE_ROWS) * DECODE_ROWS
+    flops = 2 * sequences * rows * keys * (qk_dim + v_dim)
+    return curve.launch + max(flops / (curve.peak * acc.derate), size / acc.memory_bandwidth)
 
 
 def memory_seconds(acc: Accelerator, bytes: float, kernels: float = 1) -> float:

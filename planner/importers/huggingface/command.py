@@ -45,6 +45,12 @@ class HuggingFaceFlags:
         int | None,
         typer.Option(min=1, max=10**8, metavar="N", help="Tokens in a sequence.  [default: 4096, or the model's most]"),
     ] = None
+    cached_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=10**8, metavar="N", help="With --mode inference: a decode step of one token after so many."
+        ),
+    ] = None
     decoder_sequence: Annotated[
         int | None,
         typer.Option(min=1, max=10**8, metavar="N", help="Of an encoder-decoder model.  [default: as --sequence]"),
@@ -145,6 +151,7 @@ class HuggingFaceFlags:
             recompute=self.recompute,
             weight_grad=self.weight_grad,
             training=self.mode is Mode.TRAINING,
+            cached=self.cached_tokens,
             mtp=self.mtp,
             freeze_vision=self.freeze_vision,
             tied=self.tied,

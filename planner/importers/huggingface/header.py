@@ -91,6 +91,9 @@ def _flops(setting: Setting, figures: Totals) -> str:
 def _summary(model: Model, setting: Setting, figures: Totals) -> Iterator[str]:
     yield f"Model: {_weights(figures)}. {_flops(setting, figures)} (products of matrices and attention, each once)."
     per = f"{setting.micro_batch} sequence{'s' * (setting.micro_batch > 1)} of {setting.tokens} tokens"
+    if setting.decodes:
+        per = f"one new token of {setting.micro_batch} sequence{'s' * (setting.micro_batch > 1)}"
+        per += f", each after {setting.cached} cached tokens"
     if model.encoder is not None:
         per += f" in the encoder, {setting.decoder_tokens} in the decoder"
     if model.vision is not None:
@@ -113,6 +116,13 @@ def _assumptions(model: Model, setting: Setting) -> Iterator[str]:
     yield _precision(setting)
     if setting.training:
         yield _activation(setting)
+    elif setting.decodes:
+        yield "activation: the output."
+        yield (
+            f"caches: parameters hold those of all {setting.microbatches} microbatches, since they stay from one token "
+            "to the next; a window limits them."
+        )
+        yield "experts: the weights of those that some token is expected to choose are read, once a microbatch."
     else:
         yield "activation: the output, and keys and values of the microbatch's tokens (one pass over the prompt)."
     yield (
@@ -292,7 +302,8 @@ def _flags(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
     """The flags that reproduce this graph."""
     yield from (f"--family {flags.family}",) if flags.family else ()
     yield from () if setting.training else ("--mode inference",)
-    yield f"--micro-batch {setting.micro_batch} --sequence {setting.tokens}"
+    length = f"--cached-tokens {setting.cached}" if setting.decodes else f"--sequence {setting.tokens}"
+    yield f"--micro-batch {setting.micro_batch} {length}"
     if model.encoder is not None:
         yield f"--decoder-sequence {setting.decoder_tokens}"
     if model.vision is not None:

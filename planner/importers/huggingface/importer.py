@@ -63,7 +63,7 @@ def _model_name(path: Path) -> str:
 def complete(model: Model, flags: HfFlags) -> Setting:
     """The setting with its defaults for this model, checked. Raises ``Unfit``."""
     given = flags.setting
-    tokens = flags.tokens or min(DEFAULT_TOKENS, model.longest or DEFAULT_TOKENS)
+    tokens = 1 if given.decodes else flags.tokens or min(DEFAULT_TOKENS, model.longest or DEFAULT_TOKENS)
     spread = given.expert // math.gcd(given.expert, given.context)
     setting = replace(
         given,
@@ -85,8 +85,27 @@ def _problems(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
         yield f"--decoder-sequence is for encoder-decoder models, and {model.family} has no encoder"
     if model.positions and model.longest is not None and setting.tokens > model.longest:
         yield f"--sequence {setting.tokens} is longer than the model's table of {model.longest} positions"
+    if setting.decodes:
+        yield from _decode(model, setting, flags)
     yield from _degrees(model, setting, flags)
     yield from _vision(model, setting, flags)
+
+
+def _decode(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:
+    assert setting.cached is not None
+    if setting.training:
+        yield "--cached-tokens is of a decode step: give --mode inference too"
+    if flags.tokens is not None:
+        yield "--cached-tokens and --sequence exclude each other: a decode step has one new token of each sequence"
+    if setting.context > 1:
+        yield "--sequence-parallel cannot split the one new token of a sequence in a decode step"
+    if model.encoder is not None or model.vision is not None:
+        yield f"--cached-tokens is for decoders of text, and {model.family} has another tower"
+    elif not all(layer.attention.causal for layer in model.decoder.layers):
+        yield f"--cached-tokens is for decoders, and {model.family} generates no tokens"
+    seen = max(setting.cached + 1, setting.reserved or 0)
+    if model.positions and model.longest is not None and seen > model.longest:
+        yield f"{seen} tokens are more than the model's table of {model.longest} positions"
 
 
 def _degrees(model: Model, setting: Setting, flags: HfFlags) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from planner.costs.accelerator import Accelerator, accelerator, known, read_accelerator
 from planner.costs.collectives import Network, collective_seconds
-from planner.costs.kernels import attention_seconds, gemm_seconds, memory_seconds
+from planner.costs.kernels import attention_seconds, decode_seconds, gemm_seconds, memory_seconds
 from planner.importers.transformer.pricing import Kernel, Kind
 from planner.importers.transformer.setting import Precision
 from planner.problem.cluster import DeviceType, NetworkLevel
@@ -116,4 +116,7 @@ def _seconds(accelerator: Accelerator, kernel: Kernel, precision: Precision) -> 
         batch, queries, keys, heads, kv_heads, qk, value, causal = kernel.shape
         backward = kernel.which is not Pass.F
         return attention_seconds(accelerator, batch, queries, keys, heads, kv_heads, qk, value, bool(causal), backward)
+    if kernel.kind is Kind.DECODE:
+        sequences, keys, heads, kv_heads, qk, value, size = kernel.shape
+        return decode_seconds(accelerator, sequences, keys, heads, kv_heads, qk, value, size)
     return memory_seconds(accelerator, kernel.shape[0])

@@ -70,13 +70,17 @@ def linear(
     input_bytes: int | None = None,
     input_share: float = 1.0,
     output_share: float = 1.0,
+    used: int | None = None,
 ) -> Cost:
     """A GEMM over all ``tokens``, or a grouped one: ``groups`` matrices, each token multiplied with one.
+
+    ``used``: matrices that have any token; the others are not read. None: all.
 
     ``input_share``, ``output_share``: the part of the input, and of the output's gradient, that this rank stores. With
     Megatron's sequence parallelism (Korthikanti et al. 2022, section 4.2.2) they are gathered only while in use.
     """
-    weights = n_in * n_out * groups
+    used = groups if used is None else used
+    weights, read = n_in * n_out * groups, n_in * n_out * used
     flops = 2 * tokens * n_in * n_out * e.gemm_scale
     stored = tokens * n_in * input_share * (input_bytes or e.gemm_input)
     gradient = tokens * n_out * output_share * e.gemm_input
@@ -85,13 +89,13 @@ def linear(
         matrices=weights,
         vectors=n_out * groups if bias else 0,
         factors=(n_in + n_out) * groups,
-        forward=Work(flops, x * e.gemm_input + weights * e.weight + y * e.activation),
+        forward=Work(flops, x * e.gemm_input + read * e.weight + y * e.activation),
         input_grad=Work(flops, y * e.gemm_input + weights * e.weight + x * e.activation),
         weight_grad=Work(flops, (x + y) * e.gemm_input + weights * 4),  # gradients are accumulated in FP32
         kept=stored if keep_input else 0,
         held=stored + gradient,
         kernels=(
-            Kernel(Pass.F, Kind.GEMM, (tokens, n_out, n_in, groups)),
+            Kernel(Pass.F, Kind.GEMM, (tokens, n_out, n_in, used)),
             Kernel(Pass.I, Kind.GEMM, (tokens, n_in, n_out, groups)),
             Kernel(Pass.W, Kind.GEMM, (n_in, n_out, tokens, groups)),
         ),
@@ -125,11 +129,15 @@ def rotary(e: Elements, tokens: float, width: float) -> Cost:
     return Cost(forward=both, input_grad=both).of_memory()
 
 
-def mean_keys(tokens: int, causal: bool, window: int | None) -> float:
+def mean_keys(tokens: int, causal: bool, window: int | None, past: int = 0) -> float:
     """Keys that a query attends to on average in a sequence: all, or those before it; at most ``window``.
 
-    Causal: the i-th of s queries attends to min(i, w) keys, w (w + 1) / 2 + (s - w) w in all.
+    Causal: the i-th of s queries attends to min(i, w) keys, w (w + 1) / 2 + (s - w) w in all. ``past``: tokens before
+    a single new one, to all of which it attends.
     """
+    if past:
+        assert tokens == 1
+        return past + 1 if window is None else min(window, past + 1)
     seen = tokens if window is None else min(window, tokens)
     if not causal:
         return seen
@@ -164,6 +172,27 @@ def attention_core(
         kept=(q + stored_keys * kv) * e.activation * keep_qkv + tokens * heads * 4,
         kernels=tuple(Kernel(which, Kind.ATTENTION, shape) for which in (Pass.F, Pass.I)),
     )
+
+
+def decode_attention(
+    e: Elements,
+    sequences: float,
+    keys: float,
+    heads: float,
+    kv_heads: float,
+    qk_dim: int,
+    value_dim: int,
+    stored: float,
+) -> Cost:
+    """Attention of one new token a sequence to ``keys`` keys, which are read from the cache.
+
+    ``stored``: elements of the cache a token, on this rank: keys and values, of MLA the latents once. The cache is read
+    once, whatever the number of heads that share it.
+    """
+    flops = 2 * sequences * keys * heads * (qk_dim + value_dim) * e.core_scale
+    moved = sequences * (heads * (qk_dim + value_dim) + keys * stored) * e.activation
+    shape = (sequences, keys, heads, kv_heads, qk_dim, value_dim, moved)
+    return Cost(forward=Work(flops, moved), kernels=(Kernel(Pass.F, Kind.DECODE, shape),))
 
 
 def lookup(e: Elements, tokens: float, width: float, rows: float) -> Cost:

@@ -36,7 +36,7 @@ class TransformerGraph:
         return self.drafts.counted
 
     def _batch(self, tokens: int) -> Batch:
-        return Batch(self.setting.micro_batch, tokens, self.setting.context)
+        return Batch(self.setting.micro_batch, tokens, self.setting.context, self.setting.cached or 0)
 
     def _state(self, hidden: int, batch: Batch) -> float:
         """Bytes of a hidden state on this rank."""
@@ -55,7 +55,7 @@ class TransformerGraph:
         if model.vision is not None:
             self._vision(model.vision)
             inputs = ("embed", "projector")
-        stack = model.decoder.seen_at(self.decoder_batch.length)
+        stack = model.decoder.seen_at(max(self.decoder_batch.seen, self.setting.reserved or 0))
         builder = Layers(self.drafts, self.parts, stack.hidden, self.decoder_batch)
         base = "decoder" if encoder else "layer"
         self.entries += blocks(builder, stack.layers, base, inputs, encoder)
@@ -134,10 +134,11 @@ class TransformerGraph:
         one shares that of the embedding."""
         model, batch, setting = self.model, self.decoder_batch, self.setting
         hidden, own = model.decoder.hidden, self._state(model.decoder.hidden, batch)
-        cost = self.parts.head(model, hidden, batch.tokens, loss=setting.training)
+        tokens = batch.sequences if setting.last_logits else batch.tokens
+        cost = self.parts.head(model, hidden, tokens, loss=setting.training)
         if not counted or (model.head.tied and self.label is not None):
             cost = replace(cost, vectors=cost.vectors - self._table(model.head.width))
-        logits = batch.tokens * model.vocabulary / setting.tensor * setting.elements.activation
+        logits = tokens * model.vocabulary / setting.tensor * setting.elements.activation
         output = 0.0 if setting.training else logits
         self.entries.append(self.drafts.compute(name, cost, output, own, inputs, colocate=label))
 

@@ -84,13 +84,17 @@ class Layers:
         inputs = None if before is None else (before, *([encoder[0]] if encoder else []))
         projections = self.parts.projections(layer, attention, self.hidden, self.batch, source)
         core = self.parts.core(layer, attention, self.hidden, self.batch, source)
-        cache = self.parts.cache(attention, source.tokens)
+        # Decode finds its caches there and leaves them: they are in memory all the time, those of all microbatches.
+        decodes = self.setting.decodes
+        cache = 0.0 if decodes else self.parts.cache(attention, source.tokens)
+        resident = self.parts.resident(attention, source) * self.setting.microbatches if decodes else 0.0
         split = self.batch.split
         if split == 1:
             whole = projections + core
             if isinstance(layer.feed_forward, Moe) and self._router_with(name):
                 whole += self.parts.router(layer, layer.feed_forward, self.hidden, self.batch.tokens)
-            return [self._compute(name, whole, inputs, cache, partial=True), *self._reduced(name)]
+            own = self._compute(name, whole, inputs, cache, partial=True)
+            return [replace(own, parameters=own.parameters + resident), *self._reduced(name)]
         gathered = self.parts.key_values(attention, source.tokens) * (split - 1)
         pricing, ranks = self.setting.pricing, self.setting.context
         seconds = (

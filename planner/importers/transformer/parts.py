@@ -17,6 +17,7 @@ from planner.importers.transformer.costs import (
     activation_function,
     attention_core,
     cross_entropy,
+    decode_attention,
     linear,
     lookup,
     mean_keys,
@@ -30,16 +31,25 @@ from planner.problem.graph import Pass, Work
 
 @dataclass(frozen=True)
 class Batch:
-    """Tokens of one microbatch on one rank: it has 1 / ``split`` of each sequence."""
+    """Tokens of one microbatch on one rank: it has 1 / ``split`` of each sequence.
+
+    ``past``: tokens before them in each sequence, whose keys and values are cached.
+    """
 
     sequences: float
     length: int
     split: int = 1
+    past: int = 0
 
     @property
     def tokens(self) -> float:
         """Tokens of this rank (of all its tensor ranks together)."""
         return self.sequences * self.length / self.split
+
+    @property
+    def seen(self) -> int:
+        """Tokens of a sequence up to the last of them."""
+        return self.past + self.length
 
 
 class Parts:
@@ -50,6 +60,7 @@ class Parts:
         self.t = setting.tensor
         self.expert = setting.expert
         self.selective = setting.training and setting.recompute is Recompute.SELECTIVE
+        self.decodes, self.reserved = setting.decodes, setting.reserved
 
     def normed(self, tokens: float, width: float, weights: float) -> Cost:
         """A norm, on this rank's part of the tokens."""
@@ -107,18 +118,22 @@ class Parts:
         a, m = attention, attention.mla
         heads, kv_heads = a.heads / self.t, max(a.kv_heads / self.t, 1)
         qk, value = (a.head_dim, a.head_dim) if m is None else (m.qk_dim, m.value_dim)
-        cost = attention_core(
-            self.e,
-            batch.tokens,
-            mean_keys(source.length, a.causal, a.window),
-            source.sequences * source.length,
-            source.tokens,
-            heads,
-            kv_heads,
-            qk,
-            value,
-            keep_qkv=not (self.selective and m is not None),
-            shape=_attention_shape(batch, source, a, heads, kv_heads, qk, value),
+        cost = (
+            self._decoded(a, batch, heads, kv_heads)
+            if self.decodes
+            else attention_core(
+                self.e,
+                batch.tokens,
+                mean_keys(source.length, a.causal, a.window),
+                source.sequences * source.length,
+                source.tokens,
+                heads,
+                kv_heads,
+                qk,
+                value,
+                keep_qkv=not (self.selective and m is not None),
+                shape=_attention_shape(batch, source, a, heads, kv_heads, qk, value),
+            )
         )
         # The output is kept as flash attention reads it, not in FP8.
         cost += linear(
@@ -131,6 +146,17 @@ class Parts:
             output_share=1 / self.t,
         )
         return cost + self._after(layer, hidden, batch.tokens)
+
+    def _decoded(self, a: Attention, batch: Batch, heads: float, kv_heads: float) -> Cost:
+        """Attention of one new token a sequence. MLA attends to the latents themselves, its up-projections of keys and
+        values being applied to queries and outputs instead (DeepSeek-V2, arXiv 2405.04434, section 2.1.2): the FLOP of
+        those are the same."""
+        keys, m = mean_keys(batch.length, a.causal, a.window, batch.past), a.mla
+        if m is None:
+            stored = kv_heads * 2 * a.head_dim
+            return decode_attention(self.e, batch.sequences, keys, heads, kv_heads, a.head_dim, a.head_dim, stored)
+        latent = m.kv_rank + m.rope_dim
+        return decode_attention(self.e, batch.sequences, keys, heads, 1, latent, m.kv_rank, latent)
 
     def _after(self, layer: Layer, hidden: int, tokens: float) -> Cost:
         """The norm after a part, if the layer has one (Gemma 2)."""
@@ -149,6 +175,12 @@ class Parts:
         if m is not None:
             return tokens * (m.kv_rank + m.rope_dim) * self.e.activation
         return self.key_values(attention, tokens)
+
+    def resident(self, attention: Attention, batch: Batch) -> float:
+        """Bytes of the caches of a microbatch's sequences in decode: of the tokens that are read, or reserved."""
+        length = self.reserved or batch.seen
+        kept = length if attention.window is None else min(attention.window, length)
+        return self.cache(attention, batch.sequences * kept)
 
     # -- feed-forward ---------------------------------------------------------------------------------------
 
@@ -173,13 +205,24 @@ class Parts:
     def experts(self, moe: Moe, hidden: int, tokens: float) -> Cost:
         """This rank's routed experts, balanced: as many pairs of token and expert as its own tokens have."""
         pairs, groups, width = tokens * moe.per_token, moe.experts // self.expert, moe.width / self.t
+        used = self._used(moe, groups, tokens)
         function = activation_function(self.e, pairs, width, gated=True)
         sort = Work(0, 4 * pairs / self.t * hidden * self.e.activation)  # into the experts' order and back
         cost = Cost(forward=sort, input_grad=sort).of_memory() + function
         share = 1.0 if self.expert > 1 else 1 / self.t  # inputs from other ranks cannot be recomputed here
-        cost += linear(self.e, pairs, hidden, 2 * width, groups=groups, input_share=share)
-        cost += linear(self.e, pairs, width, hidden, groups=groups, keep_input=not self.selective)
+        cost += linear(self.e, pairs, hidden, 2 * width, groups=groups, input_share=share, used=used)
+        cost += linear(self.e, pairs, width, hidden, groups=groups, keep_input=not self.selective, used=used)
         return cost + function.again() if self.selective else cost
+
+    def _used(self, moe: Moe, groups: int, tokens: float) -> int:
+        """This rank's experts that have any of the few tokens of a decode step, whose weights are read.
+
+        Expected, where each of the tokens of all ranks chooses its experts evenly. A prompt meets all of them.
+        """
+        if not self.decodes:
+            return groups
+        missed: float = (1 - moe.per_token / moe.experts) ** (tokens * self.expert)
+        return max(1, round(groups * (1 - missed)))
 
     def shared(self, moe: Moe, hidden: int, tokens: float) -> Cost:
         """The shared expert, through which all tokens pass."""

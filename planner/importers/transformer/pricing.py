@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
     GEMM = "gemm"  # m, n, k, groups
     ATTENTION = "attention"  # sequences, queries, keys, heads, kv heads, width of keys, of values, causal (0 or 1)
+    DECODE = "decode"  # sequences, keys, heads, kv heads, width of keys, of values, bytes read and written
     MEMORY = "memory"  # bytes
 
 

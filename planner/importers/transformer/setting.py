@@ -117,6 +117,9 @@ class Setting:
     recompute: Recompute = Recompute.NONE
     weight_grad: WeightGrad = WeightGrad.STORED
     training: bool = True
+    cached: int | None = None  # tokens before a sequence's new one, in a decode step; None: no decode step
+    reserved: int | None = None  # tokens of a sequence that a decode step's cache has room for; None: those it reads
+    last_logits: bool = False  # inference: logits of each sequence's last token only, as generation needs
     mtp: bool = True
     freeze_vision: bool = False
     tied: TiedEmbeddings = TiedEmbeddings.COPY
@@ -133,6 +136,11 @@ class Setting:
     def elements(self) -> Elements:
         """Bytes of an element."""
         return ELEMENTS[self.precision]
+
+    @property
+    def decodes(self) -> bool:
+        """Whether a pass is a decode step: one new token a sequence, which attends to the cached ones and itself."""
+        return self.cached is not None
 
     @property
     def dense_replicas(self) -> int:
