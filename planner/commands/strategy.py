@@ -17,6 +17,7 @@ from planner.commands.declared import OneOf
 from planner.commands.executors import Dask, check_executor, executor_of
 from planner.commands.lazy import BEGUN
 from planner.commands.running import ProgressLine
+from planner.commands.strategy_inference import run_inference
 from planner.engine import Engine, Limits, Store
 from planner.files.errors import shown
 from planner.files.flag_values import UsageFault, duration, ratio
@@ -24,6 +25,7 @@ from planner.files.whole import ensure_writable, write_whole
 from planner.importers.flags import Calibration, HfConfigFile
 from planner.importers.transformer.setting import Precision, Recompute
 from planner.problem import ProblemError
+from planner.problem.graph import Mode
 from planner.runtimes.names import ANY
 from planner.runtimes.registry import RUNTIMES
 from planner.strategies.answer import Answer, document_of
@@ -52,11 +54,28 @@ class StrategyFlags:
 
     config: HfConfigFile
     cluster: shared.ClusterFile
-    global_batch: Annotated[int, typer.Option(min=1, max=10**9, metavar="N", help="Sequences in a step.")]
-    sequence: Annotated[int, typer.Option(min=1, max=10**8, metavar="N", help="Tokens in a sequence.")]
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Leave the answer there, and files of the best strategies."),
+    ] = None
+    global_batch: Annotated[
+        int | None, typer.Option(min=1, max=10**9, metavar="N", help="Sequences in a step. Training needs it.")
+    ] = None
+    sequence: Annotated[
+        int | None, typer.Option(min=1, max=10**8, metavar="N", help="Tokens in a sequence. Training needs it.")
+    ] = None
+    mode: Annotated[Mode, typer.Option(help="inference: serve prompts, at the least GPU time a token.")] = Mode.TRAINING
+    prompt: Annotated[
+        int | None, typer.Option(min=1, max=10**8, metavar="N", help="Tokens in a prompt. Inference needs it.")
+    ] = None
+    output_length: Annotated[
+        int | None, typer.Option(min=1, max=10**8, metavar="N", help="Tokens in an answer. Inference needs it.")
+    ] = None
+    max_prefill_latency: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Of inference: the first token within it.")
+    ] = None
+    max_token_latency: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Of inference: from token to token, such as '30 ms'.")
     ] = None
     runtime: Annotated[
         str, typer.Option(help="The framework that has to run the plan, as it runs it."), OneOf(_runtimes)
@@ -122,7 +141,10 @@ def run(flags: StrategyFlags) -> int:
     limit = duration("--time-limit", flags.time_limit)
     if limit <= 0:
         raise UsageFault("--time-limit must be above 0")
-    request, gap = _request(flags), ratio("--gap", flags.gap)
+    fixed = fixed_degrees(flags.fix or [])
+    if flags.mode is Mode.INFERENCE:
+        return run_inference(flags, fixed, limit)
+    request, gap = _request(flags, fixed), ratio("--gap", flags.gap)
     within = None if flags.within is None else duration("--within", flags.within)
     _check_outputs(flags)
     executor = executor_of(flags.processes, flags.dask)
@@ -158,8 +180,15 @@ def run(flags: StrategyFlags) -> int:
     return _code(answer)
 
 
-def _request(flags: StrategyFlags) -> Request:
+def _request(flags: StrategyFlags, fixed: dict[str, tuple[int, ...]]) -> Request:
     """The question. Raises ``InputError`` and ``UsageFault``."""
+    if flags.global_batch is None or flags.sequence is None:
+        raise UsageFault(
+            "training needs --global-batch and --sequence (and --mode inference --prompt, --output-length)"
+        )
+    for flag in ("prompt", "output_length", "max_prefill_latency", "max_token_latency"):
+        if getattr(flags, flag) is not None:
+            raise UsageFault(f"--{flag.replace('_', '-')} is for --mode inference")
     memory = None if flags.max_memory is None else shared.memory_size("--max-memory", flags.max_memory)
     try:
         return request_of(
@@ -177,7 +206,7 @@ def _request(flags: StrategyFlags) -> Request:
             calibration=flags.calibration,
             images=flags.images,
             image_pixels=flags.image_size,
-            fixed=fixed_degrees(flags.fix or []),
+            fixed=fixed,
             seed=flags.seed,
         )
     except ValueError as error:

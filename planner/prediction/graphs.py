@@ -155,12 +155,12 @@ class StrategyGraphs:
             cut=cut,
             pipeline=strategy.pp,
             interconnect=1.0,  # collectives have calibrated times
-            pricing=self._pricing(strategy, runtime, part),
+            pricing=self.pricing(strategy, runtime, part),
         )
         return complete(self.model, HfFlags(setting, strategy.seq, data=strategy.dp, images=self.images))
 
-    def _pricing(self, strategy: Strategy, runtime: Runtime, part: Part) -> Calibrated:
-        """Of the strategy's groups of ranks."""
+    def pricing(self, strategy: Strategy, runtime: Runtime, part: Part) -> Calibrated:
+        """What kernels and collectives take between the strategy's groups of ranks, on GPUs of one type."""
         per_node = ranks_per_node(strategy.tp, strategy.cp, part.per_node)
         precision = Precision(strategy.precision)
         return Calibrated(

@@ -82,7 +82,7 @@ def space_of(request: Request, graphs: StrategyGraphs) -> Space:
 
 def _of(request: Request, graphs: StrategyGraphs, gpus: int, space: Space) -> Iterator[Candidate]:
     runtime, batch = request.runs, request.global_batch
-    layers, experts = _layers(request.model), _experts(request.model)
+    layers, experts = _layers(request.model), experts_of(request.model)
     sizes = [part.gpus for part in graphs.parts]
     allowed: dict[tuple[int, int, int, int], str] = {}
     for tp, cp, pp in _degrees(request, graphs, gpus):
@@ -120,15 +120,15 @@ def _of(request: Request, graphs: StrategyGraphs, gpus: int, space: Space) -> It
 
 
 def _degrees(request: Request, graphs: StrategyGraphs, gpus: int) -> Iterator[tuple[int, int, int]]:
-    for tp in _divisors(gpus):
+    for tp in divisors(gpus):
         if tp > graphs.gpus_per_node or not request.allows("tp", tp):
             continue
         if any(part.per_node % tp for part in graphs.parts) and gpus > graphs.gpus_per_node:
             continue  # a group of tensor ranks would reach over two nodes
-        for cp in _divisors(gpus // tp):
+        for cp in divisors(gpus // tp):
             if request.sequence % cp or not request.allows("cp", cp):
                 continue
-            for pp in _divisors(gpus // tp // cp):
+            for pp in divisors(gpus // tp // cp):
                 if request.allows("pp", pp):
                     yield tp, cp, pp
 
@@ -155,7 +155,7 @@ def _spread(request: Request, experts: int, ranks: int) -> list[int]:
     """Ranks over which experts spread: those that divide their number; a model without experts has one way."""
     if not experts:
         return [1]
-    return [ep for ep in _divisors(ranks) if experts % ep == 0 and request.allows("ep", ep)]
+    return [ep for ep in divisors(ranks) if experts % ep == 0 and request.allows("ep", ep)]
 
 
 def _zeros(request: Request, runtime: Runtime, replicas: int) -> list[int]:
@@ -166,7 +166,8 @@ def _zeros(request: Request, runtime: Runtime, replicas: int) -> list[int]:
     return [zero for zero in runtime.zero if not any(other in runtime.zero for other in DOMINATED_BY.get(zero, ()))]
 
 
-def _divisors(n: int) -> list[int]:
+def divisors(n: int) -> list[int]:
+    """Of a whole number, ascending."""
     small = [k for k in range(1, int(n**0.5) + 1) if n % k == 0]
     return sorted({*small, *(n // k for k in small)})
 
@@ -176,6 +177,7 @@ def _layers(model: Model) -> int:
     return sum(len(stack.layers) for stack in stacks if stack is not None) + model.mtp
 
 
-def _experts(model: Model) -> int:
+def experts_of(model: Model) -> int:
+    """Routed experts of a layer; 0 where there are none."""
     counts = [layer.feed_forward.experts for layer in model.decoder.layers if isinstance(layer.feed_forward, Moe)]
     return max(counts, default=0)
