@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import math
 import time
-from typing import TYPE_CHECKING
 
 from planner.commands import flags as shared
 from planner.commands.app import Terminated
 from planner.commands.common import ExitCode, emit, note, report_style
 from planner.commands.lazy import BEGUN
 from planner.commands.running import ProgressLine
+from planner.commands.strategy_flags import StrategyFlags
 from planner.files.errors import shown
 from planner.files.flag_values import UsageFault, duration
 from planner.files.whole import write_whole
 from planner.importers.transformer.setting import Recompute
+from planner.plan.plan import Plan
 from planner.problem import ProblemError
 from planner.strategies.inference.answer import document_of
 from planner.strategies.inference.folder import plan_of, write_folder
@@ -23,10 +24,6 @@ from planner.strategies.inference.question import DEGREES, Question, question_of
 from planner.strategies.inference.search import Found, best_inference
 from planner.strategies.inference.text import inference_text, sentence
 from planner.strategies.request import RUNNABLE
-
-if TYPE_CHECKING:
-    from planner.commands.strategy import StrategyFlags
-    from planner.plan.plan import Plan
 
 PLANS_AT_LEAST = 1.0
 """Seconds that a plan gets."""
@@ -67,6 +64,13 @@ def run_inference(flags: StrategyFlags, fixed: dict[str, tuple[int, ...]], limit
     return _code(found)
 
 
+def _number(text: str | None) -> int | None:
+    """What ``--gpus`` says: one number here."""
+    if text is not None and not (text.isascii() and text.isdigit() and 0 < int(text) < 10**7):
+        raise UsageFault(f"--gpus takes one number with --mode inference, not {shown(text)}")
+    return None if text is None else int(text)
+
+
 def _question(flags: StrategyFlags, fixed: dict[str, tuple[int, ...]]) -> Question:
     """The question. Raises ``InputError`` and ``UsageFault``."""
     if flags.prompt is None or flags.output_length is None:
@@ -79,6 +83,7 @@ def _question(flags: StrategyFlags, fixed: dict[str, tuple[int, ...]]) -> Questi
         "--recompute": flags.recompute is not Recompute.CHOOSE,
         "--images": flags.images is not None,
         "--image-size": flags.image_size is not None,
+        "--within": flags.within is not None,
         "--dask": flags.dask is not None,
         "--html": flags.html is not None,
     }
@@ -95,7 +100,7 @@ def _question(flags: StrategyFlags, fixed: dict[str, tuple[int, ...]]) -> Questi
             prompt=flags.prompt,
             output=flags.output_length,
             family=flags.family,
-            gpus=flags.gpus,
+            gpus=_number(flags.gpus),
             precision=flags.precision.value,
             memory=None if flags.max_memory is None else shared.memory_size("--max-memory", flags.max_memory),
             calibration=flags.calibration,

@@ -71,7 +71,7 @@ def assumptions(found: Found) -> Iterator[str]:
     )
     yield (
         "A replica has a microbatch a stage in flight, each of as many sequences as mbs says; all slots are taken, and "
-        "each has room for prompt and answer. Prompts are read one at a time."
+        "each has room for prompt and answer. Short prompts are read together, up to 8,192 tokens a pass."
     )
     yield (
         "A token takes as long as a pass, or as all microbatches on the busiest stage or channel where that is longer. "
@@ -101,6 +101,7 @@ def _figures(figures: Figures) -> Document:
         "tokens_per_second_per_gpu": 1 / figures.seconds,
         "requests_per_second": figures.requests_per_second,
         "tokens_per_second": figures.requests_per_second * output,
+        "prompts_together": figures.prompts,
         "prefill_latency": figures.prefill_latency,
         "prefill_period": figures.prefill_period,
         "prefill_tokens_per_second_per_gpu": figures.prefill_tokens_per_second / gpus,

@@ -24,9 +24,12 @@ ROUNDING = 2e-10
 
 @dataclass(frozen=True)
 class Channels:
-    """Seconds of the transfers between stages: all that a microbatch meets, and the longest one."""
+    """Seconds of the transfers between stages: all that a prompt alone and a token meet, and the longest one.
 
-    prefill: float = 0.0
+    The longest one in prefill is that of prompts that are read together.
+    """
+
+    alone: float = 0.0
     decode: float = 0.0
     busiest_prefill: float = 0.0
     busiest_decode: float = 0.0
@@ -36,13 +39,15 @@ class Channels:
 class Figures:
     """Seconds and bytes of a strategy with given stages.
 
-    ``prefill_latency``: of a prompt through all stages. ``prefill_period``: from one prompt to the next.
+    ``prefill_latency``: of a prompt alone through all stages. ``prefill_period``: of the busiest stage or channel for
+    each prompt, of ``prompts`` that are read together.
     ``token_latency``: from a sequence's token to its next one, in the middle of an answer.
     """
 
     question: Question
     strategy: Strategy
     stages: Stages
+    prompts: int
     prefill_latency: float
     prefill_period: float
     pass_latency: float
@@ -123,14 +128,14 @@ def looked_at(strategy: Strategy, phases: Phases) -> Looked:
     if math.fsum(layers.weights) + math.fsum(layers.caches) > stages * cap:
         return _refused(strategy, OUT_OF_MEMORY, "weights and caches of all stages are more than their memory")
     channels = channels_of(strategy, layers, phases.stages(strategy))
-    prefill = math.fsum(layers.prefill) + channels.prefill
+    prefill = math.fsum(layers.alone) + channels.alone
     through = math.fsum(layers.decode) + channels.decode
     cuts = Cuts(layers, stages)
 
     def cost(busiest_prefill: float, busiest_decode: float) -> float:
         a, b = max(busiest_prefill, channels.busiest_prefill), max(busiest_decode, channels.busiest_decode)
         token = token_latency(through, b, stages)
-        each = a + question.steps * token / (strategy.mbs * stages)
+        each = a / layers.prompts + question.steps * token / (strategy.mbs * stages)
         return each * gpus_of_replica(strategy) / question.output
 
     if prefill > question.max_prefill:
@@ -147,7 +152,8 @@ def looked_at(strategy: Strategy, phases: Phases) -> Looked:
     chosen, bound = found
     fullest = _fullest(layers, chosen)
     figures = Figures(
-        question, strategy, chosen, prefill, max(chosen.prefill, channels.busiest_prefill), through,
+        question, strategy, chosen, layers.prompts, prefill,
+        max(chosen.prefill, channels.busiest_prefill) / layers.prompts, through,
         max(chosen.decode, channels.busiest_decode), *fullest,
     )  # fmt: skip
     return Looked(strategy, SOLVED, "", min(bound, figures.seconds) * (1 - ROUNDING), figures)
@@ -161,10 +167,11 @@ def channels_of(strategy: Strategy, layers: Layers, stages: Cluster) -> Channels
     names = [device.name for device in stages.devices]
     if len(names) == 1:
         return Channels()
-    prefill = [stages.transfer_seconds(a, b, layers.prompt_state) for a, b in pairwise(names)]
+    alone = [stages.transfer_seconds(a, b, layers.alone_state) for a, b in pairwise(names)]
+    prompts = [stages.transfer_seconds(a, b, layers.prompt_state) for a, b in pairwise(names)]
     decode = [stages.transfer_seconds(a, b, layers.token_state) for a, b in pairwise(names)]
     decode.append(stages.transfer_seconds(names[-1], names[0], TOKEN * strategy.mbs))
-    return Channels(math.fsum(prefill), math.fsum(decode), max(prefill), max(decode))
+    return Channels(math.fsum(alone), math.fsum(decode), max(prompts), max(decode))
 
 
 def _fullest(layers: Layers, stages: Stages) -> tuple[float, float]:

@@ -30,16 +30,21 @@ from planner.strategies.inference.question import Question
 class Layers:
     """What stages are cut from, in order: embedding, layers, head. A row each; seconds and bytes on one GPU.
 
-    ``caches``: of all sequences in flight. ``outputs``: what the operators of a layer write, in the phase with more.
-    ``prompt_state``, ``token_state``: bytes that a stage sends to the next, of a prompt and of a decode step.
+    ``prefill``: of a pass over as many ``prompts`` as are read together; ``alone``: over one. ``caches``: of all
+    sequences in flight. ``outputs``: what the operators of a layer write, in the phase with more. ``prompt_state``,
+    ``alone_state``, ``token_state``: bytes that a stage sends to the next, in passes over prompts, one, and tokens.
     """
 
+    prompts: int
+
     prefill: tuple[float, ...]
+    alone: tuple[float, ...]
     decode: tuple[float, ...]
     weights: tuple[float, ...]
     caches: tuple[float, ...]
     outputs: tuple[float, ...]
     prompt_state: float
+    alone_state: float
     token_state: float
 
 
@@ -59,26 +64,35 @@ class Phases:
 
     def layers(self, strategy: Strategy) -> Layers:
         """What the layers take. Raises ``Unfit`` where the model cannot be shared so."""
-        groups = strategy.tp, strategy.ep, strategy.dp
-        prompt = self._prompt(*groups)
+        groups, prompts = (strategy.tp, strategy.ep, strategy.dp), self.prompts(strategy)
+        alone, prompt = self._prompt(*groups, 1), self._prompt(*groups, prompts)
         step = list(_rows(self._entries(self._decode(strategy))))
         return Layers(
+            prompts,
             tuple(row.seconds for row in prompt),
+            tuple(row.seconds for row in alone),
             tuple(row.seconds for row in step),
             tuple(row.parameters for row in prompt),
             tuple(max(0.0, b.parameters - a.parameters) for a, b in zip(prompt, step, strict=True)),
             tuple(max(a.outputs, b.outputs) for a, b in zip(prompt, step, strict=True)),
             max((row.last for row in prompt[:-1]), default=0.0),
+            max((row.last for row in alone[:-1]), default=0.0),
             max((row.last for row in step[:-1]), default=0.0),
         )
 
     def check(self, strategy: Strategy) -> None:
         """Raise ``Unfit`` where the model cannot be shared so."""
-        self._prefill(strategy)
+        self._prefill(strategy, 1)
+
+    def prompts(self, strategy: Strategy) -> int:
+        """Prompts that a replica reads in one pass."""
+        return self.question.together(strategy.mbs * strategy.pp)
 
     def documents(self, strategy: Strategy) -> tuple[Document, Document]:
-        """The graphs of a decode step, with all sequences in flight, and of a prompt."""
-        return self._document(self._decode(strategy), "decode"), self._document(self._prefill(strategy), "prefill")
+        """The graphs of a decode step, with all sequences in flight, and of the prompts that are read together."""
+        return self._document(self._decode(strategy), "decode"), self._document(
+            self._prefill(strategy, self.prompts(strategy)), "prefill"
+        )
 
     def stages(self, strategy: Strategy) -> Cluster:
         """A device for each stage of a replica.
@@ -97,15 +111,15 @@ class Phases:
         )
         return replace(made, devices=devices)
 
-    def _prompt_rows(self, tp: int, ep: int, dp: int) -> list[_Row]:
+    def _prompt_rows(self, tp: int, ep: int, dp: int, prompts: int) -> list[_Row]:
         strategy = strategy_of(self.question, tp, ep, 1, dp, 1)
-        return list(_rows(self._entries(self._prefill(strategy))))
+        return list(_rows(self._entries(self._prefill(strategy, prompts))))
 
-    def _prefill(self, strategy: Strategy) -> Setting:
-        """One prompt."""
+    def _prefill(self, strategy: Strategy, prompts: int) -> Setting:
+        """So many prompts in one pass."""
         return complete(
             self.question.model,
-            HfFlags(self._setting(strategy), self.question.prompt, data=strategy.dp),
+            HfFlags(replace(self._setting(strategy), micro_batch=prompts), self.question.prompt, data=strategy.dp),
         )
 
     def _decode(self, strategy: Strategy) -> Setting:
@@ -139,7 +153,8 @@ class Phases:
 
     def _document(self, setting: Setting, phase: str) -> Document:
         entries, question = self._entries(setting), self.question
-        each = f"one new token of {setting.micro_batch} sequences" if setting.decodes else "one prompt"
+        count = setting.micro_batch
+        each = f"one new token of {count} sequences" if setting.decodes else f"prompts, {count} together,"
         header = (
             f"{question.name}, {phase}: {each} a microbatch, by planner strategy --mode inference. Times are those of "
             "the calibration. Collectives are on the compute stream, since a stage runs its kernels in order."

@@ -15,6 +15,10 @@ DEGREES = ("tp", "ep", "pp", "dp", "mbs")
 """What ``fixed`` may name, each with the values that it may have."""
 
 
+TOKENS_TOGETHER = 8192
+"""Tokens of short prompts that are read in one pass: vLLM's ``max_num_batched_tokens`` on GPUs of this size."""
+
+
 @dataclass(frozen=True)
 class Question:
     """One question.
@@ -46,6 +50,10 @@ class Question:
         """Tokens that a decode step finds in the cache, in the middle of an answer."""
         return self.prompt + max(0, self.output - 2) // 2
 
+    def together(self, in_flight: int) -> int:
+        """Prompts that a replica reads in one pass, of so many sequences that it may have in flight."""
+        return min(in_flight, max(1, TOKENS_TOGETHER // self.prompt))
+
     @property
     def steps(self) -> int:
         """Decode steps of a request: prefill makes the first token."""
@@ -71,7 +79,7 @@ def question_of(
 
     ``gpus``: how many to use; None: all. Raises ``InputError`` for the files, ``ValueError`` for the other arguments.
     """
-    name, model, machines, many = read_both(config, cluster, family, gpus)
+    name, model, machines, (many,) = read_both(config, cluster, family, None if gpus is None else (gpus,))
     fixed = fixed or {}
     for degree in fixed:
         if degree not in DEGREES:
