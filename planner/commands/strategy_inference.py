@@ -84,6 +84,9 @@ def _question(flags: StrategyFlags, fixed: dict[str, tuple[int, ...]]) -> Questi
         "--images": flags.images is not None,
         "--image-size": flags.image_size is not None,
         "--within": flags.within is not None,
+        "--gap": flags.gap != type(flags).gap,
+        "--seed": flags.seed != type(flags).seed,
+        "--processes": flags.processes is not None,
         "--dask": flags.dask is not None,
         "--html": flags.html is not None,
     }

@@ -84,6 +84,7 @@ def test_the_report_and_one_line_of_it(tiny: str, capsys: pytest.CaptureFixture[
         (["--global-batch", "8"], 2, "--global-batch is for training"),
         (["--sequence", "8"], 2, "--sequence is for training"),
         (["--runtime", "torch"], 2, "--runtime is for training"),
+        (["--processes", "2"], 2, "--processes is for training"),
         (["--html", "page.html"], 2, "--html is for training"),
         (["--fix", "zero=1"], 2, "--fix zero: inference has the degrees tp, ep, pp, dp, mbs"),
         (["--max-token-latency", "0"], 2, "--max-token-latency must be above 0"),
