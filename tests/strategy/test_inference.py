@@ -241,3 +241,22 @@ def test_a_mixed_cluster_and_other_models_are_refused(tmp_path: Path) -> None:
         question_of(Path("bert-large"), Path("h100:1x1"), prompt=8, output=8)
     with pytest.raises(ValueError, match="exceed the model's 1,024 positions"):
         question_of(Path("gpt2-xl"), Path("h100:1x1"), prompt=1000, output=100)
+
+
+def test_a_signal_or_the_end_of_time_leaves_what_is_known() -> None:
+    """What has not been looked at may be as good as can be: the bound says so."""
+
+    def interrupted(what: str) -> None:
+        if not what.startswith("0 of"):
+            raise KeyboardInterrupt
+
+    found = best_inference(asked(8, layers=8), listener=interrupted)
+    assert found.interrupted
+    assert found.states["open"] > 0
+    assert found.lower_bound == 0.0
+    assert found.gap == 1.0
+    assert math.isfinite(found.best)
+    late = best_inference(asked(8, layers=8), time_limit=-1.0)
+    assert math.isinf(late.best)
+    assert late.gap is None
+    assert not late.refused
