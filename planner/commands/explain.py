@@ -60,7 +60,7 @@ class ExplainFlags:
     time_limit: Annotated[
         str, typer.Option(metavar="SECONDS", help="Of all searches together, such as 60 or '2 min'.")
     ] = "20"
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the searches.")] = 0
+    seed: options.Seed = 0
     html: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Write the report of the plan there as a page, with what is said here."),

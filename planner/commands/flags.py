@@ -75,6 +75,7 @@ Quiet = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 NoNotes = Annotated[bool, typer.Option("--quiet", help="No notes on stderr.")]
 
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the searches.")]
 Microbatches = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Microbatches in one step.  [default: the graph's]"), Recorded()
 ]

@@ -17,7 +17,7 @@ from planner.commands.running import ProgressLine
 from planner.files import read_cluster
 from planner.files.flag_values import UsageFault
 from planner.files.whole import ensure_writable, write_whole
-from planner.importers.flags import Calibration, HfConfigFile
+from planner.importers.flags import Calibration, Family, HfConfigFile
 from planner.prediction.table import predict_rows, read_model_file, read_table, table_text
 
 REDRAWN = 0.1
@@ -37,9 +37,7 @@ class PredictFlags:
         str | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write the table there; - prints it.  [default: stdout]"),
     ] = None
-    family: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="Read the model as this model_type, where its own is not known.")
-    ] = None
+    family: Family = None
     calibration: Calibration = None
     quiet: Annotated[bool, typer.Option("--quiet", help="No notes and no progress on stderr.")] = False
 

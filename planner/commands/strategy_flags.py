@@ -11,7 +11,15 @@ import typer
 from planner.commands import flags as shared
 from planner.commands.declared import OneOf
 from planner.commands.executors import Dask
-from planner.importers.flags import Calibration, HfConfigFile
+from planner.importers.flags import (
+    Calibration,
+    Family,
+    HfConfigFile,
+    Images,
+    ImageSize,
+    PrecisionOption,
+    RecomputeOption,
+)
 from planner.importers.transformer.setting import Precision, Recompute
 from planner.problem.graph import Mode
 from planner.runtimes.names import ANY
@@ -62,10 +70,8 @@ class StrategyFlags:
         typer.Option(help="runnable: plans that the runtime can run; any: every plan."),
         OneOf(lambda: (RUNNABLE, ANY)),
     ] = RUNNABLE
-    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.BF16
-    recompute: Annotated[Recompute, typer.Option(help="What backward computes again; choose: the plan decides.")] = (
-        Recompute.CHOOSE
-    )
+    precision: PrecisionOption = Precision.BF16
+    recompute: RecomputeOption = Recompute.CHOOSE
     fix: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE[,...]", help=f"Only strategies with these degrees: {', '.join(DEGREES)}."),
@@ -85,15 +91,9 @@ class StrategyFlags:
         str | None, typer.Option(metavar="SIZE", help="Memory of a GPU, in place of the cluster's.")
     ] = None
     calibration: Calibration = None
-    family: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="Read the model as this model_type, where its own is not known.")
-    ] = None
-    images: Annotated[
-        int | None, typer.Option(min=0, max=10**6, metavar="N", help="Images in a sequence.  [default: 1]")
-    ] = None
-    image_size: Annotated[
-        int | None, typer.Option(min=1, max=10**6, metavar="PIXELS", help="Edge of an image.  [default: the model's]")
-    ] = None
+    family: Family = None
+    images: Images = None
+    image_size: ImageSize = None
     top: Annotated[int, typer.Option(min=1, max=1000, metavar="K", help="How many strategies to list.")] = DEFAULT_TOP
     gap: Annotated[str, typer.Option(metavar="G", help="End where the best is proven within G of any, such as 1%.")] = (
         "0"
@@ -103,7 +103,7 @@ class StrategyFlags:
         int | None, typer.Option(min=1, metavar="N", help="Strategies looked at side by side.  [default: cores]")
     ] = None
     dask: Dask = None
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, metavar="S", help="Seed of the searches.")] = 0
+    seed: shared.Seed = 0
     html: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the answer there as a page; -o has one, too.")
     ] = None

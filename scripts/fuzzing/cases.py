@@ -219,6 +219,17 @@ def _predict(draft: Draft) -> list[str]:
     return [source, *draft.needs("cluster.yaml"), "strategies.csv", *draft.output()]
 
 
+def _strategy(draft: Draft) -> list[str]:
+    source = draft.random.choice(list(SOURCES["hf"]))
+    draft.texts |= {source: SOURCES["hf"][source]}
+    training = ["--global-batch", "4", "--sequence", "128", "--processes", "1", "--time-limit", "1"]
+    serving = ["--mode", "inference", "--prompt", "64", "--output-length", draft.random.choice(["8", "0"])]
+    what = training if draft.random.random() < 0.3 else serving
+    fixed = draft.maybe("--fix", draft.random.choice(["tp=1", "tp=2,pp=1", "tp", "zero=9"]))
+    out = draft.maybe("-o", draft.random.choice(["out", "there.json", "folder"]))
+    return [source, *draft.needs("cluster.yaml"), *what, *fixed, *out]
+
+
 def _configs(draft: Draft) -> list[str]:
     names = draft.random.sample(["dualpipe-4x8", "a100-8", "h100", "jobshop-ft06", ""], draft.random.randrange(3))
     return [*names, *draft.maybe("--copy", draft.random.choice(["new", "folder", "there.json", "new/er"]))]
@@ -231,6 +242,7 @@ TEMPLATES: Mapping[str, tuple[int, Template]] = {
     "compare": (8, _compare),
     "verify": (12, _verify),
     "predict": (8, _predict),
+    "strategy": (3, _strategy),
     "stretch": (10, _stretch),
     "show": (10, _show),
     "export": (10, _export),
@@ -245,7 +257,19 @@ TEMPLATES: Mapping[str, tuple[int, Template]] = {
 }
 """How often a command comes, and how its command line begins before it is mutated."""
 
-FORMATTED = ("solve", "sweep", "baseline", "compare", "verify", "show", "simulate", "explain", "stretch", "configs")
+FORMATTED = (
+    "solve",
+    "sweep",
+    "baseline",
+    "compare",
+    "verify",
+    "show",
+    "simulate",
+    "explain",
+    "stretch",
+    "configs",
+    "strategy",
+)
 """Those that have ``--format``."""
 
 

@@ -36,9 +36,7 @@ class HuggingFaceFlags:
 
     config: options.HfConfigFile
     name: options.Name = None
-    family: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="Read it as this model_type, where its own is not known.")
-    ] = None
+    family: options.Family = None
     mode: options.ModeOption = Mode.TRAINING
     micro_batch: Annotated[int, typer.Option(min=1, max=10**6, metavar="N", help="Sequences in a microbatch.")] = 1
     sequence: Annotated[
@@ -55,12 +53,8 @@ class HuggingFaceFlags:
         int | None,
         typer.Option(min=1, max=10**8, metavar="N", help="Of an encoder-decoder model.  [default: as --sequence]"),
     ] = None
-    images: Annotated[
-        int | None, typer.Option(min=0, max=10**6, metavar="N", help="Images in a sequence.  [default: 1]")
-    ] = None
-    image_size: Annotated[
-        int | None, typer.Option(min=1, max=10**6, metavar="PIXELS", help="Edge of an image.  [default: the model's]")
-    ] = None
+    images: options.Images = None
+    image_size: options.ImageSize = None
     freeze_vision: Annotated[bool, typer.Option("--freeze-vision", help="Do not train the vision tower.")] = False
     microbatches: options.Microbatches = 16
     tensor_parallel: Annotated[
@@ -110,7 +104,7 @@ class HuggingFaceFlags:
         int | None,
         typer.Option(min=1, metavar="N", help="Most times that dispatch sends a token.  [default: once an expert]"),
     ] = None
-    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.BF16
+    precision: options.PrecisionOption = Precision.BF16
     optimizer: options.OptimizerOption = Optimizer.ADAM_FP32_MASTER
     zero: Annotated[
         int, typer.Option(min=0, max=3, metavar="STAGE", help="ZeRO stage over data and sequence ranks.")
@@ -125,9 +119,7 @@ class HuggingFaceFlags:
         bool,
         typer.Option("--clip-gradients/--no-clip-gradients", help="No update before all gradients are reduced."),
     ] = True
-    recompute: Annotated[Recompute, typer.Option(help="What backward computes again; choose: the plan decides.")] = (
-        Recompute.NONE
-    )
+    recompute: options.RecomputeOption = Recompute.NONE
     weight_grad: Annotated[
         WeightGrad,
         typer.Option(help="Where it is a pass of its own; fitting: also with selective, where it costs no memory."),
