@@ -89,6 +89,11 @@ class StrategyGraphs:
         """Of the type that has the fewest: tensor ranks of every stage fit in a node."""
         return min(part.per_node for part in self.parts)
 
+    @property
+    def has_branches(self) -> bool:
+        """Whether some stages may not wait for those before them: another tower, or more than one head."""
+        return self.model.encoder is not None or self.model.vision is not None or self.model.mtp > 0
+
     def graph(self, strategy: Strategy, weight_grad: WeightGrad, runtime: Runtime, cut: Cut = Cut.LAYER) -> Graph:
         """The graph of a strategy. Raises ``Unfit`` where the model or the flags do not fit."""
         entries, setting = self._entries(strategy, weight_grad, runtime, cut)

@@ -70,6 +70,9 @@ class Setting:
     chained: bool
     first_layers: bool
     at_most: float = math.inf  # seconds: plans that take longer are left aside
+    last: tuple[int, ...] = ()  # the stages that may have the last unit of all; empty: the last stage
+    before: Sequence[float] = ()  # seconds of other devices before the first pass of each, at least; none where empty
+    after: Sequence[float] = ()  # the same after its last pass
     numbers: tuple[int, int] | None = None  # the least and the largest number of first layers
 
 
@@ -110,7 +113,7 @@ class OrderProgram:
             for v in range(len(kinds.seconds))
             if np.isfinite(kinds.seconds[v, k, 0, self.device_of[s]])
             and (k != kinds.first or s == 0)
-            and (k != kinds.last or s == stages[-1])
+            and (k != kinds.last or s in (setting.last or stages[-1:]))
         ]
         self.column = {place: self.model.variable() for place in self.places}
         self.on_device = [[place for place in self.places if self.device_of[place[0]] == d] for d in devices]
@@ -127,11 +130,13 @@ class OrderProgram:
 
     # -- rows --------------------------------------------------------------------------------------------
 
-    def _row(self, left: Sequence[tuple[int, float]], places: Sequence[Place], values: Sequence[float]) -> None:
-        """The sum of ``left`` is no less than that of the values x places."""
+    def _row(
+        self, left: Sequence[tuple[int, float]], places: Sequence[Place], values: Sequence[float], more: float = 0.0
+    ) -> None:
+        """The sum of ``left`` is no less than that of the values x places, and ``more``."""
         columns = [self.column[place] for place in places]
         self.model.row(
-            [*(c for c, _ in left), *columns], [*(x for _, x in left), *(-float(value) for value in values)], 0.0
+            [*(c for c, _ in left), *columns], [*(x for _, x in left), *(-float(value) for value in values)], more
         )
 
     def _layers(self) -> None:
@@ -155,8 +160,9 @@ class OrderProgram:
         """The passes of a device, one after another; its comm stream; no update beside a pass."""
         kinds, places = self.kinds, self.on_device[d]
         load, (reduced, updated, gathered) = self._load(places), self._step_of(places)
-        self._row([(self.over[d], 1.0)], places, load)
-        self.model.row([self.step, self.over[d]], [1.0, -1.0], 0.0)
+        before, after = (times[d] if times else 0.0 for times in (self.setting.before, self.setting.after))
+        self._row([(self.over[d], 1.0)], places, load, before)
+        self.model.row([self.step, self.over[d]], [1.0, -1.0], after)
         comm = [self.problem.microbatches * float(kinds.comm[k, d]) for _, k, _ in places]
         self._row([(self.step, 1.0)], places, np.add(comm, np.add(reduced, gathered)).tolist())
         columns = [self.column[place] for place in places]

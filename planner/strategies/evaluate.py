@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from planner.baselines import SCHEDULES
 from planner.bounds import problem_bound
 from planner.common.budget import Control
 from planner.engine import Limits, stop_event
@@ -23,7 +24,7 @@ from planner.problem import BASE, Impossible, Problem, ProblemError
 from planner.runtimes.order_bound import OrderBounds
 from planner.runtimes.rank_bound import rank_bound
 from planner.runtimes.runtime import Runtime
-from planner.runtimes.whole_passes import exposed
+from planner.runtimes.whole_passes import exposed, runtime_bound
 from planner.search.as_run import RuntimeSearch
 from planner.search.incumbent import Incumbent
 from planner.search.ways import Ran, Way
@@ -69,7 +70,8 @@ def problem_of(request: Request, candidate: Candidate) -> Problem:
     graphs, runtime = graphs_of(request), request.runs
     graph = graphs.graph(candidate.strategy, weight_grad(runtime), runtime)
     stages = graphs.stages(candidate.strategy, candidate.order)
-    return Problem(graph, stages, graph.microbatches, memory_cap=request.memory)
+    copies = 2 if any(SCHEDULES[name].family == "bidirectional" for name in runtime.schedules) else 1
+    return Problem(graph, stages, graph.microbatches, copies=copies, memory_cap=request.memory)
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class SolveWork:
             bound = _of_any_order(found, problem, control, self.enough)
             best = None if math.isinf(bound) else found.first()
         else:
-            bound = found.bound(self.enough)
+            bound = found.bound(self.enough) or runtime_bound(problem, runtime, control)
             if bound <= self.enough:
                 best = found.run()
         if math.isinf(bound):

@@ -28,7 +28,7 @@ from planner.problem import Impossible, Problem
 from planner.runtimes.names import ANY
 from planner.search.as_run import RuntimeSearch
 from planner.search.ways import Way
-from planner.strategies.evaluate import graphs_of
+from planner.strategies.evaluate import graphs_of, problem_of
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate, weight_grad
 
@@ -49,11 +49,11 @@ class Inputs:
     graph: str
     cluster: str
 
-    def problem(self) -> Problem:
-        """What they pose, with the names that they have in a folder."""
+    def problem(self, copies: int = 1) -> Problem:
+        """What they pose, with the names that they have in a folder. ``copies``: most that a plan may have."""
         graph = graph_of(source_of(self.graph.encode(), Path("graph.yaml")))
         cluster = cluster_of(source_of(self.cluster.encode(), Path("cluster.yaml")))
-        return Problem(graph, cluster, graph.microbatches)
+        return Problem(graph, cluster, graph.microbatches, copies=copies)
 
 
 def inputs_of(request: Request, candidate: Candidate) -> Inputs:
@@ -155,7 +155,8 @@ def _solving(
     request: Request, candidate: Candidate, seconds: float, runtime: str, limits: Limits, in_full: bool = False
 ) -> Solving:
     """``in_full``: a very long step as a whole, and without the replays of baselines."""
-    problem = inputs_of(request, candidate).problem()
+    copies = problem_of(request, candidate).copies
+    problem = inputs_of(request, candidate).problem(copies)
     options = SolveOptions.of(
         problem,
         time_limit=seconds,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from planner.importers.document import BlockDraft, EntryDraft, OperatorDraft
-from planner.importers.transformer.setting import Cut, Recompute
+from planner.importers.transformer.setting import Cut, Recompute, WeightGrad
 from planner.prediction.graphs import StrategyGraphs
 from planner.problem import BASE
 from planner.problem.graph import ByDevice, Pass, PassTime, Stream
@@ -56,12 +56,14 @@ def quick(candidate: Candidate, graphs: StrategyGraphs, runtime: Runtime, cap: f
     plain, *others = (_sums(drafts, runtime, name) for name in (BASE, *names))
     stages, m = strategy.pp, strategy.microbatches
     busiest = max(m * plain.compute + plain.update, m * plain.comm)
+    in_turn = weight_grad(runtime) is WeightGrad.NEVER and not graphs.has_branches
+    one = plain.compute if in_turn else 0.0  # a microbatch passes all stages, there and back
     likely = [
-        (m + (stages - 1) / 2) * each.compute / stages
+        max(1.0, (m + (stages - 1) / 2) / stages) * each.compute
         for each in (plain, *others)
         if each.parameters + min(stages, m) * each.activation <= cap * stages
     ]
-    return Quick(busiest / stages, plain.parameters / stages, min(likely, default=None))
+    return Quick(max(one, busiest / stages), plain.parameters / stages, min(likely, default=None))
 
 
 def _sums(drafts: Iterable[tuple[OperatorDraft, int]], runtime: Runtime, name: str) -> _Sums:

@@ -16,6 +16,7 @@ from planner.problem.made_from import MadeFrom
 from planner.runtimes.cuts import cut_for
 from planner.runtimes.order_bound import OrderBounds
 from planner.runtimes.order_graph import PASSES, order_graph
+from planner.runtimes.rank_bound import rank_bound
 from planner.runtimes.registry import RUNTIMES
 from planner.search.as_run import RuntimeSearch
 from planner.search.incumbent import Incumbent
@@ -54,6 +55,8 @@ def test_no_plan_is_below_the_bound_of_its_order(runtime: str, seed: int) -> Non
             best = min(best, least)
             compared += 1
             tight += bound >= least * (1 - 1e-6)
+        any_order = rank_bound(search._bounds, search.runtime.schedules, Control(), np.inf)
+        assert any_order <= best * (1 + 1e-7)
         if np.isfinite(best):
             assert search.bound(best) <= best * (1 + 1e-7)
     assert compared
