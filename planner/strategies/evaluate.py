@@ -37,6 +37,9 @@ SOLVED = "solved"
 BOUNDED = "bounded"
 """States of what has been looked at: no plan fits, a plan is known, only a bound is known."""
 
+PROOF = 0.4
+"""Part of the time of a close look for bounds; the rest is for plans."""
+
 ROUNDING = 1e-9
 """Relative: of a bound, so that the rounding of sums never lifts it above a plan."""
 
@@ -191,7 +194,9 @@ class SolveWork:
             bound = _of_any_order(found, problem, control, self.enough)
             best = None if math.isinf(bound) else found.first()
         else:
-            bound = found.bound(self.enough) or runtime_bound(problem, runtime, control)
+            found.incumbent.control = control.part(PROOF)
+            bound = found.bound(self.enough) or runtime_bound(problem, runtime, found.incumbent.control)
+            found.incumbent.control = control
             if bound <= self.enough:
                 best = found.run()
         if math.isinf(bound):
