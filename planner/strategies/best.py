@@ -120,11 +120,11 @@ def _planned(
     rounds = -(-(len(chosen) + 1) // max(1, engine.workers))
     each = round(max(PLANS_AT_LEAST, (end - time.monotonic()) / rounds - 2.0), 1)
     made: dict[int, Planned] = {}
-    for k, looked in enumerate(chosen):
-        way = way_in(looked.result or {})
+    ways = [way_in(looked.result or {}) for looked in chosen]
+    for looked, way in zip(chosen, ways, strict=True):
         engine.submit(PlanWork(search.request, looked.candidate, each, way, looked.lower_bound, launch))
-        if k == 0 and way is not None:
-            engine.submit(FreeWork(search.request, looked.candidate, each, way))
+    if chosen and ways[0] is not None:  # last: a plan that can be run is worth more
+        engine.submit(FreeWork(search.request, chosen[0].candidate, each, ways[0]))
     places = {looked.candidate: place for place, looked in enumerate(chosen)}
     while engine.pending and time.monotonic() < end + 1.0:
         for outcome in engine.wait(timeout=0.2):

@@ -37,7 +37,7 @@ SHORT, LONG = 1 / 20, 1 / 5
 SHORT_AT_LEAST, SHORT_AT_MOST = 1.5, 15.0
 """Seconds."""
 
-PLANNING = 0.25
+PLANNING = 0.3
 """Share of the time limit that is left for whole plans of the best strategies."""
 
 ALIKE = 1.001

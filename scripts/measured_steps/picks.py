@@ -61,7 +61,7 @@ def _found(step: Step, columns: Mapping[str, str], model: Model, cluster: Cluste
         step.group[1], model, repr(model), cluster, strategy.gbs, strategy.seq, (strategy.gpus,),
         runtime=strategy.runtime, precision=strategy.precision, recompute=strategy.recompute,
     )  # fmt: skip
-    result = SolveWork(request, Candidate(strategy), math.inf, SECONDS, 2).run(Limits(1))
+    result = SolveWork(request, Candidate(strategy), math.inf, SECONDS, 1).run(Limits(1))
     state = {SOLVED: 0, OUT_OF_MEMORY: 2}.get(result["state"], 1)
     return state, float(result.get("seconds") or math.inf)
 

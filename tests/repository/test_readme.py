@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import subprocess
@@ -53,9 +54,25 @@ def test_the_readme_is_for_two_minutes() -> None:
     lines = README.splitlines()
     assert len(lines) <= 120
     assert lines.index("## Install") < 10, "it begins with the installation"
-    assert [line for page, line in command_lines() if page == "README.md"] == ["make demo", "make test"]
+    lines = [line for page, line in command_lines() if page == "README.md"]
+    assert lines[:2] == ["make demo", "make test"]
+    assert [line.split()[1] for line in lines[2:]] == ["strategy"]
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert ast.parse(example).body
+
+
+def test_the_readme_claims_what_the_cases_show() -> None:
+    """The figures of the strategy that it leads with are those of docs/strategy-cases.json."""
+    row = json.loads((ROOT / "docs" / "strategy-cases.json").read_text(encoding="utf-8"))["rows"]["Llama-3.1-70B"]
+    best = row["strategies"][0]
+    for text in (
+        f"{row['best_seconds']:.1f} s a step",
+        f"{best['mfu']:.0%} MFU".replace("%", " %"),
+        f"{row['space']['strategies']} strategies",
+        f"{row['gap']:.1%}".replace("%", " %"),
+        *(f"{name.upper()} {best[name]}" for name in ("tp", "cp", "pp", "dp") if best[name] > 1),
+    ):
+        assert text in README, text
 
 
 def test_the_page_of_commands_has_every_command_and_every_flag_of_solve() -> None:
