@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.plan.plan import Plan
-from planner.strategies.evaluate import graphs_of, throughput
+from planner.strategies.evaluate import throughput
 from planner.strategies.launch import Planned
+from planner.strategies.made import graphs_of
 from planner.strategies.request import RUNNABLE, Request
 from planner.strategies.search import Found, Looked
 from planner.strategies.space import Candidate

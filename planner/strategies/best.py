@@ -121,7 +121,10 @@ def _planned(
     each = round(max(PLANS_AT_LEAST, (end - time.monotonic()) / rounds - 2.0), 1)
     made: dict[int, Planned] = {}
     ways = [way_in(looked.result or {}) for looked in chosen]
-    for looked, way in zip(chosen, ways, strict=True):
+    for place, (looked, way) in enumerate(zip(chosen, ways, strict=True)):
+        if looked.result is not None and "plan" in looked.result:  # of no runtime: it was made when it was found
+            made[place] = Planned(looked.result["plan"], {}, [])
+            continue
         engine.submit(PlanWork(search.request, looked.candidate, each, way, looked.lower_bound, launch))
     if chosen and ways[0] is not None:  # last: a plan that can be run is worth more
         engine.submit(FreeWork(search.request, chosen[0].candidate, each, ways[0]))

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from planner.baselines import SCHEDULES
 from planner.bounds import problem_bound
 from planner.common.budget import Control
 from planner.engine import Limits, stop_event
@@ -17,9 +16,8 @@ from planner.importers.huggingface.config import Unfit
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.objectives.registry import solve
 from planner.placement.versions import different_choices
-from planner.plan.plan import Plan
+from planner.plan.plan import Plan, plan_to_json
 from planner.plan.throughput import throughput_of
-from planner.prediction.graphs import StrategyGraphs
 from planner.problem import BASE, Impossible, Problem, ProblemError
 from planner.runtimes.order_bound import OrderBounds
 from planner.runtimes.rank_bound import rank_bound
@@ -28,6 +26,7 @@ from planner.runtimes.whole_passes import exposed, runtime_bound
 from planner.search.as_run import RuntimeSearch
 from planner.search.incumbent import Incumbent
 from planner.search.ways import Ran, Way
+from planner.strategies.made import ROUNDING, cap_of, graphs_of, inputs_of, problem_of
 from planner.strategies.quick import quick
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate, weight_grad
@@ -39,42 +38,6 @@ BOUNDED = "bounded"
 
 PROOF = 0.4
 """Part of the time of a close look for bounds; the rest is for plans."""
-
-ROUNDING = 1e-9
-"""Relative: of a bound, so that the rounding of sums never lifts it above a plan."""
-
-_known: dict[str, StrategyGraphs] = {}
-"""Of the questions that this process has worked on."""
-
-
-def graphs_of(request: Request) -> StrategyGraphs:
-    """The graphs of a question; made once a process."""
-    if request.digest not in _known:
-        _known.clear()
-        _known[request.digest] = StrategyGraphs(
-            request.model,
-            request.cluster,
-            request.name,
-            calibration=request.calibration,
-            images=request.images,
-            image_pixels=request.image_pixels,
-        )
-    return _known[request.digest]
-
-
-def cap_of(request: Request) -> float:
-    """Bytes of the GPU that has the most; inf where nothing is known."""
-    own = [request.memory or part.device.memory or math.inf for part in graphs_of(request).parts]
-    return max(own) * (1 + ROUNDING)
-
-
-def problem_of(request: Request, candidate: Candidate) -> Problem:
-    """The problem of a candidate: its graph on a device a stage. Raises ``Impossible``, ``ProblemError``, ``Unfit``."""
-    graphs, runtime = graphs_of(request), request.runs
-    graph = graphs.graph(candidate.strategy, weight_grad(runtime), runtime)
-    stages = graphs.stages(candidate.strategy, candidate.order)
-    copies = 2 if any(SCHEDULES[name].family == "bidirectional" for name in runtime.schedules) else 1
-    return Problem(graph, stages, graph.microbatches, copies=copies, memory_cap=request.memory)
 
 
 @dataclass(frozen=True)
@@ -178,10 +141,9 @@ class SolveWork:
         """``state``, ``lower_bound``, and the figures of the plan."""
         control = Control(self.seconds, stop_requested=stop_event())
         try:
-            problem = problem_of(self.request, self.candidate)
             if self.request.runs.is_any:
-                return self._any(problem, control, limits.threads)
-            return self._as_run(problem, control)
+                return self._any(inputs_of(self.request, self.candidate).problem(), control, limits.threads)
+            return self._as_run(problem_of(self.request, self.candidate), control)
         except (Impossible, Unfit, ProblemError) as reason:
             return _out(str(reason))
 
@@ -217,7 +179,9 @@ class SolveWork:
         except NoPlan as reason:
             bound = problem_bound(problem, control)
             return {"state": BOUNDED, "lower_bound": bound * (1 - ROUNDING), "reason": str(reason)}
-        return {"state": SOLVED, "lower_bound": plan.lower_bound, "reason": "", **figures_of_plan(plan, problem)}
+        text = plan_to_json(plan, compact=True)  # found once, and not searched again
+        figures = figures_of_plan(plan, problem) | {"plan": text}
+        return {"state": SOLVED, "lower_bound": plan.lower_bound, "reason": "", **figures}
 
 
 def searched(problem: Problem, runtime: Runtime, control: Control) -> RuntimeSearch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,8 @@ from planner.common.budget import Control
 from planner.engine import Limits, Refused, stop_event
 from planner.exporters import CannotExport
 from planner.exporters.registry import EXPORTERS
-from planner.files.cluster_file import cluster_of
-from planner.files.cluster_text import cluster_yaml
-from planner.files.graph_file import graph_of
 from planner.files.plan_file import plan_of_text
 from planner.files.whole import write_whole
-from planner.files.yaml_source import source_of
-from planner.importers.document import to_yaml
 from planner.objectives.as_run import plan_of_way
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.objectives.registry import OBJECTIVES
@@ -28,9 +23,9 @@ from planner.problem import Impossible, Problem
 from planner.runtimes.names import ANY
 from planner.search.as_run import RuntimeSearch
 from planner.search.ways import Way
-from planner.strategies.evaluate import graphs_of, problem_of
+from planner.strategies.made import inputs_of, problem_of
 from planner.strategies.request import Request
-from planner.strategies.space import Candidate, weight_grad
+from planner.strategies.space import Candidate
 
 FORMATS: Mapping[str, Mapping[str, str]] = {
     "megatron": {"megatron": "megatron.args", "megatron-bridge": "megatron_bridge.txt"},
@@ -40,35 +35,6 @@ FORMATS: Mapping[str, Mapping[str, str]] = {
 """The formats that launch the plans of a runtime, each with the name of its file."""
 
 NO_PLAN = 4
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The two files of a candidate, as texts."""
-
-    graph: str
-    cluster: str
-
-    def problem(self, copies: int = 1) -> Problem:
-        """What they pose, with the names that they have in a folder. ``copies``: most that a plan may have."""
-        graph = graph_of(source_of(self.graph.encode(), Path("graph.yaml")))
-        cluster = cluster_of(source_of(self.cluster.encode(), Path("cluster.yaml")))
-        return Problem(graph, cluster, graph.microbatches, copies=copies)
-
-
-def inputs_of(request: Request, candidate: Candidate) -> Inputs:
-    """The files of a candidate. A device of the cluster is a rank of one stage."""
-    graphs, runtime = graphs_of(request), request.runs
-    document = graphs.document(candidate.strategy, weight_grad(runtime), runtime)
-    header = f"{request.name}: {candidate.name}. Written by planner strategy; times are those of the calibration."
-    stages = graphs.stages(candidate.strategy, candidate.order)
-    if request.memory is not None:
-        types = {name: replace(kind, memory=request.memory) for name, kind in stages.types.items()}
-        devices = [replace(each, type=types[each.type.name], memory=request.memory) for each in stages.devices]
-        stages = replace(stages, devices=tuple(devices), types=types)
-    ranks = candidate.strategy.gpus // candidate.strategy.pp
-    comment = f"A device is one of the {ranks} ranks of a pipeline stage."
-    return Inputs(to_yaml(replace(document, header=header)), cluster_yaml(stages, comment))
 
 
 @dataclass(frozen=True)

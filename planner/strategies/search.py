@@ -18,7 +18,8 @@ from typing import Any
 
 from planner.engine import Engine, Outcome
 from planner.engine.work import Work
-from planner.strategies.evaluate import OUT_OF_MEMORY, SOLVED, BoundWork, QuickWork, SolveWork, cap_of, graphs_of
+from planner.strategies.evaluate import OUT_OF_MEMORY, SOLVED, BoundWork, QuickWork, SolveWork
+from planner.strategies.made import cap_of, graphs_of
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate, Space, space_of
 

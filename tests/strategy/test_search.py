@@ -14,7 +14,8 @@ from planner.runtimes.order_graph import order_graph
 from planner.runtimes.rank_bound import held_by_all
 from planner.strategies.answer import document_of
 from planner.strategies.best import best_strategies
-from planner.strategies.evaluate import OUT_OF_MEMORY, SOLVED, BoundWork, SolveWork, cap_of, graphs_of
+from planner.strategies.evaluate import OUT_OF_MEMORY, SOLVED, BoundWork, SolveWork
+from planner.strategies.made import cap_of, graphs_of
 from planner.strategies.quick import quick
 from planner.strategies.request import Request
 from planner.strategies.search import Search

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from strategy.questions import machines, model, question
 
-from planner.strategies.evaluate import graphs_of
+from planner.strategies.made import graphs_of
 from planner.strategies.request import Request
 from planner.strategies.space import Space, space_of
 
