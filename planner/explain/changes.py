@@ -13,6 +13,15 @@ from planner.problem import ByDevice, Impossible, Operator, Problem, Work
 from planner.problem.graph import PassTime, Stream
 from planner.runtimes.names import ANY
 
+MORE = 4 * 2.0**30
+"""Bytes of memory that are tried in addition on each device."""
+
+MORE_MEMORY, NO_CAP = "more_memory", "cap_lifted"
+"""The changes with more memory."""
+
+MORE_CHUNKS = "one_more_chunk"
+"""The change of placements."""
+
 SPLIT = "slowest_operator_split"
 """The change whose halves take the place of an operator in the plan's orders."""
 
@@ -42,6 +51,16 @@ def capped(problem: Problem, caps: Sequence[float]) -> Problem:
         for device, cap in zip(problem.cluster.devices, caps, strict=True)
     )
     return replace(problem, cluster=replace(problem.cluster, devices=devices), memory_cap=None, memory_at_most=None)
+
+
+def more_memory(problem: Problem, plan: Plan) -> Problem:
+    """Every device with 4 GiB more."""
+    caps = problem.cap[np.isfinite(problem.cap)]
+    if not caps.size:
+        raise Useless("no device has a cap")
+    if caps.max() < MORE:
+        raise Useless("no device has as much already")
+    return capped(problem, (problem.cap + MORE).tolist())
 
 
 def without_cap(problem: Problem, plan: Plan) -> Problem:
@@ -144,13 +163,31 @@ def _half_time(cost: PassTime) -> PassTime:
 
 
 CHANGES = (
-    Change("cap_lifted", "no memory cap", without_cap, True),
+    Change(MORE_MEMORY, "4 GiB more on each device", more_memory, True),
+    Change(NO_CAP, "no memory cap", without_cap, True),
     Change("transfers_free", "transfers take no time", free_transfers, True),
     Change("twice_the_microbatches", "twice the microbatches", twice_the_microbatches, False),
-    Change("one_more_chunk", "one more chunk a device", one_more_chunk, False),
+    Change(MORE_CHUNKS, "one more chunk a device", one_more_chunk, False),
     Change(SPLIT, "slowest operator split", slowest_split, True),
 )
 """What is tried by planning again."""
+
+
+def flags_for(problem: Problem, changed: Problem) -> tuple[str, ...]:
+    """The flags of ``solve`` that make one problem the other; none where its files have to change."""
+    if changed.microbatches != problem.microbatches:
+        return ("--microbatches", str(changed.microbatches))
+    if changed.chunks != problem.chunks:
+        return ("--layout", changed.layout, "--chunks", str(changed.chunks))
+    caps = set(changed.cap.tolist())
+    if not np.array_equal(changed.cap, problem.cap) and len(caps) == 1 and np.isfinite(changed.cap).all():
+        return ("--memory-cap", _size_of_flag(caps.pop()))
+    return ()
+
+
+def _size_of_flag(size: float) -> str:
+    gib = f"{size / 2**30:g}"
+    return f"{gib}GiB" if float(gib) * 2**30 == size else f"{size:.0f}"
 
 
 def made(change: Change, problem: Problem, plan: Plan) -> Problem:

@@ -10,7 +10,19 @@ import numpy as np
 
 from planner.events import Events
 from planner.explain.again import Found, Searching, planned_again, reason_of, start_of
-from planner.explain.changes import CHANGES, SPLIT, Useless, capped, made, slowest_operator
+from planner.explain.changes import (
+    CHANGES,
+    MORE_CHUNKS,
+    MORE_MEMORY,
+    NO_CAP,
+    SPLIT,
+    Change,
+    Useless,
+    capped,
+    flags_for,
+    made,
+    slowest_operator,
+)
 from planner.explain.levers import Speedup, replayed, speedups
 from planner.explain.path import CriticalPath, path_of
 from planner.objectives.options import NoPlan
@@ -36,7 +48,7 @@ class Tried:
 
     ``makespan`` and ``bound``: seconds of the step, of ``microbatches``; ``makespan`` is None where there is none, with
     the ``reason``. ``replayed``: it is the plan's order with other times, not a search. ``peak``: bytes of the fullest
-    device.
+    device. ``flags``: of ``solve``, for this problem in place of the plan's, where flags can say it.
     """
 
     key: str
@@ -48,6 +60,7 @@ class Tried:
     replayed: bool = False
     peak: float | None = None
     cut: bool = False  # whether the time limit ended the search
+    flags: Sequence[str] = ()
 
     @property
     def per_microbatch(self) -> float | None:
@@ -59,13 +72,18 @@ class Tried:
 class LeastMemory:
     """The least cap for which a shorter plan was found: ``factor`` times every cap, ``cap`` bytes on the largest.
 
-    ``makespan``: of the plan found there; ``without``: the largest factor tried for which none was found.
+    ``makespan``: of the plan found there, ``shorter_than`` that of the plan without it, both in seconds; ``more``:
+    bytes more on the largest; ``without``: the largest factor tried for which none was found; ``flags``: of ``solve``,
+    where flags can say the caps.
     """
 
     factor: float
     cap: float
+    more: float
     makespan: float
+    shorter_than: float
     without: float
+    flags: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +123,7 @@ def explain(
         return Explanation(plan, path, idle, faster, balanced, 0)
     tell("the same problem again")
     search = _Search(plan, problem, searching)
-    reference = search.tried("planned_again", "planned again", problem)
+    reference = search.again()
     if plan.lower_bound is not None and reference.makespan is not None:  # it is of the same problem
         reference = replace(reference, bound=max(plan.lower_bound, reference.bound or 0.0))
     changes = []
@@ -117,11 +135,13 @@ def explain(
             if change.key == SPLIT:
                 split = slowest_operator(problem, plan)
                 title += f" ({cut_inside(problem.operators[split].name, NAME_AT_MOST)})"
+            elif change.key == MORE_CHUNKS:
+                title += f" ({changed.chunks})"
         except Useless as reason:
             changes.append(Tried(change.key, title, problem.microbatches, reason=str(reason)))
             continue
-        changes.append(search.tried(change.key, title, changed, split, keeps_order=change.keeps_order))
-    lifted = changes[0]
+        changes.append(search.tried(change, title, changed, split))
+    lifted = next(tried for tried in changes if tried.key == NO_CAP)
     memory = None
     if lifted.makespan is not None and _shorter(lifted.makespan, _best(plan, reference)):
         memory = _least_memory(search, _best(plan, reference), lifted, tell)
@@ -173,19 +193,28 @@ class _Search:
             found = planned_again(changed, self.plan, [start for start in starts if start is not None], self.searching)
         except (Impossible, NoPlan) as error:
             return reason_of(error)
-        if changed is self.problem:
-            self.known.append(found.plan)
         return found
 
-    def tried(
-        self, key: str, title: str, changed: Problem, split: int | None = None, *, keeps_order: bool = True
-    ) -> Tried:
-        """The same as a row."""
-        found = self.found(changed, split, keeps_order=keeps_order)
+    def again(self) -> Tried:
+        """The plan's own problem as a row; what is found is a start of the searches that follow."""
+        found = self.found(self.problem)
+        if isinstance(found, Found):
+            self.known.append(found.plan)
+        return self._row("planned_again", "planned again", self.problem, found)
+
+    def tried(self, change: Change, title: str, changed: Problem, split: int | None) -> Tried:
+        """A changed problem as a row; a plan with more memory is a start of the searches with more still."""
+        found = self.found(changed, split, keeps_order=change.keeps_order)
+        if change.key == MORE_MEMORY and isinstance(found, Found):
+            self.known.append(found.plan)
+        return self._row(change.key, title, changed, found)
+
+    def _row(self, key: str, title: str, changed: Problem, found: Found | str) -> Tried:
+        count, flags = changed.microbatches, flags_for(self.problem, changed)
         if isinstance(found, str):
-            return Tried(key, title, changed.microbatches, reason=found)
+            return Tried(key, title, count, reason=found, flags=flags)
         made = found.plan
-        return Tried(key, title, changed.microbatches, made.makespan, made.lower_bound, peak=found.peak, cut=found.cut)
+        return Tried(key, title, count, made.makespan, made.lower_bound, peak=found.peak, cut=found.cut, flags=flags)
 
 
 def _least_memory(search: _Search, makespan: float, lifted: Tried, tell: Callable[[str], None]) -> LeastMemory | None:
@@ -198,12 +227,15 @@ def _least_memory(search: _Search, makespan: float, lifted: Tried, tell: Callabl
     for _ in range(CAPS_TRIED):
         factor = high if best is None else math.sqrt(low * high)
         tell(f"caps times {factor:.3g}")
-        found = search.found(capped(problem, (caps * factor).tolist()))
+        changed = capped(problem, (caps * factor).tolist())
+        found = search.found(changed)
         if isinstance(found, Found) and _shorter(found.plan.makespan, makespan):
-            best, high = LeastMemory(factor, largest * factor, found.plan.makespan, low), factor
+            cap, flags = largest * factor, flags_for(problem, changed)
+            best = LeastMemory(factor, cap, cap - largest, found.plan.makespan, makespan, low, flags)
+            high = factor
         elif best is None:
             return None
         else:
             low = factor
-            best = LeastMemory(best.factor, best.cap, best.makespan, low)
+            best = replace(best, without=low)
     return best

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.events import Wait
+from planner.explain.changes import NO_CAP
 from planner.explain.explanation import SHORTER, Explanation, Tried
 from planner.explain.levers import FASTER, Lever, Speedup
 from planner.explain.path import COMPUTE, CriticalPath, Part
@@ -218,19 +219,21 @@ def _summary(made: Explanation) -> str:
         if not made.effort:
             return ""
         return found + "None of the changes shortens the step."
-    return found + f"What helps most is {plain(best.title)}: {percent(ratio)} less time a microbatch."
+    by = f" (solve {plain(' '.join(best.flags))})" if best.flags else ""
+    return found + f"What helps most is {plain(best.title)}{by}: {percent(ratio)} less time a microbatch."
 
 
 def _memory(made: Explanation) -> str:
     memory = made.memory
     if memory is None:
-        lifted = next((tried for tried in made.changes if tried.key == "cap_lifted"), None)
+        lifted = next((tried for tried in made.changes if tried.key == NO_CAP), None)
         known = lifted is not None and lifted.makespan is not None
         return "With more memory no shorter plan was found." if known else ""
-    times, makespan = number(memory.factor), seconds(memory.makespan)
+    gain = _less(memory.makespan, memory.shorter_than)
     return (
-        f"The least memory that improves the plan: {times} times the cap, {size(memory.cap)} on the largest device, "
-        f"for {makespan}; with {number(memory.without)} times the cap no shorter plan was found."
+        f"The least memory that improves the plan: {number(memory.factor)} times the cap, {size(memory.cap)} on the "
+        f"largest device, {size(memory.more)} more, for {seconds(memory.makespan)}, {gain} less; with "
+        f"{number(memory.without)} times the cap no shorter plan was found."
     )
 
 

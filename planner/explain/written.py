@@ -100,8 +100,10 @@ def explanation_document(made: Explanation) -> dict[str, Any]:
         else {
             "factor": memory.factor,
             "cap": memory.cap,
+            "more": memory.more,
             "makespan": memory.makespan,
             "no_shorter_plan_with_factor": memory.without,
+            "flags": list(memory.flags),
         },
     }
 
@@ -118,4 +120,5 @@ def _tried(tried: Tried) -> dict[str, Any]:
         "peak_memory": tried.peak,
         "reason": tried.reason,
         "ended_by_time_limit": tried.cut,
+        "flags": list(tried.flags),
     }
