@@ -12,6 +12,7 @@ from planner.events import Events
 from planner.explain.again import Found, Searching, planned_again, reason_of, start_of
 from planner.explain.changes import (
     CHANGES,
+    MORE,
     MORE_CHUNKS,
     MORE_MEMORY,
     NO_CAP,
@@ -74,7 +75,7 @@ class LeastMemory:
 
     ``makespan``: of the plan found there, ``shorter_than`` that of the plan without it, both in seconds; ``more``:
     bytes more on the largest; ``without``: the largest factor tried for which none was found; ``flags``: of ``solve``,
-    where flags can say the caps.
+    where flags can say the caps; ``peak``: bytes of its fullest device.
     """
 
     factor: float
@@ -83,6 +84,7 @@ class LeastMemory:
     makespan: float
     shorter_than: float
     without: float
+    peak: float
     flags: Sequence[str] = ()
 
 
@@ -145,6 +147,8 @@ def explain(
     memory = None
     if lifted.makespan is not None and _shorter(lifted.makespan, _best(plan, reference)):
         memory = _least_memory(search, _best(plan, reference), lifted, tell)
+        if memory is not None:
+            changes = [no_worse(problem, tried, memory) for tried in changes]
     return Explanation(plan, path, idle, faster, balanced, searching.effort, reference, changes, memory)
 
 
@@ -217,6 +221,17 @@ class _Search:
         return Tried(key, title, count, made.makespan, made.lower_bound, peak=found.peak, cut=found.cut, flags=flags)
 
 
+def no_worse(problem: Problem, tried: Tried, memory: LeastMemory) -> Tried:
+    """A row with more memory; the plan with the least that helps fits there too, where no cap is lower."""
+    caps = problem.cap[np.isfinite(problem.cap)]
+    there = {MORE_MEMORY: caps + MORE, NO_CAP: np.full(len(caps), math.inf)}.get(tried.key)
+    if there is None or tried.makespan is None or (caps * memory.factor > there).any():
+        return tried
+    if not _shorter(memory.makespan, tried.makespan):
+        return tried
+    return replace(tried, makespan=memory.makespan, peak=memory.peak)
+
+
 def _least_memory(search: _Search, makespan: float, lifted: Tried, tell: Callable[[str], None]) -> LeastMemory | None:
     """Bisect the factor of all caps between 1 and what the plan without caps takes; each cap is searched."""
     problem, caps = search.problem, search.problem.cap
@@ -231,7 +246,7 @@ def _least_memory(search: _Search, makespan: float, lifted: Tried, tell: Callabl
         found = search.found(changed)
         if isinstance(found, Found) and _shorter(found.plan.makespan, makespan):
             cap, flags = largest * factor, flags_for(problem, changed)
-            best = LeastMemory(factor, cap, cap - largest, found.plan.makespan, makespan, low, flags)
+            best = LeastMemory(factor, cap, cap - largest, found.plan.makespan, makespan, low, found.peak, flags)
             high = factor
         elif best is None:
             return None

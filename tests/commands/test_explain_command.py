@@ -51,10 +51,12 @@ def test_json_and_markdown(plan: list[str], capsys: pytest.CaptureFixture[str]) 
     assert document["planned_again"]["makespan"] <= makespan
     assert all(one["makespan"] <= makespan for one in document["faster"])
     assert [change["change"] for change in document["changes"]] == [
-        *("cap_lifted", "transfers_free", "twice_the_microbatches", "one_more_chunk", "slowest_operator_split"),
-        "balance_perfect",
+        *("more_memory", "cap_lifted", "transfers_free", "twice_the_microbatches", "one_more_chunk"),
+        *("slowest_operator_split", "balance_perfect"),
     ]
     assert all((change["makespan"] is None) != (change["reason"] is None) for change in document["changes"])
+    twice = next(change for change in document["changes"] if change["change"] == "twice_the_microbatches")
+    assert twice["flags"] == ["--microbatches", str(twice["microbatches"])]
     assert main([*plan, "--format", "markdown", "--effort", "0"]) == 0
     markdown = capsys.readouterr().out
     assert markdown.startswith("# two on pair") and "| device | idle |" in markdown

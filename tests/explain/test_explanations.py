@@ -13,8 +13,20 @@ from planner.baselines import baseline_timetable
 from planner.events import Wait
 from planner.explain import explain
 from planner.explain.again import Searching, start_of
-from planner.explain.changes import Useless, chunks_of, slowest_operator, slowest_split, without_cap
-from planner.explain.explanation import Explanation
+from planner.explain.changes import (
+    MORE,
+    MORE_MEMORY,
+    NO_CAP,
+    SPLIT,
+    Useless,
+    capped,
+    chunks_of,
+    flags_for,
+    slowest_operator,
+    slowest_split,
+    without_cap,
+)
+from planner.explain.explanation import Explanation, LeastMemory, Tried, no_worse
 from planner.explain.levers import FASTER, Lever, kind_of
 from planner.explain.path import Part
 from planner.explain.words import sections
@@ -121,10 +133,10 @@ def test_perfect_balance_is_the_order_with_equal_work() -> None:
     assert balanced.balanced.makespan is None and "balanced already" in str(balanced.balanced.reason)
 
 
-def tight() -> Problem:
+def tight(size: float = 1.0) -> Problem:
     """Memory for one microbatch a device, where two devices need two on the first to overlap."""
-    a, b = (operator(n, *i, times=(1.0, 1.0), activation=1.0) for n, i in (("a", ()), ("b", ("a",))))
-    return posed(a, b, devices=unit_cluster(2, 1.0), microbatches=4, layout="linear")
+    a, b = (operator(n, *i, times=(1.0, 1.0), activation=size) for n, i in (("a", ()), ("b", ("a",))))
+    return posed(a, b, devices=unit_cluster(2, size), microbatches=4, layout="linear")
 
 
 def one_at_a_time(problem: Problem) -> Plan:
@@ -147,7 +159,44 @@ def test_more_memory_where_it_helps_and_the_least_of_it() -> None:
     assert made.memory is not None and 2.0 <= made.memory.cap < 2.5, "two microbatches on the first device"
     assert made.memory.makespan < 16.0
     assert made.memory.without < 2.0 <= made.memory.factor
+    assert made.memory.more == made.memory.cap - 1.0 and made.memory.shorter_than == 16.0
+    (flag, cap), factor = made.memory.flags, made.memory.factor
+    assert flag == "--memory-cap" and float(cap) == round(factor), "bytes, whole ones"
     assert "The least memory that improves the plan" in " ".join(explanation_text(made).split())
+    assert changes["more_memory"].makespan is None and "as much already" in str(changes["more_memory"].reason)
+
+
+def test_four_gib_more_and_the_flag_for_it() -> None:
+    """A microbatch takes the 4 GiB that there are: as much again is one more, and the flags pose what was searched."""
+    problem = tight(MORE)
+    made = explain(one_at_a_time(problem), problem, SHORT)
+    changes = {tried.key: tried for tried in made.changes}
+    more, lifted = changes["more_memory"], changes["cap_lifted"]
+    assert more.makespan is not None and lifted.makespan is not None and made.reference is not None
+    assert lifted.makespan <= more.makespan < made.reference.makespan == 16.0
+    assert more.flags == ("--memory-cap", "8GiB") and more.peak is not None and more.peak <= 2 * MORE
+    assert "4 GiB more on each device (solve --memory-cap 8GiB): " in " ".join(sections(made)[-1].sentences)
+
+
+def test_more_memory_is_no_worse_than_less() -> None:
+    """The plan with 1.5 times the caps fits 4 GiB more and no cap, too, but not where 4 GiB are less than that."""
+    memory = LeastMemory(1.5, 1.5 * MORE, 0.5 * MORE, 9.0, 16.0, 1.0, 1.25 * MORE)
+    rows = [Tried(key, key, 4, makespan, peak=1.0) for key in (MORE_MEMORY, NO_CAP, SPLIT) for makespan in (10.0, 8.0)]
+    for size, taken in ((MORE, {MORE_MEMORY, NO_CAP}), (3 * MORE, {NO_CAP})):
+        for row in rows:
+            better = row.key in taken and row.makespan == 10.0
+            expected = replace(row, makespan=9.0, peak=1.25 * MORE) if better else row
+            assert no_worse(tight(size), row, memory) == expected
+
+
+def test_flags_pose_the_changed_problem() -> None:
+    problem = wire()
+    assert flags_for(problem, problem.with_microbatches(6)) == ("--microbatches", "6")
+    assert flags_for(problem, replace(problem, layout="wave", chunks=2)) == ("--layout", "wave", "--chunks", "2")
+    assert flags_for(problem, capped(problem, [1.5 * 2**30] * 2)) == ("--memory-cap", "1.5GiB")
+    assert flags_for(problem, capped(problem, [1e9 + 0.25] * 2)) == ("--memory-cap", "1000000000")
+    assert flags_for(problem, capped(problem, [1e9, 2e9])) == ()
+    assert flags_for(capped(problem, [1e9] * 2), problem) == flags_for(problem, problem) == ()
 
 
 def test_changes_are_measured_and_none_is_worse_than_the_order_it_starts_from() -> None:
