@@ -68,6 +68,8 @@ def run(flags: StrategyFlags) -> int:
     finally:
         if line is not None:
             line.clear()
+    for remark in answer.found.notes:
+        note(remark, flags.quiet)
     document = document_of(answer, others)
     _write(flags, answer, document)
     if flags.format is shared.Format.json:

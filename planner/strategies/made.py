@@ -48,7 +48,10 @@ def cap_of(request: Request) -> float:
 def problem_of(request: Request, candidate: Candidate) -> Problem:
     """The problem of a candidate: its graph on a device a stage. Raises ``Impossible``, ``ProblemError``, ``Unfit``."""
     graphs, runtime = graphs_of(request), request.runs
-    graph = graphs.graph(candidate.strategy, weight_grad(runtime), runtime)
+    document = graphs.document(
+        candidate.strategy, weight_grad(runtime), runtime
+    )  # what it was made from says its layers
+    graph = graph_of(source_of(to_yaml(document).encode(), Path("graph.yaml")))
     stages = graphs.stages(candidate.strategy, candidate.order)
     copies = 2 if any(SCHEDULES[name].family == "bidirectional" for name in runtime.schedules) else 1
     return Problem(graph, stages, graph.microbatches, copies=copies, memory_cap=request.memory)

@@ -10,6 +10,7 @@ from strategy.questions import engine, machines, model, question
 
 from planner.baselines import SCHEDULES
 from planner.engine import Limits
+from planner.importers.transformer.model import Moe
 from planner.runtimes.order_graph import order_graph
 from planner.runtimes.rank_bound import held_by_all
 from planner.strategies.answer import document_of
@@ -98,6 +99,24 @@ def test_what_every_order_of_a_schedule_holds(schedule: str) -> None:
                     own = [s for s in range(len(layout)) if layout[s] == rank]
                     most = max(min(int(vector[s][0]) for s in own) for vector in graph.held[rank])
                     assert most >= held_by_all(schedule, rank, ranks, microbatches)
+
+
+def test_plans_of_models_with_further_heads() -> None:
+    """Modules of multi-token prediction are layers by what the graph was made from: search and plan cut alike."""
+    whole = model("deepseek-v3", layers=5)
+    layers = tuple(
+        replace(layer, feed_forward=replace(layer.feed_forward, experts=8))
+        if isinstance(layer.feed_forward, Moe)
+        else layer
+        for layer in whole.decoder.layers
+    )
+    small = replace(whole, decoder=replace(whole.decoder, layers=layers))
+    with engine() as running:
+        request = question(model=small, fixed={"pp": (2,), "mbs": (1,)}, cluster="h200")
+        answer = best_strategies(request, running, 20.0, 0.0, 2, 2)
+    assert answer.chosen
+    assert not answer.found.notes
+    assert answer.plans[0].plan.makespan == pytest.approx(answer.chosen[0].seconds)
 
 
 def test_nothing_fits_is_proven() -> None:
