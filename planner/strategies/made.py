@@ -48,9 +48,8 @@ def cap_of(request: Request) -> float:
 def problem_of(request: Request, candidate: Candidate) -> Problem:
     """The problem of a candidate: its graph on a device a stage. Raises ``Impossible``, ``ProblemError``, ``Unfit``."""
     graphs, runtime = graphs_of(request), request.runs
-    document = graphs.document(
-        candidate.strategy, weight_grad(runtime), runtime
-    )  # what it was made from says its layers
+    # what it was made from says which operators are layers: the search cuts as the plan does
+    document = graphs.document(candidate.strategy, weight_grad(runtime), runtime)
     graph = graph_of(source_of(to_yaml(document).encode(), Path("graph.yaml")))
     stages = graphs.stages(candidate.strategy, candidate.order)
     copies = 2 if any(SCHEDULES[name].family == "bidirectional" for name in runtime.schedules) else 1

@@ -14,7 +14,7 @@ from planner.files import read_cluster
 from planner.files.cluster_text import cluster_yaml
 from planner.files.shipped import model_file
 
-TINY = ["--global-batch", "8", "--sequence", "1024", "--time-limit", "20", "--processes", "1"]
+TINY = ["--global-batch", "8", "--sequence", "1024", "--time-limit", "8", "--processes", "1"]
 
 
 @pytest.fixture
