@@ -188,5 +188,8 @@ def _code(answer: Answer) -> int:
     if all(looked.out_of_memory for looked in found.looked):
         note(f"no strategy fits in memory, which is proven for each: {found.looked[0].reason}")
         return ExitCode.INFEASIBLE
+    if all(looked.without for looked in found.looked):
+        note(f"no strategy has a plan, which is proven for each: {found.looked[0].reason}")
+        return ExitCode.INFEASIBLE
     note("no plan was found in the time given, and none is proven not to exist")
     return ExitCode.NO_PLAN

@@ -164,13 +164,34 @@ class _Processes:
         self.slots = []
 
 
-class _Dask:
+class _Lent:
+    """An executor that other work may use, too: only calls of this one are cancelled."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.pending: set[Future[Any]] = set()
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        made = self.executor.submit(call, *arguments)
+        self.pending.add(made)
+        made.add_done_callback(self.pending.discard)
+        return made
+
+    def renew(self, future: Future[Any]) -> None:
+        """Leave the worker as it is: no limit was set on it."""
+
+    def stop(self) -> None:
+        """Cancel all calls."""
+        for future in tuple(self.pending):
+            future.cancel()
+
+
+class _Dask(_Lent):
     """The executor of a Dask client. Its scheduler itself gives what a dead worker had to another one."""
 
     def __init__(self, client: Any) -> None:
+        super().__init__(client.get_executor(pure=False))
         self.client = client
-        self.executor: Executor = client.get_executor(pure=False)
-        self.pending: set[Future[Any]] = set()
 
     @property
     def workers(self) -> int:
@@ -189,54 +210,30 @@ class _Dask:
         """The client gives up on its scheduler after some seconds; then its futures never end."""
         return "" if self.client.status in ("running", "connecting") else "the Dask scheduler has gone"
 
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        made = self.executor.submit(call, *arguments)
-        self.pending.add(made)
-        made.add_done_callback(self.pending.discard)
-        return made
-
     def died(self, error: BaseException) -> bool:
         from distributed.scheduler import KilledWorker
 
         return isinstance(error, KilledWorker)
 
-    def renew(self, future: Future[Any]) -> None:
-        """Leave the worker as it is: no limit was set on it."""
-
     def stop(self) -> None:
         """Cancel all calls; workers notice that at one that runs (see ``worker``)."""
-        for future in tuple(self.pending):
-            future.cancel()
+        super().stop()
         self.client.close()
 
     def close(self) -> None:
         self.client.close()
 
 
-class _Handed:
+class _Handed(_Lent):
     """The executor of another program."""
 
     def __init__(self, executor: Executor, workers: int | None) -> None:
-        self.executor = executor
+        super().__init__(executor)
         told = workers or getattr(executor, "num_workers", None) or getattr(executor, "_max_workers", None)
         self.workers, self.gone = max(1, int(told or os.cpu_count() or 1)), ""
-        self.pending: set[Future[Any]] = set()
-
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        made = self.executor.submit(call, *arguments)
-        self.pending.add(made)
-        made.add_done_callback(self.pending.discard)
-        return made
 
     def died(self, error: BaseException) -> bool:
         return isinstance(error, BrokenExecutor)
-
-    def renew(self, future: Future[Any]) -> None:
-        """Leave its processes as they are: no limit was set on them."""
-
-    def stop(self) -> None:
-        for future in tuple(self.pending):
-            future.cancel()
 
     def close(self) -> None:
         """Leave it to its owner."""

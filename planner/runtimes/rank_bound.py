@@ -69,7 +69,7 @@ def _along(bounds: OrderBounds, whole: bool) -> tuple[float, list[float], list[f
 
     The first pass of device r is that of stage r, which waits for the stages before it; after its last, the same stages
     go back. Each has a unit at least, which is neither the first of all nor the last. ``whole``: whether backward
-    passes are whole; else weight gradients may come later.
+    passes are whole; else weight gradients may come last, after the stages before have long gone back.
     """
     costs, ranks = bounds.loose, bounds.problem.n_devices
     if not bounds.chained(costs) or len(costs.units) < 3:
@@ -81,4 +81,4 @@ def _along(bounds: OrderBounds, whole: bool) -> tuple[float, list[float], list[f
     there, back = float(forward[1:-1].min()) + lag, float(backward[1:-1].min()) + lag
     stages = [max(0, r - 1) for r in range(ranks)]
     chain = float(forward.sum() + backward.sum()) + 2 * lag * (ranks - 1)
-    return chain, [n * there for n in stages], [n * back for n in stages]
+    return chain, [n * there for n in stages], [n * back * whole for n in stages]

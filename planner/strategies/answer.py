@@ -64,7 +64,7 @@ def document_of(answer: Answer, others: Sequence[Answer] = ()) -> Document:
         ),
         "space": {
             "strategies": found.space.size,
-            "invalid": found.space.invalid.total(),
+            "invalid": found.space.invalid.total() + states["invalid"],
             "out_of_memory": states["out of memory"],
             "pruned_by_bound": states["pruned"],
             "solved": states["solved"],
@@ -114,7 +114,7 @@ def assumptions(request: Request) -> Iterator[str]:
         yield "Microbatches have 1, 2, 4, 8 or 16 sequences."
     if "zero" not in request.fixed:
         stages = ", ".join(map(str, runtime.zero))
-        yield f"Of the stages of ZeRO that {runtime.name} runs ({stages}), those that another dominates are left out."
+        yield f"Of ZeRO {stages}, which {runtime.name} runs, 0 and 1 are left out where a higher of 1 and 2 is there."
     yield (
         "The lower bound holds for every strategy of this space, every placement, order and choice of what is "
         "recomputed, with these times."
@@ -151,7 +151,7 @@ def _point(looked: Looked, best: float) -> Document:
         "recompute": result.get("recompute"),
         "state": looked.state(best),
         "seconds": _finite(looked.seconds),
-        "lower_bound": None if looked.out_of_memory else looked.lower_bound,
+        "lower_bound": None if looked.without else looked.lower_bound,
         "peak_bytes": result.get("peak_bytes"),
         "least_bytes": looked.least_bytes or None,
         "reason": looked.reason,
@@ -165,7 +165,7 @@ def _neighbours(found: Found, winner: Looked) -> Iterator[Document]:
             "change": change,
             "state": looked.state(found.best),
             "seconds": _finite(looked.seconds),
-            "lower_bound": None if looked.out_of_memory else looked.lower_bound,
+            "lower_bound": None if looked.without else looked.lower_bound,
             "reason": looked.reason,
         }
 

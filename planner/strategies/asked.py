@@ -34,7 +34,9 @@ def request_of(
     for degree in more.get("fixed", {}):
         if degree not in DEGREES:
             raise ValueError(f"there is no degree {degree!r} to fix: {', '.join(DEGREES)}")
-    return Request(name, model, repr(model), machines, gpus=many, **more)
+    own = Path(more.get("calibration") or "")
+    source = repr(model) + (own.read_text(encoding="utf-8") if own.is_file() else "")
+    return Request(name, model, source, machines, gpus=many, **more)
 
 
 def read_both(

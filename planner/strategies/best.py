@@ -99,7 +99,7 @@ def _bound_neighbours(search: Search, winner: Looked) -> None:
     some = [
         looked.candidate
         for looked, _ in neighbours(search.found.looked, winner.candidate)
-        if looked.step < Step.BOUNDED and not looked.out_of_memory
+        if looked.step < Step.BOUNDED and not looked.without
     ]
     if not some:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from planner.placement.versions import different_choices
 from planner.plan.plan import Plan, plan_to_json
 from planner.plan.throughput import throughput_of
 from planner.problem import BASE, Impossible, Problem, ProblemError
+from planner.runtimes.names import ANY
 from planner.runtimes.order_bound import OrderBounds
 from planner.runtimes.rank_bound import rank_bound
 from planner.runtimes.runtime import Runtime
@@ -34,7 +35,8 @@ from planner.strategies.space import Candidate, weight_grad
 OUT_OF_MEMORY = "out of memory"
 SOLVED = "solved"
 BOUNDED = "bounded"
-"""States of what has been looked at: no plan fits, a plan is known, only a bound is known."""
+INVALID = "invalid"
+"""States of what has been looked at: no plan fits, a plan is known, only a bound is known, there is no such plan."""
 
 PROOF = 0.4
 """Part of the time of a close look for bounds; the rest is for plans."""
@@ -51,7 +53,7 @@ class QuickWork:
     @property
     def key(self) -> Mapping[str, object]:
         """The question and the candidates."""
-        those = [_identity(candidate) for candidate in self.candidates]
+        those = [candidate.key for candidate in self.candidates]
         return {"what": "quick", "request": self.request.key, "candidates": those, "closely": self.closely}
 
     @property
@@ -78,7 +80,7 @@ class BoundWork:
     @property
     def key(self) -> Mapping[str, object]:
         """The question and the candidates; ``enough`` says whether whole numbers of layers are looked at."""
-        those = [_identity(candidate) for candidate in self.candidates]
+        those = [candidate.key for candidate in self.candidates]
         return {"what": "bound", "request": self.request.key, "candidates": those, "enough": self.enough}
 
     @property
@@ -95,12 +97,16 @@ class BoundWork:
         runtime = self.request.runs
         try:
             problem = problem_of(self.request, candidate)
-        except (Impossible, Unfit, ProblemError) as reason:
+        except Impossible as reason:
             return _out(str(reason))
+        except (Unfit, ProblemError) as reason:
+            return _unknown(str(reason))
         if runtime.is_any:
             bound = problem_bound(problem, control)
         else:
             found = searched(problem, runtime, control)
+            if not found.orders:
+                return _no_order(found)
             bound = _of_any_order(found, problem, control, self.enough)
         if math.isinf(bound):
             return _out(f"no plan that {runtime.name} runs fits in memory, whatever is recomputed")
@@ -113,7 +119,18 @@ def _of_any_order(found: RuntimeSearch, problem: Problem, control: Control, enou
 
 
 def _out(reason: str) -> dict[str, Any]:
+    """It is proven that no plan fits."""
     return {"state": OUT_OF_MEMORY, "lower_bound": None, "reason": reason}
+
+
+def _unknown(reason: str) -> dict[str, Any]:
+    """Nothing is proven, such as of a step with too many tasks: what is known already stays the bound."""
+    return {"state": BOUNDED, "lower_bound": 0.0, "reason": reason}
+
+
+def _no_order(found: RuntimeSearch) -> dict[str, Any]:
+    """The runtime has no schedule for so many stages."""
+    return {"state": INVALID, "lower_bound": None, "reason": "; ".join(dict.fromkeys(found.reasons))}
 
 
 @dataclass(frozen=True)
@@ -130,7 +147,7 @@ class SolveWork:
     def key(self) -> Mapping[str, object]:
         """The question, the candidate, and how long it is looked at."""
         which = {"attempt": self.attempt, "seconds": self.seconds}
-        return {"what": "solve", "request": self.request.key, "candidate": _identity(self.candidate), **which}
+        return {"what": "solve", "request": self.request.key, "candidate": self.candidate.key, **which}
 
     @property
     def label(self) -> str:
@@ -144,13 +161,17 @@ class SolveWork:
             if self.request.runs.is_any:
                 return self._any(inputs_of(self.request, self.candidate).problem(), control, limits.threads)
             return self._as_run(problem_of(self.request, self.candidate), control)
-        except (Impossible, Unfit, ProblemError) as reason:
+        except Impossible as reason:
             return _out(str(reason))
+        except (Unfit, ProblemError) as reason:
+            return _unknown(str(reason))
 
     def _as_run(self, problem: Problem, control: Control) -> dict[str, Any]:
         """The first attempt looks for a plan; a later one proves first that it need not, or searches long."""
         runtime = self.request.runs
         found = searched(problem, runtime, control)
+        if not found.orders:
+            return _no_order(found)
         bound, best = 0.0, None
         if self.attempt == 1:
             bound = _of_any_order(found, problem, control, self.enough)
@@ -173,7 +194,7 @@ class SolveWork:
         return document
 
     def _any(self, problem: Problem, control: Control, threads: int) -> dict[str, Any]:
-        options = _options(problem, self.request, self.seconds, threads)
+        options = options_of(problem, self.request, self.seconds, threads)
         try:
             plan = solve(problem, control, options)
         except NoPlan as reason:
@@ -189,14 +210,8 @@ def searched(problem: Problem, runtime: Runtime, control: Control) -> RuntimeSea
     return RuntimeSearch(problem, runtime, Incumbent(problem, control, 0.0, lambda _: None))
 
 
-def _options(
-    problem: Problem,
-    request: Request,
-    seconds: float,
-    threads: int,
-    runtime: str = "any",
-    baselines: Sequence[str] = (),
-) -> SolveOptions:
+def options_of(problem: Problem, request: Request, seconds: float, threads: int, runtime: str = ANY) -> SolveOptions:
+    """What a search for one plan is given."""
     return SolveOptions.of(
         problem,
         time_limit=seconds,
@@ -204,7 +219,7 @@ def _options(
         gap=1e-6,
         seed=request.seed,
         threads=threads,
-        baselines=tuple(baselines),
+        baselines=(),
         objective="makespan",
         runtime=runtime,
     )
@@ -270,7 +285,3 @@ def throughput(request: Request, candidate: Candidate, seconds: float) -> tuple[
     found = throughput_of(document.origin, stages, candidate.strategy.microbatches, seconds)
     assert found is not None
     return found.tokens_per_second_per_gpu, found.mfu
-
-
-def _identity(candidate: Candidate) -> list[object]:
-    return [*candidate.degrees.values(), *candidate.order]

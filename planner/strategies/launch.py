@@ -15,7 +15,7 @@ from planner.exporters.registry import EXPORTERS
 from planner.files.plan_file import plan_of_text
 from planner.files.whole import write_whole
 from planner.objectives.as_run import plan_of_way
-from planner.objectives.options import NoPlan, SolveOptions
+from planner.objectives.options import NoPlan
 from planner.objectives.registry import OBJECTIVES
 from planner.objectives.solving import Solving
 from planner.plan.plan import Plan, plan_to_json
@@ -23,6 +23,7 @@ from planner.problem import Impossible, Problem
 from planner.runtimes.names import ANY
 from planner.search.as_run import RuntimeSearch
 from planner.search.ways import Way
+from planner.strategies.evaluate import options_of
 from planner.strategies.made import inputs_of, problem_of
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate
@@ -51,7 +52,7 @@ class PlanWork:
     @property
     def key(self) -> Mapping[str, object]:
         """The question, the candidate, what was found and the limit."""
-        which = {"candidate": [*self.candidate.degrees.values(), *self.candidate.order], "seconds": self.seconds}
+        which = {"candidate": self.candidate.key, "seconds": self.seconds}
         return {"what": "plan", "request": self.request.key, "way": repr(self.way), "bound": self.bound, **which}
 
     @property
@@ -94,7 +95,7 @@ class FreeWork:
     @property
     def key(self) -> Mapping[str, object]:
         """The question, the candidate and the limit."""
-        which = {"candidate": [*self.candidate.degrees.values(), *self.candidate.order], "seconds": self.seconds}
+        which = {"candidate": self.candidate.key, "seconds": self.seconds}
         return {"what": "free", "request": self.request.key, "way": repr(self.way), **which}
 
     @property
@@ -123,17 +124,7 @@ def _solving(
     """``in_full``: a very long step as a whole, and without the replays of baselines."""
     copies = problem_of(request, candidate).copies
     problem = inputs_of(request, candidate).problem(copies)
-    options = SolveOptions.of(
-        problem,
-        time_limit=seconds,
-        effort=None,
-        gap=1e-6,
-        seed=request.seed,
-        threads=limits.threads,
-        baselines=(),
-        objective="makespan",
-        runtime=runtime,
-    )
+    options = options_of(problem, request, seconds, limits.threads, runtime)
     control = Control(seconds, stop_requested=stop_event())
     return Solving(problem, control, options, {}, ()) if in_full else Solving.of(problem, control, options)
 

@@ -25,10 +25,11 @@ DEGREES = ("tp", "cp", "ep", "pp", "dp", "mbs", "zero")
 class Request:
     """One question.
 
-    ``name``, ``model``: the model; ``source``: the text of its file, ``cluster.sha256`` that of the cluster's, which
-    together with the flags tell questions apart. ``global_batch``: sequences a step; ``sequence``: tokens of each.
-    ``gpus``: numbers of GPUs to use, of each number all strategies. ``memory``: bytes of a GPU, in place of the
-    cluster's. ``fixed``: the values of degrees that are allowed, by name. ``recompute``: ``choose`` leaves it to plans.
+    ``name``, ``model``: the model; ``source``: all of it as text, with a calibration that is a file, and
+    ``cluster.sha256`` that of the cluster's, which together with the flags tell questions apart. ``global_batch``:
+    sequences a step; ``sequence``: tokens of each. ``gpus``: numbers of GPUs to use, of each number all strategies.
+    ``memory``: bytes of a GPU, in place of the cluster's. ``fixed``: the values of degrees that are allowed, by name.
+    ``recompute``: ``choose`` leaves it to plans.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 A strategy goes through steps: its quick bound, the bound of its orders, a short search for plans, a long one. Each
 raises its bound or finds a plan; what is left is the strategy whose bound is the least, whatever step it is at. The
-least bound of all strategies that are not proven out of memory is the bound of the space: no plan of any strategy is
+least bound of all strategies that are not proven to have no plan is the bound of the space: no plan of any strategy is
 shorter. The search ends when the best plan is within the gap of it, when nothing is left to look at, or with the time.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from planner.engine import Engine, Outcome
 from planner.engine.work import Work
-from planner.strategies.evaluate import OUT_OF_MEMORY, SOLVED, BoundWork, QuickWork, SolveWork
+from planner.strategies.evaluate import INVALID, OUT_OF_MEMORY, SOLVED, BoundWork, QuickWork, SolveWork
 from planner.strategies.made import cap_of, graphs_of
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate, Space, space_of
@@ -64,7 +64,7 @@ class Looked:
     lower_bound: float = 0.0
     least_bytes: float = 0.0
     result: dict[str, Any] | None = None
-    out_of_memory: bool = False
+    without: str = ""  # the state that proves that there is no plan
     reason: str = ""
 
     @property
@@ -72,10 +72,15 @@ class Looked:
         """Of the best plan known; inf where there is none."""
         return math.inf if self.result is None else float(self.result["seconds"])
 
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether it is proven that no plan fits."""
+        return self.without == OUT_OF_MEMORY
+
     def state(self, best: float) -> str:
         """In a word, beside the best step of the space."""
-        if self.out_of_memory:
-            return OUT_OF_MEMORY
+        if self.without:
+            return self.without
         if self.result is not None:
             return SOLVED
         return "pruned" if self.lower_bound * ALIKE >= best else "open"
@@ -98,8 +103,8 @@ class Found:
 
     @property
     def lower_bound(self) -> float:
-        """Seconds that no plan of any strategy beats; inf where all are proven out of memory."""
-        open_ones = (each.lower_bound for each in self.looked if not each.out_of_memory)
+        """Seconds that no plan of any strategy beats; inf where all are proven to have no plan."""
+        open_ones = (each.lower_bound for each in self.looked if not each.without)
         return min(self.best, min(open_ones, default=math.inf))
 
     @property
@@ -150,9 +155,7 @@ class Search:
     def _quickly(self) -> None:
         """The quick bounds of all; then, for those with the least, what steps are likely."""
         self._quick(self.found.space.candidates, closely=False)
-        least = sorted(
-            (each for each in self.found.looked if not each.out_of_memory), key=lambda each: each.lower_bound
-        )
+        least = sorted((each for each in self.found.looked if not each.without), key=lambda each: each.lower_bound)
         self._quick([each.candidate for each in least[:LIKELY_AT_MOST]], closely=True)
         for looked in self.found.looked:
             self._push(looked)
@@ -180,13 +183,13 @@ class Search:
             looked.least_bytes = outcome.result["bytes"][k]
             self._check_memory(looked)
             likely = outcome.result["likely"][k]
-            if work.closely and likely is not None and not looked.out_of_memory:
+            if work.closely and likely is not None and not looked.without:
                 heappush(self.likely, (likely, self.number[candidate]))
 
     def _check_memory(self, looked: Looked) -> None:
         """Weights, gradients and optimizer state alone may be more than there is."""
         if looked.least_bytes > cap_of(self.request):
-            looked.out_of_memory = True
+            looked.without = OUT_OF_MEMORY
             looked.reason = "weights, gradients and optimizer state alone are more than the memory"
 
     def _closely(self) -> None:
@@ -210,7 +213,7 @@ class Search:
         return self.engine.wait(timeout=max(0.05, min(self.left, 0.5)))
 
     def _push(self, looked: Looked) -> None:
-        if not looked.out_of_memory and looked.step < Step.LONG:
+        if not looked.without and looked.step < Step.LONG:
             heappush(self.queue, (looked.lower_bound, looked.step, self.number[looked.candidate]))
 
     def _pop(self, step: Step | None = None) -> Looked | None:
@@ -259,7 +262,7 @@ class Search:
         while self.likely:
             seconds, number = heappop(self.likely)
             looked = self.found.looked[number]
-            if looked.step < Step.SHORT and not looked.out_of_memory and max(seconds, looked.lower_bound) < best:
+            if looked.step < Step.SHORT and not looked.without and max(seconds, looked.lower_bound) < best:
                 self.queue = [entry for entry in self.queue if entry[2] != number]
                 heapify(self.queue)
                 return looked
@@ -289,8 +292,8 @@ class Search:
         looked.step = step
         if result is None:
             looked.reason, looked.step = reason, Step.LONG
-        elif result["state"] == OUT_OF_MEMORY:
-            looked.out_of_memory, looked.reason = True, result["reason"]
+        elif result["state"] in (OUT_OF_MEMORY, INVALID):
+            looked.without, looked.reason = result["state"], result["reason"]
         else:
             looked.lower_bound = max(looked.lower_bound, float(result["lower_bound"]))
             looked.reason = result["reason"]

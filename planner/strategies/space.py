@@ -1,9 +1,9 @@
 """The space: every way in which ranks can share a model.
 
 Tensor ranks share a node. Then come context, data and pipeline ranks; experts spread over context and data ranks. What
-is the same is there once: experts of a model without any, ZeRO where nothing is replicated, a stage of ZeRO that
-another one dominates (it holds less and takes no longer). Stages a rank, the schedule and what is recomputed are the
-plan's choice, not the space's.
+is the same is there once: experts of a model without any, ZeRO where nothing is replicated. ZeRO 0 and 1 are left out
+where the runtime has a stage that holds less (``LESS_HELD_BY``), unless they are fixed. Stages a rank, the schedule and
+what is recomputed are the plan's choice, not the space's.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from planner.strategies.request import Request
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 """Sequences of a microbatch that are looked at, where no others are fixed."""
 
-DOMINATED_BY = {0: (1, 2), 1: (2,)}
-"""ZeRO 1 holds less than 0, 2 less than 1, and neither takes longer: as much is sent, and less updated."""
+LESS_HELD_BY = {0: (1, 2), 1: (2,)}
+"""ZeRO 2 holds less than 1 and takes as long. ZeRO 1 holds less than 0 and updates less; as much is sent, but what it
+gathers comes after the update, where reduction may be hidden: a step with 0 may be shorter where memory is ample."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Candidate:
         parts = [f"{key.upper()} {getattr(s, key)}" for key in ("tp", "cp", "ep", "pp", "dp") if getattr(s, key) > 1]
         parts += [f"microbatches of {s.mbs}"] + ([f"ZeRO {s.zero}"] if s.zero else [])
         return ", ".join(parts) + (f", {' before '.join(self.order)}" if len(self.order) > 1 else "")
+
+    @property
+    def key(self) -> list[object]:
+        """What tells it from others of its question, as JSON."""
+        return [*self.degrees.values(), *self.order]
 
     @property
     def degrees(self) -> dict[str, int]:
@@ -163,7 +169,7 @@ def _zeros(request: Request, runtime: Runtime, replicas: int) -> list[int]:
         return [zero for zero in request.fixed["zero"] if zero in runtime.zero]
     if replicas == 1:
         return [0]
-    return [zero for zero in runtime.zero if not any(other in runtime.zero for other in DOMINATED_BY.get(zero, ()))]
+    return [zero for zero in runtime.zero if not any(other in runtime.zero for other in LESS_HELD_BY.get(zero, ()))]
 
 
 def divisors(n: int) -> list[int]:

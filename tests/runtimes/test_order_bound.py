@@ -63,6 +63,23 @@ def test_no_plan_is_below_the_bound_of_its_order(runtime: str, seed: int) -> Non
     assert tight
 
 
+@pytest.mark.parametrize("runtime", ["torch", "torchtitan", "megatron"])
+@pytest.mark.parametrize("ranks", [2, 4, 6])
+def test_the_bound_of_any_order_on_many_devices(runtime: str, ranks: int) -> None:
+    """Two layers a device, passes of one second: weight gradients fill what is left after input gradients went back."""
+    operators = tuple(
+        Operator(f"layer.{k}", {Pass.F: 1.0, Pass.I: 1.0, Pass.W: 1.0}, (f"layer.{k - 1}",) if k else ())
+        for k in range(2 * ranks)
+    )
+    kind = DeviceType("gpu")
+    cluster = Cluster("c", tuple(Device(f"d{d}", "d", kind) for d in range(ranks)), {"gpu": kind})
+    search = search_of(Problem(Graph("g", Mode.TRAINING, 12, operators), cluster, 12), runtime)
+    best = search.run()
+    assert best is not None
+    bound = rank_bound(search._bounds, search.runtime.schedules, Control(), np.inf)
+    assert 72 <= bound <= best.figures.makespan
+
+
 @pytest.mark.parametrize("name", [name for name, s in SCHEDULES.items() if not s.fused and s.family != "bidirectional"])
 def test_the_longest_path_is_what_a_replay_takes(name: str) -> None:
     """Stages of random times, with transfers of one length: a graph's end is the replay's."""

@@ -11,11 +11,12 @@ from strategy.questions import engine, machines, model, question
 from planner.baselines import SCHEDULES
 from planner.engine import Limits
 from planner.importers.transformer.model import Moe
+from planner.problem import ProblemError
 from planner.runtimes.order_graph import order_graph
 from planner.runtimes.rank_bound import held_by_all
 from planner.strategies.answer import document_of
 from planner.strategies.best import best_strategies
-from planner.strategies.evaluate import OUT_OF_MEMORY, SOLVED, BoundWork, SolveWork
+from planner.strategies.evaluate import BOUNDED, OUT_OF_MEMORY, SOLVED, BoundWork, SolveWork
 from planner.strategies.made import cap_of, graphs_of
 from planner.strategies.quick import quick
 from planner.strategies.request import Request
@@ -125,6 +126,23 @@ def test_nothing_fits_is_proven() -> None:
     assert all(looked.out_of_memory for looked in found.looked)
     assert found.best == found.lower_bound == math.inf
     assert found.gap is None
+
+
+def test_what_is_no_proof_of_memory_is_not_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runtime without a schedule for so many stages, and a step with too many tasks, which proves nothing."""
+    one_stage = question(runtime="dualpipe", fixed={"pp": (1,), "mbs": (1,)})
+    with engine() as running:
+        found = Search(one_stage, running, 20.0).run()
+    assert {looked.state(found.best) for looked in found.looked} == {"invalid"}
+    candidate = space_of(question(), graphs_of(question())).candidates[0]
+
+    def refuse(*_: object) -> object:
+        raise ProblemError("the step has too many tasks")
+
+    monkeypatch.setattr("planner.strategies.evaluate.problem_of", refuse)
+    assert BoundWork(question(), (candidate,), math.inf, 5.0).run(LIMITS)["found"][0]["state"] == BOUNDED
+    solved = SolveWork(question(), candidate, math.inf, 5.0, 1).run(LIMITS)
+    assert (solved["state"], solved["lower_bound"]) == (BOUNDED, 0.0)
 
 
 def test_two_types_of_gpus_beat_each_alone() -> None:
