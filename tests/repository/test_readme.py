@@ -75,6 +75,18 @@ def test_the_readme_claims_what_the_cases_show() -> None:
         assert text in README, text
 
 
+def test_the_worked_examples_are_those_of_the_cases() -> None:
+    """Step times that docs/strategy.md names are rows of docs/strategy-cases.json."""
+    rows = json.loads((ROOT / "docs" / "strategy-cases.json").read_text(encoding="utf-8"))["rows"]
+    page = (ROOT / "docs" / "strategy.md").read_text(encoding="utf-8")
+    examples = page[page.index("## Three worked examples") : page.index("## Inference")]
+    known = {f"{row['best_seconds']:.2f}" for row in rows.values()}
+    known |= {f"{n['seconds'] or n['lower_bound'] or 0:.2f}" for row in rows.values() for n in row["neighbours"]}
+    named = set(re.findall(r"(\d+\.\d\d) s", examples))
+    assert len(named) >= 7
+    assert named <= known
+
+
 def test_the_page_of_commands_has_every_command_and_every_flag_of_solve() -> None:
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
