@@ -90,6 +90,28 @@ class Model:
         self.row_lower.append(lower)
         self.row_upper.append(upper)
 
+    def keep_rows(self, those: Sequence[int], first: int) -> None:
+        """Leave out all rows from number ``first`` on but those."""
+        rows = [
+            (
+                self.index[self.row_start[k] : self.row_start[k + 1]],
+                self.value[self.row_start[k] : self.row_start[k + 1]],
+                self.row_lower[k],
+                self.row_upper[k],
+            )
+            for k in those
+        ]
+        begin = self.row_start[first]
+        del self.index[begin:], self.value[begin:], self.row_start[first + 1 :]
+        del self.row_lower[first:], self.row_upper[first:]
+        for columns, values, lower, upper in rows:
+            self.row(columns, values, lower, upper)
+
+    def activity(self, row: int, values: npt.NDArray[np.float64]) -> float:
+        """The sum of values x columns of a row."""
+        begin, end = self.row_start[row], self.row_start[row + 1]
+        return float(values[self.index[begin:end]] @ np.array(self.value[begin:end]))
+
     def solve(
         self,
         control: Control,
@@ -206,6 +228,48 @@ class Model:
             iterations=max(0, int(info.simplex_iteration_count)),
             nodes=max(1, int(info.mip_node_count)),
         )
+
+
+class Growing:
+    """A linear model that is solved again and again while rows are added, each time from where the last solve ended.
+
+    A solve that was cut off, and one whose end is no optimum, shows nothing.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.solver = _solver(1)
+        self.solver.setOptionValue("presolve", "off")  # it would forget where the last solve ended
+        model._pass_to(self.solver)
+        self.passed = len(model.row_lower)
+
+    def solve(self, control: Control) -> Outcome:
+        """Solve the model with the rows that it has by now, on one thread, before the control's deadline."""
+        if control.remaining <= 0:
+            return Outcome(False, False, None, math.inf, -math.inf)
+        self._pass_rows()
+        use_threads(1)
+        clock = self.solver.getRunTime()  # the limit counts from the first solve on
+        self.solver.setOptionValue("time_limit", clock + control.remaining)
+        self.solver.run()
+        found = self.model._outcome(self.solver)
+        return found if found.optimal else replace(found, infeasible=False, values=None, bound=-math.inf)
+
+    def _pass_rows(self) -> None:
+        model, first, last = self.model, self.passed, len(self.model.row_lower)
+        if first == last:
+            return
+        begin = model.row_start[first]
+        self.solver.addRows(
+            last - first,
+            np.array(model.row_lower[first:]),
+            np.array(model.row_upper[first:]),
+            len(model.index) - begin,
+            np.array(model.row_start[first:last], dtype=np.int32) - begin,
+            np.array(model.index[begin:], dtype=np.int32),
+            np.array(model.value[begin:]),
+        )
+        self.passed = last
 
 
 def use_threads(threads: int) -> None:

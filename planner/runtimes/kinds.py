@@ -13,6 +13,7 @@ from planner.problem import Problem
 from planner.runtimes.stage_costs import StageCosts
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 NO_TIME = 1e-8
@@ -56,8 +57,17 @@ class Kinds:
     last: int
 
     @staticmethod
-    def of(problem: Problem, costs: StageCosts, choices: Sequence[Versions], layer: Sequence[bool]) -> Kinds:
-        """The kinds of the units of a problem; ``choices``: the versions that they may be in."""
+    def of(
+        problem: Problem,
+        costs: StageCosts,
+        choices: Sequence[Versions],
+        layer: Sequence[bool],
+        times: Ints | None = None,
+    ) -> Kinds:
+        """The kinds of the units of a problem; ``choices``: the versions that they may be in.
+
+        ``times``: how many units each stands for; one where it is None.
+        """
         tables = [costs.of(versions) for versions in choices]
         seconds, parameters, activation, held = (np.array([table[k] for table in tables]) for k in range(4))
         units = parameters.shape[1]
@@ -78,7 +88,7 @@ class Kinds:
         kind_of = kind_of.ravel()
         whole, split = (Late(each.some[at], each.rest[:, at]) for each in late)
         return Kinds(
-            np.bincount(kind_of).astype(float),
+            np.bincount(kind_of, weights=times).astype(float),
             seconds[:, at],
             parameters[:, at],
             held_long[:, at],

@@ -19,6 +19,9 @@ from functools import cached_property
 from heapq import heappop, heappush, heapreplace
 from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
+
 from planner.baselines import SCHEDULES, NotApplicable
 from planner.common.budget import Control
 from planner.placement.versions import Versions
@@ -32,6 +35,8 @@ from planner.runtimes.stage_costs import StageCosts
 
 CLOSER_AT_MOST = 40
 """Closer bounds that are worked out of all programs together."""
+
+Ints = npt.NDArray[np.int64]
 
 Order = tuple[str, int]
 """A schedule and how many stages it has on a device."""
@@ -74,8 +79,20 @@ class _Part:
 class OrderBounds:
     """The bounds of all orders of a runtime on one problem."""
 
-    def __init__(self, problem: Problem, runtime: Runtime, costs: StageCosts, choices: Mapping[str, Versions]) -> None:
-        """``problem``: cut as the runtime cuts it; ``choices``: the versions that a layer may be in, by name."""
+    def __init__(
+        self,
+        problem: Problem,
+        runtime: Runtime,
+        costs: StageCosts,
+        choices: Mapping[str, Versions],
+        times: Sequence[int] | None = None,
+    ) -> None:
+        """``problem``: cut as the runtime cuts it; ``choices``: the versions that a layer may be in, by name.
+
+        ``times``: how many operators each one stands for, in a problem of few layers; None: itself. Of such a problem
+        only ``of_any`` is a bound.
+        """
+        self.times = None if times is None else np.array(times)
         self.problem, self.runtime, self.costs, self.choices = problem, runtime, costs, choices
         self.known: dict[tuple[bool, Mixture], Kinds] = {}
         self.programs: dict[tuple[str, int, Mixture], OrderProgram] = {}
@@ -90,14 +107,17 @@ class OrderBounds:
 
     @cached_property
     def mixtures(self) -> tuple[Mixture, ...]:
-        """The versions that may be in one plan; those of a mixture of two are in no other."""
+        """The versions that may be in one plan; those of a mixture of two are in no other.
+
+        All layers of a mixture may be in one of its versions, so these are left out by themselves.
+        """
         names, recompute = tuple(self.choices), self.runtime.recompute
         if recompute in (Recomputing.STAGE, Recomputing.OPERATOR):
             return (names,)
-        alone = tuple((name,) for name in names)
-        if recompute is Recomputing.UNIFORM or BASE not in self.choices:
-            return alone
-        return *alone, *((BASE, name) for name in names if self.runtime.may_mix(name))
+        some = [name for name in names if name != BASE and self.runtime.may_mix(name)]
+        if recompute is Recomputing.UNIFORM or BASE not in self.choices or not some:
+            return tuple((name,) for name in names)
+        return *((name,) for name in names if name not in (BASE, *some)), *((BASE, name) for name in some)
 
     @cached_property
     def loose(self) -> StageCosts:
@@ -107,6 +127,15 @@ class OrderBounds:
             return self.costs
         return StageCosts(self.costs.whole, self.runtime, segments.loose)
 
+    def times_of(self, costs: StageCosts) -> Ints:
+        """How many units each of them stands for. Raises ``ValueError`` where that of its operators differs."""
+        if self.times is None:
+            return np.ones(len(costs.units), dtype=np.int64)
+        found = np.array([self.times[unit[0]] for unit in costs.units])
+        if (self.times != found[costs.unit_of]).any():
+            raise ValueError("a unit has operators that stand for different numbers of others")
+        return found
+
     def _kinds(self, apart: bool, mixture: Mixture) -> tuple[Kinds, bool]:
         """The kinds of units, and whether those that are counted as layers are layers."""
         costs = self.loose if apart else self.costs
@@ -114,7 +143,7 @@ class OrderBounds:
         if (apart, mixture) not in self.known:
             choices = [self.choices[name] for name in mixture]
             own = layer or [False] * len(costs.units)
-            self.known[apart, mixture] = Kinds.of(self.problem, costs, choices, own)
+            self.known[apart, mixture] = Kinds.of(self.problem, costs, choices, own, self.times_of(costs))
         return self.known[apart, mixture], layer is not None
 
     def chained(self, costs: StageCosts) -> bool:
@@ -186,12 +215,12 @@ class OrderBounds:
                 continue
             if part.level == LEVELS:
                 return value
-            left -= 1
             part = part.limited(enough)
             part.program.relaxed(control)
-            closer = part.program.closer(control, enough, part.level + 1)
-            known = value if closer is None else min(closer, enough) if part.program.limited else closer
-            heapreplace(parts, (max(value, known), number, replace(part, level=part.level + 1)))
+            closer, ended = part.program.closer(control, enough, part.level + 1)
+            known = min(closer, enough) if part.program.limited else closer
+            heapreplace(parts, (max(value, known), number, replace(part, level=part.level + ended)))
+            left -= ended
             number += 1
         return math.inf
 
@@ -205,8 +234,7 @@ class OrderBounds:
             if k in done or values[k] >= enough or math.isinf(values[k]) or control.over:
                 return values[k]
             done.add(k)
-            closer = programs[k].closer(control, enough, 1)  # of whole layers
-            values[k] = values[k] if closer is None else max(values[k], closer)
+            values[k] = max(values[k], programs[k].of_whole_layers(control))
 
     def _program(self, name: str, chunks: int, mixture: Mixture) -> OrderProgram:
         key = name, chunks, mixture
@@ -222,15 +250,15 @@ class OrderBounds:
     def solutions(self, name: str, chunks: int, control: Control, below: float) -> Iterator[tuple[Mixture, Solution]]:
         """Stages that the program of each mixture finds best, where its value is below a makespan, the least first.
 
-        Of a mixture of many names, base and each other one are looked at. Raises as ``of`` does.
+        Also each version by itself; of a mixture of many names, base and each other one. Raises as ``of`` does.
         """
         found = self._setting(name, chunks)
         if found is None or self.problem.segments.spread:
             return
-        mixtures = self.mixtures
+        pairs: tuple[Mixture, ...] = tuple(mixture for mixture in self.mixtures if len(mixture) == 2)
         if self.runtime.recompute in (Recomputing.STAGE, Recomputing.OPERATOR) and BASE in self.choices:
-            others = [each for each in self.choices if each != BASE]
-            mixtures = (*((each,) for each in self.choices), *((BASE, each) for each in others))
+            pairs = tuple((BASE, each) for each in self.choices if each != BASE)
+        mixtures = (*((each,) for each in self.choices), *pairs)
         programs = [(mixture, self._program(name, chunks, mixture)) for mixture in mixtures]
         values = {mixture: program.relaxed(control) for mixture, program in programs}
         for mixture, program in sorted(programs, key=lambda entry: values[entry[0]]):

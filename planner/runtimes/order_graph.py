@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ class OrderGraph:
     reads: Ints
     kind: Ints
     crosses: Bools
-    last: list[int]
+    last: Ints
     held: list[Ints]
     stages: int
     final: list[int]
@@ -63,28 +64,31 @@ class OrderGraph:
         if not len(self.kind):
             return []
         end, via = self.played(seconds.ravel(), np.where(self.crosses, lag, 0.0))
-        return [self._path(node, float(end[node]), via) for node in self.last]
+        function = self._fast(traced)
+        return [
+            (float(end[node]), counts[:-1].reshape(self.stages, PASSES), int(counts[-1]))
+            for node, counts in zip(
+                self.last, function(self.last, self.reads, self.kind, self.crosses, via), strict=True
+            )
+        ]
+
+    def length(self, seconds: Floats, lag: float) -> float:
+        """Of the longest path of all, as in ``longest``; 0 where there are no nodes."""
+        if not len(self.kind):
+            return 0.0
+        return float(self.played(seconds.ravel(), np.where(self.crosses, lag, 0.0))[0].max())
 
     def played(self, seconds: Floats, lag: Floats) -> tuple[Floats, Ints]:
         """The end of every pass, all as early as they can, and which pass each waited for longest; -1 for none.
 
         ``seconds``: by kind; ``lag``: by kind, of the transfer of what it reads.
         """
-        function = played if len(self.kind) <= INTERPRETED and "numba" not in sys.modules else _compiled()
-        end, via = function(self.before, self.reads, self.kind, seconds, lag)
+        end, via = self._fast(played)(self.before, self.reads, self.kind, seconds, lag)
         return np.asarray(end), np.asarray(via)
 
-    def _path(self, node: int, length: float, via: Ints) -> tuple[float, Ints, int]:
-        counts = [0] * (PASSES * self.stages)
-        sent = 0
-        kind, reads, crosses, waited = self.kind, self.reads, self.crosses, via
-        while node >= 0:
-            counts[kind[node]] += 1
-            before = int(waited[node])
-            if before >= 0 and before == reads[node] and crosses[kind[node]]:
-                sent += 1
-            node = before
-        return length, np.array(counts, dtype=np.int64).reshape(self.stages, PASSES), sent
+    def _fast(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, as machine code where that is worth loading numba."""
+        return function if len(self.kind) <= INTERPRETED and "numba" not in sys.modules else _compiled(function)
 
 
 def played(before: Ints, reads: Ints, kind: Ints, seconds: Floats, lag: Floats) -> tuple[Floats, Ints]:
@@ -105,13 +109,30 @@ def played(before: Ints, reads: Ints, kind: Ints, seconds: Floats, lag: Floats) 
     return end, via
 
 
+def traced(last: Ints, reads: Ints, kind: Ints, crosses: Bools, via: Ints) -> Ints:
+    """The paths to some passes, back along what each waited for: how often each kind is on them, then transfers.
+
+    (paths, kinds + 1); written in what numba compiles.
+    """
+    counts = np.zeros((len(last), len(crosses) + 1), dtype=np.int64)
+    for d in range(len(last)):
+        node = last[d]
+        while node >= 0:
+            counts[d, kind[node]] += 1
+            before = via[node]
+            if before >= 0 and before == reads[node] and crosses[kind[node]]:
+                counts[d, -1] += 1
+            node = before
+    return counts
+
+
 @cache
-def _compiled() -> Callable[..., tuple[Floats, Ints]]:
-    """``played`` as machine code."""
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function as machine code."""
     from planner.common import compiled as code  # numba: here, so that short orders do without
 
-    function: Callable[..., tuple[Floats, Ints]] = code.compiled()(played)
-    return function
+    made: Callable[..., Any] = code.compiled()(function)
+    return made
 
 
 def order_graph(rows: Rows, stages: int, device_of: list[int], microbatches: int) -> OrderGraph | None:
@@ -138,7 +159,7 @@ def order_graph(rows: Rows, stages: int, device_of: list[int], microbatches: int
     split = any(bool((kind % PASSES == PASS_OF["W"]).any()) for kind in kind_of)
     if sum(map(len, rows)) > NODES_AT_MOST:
         none = np.zeros(0, dtype=np.int64)
-        return OrderGraph(none, none, none, np.zeros(PASSES * stages, dtype=np.bool_), [], held, stages, final, split)
+        return OrderGraph(none, none, none, np.zeros(PASSES * stages, dtype=np.bool_), none, held, stages, final, split)
     numbers = [n.tolist() for n in microbatch_of]
     kinds = [k.tolist() for k in kind_of]
     node: dict[tuple[int, int], int] = {}  # (kind, microbatch) to number
@@ -178,7 +199,7 @@ def order_graph(rows: Rows, stages: int, device_of: list[int], microbatches: int
         np.array(reads, dtype=np.int64),
         np.array(kind_list, dtype=np.int64),
         crosses,
-        last,
+        np.array(last, dtype=np.int64),
         held,
         stages,
         final,
@@ -200,10 +221,11 @@ def _held(kind: Ints, stages: int) -> Ints:
 
     Of a stage without weight gradients all is released with the backward pass.
     """
-    stage, which = kind // PASSES, kind % PASSES
-    has_w = np.zeros(stages, dtype=bool)
+    own, stage = np.unique(kind // PASSES, return_inverse=True)  # those of the device
+    which = kind % PASSES
+    has_w = np.zeros(len(own), dtype=bool)
     has_w[stage[which == 2]] = True
-    change = np.zeros((len(kind), stages, 2), dtype=np.int64)
+    change = np.zeros((len(kind), len(own), 2), dtype=np.int64)
     at = np.arange(len(kind))
     change[at[which == 0], stage[which == 0], 0] = 1
     backward = (which == 1) | (which == 3)
@@ -211,10 +233,12 @@ def _held(kind: Ints, stages: int) -> Ints:
     split = (which == 1) & has_w[stage]
     change[at[split], stage[split], 1] = 1
     change[at[which == 2], stage[which == 2], 1] = -1
-    vectors = np.unique(np.cumsum(change, axis=0).reshape(len(kind), -1), axis=0)
-    vectors = vectors[np.argsort(-vectors.sum(axis=1), kind="stable")]
+    left = np.unique(np.cumsum(change, axis=0).reshape(len(kind), -1), axis=0)
+    left = left[np.argsort(-left.sum(axis=1), kind="stable")]
     kept: list[Ints] = []
-    for vector in vectors:
-        if not any(np.all(vector <= other) for other in kept):
-            kept.append(vector)
-    return np.array(kept).reshape(-1, stages, 2)
+    while len(left):  # the first holds the most: no other covers it
+        kept.append(left[0])
+        left = left[(left > left[0]).any(axis=1)]
+    held = np.zeros((len(kept), stages, 2), dtype=np.int64)
+    held[:, own] = np.array(kept).reshape(-1, len(own), 2)
+    return held

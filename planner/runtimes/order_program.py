@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +21,11 @@ from planner.common.budget import Control
 from planner.common.highs import Model, Outcome
 from planner.problem import Problem
 from planner.runtimes.kinds import Kinds
-from planner.runtimes.order_graph import PASSES, OrderGraph
+from planner.runtimes.order_graph import OrderGraph
+from planner.runtimes.order_paths import Paths
 
 Floats = npt.NDArray[np.float64]
-
-ROUNDS = 12
-"""Times that paths are added."""
-
-CLOSE = 1e-3
-"""Relative length by which a path may exceed the program's value when no more are added."""
+Ints = npt.NDArray[np.int64]
 
 GAP = 1e-3
 """Relative gap at which the integer program is done."""
@@ -39,10 +36,7 @@ TRY_GAP = 1e-2
 NODES = 200
 """Of its tree."""
 
-FEW_STAGES = 16
-"""Stages up to which whole layers and paths are looked at together."""
-
-LEVELS = 3
+LEVELS = 2
 """Of closer bounds."""
 
 INFEASIBLE = math.inf
@@ -102,6 +96,7 @@ class OrderProgram:
         self.problem, self.device_of = setting.problem, setting.device_of
         self.model = Model()
         self.first: Outcome | None = None
+        self.paths: Paths | None = None
         self.step = self.model.variable(cost=1.0)
         devices = range(self.problem.n_devices)
         self.over = [self.model.variable() for _ in devices]  # when the passes of a device are over, at least
@@ -280,19 +275,21 @@ class OrderProgram:
             self.first = self.model.solve(control, threads=1, certify=True)
         return INFEASIBLE if self.first.infeasible else max(0.0, self.first.bound)
 
-    def closer(self, control: Control, enough: float, level: int) -> float | None:
-        """A better bound: of whole layers, then with paths as cuts, then of both; None where there is none of a level.
+    def closer(self, control: Control, enough: float, level: int) -> tuple[float, bool]:
+        """A better bound, 0 where there is none: with paths as cuts, then of whole layers; whether the level has ended.
 
-        Paths and whole layers together take long on many stages, and gain little there.
+        Paths are added some at a time, so that the caller can turn to what has the least bound by then.
         """
-        if level == 1:
-            return self._of_whole_layers(control)
-        values = None if self.first is None else self.first.values
-        if level == 2 and self.setting.chained and values is not None:
-            return self._with_paths(control, enough, values)
-        if level == 3 and self.setting.chained and len(self.device_of) <= FEW_STAGES:
-            return self._of_whole_layers(control)
-        return None
+        if level > 1:
+            return self.of_whole_layers(control), True
+        if self.graph is None or not self.setting.chained or self.first is None or self.first.values is None:
+            return 0.0, True
+        if self.paths is None:
+            self.paths = Paths(self, self.graph, self.first.values)
+        bound = self.paths.more(control, enough)
+        if self.paths.ended:
+            self.paths.leave_out()
+        return bound, self.paths.ended
 
     def solution(self, control: Control) -> Solution | None:
         """Stages of whole layers that are worth a try; of fractions, where none are found soon."""
@@ -313,7 +310,7 @@ class OrderProgram:
             changed[s] += values[self.column[s, k, v]] * (v > 0)
         return Solution(tuple(sizes.tolist()), tuple(changed.tolist()))
 
-    def _of_whole_layers(self, control: Control) -> float:
+    def of_whole_layers(self, control: Control) -> float:
         """The proven bound of the integer program; that it is infeasible is solved twice."""
         for column in self.whole:
             self.model.integer[column] = True
@@ -324,37 +321,11 @@ class OrderProgram:
             self.model.integer[column] = False
         return found.bound
 
-    def _with_paths(self, control: Control, enough: float, values: Floats) -> float:
-        bound = 0.0
-        for _ in range(ROUNDS):
-            if bound > enough or control.over or not self._cut(values):
-                break
-            found = self.model.solve(control, threads=1)
-            if found.values is None:
-                break
-            bound, values = max(bound, found.bound), found.values
-        return bound
-
-    def _cut(self, values: Floats) -> bool:
-        """Add the longest paths for these stages; whether any is longer than the program says."""
-        if self.graph is None:
-            return False
-        seconds = np.zeros((self.graph.stages, PASSES))
-        for s, k, v in self.places:
-            seconds[s] += values[self.column[s, k, v]] * self._passes(s, k, v)
-        added = False
-        for d, (length, counts, sent) in enumerate(self.graph.longest(seconds, self.setting.lag)):
-            if length <= float(values[self.over[d]]) * (1 + CLOSE):
-                continue
-            added = True
-            columns, lengths = [self.over[d]], [1.0]
-            for s, k, v in self.places:
-                total = float(counts[s] @ self._passes(s, k, v))
-                if total:
-                    columns.append(self.column[s, k, v])
-                    lengths.append(-total)
-            self.model.row(columns, lengths, sent * self.setting.lag)
-        return added
+    @cached_property
+    def by_place(self) -> tuple[Ints, Ints, Floats]:
+        """Of each place its column, its stage, and the seconds of its F, I, W and whole backward."""
+        columns, stages = (np.array(some) for some in ([*self.column.values()], [s for s, _, _ in self.column]))
+        return columns, stages, np.array([self._passes(*place) for place in self.column])
 
     def _passes(self, s: int, k: int, v: int) -> Floats:
         """Seconds of F, I, W and the whole backward."""

@@ -52,7 +52,7 @@ def rank_bound(bounds: OrderBounds, schedules: Sequence[str], control: Control, 
         held.append(vector)
     nothing = np.zeros(0, dtype=np.int64)
     # which stage of a device ends last differs by order, so ``final`` names none
-    graph = OrderGraph(nothing, nothing, nothing, nothing.astype(bool), [], held, ranks, [], not whole)
+    graph = OrderGraph(nothing, nothing, nothing, nothing.astype(bool), nothing, held, ranks, [], not whole)
     setting = Setting(problem, bounds.runtime.reduces_beside, range(ranks), graph, 0.0, [0.0] * ranks, False, False)
     setting = replace(
         setting, last=tuple({0 if SCHEDULES[name].family == "vshape" else ranks - 1 for name in schedules})
@@ -80,5 +80,5 @@ def _along(bounds: OrderBounds, whole: bool) -> tuple[float, list[float], list[f
     lag = bounds.lag(costs)
     there, back = float(forward[1:-1].min()) + lag, float(backward[1:-1].min()) + lag
     stages = [max(0, r - 1) for r in range(ranks)]
-    chain = float(forward.sum() + backward.sum()) + 2 * lag * (ranks - 1)
+    chain = float(bounds.times_of(costs) @ (forward + backward)) + 2 * lag * (ranks - 1)
     return chain, [n * there for n in stages], [n * back * whole for n in stages]

@@ -9,7 +9,7 @@ from typing import Any
 
 from planner.engine import Engine
 from planner.strategies.answer import Answer, neighbours
-from planner.strategies.evaluate import BoundWork, way_in
+from planner.strategies.evaluate import FRACTIONS_ENOUGH, BoundWork, way_in
 from planner.strategies.launch import FreeWork, Planned, PlanWork, planned_in
 from planner.strategies.request import Request
 from planner.strategies.search import Looked, Search, Step
@@ -99,12 +99,12 @@ def _bound_neighbours(search: Search, winner: Looked) -> None:
     some = [
         looked.candidate
         for looked, _ in neighbours(search.found.looked, winner.candidate)
-        if looked.step < Step.BOUNDED and not looked.without
+        if looked.step < Step.FRACTIONS and not looked.without
     ]
     if not some:
         return
     engine, end = search.engine, time.monotonic() + NEIGHBOURS
-    works = [BoundWork(search.request, (candidate,), search.found.best, NEIGHBOURS) for candidate in some]
+    works = [BoundWork(search.request, (candidate,), FRACTIONS_ENOUGH, NEIGHBOURS) for candidate in some]
     for work in works:
         engine.submit(work)
     while engine.pending and time.monotonic() < end:

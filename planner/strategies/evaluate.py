@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
+from planner.baselines import SCHEDULES
 from planner.bounds import problem_bound
 from planner.common.budget import Control
 from planner.engine import Limits, stop_event
@@ -19,15 +21,17 @@ from planner.placement.versions import different_choices
 from planner.plan.plan import Plan, plan_to_json
 from planner.plan.throughput import throughput_of
 from planner.problem import BASE, Impossible, Problem, ProblemError
+from planner.runtimes.cuts import cut_for
 from planner.runtimes.names import ANY
 from planner.runtimes.order_bound import OrderBounds
 from planner.runtimes.rank_bound import rank_bound
 from planner.runtimes.runtime import Runtime
+from planner.runtimes.stage_costs import StageCosts
 from planner.runtimes.whole_passes import exposed, runtime_bound
 from planner.search.as_run import RuntimeSearch
 from planner.search.incumbent import Incumbent
 from planner.search.ways import Ran, Way
-from planner.strategies.made import ROUNDING, cap_of, graphs_of, inputs_of, problem_of
+from planner.strategies.made import ROUNDING, cap_of, graphs_of, inputs_of, problem_of, short_problem_of
 from planner.strategies.quick import quick
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate, weight_grad
@@ -38,8 +42,17 @@ BOUNDED = "bounded"
 INVALID = "invalid"
 """States of what has been looked at: no plan fits, a plan is known, only a bound is known, there is no such plan."""
 
-PROOF = 0.4
-"""Part of the time of a close look for bounds; the rest is for plans."""
+
+FRACTIONS_ENOUGH = 0.0
+"""Seconds that every bound reaches: that of fractions of layers is not looked at closer."""
+
+
+class Look(StrEnum):
+    """What a close look is for: a plan soon, a closer bound over the orders of the runtime, the best plan."""
+
+    SOON = "soon"
+    ORDERS = "orders"
+    LONG = "long"
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,10 @@ class BoundWork:
     def _of(self, candidate: Candidate, control: Control) -> dict[str, Any]:
         runtime = self.request.runs
         try:
+            if _has_order_for_all(runtime):
+                bound = _of_few_layers(self.request, candidate, control, self.enough)
+                if bound is not None:
+                    return _bounded(bound, runtime)
             problem = problem_of(self.request, candidate)
         except Impossible as reason:
             return _out(str(reason))
@@ -108,9 +125,30 @@ class BoundWork:
             if not found.orders:
                 return _no_order(found)
             bound = _of_any_order(found, problem, control, self.enough)
-        if math.isinf(bound):
-            return _out(f"no plan that {runtime.name} runs fits in memory, whatever is recomputed")
-        return {"state": BOUNDED, "lower_bound": bound * (1 - ROUNDING), "reason": ""}
+        return _bounded(bound, runtime)
+
+
+def _has_order_for_all(runtime: Runtime) -> bool:
+    """Whether one of a runtime's schedules applies to any number of stages and microbatches."""
+    return not runtime.is_any and any(SCHEDULES[name].family == "linear" for name in runtime.schedules)
+
+
+def _of_few_layers(request: Request, candidate: Candidate, control: Control, enough: float) -> float | None:
+    """The same bound as of the whole problem, from one of few layers; None where that does not have all its costs."""
+    problem, times = short_problem_of(request, candidate)
+    cut = cut_for(problem, request.runs)
+    costs = StageCosts(problem, request.runs, cut.segments.joined)
+    bounds = OrderBounds(cut, request.runs, costs, different_choices(problem), times)
+    try:
+        return rank_bound(bounds, request.runs.schedules, control, enough)
+    except ValueError:
+        return None
+
+
+def _bounded(bound: float, runtime: Runtime) -> dict[str, Any]:
+    if math.isinf(bound):
+        return _out(f"no plan that {runtime.name} runs fits in memory, whatever is recomputed")
+    return {"state": BOUNDED, "lower_bound": bound * (1 - ROUNDING), "reason": ""}
 
 
 def _of_any_order(found: RuntimeSearch, problem: Problem, control: Control, enough: float) -> float:
@@ -135,18 +173,18 @@ def _no_order(found: RuntimeSearch) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SolveWork:
-    """The best plan of a candidate that is found in some seconds, with a closer bound."""
+    """A close look at a candidate, for some seconds: its best plan, or a closer bound."""
 
     request: Request
     candidate: Candidate
     enough: float
     seconds: float
-    attempt: int  # 1: a plan soon; 2: a closer bound, then the best plan
+    look: Look
 
     @property
     def key(self) -> Mapping[str, object]:
-        """The question, the candidate, and how long it is looked at."""
-        which = {"attempt": self.attempt, "seconds": self.seconds}
+        """The question, the candidate, and how it is looked at."""
+        which = {"look": self.look.value, "seconds": self.seconds}
         return {"what": "solve", "request": self.request.key, "candidate": self.candidate.key, **which}
 
     @property
@@ -167,21 +205,19 @@ class SolveWork:
             return _unknown(str(reason))
 
     def _as_run(self, problem: Problem, control: Control) -> dict[str, Any]:
-        """The first attempt looks for a plan; a later one proves first that it need not, or searches long."""
+        """As the runtime runs it. What fits in no way is found before a plan is looked for."""
         runtime = self.request.runs
         found = searched(problem, runtime, control)
         if not found.orders:
             return _no_order(found)
         bound, best = 0.0, None
-        if self.attempt == 1:
-            bound = _of_any_order(found, problem, control, self.enough)
+        if self.look is Look.SOON:
+            bound = _of_any_order(found, problem, control, FRACTIONS_ENOUGH)
             best = None if math.isinf(bound) else found.first()
+        elif self.look is Look.ORDERS:
+            bound = found.bound(self.enough) or runtime_bound(problem, runtime, control)
         else:
-            found.incumbent.control = control.part(PROOF)
-            bound = found.bound(self.enough) or runtime_bound(problem, runtime, found.incumbent.control)
-            found.incumbent.control = control
-            if bound <= self.enough:
-                best = found.run()
+            best = found.run()
         if math.isinf(bound):
             return _out(f"no plan that {runtime.name} runs fits in memory, whatever is recomputed")
         document: dict[str, Any] = {"state": BOUNDED, "lower_bound": bound * (1 - ROUNDING), "reason": ""}
@@ -189,7 +225,7 @@ class SolveWork:
             return document | _figures_of(problem, runtime, best)
         if best is not None:
             document["reason"] = "no plan was found that fits in memory"
-        elif bound <= self.enough:
+        elif self.look is not Look.ORDERS:
             document["reason"] = "; ".join(dict.fromkeys(found.reasons)) or "no stages that the runtime can place"
         return document
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from planner.files.cluster_file import cluster_of
 from planner.files.cluster_text import cluster_yaml
 from planner.files.graph_file import graph_of
 from planner.files.yaml_source import source_of
-from planner.importers.document import to_yaml
+from planner.importers.document import BlockDraft, Document, EntryDraft, to_yaml
 from planner.prediction.graphs import StrategyGraphs
 from planner.problem import Problem
 from planner.strategies.request import Request
@@ -19,6 +20,9 @@ from planner.strategies.space import Candidate, weight_grad
 
 ROUNDING = 1e-9
 """Relative: of a bound, so that the rounding of sums never lifts it above a plan."""
+
+LAYERS_KEPT = 3
+"""Of each block of a short problem: the first, one that stands for those between, the last."""
 
 _known: dict[str, StrategyGraphs] = {}
 """Of the questions that this process has worked on."""
@@ -47,12 +51,42 @@ def cap_of(request: Request) -> float:
 
 def problem_of(request: Request, candidate: Candidate) -> Problem:
     """The problem of a candidate: its graph on a device a stage. Raises ``Impossible``, ``ProblemError``, ``Unfit``."""
-    graphs, runtime = graphs_of(request), request.runs
     # what it was made from says which operators are layers: the search cuts as the plan does
-    document = graphs.document(candidate.strategy, weight_grad(runtime), runtime)
+    document = graphs_of(request).document(candidate.strategy, weight_grad(request.runs), request.runs)
+    return _posed(request, candidate, document)
+
+
+def short_problem_of(request: Request, candidate: Candidate) -> tuple[Problem, tuple[int, ...]]:
+    """The problem with three of the layers of each block at most, and how many operators each of them stands for.
+
+    The first and the last layer of a block stand for themselves, what is between them for all others: bounds need the
+    costs of layers and their number, and the layers of a block cost the same. Raises as ``problem_of`` does.
+    """
+    document = graphs_of(request).document(candidate.strategy, weight_grad(request.runs), request.runs)
+    short: list[EntryDraft] = []
+    times: list[int] = []
+    for entry in document.operators:
+        if not isinstance(entry, BlockDraft):
+            short.append(entry)
+            times.append(1)
+            continue
+        kept = min(entry.repeat, LAYERS_KEPT)
+        short.append(replace(entry, repeat=kept))
+        own = [1] * kept
+        own[kept // 2] += entry.repeat - kept
+        times += [number for number in own for _ in range(_operators(entry.operators))]
+    return _posed(request, candidate, replace(document, operators=short)), tuple(times)
+
+
+def _operators(entries: Sequence[EntryDraft]) -> int:
+    """How many operators the entries become."""
+    return sum(entry.repeat * _operators(entry.operators) if isinstance(entry, BlockDraft) else 1 for entry in entries)
+
+
+def _posed(request: Request, candidate: Candidate, document: Document) -> Problem:
     graph = graph_of(source_of(to_yaml(document).encode(), Path("graph.yaml")))
-    stages = graphs.stages(candidate.strategy, candidate.order)
-    copies = 2 if any(SCHEDULES[name].family == "bidirectional" for name in runtime.schedules) else 1
+    stages = graphs_of(request).stages(candidate.strategy, candidate.order)
+    copies = 2 if any(SCHEDULES[name].family == "bidirectional" for name in request.runs.schedules) else 1
     return Problem(graph, stages, graph.microbatches, copies=copies, memory_cap=request.memory)
 
 

@@ -18,7 +18,16 @@ from typing import Any
 
 from planner.engine import Engine, Outcome
 from planner.engine.work import Work
-from planner.strategies.evaluate import INVALID, OUT_OF_MEMORY, SOLVED, BoundWork, QuickWork, SolveWork
+from planner.strategies.evaluate import (
+    FRACTIONS_ENOUGH,
+    INVALID,
+    OUT_OF_MEMORY,
+    SOLVED,
+    BoundWork,
+    Look,
+    QuickWork,
+    SolveWork,
+)
 from planner.strategies.made import cap_of, graphs_of
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate, Space, space_of
@@ -38,6 +47,9 @@ SHORT, LONG = 1 / 20, 1 / 5
 SHORT_AT_LEAST, SHORT_AT_MOST = 1.5, 15.0
 """Seconds."""
 
+UNSURE = 0.03
+"""Relative error of a likely step that is reckoned with."""
+
 PLANNING = 0.3
 """Share of the time limit that is left for whole plans of the best strategies."""
 
@@ -50,9 +62,15 @@ class Step(IntEnum):
 
     NEW = 0
     QUICK = 1
-    BOUNDED = 2
-    SHORT = 3
-    LONG = 4
+    FRACTIONS = 2  # bounded by fractions of layers
+    BOUNDED = 3  # by whole numbers of layers
+    SHORT = 4  # a plan was looked for
+    ORDERS = 5  # bounded by paths through the orders
+    LONG = 6  # a plan was looked for again
+
+
+LOOKS = {Step.SHORT: Look.SOON, Step.ORDERS: Look.ORDERS, Step.LONG: Look.LONG}
+"""What is looked for in a step."""
 
 
 @dataclass
@@ -228,7 +246,7 @@ class Search:
                 break  # nor may any other
             if step is not None and looked.step != step:
                 passed.append(entry)
-            elif looked.step <= Step.QUICK or math.isfinite(enough):
+            elif looked.step == Step.QUICK or math.isfinite(enough):
                 chosen = looked  # close looks come once there is a plan to beat
             else:
                 passed.append(entry)
@@ -243,18 +261,19 @@ class Search:
         """
         looked = self._promising()
         if looked is not None:
-            return self._solve(looked, closely=False)
+            return self._solve(looked, Step.SHORT)
         looked = self._pop()
         if looked is None:
             return None
-        if looked.step > Step.QUICK:
-            return self._solve(looked, closely=True)
+        if looked.step > Step.FRACTIONS:
+            step = Step(looked.step + 1)
+            return self._solve(looked, Step.LONG if step == Step.ORDERS and self.request.runs.is_any else step)
         some = [looked]
-        while len(some) < BOUNDS_AT_ONCE and (other := self._pop(Step.QUICK)) is not None:
+        while len(some) < BOUNDS_AT_ONCE and (other := self._pop(looked.step)) is not None:
             some.append(other)
-        best = self.found.best if math.isfinite(self.found.best) else 0.0  # until then, what is fast
+        enough = FRACTIONS_ENOUGH if looked.step == Step.QUICK else self.found.best
         candidates = tuple(each.candidate for each in some)
-        return BoundWork(self.request, candidates, best, max(0.5, min(self.left, self.long)))
+        return BoundWork(self.request, candidates, enough, max(0.5, min(self.left, self.long)))
 
     def _promising(self) -> Looked | None:
         """The candidate with the least likely step, where that is shorter than the best known."""
@@ -262,16 +281,16 @@ class Search:
         while self.likely:
             seconds, number = heappop(self.likely)
             looked = self.found.looked[number]
-            if looked.step < Step.SHORT and not looked.without and max(seconds, looked.lower_bound) < best:
+            least = max(seconds * (1 - UNSURE), looked.lower_bound)
+            if looked.step < Step.SHORT and not looked.without and least < best:
                 self.queue = [entry for entry in self.queue if entry[2] != number]
                 heapify(self.queue)
                 return looked
         return None
 
-    def _solve(self, looked: Looked, closely: bool) -> Work:
-        seconds = max(0.5, min(self.left, self.long if closely else self.short))
-        attempt = 2 if closely else 1
-        return SolveWork(self.request, looked.candidate, self.found.best, round(seconds, 1), attempt)
+    def _solve(self, looked: Looked, step: Step) -> Work:
+        seconds = max(0.5, min(self.left, self.short if step == Step.SHORT else self.long))
+        return SolveWork(self.request, looked.candidate, self.found.best, round(seconds, 1), LOOKS[step])
 
     def note(self, outcome: Outcome) -> None:
         """Learn from what has ended; what belongs to another question is left out."""
@@ -281,9 +300,11 @@ class Search:
         if isinstance(work, BoundWork):
             for k, candidate in enumerate(work.candidates):
                 result = None if outcome.result is None else outcome.result["found"][k]
-                self._learn(candidate, result, outcome.reason, Step.BOUNDED)
+                fractions = work.enough == FRACTIONS_ENOUGH and not self.request.runs.is_any
+                step = Step.FRACTIONS if fractions else Step.BOUNDED
+                self._learn(candidate, result, outcome.reason, step)
         elif isinstance(work, SolveWork):
-            step = Step.SHORT if work.attempt == 1 else Step.LONG
+            step = next(step for step, look in LOOKS.items() if look is work.look)
             self._learn(work.candidate, outcome.result, outcome.reason, step)
         self.listener(self.words(""))
 

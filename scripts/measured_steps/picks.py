@@ -13,7 +13,7 @@ from planner.engine import Limits
 from planner.importers.transformer.model import Model
 from planner.prediction.strategy import strategy_of
 from planner.problem import Cluster
-from planner.strategies.evaluate import OUT_OF_MEMORY, SOLVED, SolveWork
+from planner.strategies.evaluate import OUT_OF_MEMORY, SOLVED, Look, SolveWork
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate
 
@@ -61,7 +61,7 @@ def _found(step: Step, columns: Mapping[str, str], model: Model, cluster: Cluste
         step.group[1], model, repr(model), cluster, strategy.gbs, strategy.seq, (strategy.gpus,),
         runtime=strategy.runtime, precision=strategy.precision, recompute=strategy.recompute,
     )  # fmt: skip
-    result = SolveWork(request, Candidate(strategy), math.inf, SECONDS, 1).run(Limits(1))
+    result = SolveWork(request, Candidate(strategy), math.inf, SECONDS, Look.SOON).run(Limits(1))
     state = {SOLVED: 0, OUT_OF_MEMORY: 2}.get(result["state"], 1)
     return state, float(result.get("seconds") or math.inf)
 

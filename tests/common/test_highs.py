@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from planner.common.budget import Control
-from planner.common.highs import Model
+from planner.common.highs import Growing, Model
 
 
 def knapsack(n: int, rows: int, seed: int) -> Model:
@@ -156,3 +156,39 @@ def test_a_stop_interrupts() -> None:
     assert control.stop_requested.is_set()
     assert not outcome.optimal
     assert outcome.bound <= outcome.objective
+
+
+def test_a_growing_model_is_solved_as_if_anew() -> None:
+    """Rows are added in turns; those that say nothing are left out at last."""
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        model = Model()
+        columns = [model.variable(0.0, 10.0, cost=float(c)) for c in rng.integers(1, 9, 6)]
+        model.row(columns, [1.0] * 6, 3.0)
+        growing = Growing(model)
+        for _ in range(5):
+            for _ in range(3):
+                model.row(columns, rng.integers(0, 5, 6).astype(float).tolist(), float(rng.integers(0, 9)))
+            found, anew = growing.solve(Control()), model.solve(Control())
+            assert found.optimal == anew.optimal
+            if anew.optimal:
+                assert found.bound == pytest.approx(anew.bound)
+        if found.values is None:
+            continue
+        tight = [k for k in range(1, 16) if model.activity(k, found.values) <= model.row_lower[k] + 1e-9]
+        model.keep_rows(tight, 1)
+        assert len(model.row_lower) == 1 + len(tight)
+        assert model.solve(Control()).bound == pytest.approx(found.bound)
+
+
+def test_a_growing_model_that_has_no_solution_proves_nothing() -> None:
+    model = Model()
+    x = model.variable(0.0, 1.0, cost=1.0)
+    growing = Growing(model)
+    assert growing.solve(Control()).bound == 0.0
+    model.row([x], [1.0], 2.0)
+    found = growing.solve(Control())
+    assert not found.infeasible
+    assert found.values is None
+    assert found.bound == -math.inf
+    assert growing.solve(Control(0.0)).bound == -math.inf

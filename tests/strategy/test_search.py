@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
 from strategy.questions import engine, machines, model, question
 
 from planner.baselines import SCHEDULES
+from planner.common.budget import Control
 from planner.engine import Limits
 from planner.importers.transformer.model import Moe
 from planner.problem import ProblemError
@@ -16,8 +18,18 @@ from planner.runtimes.order_graph import order_graph
 from planner.runtimes.rank_bound import held_by_all
 from planner.strategies.answer import document_of
 from planner.strategies.best import best_strategies
-from planner.strategies.evaluate import BOUNDED, OUT_OF_MEMORY, SOLVED, BoundWork, SolveWork
-from planner.strategies.made import cap_of, graphs_of
+from planner.strategies.evaluate import (
+    BOUNDED,
+    OUT_OF_MEMORY,
+    SOLVED,
+    BoundWork,
+    Look,
+    SolveWork,
+    _of_any_order,
+    _of_few_layers,
+    searched,
+)
+from planner.strategies.made import cap_of, graphs_of, problem_of, short_problem_of
 from planner.strategies.quick import quick
 from planner.strategies.request import Request
 from planner.strategies.search import Search
@@ -31,7 +43,7 @@ def every(request: Request) -> dict[str, float]:
     """Seconds of the best plan of every strategy that has one, looked at to the end."""
     found = {}
     for candidate in space_of(request, graphs_of(request)).candidates:
-        result = SolveWork(request, candidate, math.inf, 60.0, 2).run(LIMITS)
+        result = SolveWork(request, candidate, math.inf, 60.0, Look.LONG).run(LIMITS)
         if result["state"] == SOLVED:
             found[candidate.name] = result["seconds"]
             assert result["lower_bound"] <= result["seconds"] * (1 + 1e-9)
@@ -69,11 +81,13 @@ def test_bounds_become_closer_and_never_exceed_a_plan(request_: Request) -> None
     graphs = graphs_of(request_)
     for candidate in space_of(request_, graphs).candidates[::3]:
         first = quick(candidate, graphs, request_.runs, cap_of(request_))
-        solved = SolveWork(request_, candidate, math.inf, 60.0, 2).run(LIMITS)
-        soon = SolveWork(request_, candidate, math.inf, 60.0, 1).run(LIMITS)
+        solved = SolveWork(request_, candidate, math.inf, 60.0, Look.LONG).run(LIMITS)
+        closer = SolveWork(request_, candidate, math.inf, 60.0, Look.ORDERS).run(LIMITS)
+        soon = SolveWork(request_, candidate, math.inf, 60.0, Look.SOON).run(LIMITS)
         bound = BoundWork(request_, (candidate,), math.inf, 60.0).run(LIMITS)["found"][0]
         if bound["state"] == OUT_OF_MEMORY:
-            assert solved["state"] == OUT_OF_MEMORY
+            assert closer["state"] == OUT_OF_MEMORY
+            assert solved["state"] != SOLVED
             assert soon["state"] != SOLVED
             continue
         for plan in (solved, soon):
@@ -81,6 +95,29 @@ def test_bounds_become_closer_and_never_exceed_a_plan(request_: Request) -> None
                 assert first.seconds <= plan["seconds"] * (1 + 1e-9)
                 assert first.bytes <= plan["peak_bytes"] * (1 + 1e-9)
                 assert bound["lower_bound"] <= plan["seconds"] * (1 + 1e-9)
+                assert closer["lower_bound"] <= plan["seconds"] * (1 + 1e-9)
+
+
+def test_a_problem_of_few_layers_has_the_bound_of_the_whole_one() -> None:
+    rng = random.Random(3)
+    questions = [
+        question(model=model(name, layers=9), runtime=runtime, gpus=32, memory=20 * GIB)
+        for name in ("llama-3-8b", "mixtral-8x7b", "deepseek-v3", "gpt2-xl")
+        for runtime in ("megatron", "torchtitan", "nanotron")
+    ]
+    compared = 0
+    for request in questions:
+        some = space_of(request, graphs_of(request)).candidates
+        for candidate in rng.sample(some, min(2, len(some))):
+            problem = problem_of(request, candidate)
+            small, times = short_problem_of(request, candidate)
+            assert small.n_operators <= problem.n_operators == sum(times)
+            compared += small.n_operators < problem.n_operators
+            for enough in (0.0, math.inf):
+                few = _of_few_layers(request, candidate, Control(60), enough)
+                whole = _of_any_order(searched(problem, request.runs, Control(60)), problem, Control(60), enough)
+                assert few == pytest.approx(whole, rel=1e-9)
+    assert compared > 15
 
 
 @pytest.mark.parametrize("schedule", ["1f1b", "interleaved-1f1b", "gpipe", "zb1p", "zbv"])
@@ -141,7 +178,7 @@ def test_what_is_no_proof_of_memory_is_not_called_one(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("planner.strategies.evaluate.problem_of", refuse)
     assert BoundWork(question(), (candidate,), math.inf, 5.0).run(LIMITS)["found"][0]["state"] == BOUNDED
-    solved = SolveWork(question(), candidate, math.inf, 5.0, 1).run(LIMITS)
+    solved = SolveWork(question(), candidate, math.inf, 5.0, Look.SOON).run(LIMITS)
     assert (solved["state"], solved["lower_bound"]) == (BOUNDED, 0.0)
 
 
