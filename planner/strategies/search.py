@@ -1,9 +1,10 @@
 """Branch and bound over strategies: the one with the least bound is looked at next, closer each time.
 
-A strategy goes through steps: its quick bound, the bound of its orders, a short search for plans, a long one. Each
-raises its bound or finds a plan; what is left is the strategy whose bound is the least, whatever step it is at. The
-least bound of all strategies that are not proven to have no plan is the bound of the space: no plan of any strategy is
-shorter. The search ends when the best plan is within the gap of it, when nothing is left to look at, or with the time.
+A strategy goes through steps: its quick bound, that of fractions and of whole layers in any order, a short search for
+plans, the bound of its orders, a long search. Each raises its bound or finds a plan; what is left is the strategy whose
+bound is the least, whatever step it is at. The least bound of all strategies that are not proven to have no plan is the
+bound of the space: no plan of any strategy is shorter. The search ends when the best plan is within the gap of it, when
+nothing is left to look at, or with the time.
 """
 
 from __future__ import annotations
@@ -32,17 +33,14 @@ from planner.strategies.made import cap_of, graphs_of
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate, Space, space_of
 
-BOUNDS_AT_ONCE = 8
-"""Candidates whose bounds are one piece of work."""
-
 LIKELY_AT_MOST = 400
 """Candidates with the least quick bounds of which a likely step is estimated."""
 
 QUICK_AT_ONCE = 100
 """Candidates whose quick bounds are one piece of work."""
 
-SHORT, LONG = 1 / 20, 1 / 5
-"""Shares of the time limit for one short and one long search."""
+SHORT, ORDERS, LONG = 1 / 20, 1 / 10, 1 / 5
+"""Shares of the time limit for one short search, the bound of orders, and one long search."""
 
 SHORT_AT_LEAST, SHORT_AT_MOST = 1.5, 15.0
 """Seconds."""
@@ -68,6 +66,9 @@ class Step(IntEnum):
     ORDERS = 5  # bounded by paths through the orders
     LONG = 6  # a plan was looked for again
 
+
+BOUNDS_AT_ONCE = {Step.QUICK: 8, Step.FRACTIONS: 2}
+"""Candidates whose bounds are one piece of work, by the step that they are at."""
 
 LOOKS = {Step.SHORT: Look.SOON, Step.ORDERS: Look.ORDERS, Step.LONG: Look.LONG}
 """What is looked for in a step."""
@@ -154,7 +155,7 @@ class Search:
         self.likely: list[tuple[float, int]] = []  # seconds of a step, number
         self.queue: list[tuple[float, int, int]] = []  # bound, step, number
         self.short = min(max(self.time_limit * SHORT, SHORT_AT_LEAST), SHORT_AT_MOST)
-        self.long = max(self.time_limit * LONG, self.short)
+        self.orders, self.long = (max(self.time_limit * share, self.short) for share in (ORDERS, LONG))
 
     @property
     def left(self) -> float:
@@ -269,7 +270,7 @@ class Search:
             step = Step(looked.step + 1)
             return self._solve(looked, Step.LONG if step == Step.ORDERS and self.request.runs.is_any else step)
         some = [looked]
-        while len(some) < BOUNDS_AT_ONCE and (other := self._pop(looked.step)) is not None:
+        while len(some) < BOUNDS_AT_ONCE[looked.step] and (other := self._pop(looked.step)) is not None:
             some.append(other)
         enough = FRACTIONS_ENOUGH if looked.step == Step.QUICK else self.found.best
         candidates = tuple(each.candidate for each in some)
@@ -289,7 +290,8 @@ class Search:
         return None
 
     def _solve(self, looked: Looked, step: Step) -> Work:
-        seconds = max(0.5, min(self.left, self.short if step == Step.SHORT else self.long))
+        most = {Step.SHORT: self.short, Step.ORDERS: self.orders, Step.LONG: self.long}[step]
+        seconds = max(0.5, min(self.left, most))
         return SolveWork(self.request, looked.candidate, self.found.best, round(seconds, 1), LOOKS[step])
 
     def note(self, outcome: Outcome) -> None:
