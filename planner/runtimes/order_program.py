@@ -36,7 +36,10 @@ TRY_GAP = 1e-2
 NODES = 200
 """Of its tree."""
 
-LEVELS = 2
+FEW_STAGES = 16
+"""Stages up to which whole layers and paths are looked at together."""
+
+LEVELS = 3
 """Of closer bounds."""
 
 INFEASIBLE = math.inf
@@ -276,12 +279,18 @@ class OrderProgram:
         return INFEASIBLE if self.first.infeasible else max(0.0, self.first.bound)
 
     def closer(self, control: Control, enough: float, level: int) -> tuple[float, bool]:
-        """A better bound, 0 where there is none: with paths as cuts, then of whole layers; whether the level has ended.
+        """A better bound, 0 where there is none, and whether the level has ended.
 
-        Paths are added some at a time, so that the caller can turn to what has the least bound by then.
+        Of whole layers, then with paths as cuts, then of both, which takes long on many stages. Paths are added some at
+        a time, so that the caller can turn to what has the least bound by then.
         """
-        if level > 1:
+        if level == 2:
+            return self._with_paths(control, enough)
+        if level == 1 or (self.paths is not None and len(self.device_of) <= FEW_STAGES):
             return self.of_whole_layers(control), True
+        return 0.0, True
+
+    def _with_paths(self, control: Control, enough: float) -> tuple[float, bool]:
         if self.graph is None or not self.setting.chained or self.first is None or self.first.values is None:
             return 0.0, True
         if self.paths is None:

@@ -45,6 +45,9 @@ SHORT, ORDERS, LONG = 1 / 20, 1 / 10, 1 / 5
 SHORT_AT_LEAST, SHORT_AT_MOST = 1.5, 15.0
 """Seconds."""
 
+LIKELY = 0.3
+"""Share of the time limit after which plans are no longer looked for where they are likely to be short."""
+
 UNSURE = 0.03
 """Relative error of a likely step that is reckoned with."""
 
@@ -258,7 +261,8 @@ class Search:
     def _next(self) -> Work | None:
         """What is done next: bounds of several candidates, or plans of one.
 
-        Plans are looked for where a better one than is known is likely; then where the bound is the least.
+        Plans are looked for where a better one than is known is likely; then where the bound is the least. Where one
+        is not much less likely, that comes once it has a bound.
         """
         looked = self._promising()
         if looked is not None:
@@ -266,6 +270,9 @@ class Search:
         looked = self._pop()
         if looked is None:
             return None
+        if looked.step > Step.QUICK and (other := self._promising(UNSURE)) is not None:
+            self._push(looked)
+            return self._solve(other, Step.SHORT)
         if looked.step > Step.FRACTIONS:
             step = Step(looked.step + 1)
             return self._solve(looked, Step.LONG if step == Step.ORDERS and self.request.runs.is_any else step)
@@ -276,14 +283,18 @@ class Search:
         candidates = tuple(each.candidate for each in some)
         return BoundWork(self.request, candidates, enough, max(0.5, min(self.left, self.long)))
 
-    def _promising(self) -> Looked | None:
-        """The candidate with the least likely step, where that is shorter than the best known."""
+    def _promising(self, unsure: float = 0.0) -> Looked | None:
+        """The candidate with the least likely step, where that is shorter than the best known.
+
+        ``unsure``: relative error of the likely step. None once they have had their share of the time.
+        """
         best = self.found.best
-        while self.likely:
-            seconds, number = heappop(self.likely)
+        if math.isfinite(best) and time.monotonic() > self.started + self.time_limit * LIKELY:
+            return None
+        while self.likely and self.likely[0][0] * (1 - unsure) < best:
+            _, number = heappop(self.likely)
             looked = self.found.looked[number]
-            least = max(seconds * (1 - UNSURE), looked.lower_bound)
-            if looked.step < Step.SHORT and not looked.without and least < best:
+            if looked.step < Step.SHORT and not looked.without and looked.lower_bound < best:
                 self.queue = [entry for entry in self.queue if entry[2] != number]
                 heapify(self.queue)
                 return looked
