@@ -33,7 +33,7 @@ from planner.runtimes.order_program import LEVELS, OrderProgram, Setting, Soluti
 from planner.runtimes.runtime import Recomputing, Runtime
 from planner.runtimes.stage_costs import StageCosts
 
-CLOSER_AT_MOST = 40
+CLOSER_AT_MOST = 100
 """Closer bounds that are worked out of all programs together."""
 
 Ints = npt.NDArray[np.int64]

@@ -193,7 +193,7 @@ class SolveWork:
         return self.candidate.name
 
     def run(self, limits: Limits) -> dict[str, Any]:
-        """``state``, ``lower_bound``, and the figures of the plan."""
+        """``state``, ``lower_bound``, and the figures of the plan; ``cut_off``: whether there was time for no more."""
         control = Control(self.seconds, stop_requested=stop_event())
         try:
             if self.request.runs.is_any:
@@ -221,6 +221,7 @@ class SolveWork:
         if math.isinf(bound):
             return _out(f"no plan that {runtime.name} runs fits in memory, whatever is recomputed")
         document: dict[str, Any] = {"state": BOUNDED, "lower_bound": bound * (1 - ROUNDING), "reason": ""}
+        document["cut_off"] = control.over
         if best is not None and best.figures.fits:
             return document | _figures_of(problem, runtime, best)
         if best is not None:

@@ -88,6 +88,7 @@ class Looked:
     result: dict[str, Any] | None = None
     without: str = ""  # the state that proves that there is no plan
     reason: str = ""
+    cut_off: int = 0  # how often the bound of its orders ran out of time
 
     @property
     def seconds(self) -> float:
@@ -301,7 +302,8 @@ class Search:
         return None
 
     def _solve(self, looked: Looked, step: Step) -> Work:
-        most = {Step.SHORT: self.short, Step.ORDERS: self.orders, Step.LONG: self.long}[step]
+        orders = self.orders * 2**looked.cut_off
+        most = {Step.SHORT: self.short, Step.ORDERS: orders, Step.LONG: self.long}[step]
         seconds = max(0.5, min(self.left, most))
         return SolveWork(self.request, looked.candidate, self.found.best, round(seconds, 1), LOOKS[step])
 
@@ -331,6 +333,8 @@ class Search:
         else:
             looked.lower_bound = max(looked.lower_bound, float(result["lower_bound"]))
             looked.reason = result["reason"]
+            if step == Step.ORDERS and result["cut_off"] and self.orders * 2**looked.cut_off < self.long:
+                looked.step, looked.cut_off = Step.SHORT, looked.cut_off + 1
             if result["state"] == SOLVED and float(result["seconds"]) < looked.seconds:
                 looked.result = result
             looked.lower_bound = min(looked.lower_bound, looked.seconds)
