@@ -54,7 +54,8 @@ class UniformParams:
     rules: int = 3  # where so many rules known there make them promising:
     promising: float = 1.05  # x the best makespan
     hopeless: float = 1.2  # x the best makespan: what is worse by known rules is left as it is
-    varied: float = 0.1  # share of the usual evaluations of varied rules for each
+    varied: float = 0.1  # share of the usual evaluations of varied rules for each,
+    tasks: int = 10_000  # with so many tasks; with more, as many fewer
     rounds: int = 2  # of annealing
 
 

@@ -71,12 +71,13 @@ def _by_kind(state: SearchState, known: ListSearch, versions: Versions) -> ListS
 
 def _tune(state: SearchState, searches: Iterable[ListSearch]) -> None:
     """Vary rules where that may help; with few tasks anneal, too: with many it takes long and changes little."""
+    params = state.params.uniform
     for search in searches:
         if state.is_hopeless(search):
             continue
-        vary(state, search, state.params.uniform.varied)
+        vary(state, search, params.varied * min(1.0, params.tasks / search.classes.n_tasks))
         if not state.has_many_tasks:
-            anneal(state, search, state.params.uniform.rounds)
+            anneal(state, search, params.rounds)
 
 
 def uniform_note(state: SearchState) -> list[str]:
