@@ -51,6 +51,9 @@ FIRST_STEP, EFFORT = 1e-3, 4_000
 """By how much (relatively) the integer program first raises the makespan, and the simplex iterations of all its
 questions after which no more are asked (some seconds)."""
 
+Bend = tuple[float, list[float]]
+"""A price of a byte (seconds), and for each kind of groups what its items are worth above it (seconds)."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -315,33 +318,39 @@ class _WarmUpDrain:
         scale = 1.0 / makespan
         last = float(self.waits.tail.min())
         first = float(self.waits.head.min())
-        forwards = {k: kind.forwards for k, kind in enumerate(kinds)}
-        backwards = {k: kind.backwards for k, kind in enumerate(kinds)}
-        begins = [(self.turn[place], forwards, price) for price in _prices(forwards)]
-        ends = [(self.drain[place], backwards, price) for price in _prices(backwards)]
+        begins = [(self.turn[place], price, above) for price, above in self._forwards]
+        ends = [(self.drain[place], price, above) for price, above in self._backwards]
+        ways = [([], False, False), *(([b], True, False) for b in begins), *(([e], False, True) for e in ends)]
         if apart:
-            pairs = [[b, e] for b in begins for e in ends]
+            ways += [([b, e], True, True) for b in begins for e in ends]
         else:
-            pairs = []
             self._all_fit(model, host, split)
-        for waits in [[], *([b] for b in begins), *([e] for e in ends), *pairs]:
-            fixed = makespan - (first if not waits or waits[0] in ends else 0.0)
-            fixed -= last if not waits or waits[-1] in begins else 0.0
-            value = {x: self._count(s, split) * kinds[k].work for (k, s), x in host.hosted.items()}
-            for wait, items, price in waits:
+        hosted = [(k, self._count(s, split)) for k, s in host.hosted]
+        least = min(kind.work for kind in kinds) * self.problem.microbatches
+        for waits, begun, ended in ways:
+            fixed = makespan - (0.0 if begun else first)
+            fixed -= 0.0 if ended else last
+            value = [count * kinds[k].work for k, count in hosted]
+            for wait, price, above in waits:
                 fixed += price * float(self.problem.cap_with_slack[0]) - wait
-                for (k, s), x in host.hosted.items():
-                    above = sum(max(0.0, seconds - price * size) for seconds, size in items[k])
-                    value[x] += price * kinds[k].parameters - self._count(s, split) * above
+                for n, (k, count) in enumerate(hosted):
+                    value[n] += price * kinds[k].parameters - count * above[k]
             hops = {h.there: 2.0 * self.hop * len(waits) for h in deeper}
-            least = min(kind.work for kind in kinds) * self.problem.microbatches
             before = self.hop * len(waits) * least / makespan if deeper else 0.0
             hops |= {x: before for h in deeper for x in h.hosted.values()}
             # without such a device the row is slack
             most = 2.0 * self.hop * len(waits) * self.problem.n_devices + before * len(self.groups) if deeper else 0.0
-            columns = [*value, host.there, *hops]
-            values = [*value.values(), most - fixed - before * place, *hops.values()]
+            columns = [*host.hosted.values(), host.there, *hops]
+            values = [*value, most - fixed - before * place, *hops.values()]
             model.row(columns, [v * scale for v in values], upper=most * scale)
+
+    @cached_property
+    def _forwards(self) -> list[Bend]:
+        return _bends([kind.forwards for kind in self.kinds[0]])
+
+    @cached_property
+    def _backwards(self) -> list[Bend]:
+        return _bends([kind.backwards for kind in self.kinds[0]])
 
     def _all_fit(self, model: Model, host: Host, split: Split) -> None:
         cap, kinds = float(self.problem.cap_with_slack[0]), self.kinds[0]
@@ -386,8 +395,11 @@ class _WarmUpDrain:
                     )
 
 
-def _prices(items: dict[int, tuple[Item, ...]]) -> list[float]:
-    """Prices of a byte (seconds) at which the knapsack's dual bends: what its items are worth for their memory."""
-    worth = sorted({seconds / size for those in items.values() for seconds, size in those if size > 0}, reverse=True)
+def _bends(items: list[tuple[Item, ...]]) -> list[Bend]:
+    """Where the knapsack's dual bends: prices of a byte, which are what items are worth for their memory."""
+    worth = sorted({seconds / size for those in items for seconds, size in those if size > 0}, reverse=True)
     step = max(1, math.ceil(len(worth) / PRICES_AT_MOST))
-    return worth[::step]
+    return [
+        (price, [sum(max(0.0, seconds - price * size) for seconds, size in those) for those in items])
+        for price in worth[::step]
+    ]
