@@ -9,7 +9,7 @@ and states that another of the same tasks reaches no later in every respect.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -160,8 +160,24 @@ def tasks_of(problem: Problem, placement: Devices, copy_of: Sequence[int], varia
     return everything
 
 
+@dataclass
+class Reached:
+    """What follows from which tasks are done, whenever they ended."""
+
+    ready: list[int]
+    """Tasks that may be next."""
+    open_ends: list[int]
+    """Done tasks whose ends still matter: something waits for them, or they release memory."""
+    left: list[tuple[int, float]]
+    """Resources with the seconds of work that they have yet to do."""
+
+
 class Search:
-    """All sequences of the tasks of one placement; ``best`` is the shortest makespan seen, to begin with a limit."""
+    """All sequences of the tasks of one placement; ``best`` is the shortest makespan seen, to begin with a limit.
+
+    It takes most of the time of many tests, so that tasks and resources are numbers, sets of tasks bits, and what
+    follows from a set alone is kept.
+    """
 
     def __init__(
         self, problem: Problem, placement: Devices, tasks: list[Task], best: float, variant_of: Variants = ()
@@ -174,16 +190,32 @@ class Search:
             for d in {copy[i] for copy in placement}:  # copies on one device share them: the largest count
                 own = [o.parameters[i] for o, copy in zip(problems, placement, strict=True) if copy[i] == d]
                 self.room[d] -= float(max(own))
-        self.resources = sorted({r for t in tasks for r in t.resources}, key=repr)
+        resources = sorted({r for t in tasks for r in t.resources}, key=repr)
+        number = {r: k for k, r in enumerate(resources)}
+        self.resources = [[number[r] for r in t.resources] for t in tasks]
+        self.waits_for = [[u.number for u in t.waits_for] for t in tasks]
+        self.needs = [_bits(waits) for waits in self.waits_for]
         self.followers: list[list[int]] = [[] for _ in tasks]
         for t in tasks:
             for u in t.waits_for:
                 self.followers[u.number].append(t.number)
+        self.later = [_bits(followers) for followers in self.followers]
         self.releasing = {u.number for t in tasks for h in t.takes if h.size for u in h.until}
+        self.size = [sum(h.size for h in t.takes) for t in tasks]
+        self.holdings: dict[
+            int, list[tuple[int, float, list[int], int]]
+        ] = {}  # by device: holder, bytes, until, as bits
+        for t in tasks:
+            for h in t.takes:
+                until = [u.number for u in h.until]
+                self.holdings.setdefault(h.device, []).append((t.number, h.size, until, _bits(until)))
         self.tail = [0.0] * len(tasks)  # from the end of a task to the end of the step
-        for t in reversed(self._topological()):
-            self.tail[t] = max((self.tasks[u].seconds + self.tail[u] for u in self.followers[t]), default=0.0)
+        for k in reversed(self._topological()):
+            self.tail[k] = max((self.tasks[u].seconds + self.tail[u] for u in self.followers[k]), default=0.0)
         self.seen: dict[int, list[tuple[float, ...]]] = {}
+        self.reached: dict[int, Reached] = {}
+        self.end = [0.0] * len(tasks)  # of the sequence so far
+        self.free = [0.0] * len(resources)  # when it leaves each resource free
 
     def _topological(self) -> list[int]:
         left = [len(t.waits_for) for t in self.tasks]
@@ -197,78 +229,101 @@ class Search:
 
     def run(self) -> float:
         if min(self.room) >= 0:
-            self._next(0, {}, dict.fromkeys(self.resources, 0.0), 0.0, 0.0)
+            self._next(0, 0.0, 0.0)
         return self.best
 
-    def _next(self, done: int, end: dict[int, float], free: dict[object, float], last: float, makespan: float) -> None:
-        """Extend a sequence: ``done`` as bits, ends so far, when resources are free, the last start."""
-        if len(end) == len(self.tasks):
+    def _next(self, done: int, last: float, makespan: float) -> None:
+        """Extend a sequence: ``done`` as bits, the last start; ``end`` and ``free`` are those of the sequence."""
+        if done == (1 << len(self.tasks)) - 1:
             if makespan < self.best:
-                self.best, self.ends = makespan, end
+                self.best, self.ends = makespan, dict(enumerate(self.end))
             return
         self.states += 1
         if self.states > 20_000:
             raise TooLarge
-        if self._dominated(done, end, free, last, makespan) or self._hopeless(end, free, last):
+        reached = self.reached.get(done)
+        if reached is None:
+            reached = self.reached[done] = self._reached(done)
+        end, free = self.end, self.free
+        if self._dominated(done, reached, last, makespan):
             return
+        late = self.best - EPSILON
+        if any(max(free[r], last) + work >= late for r, work in reached.left):
+            return  # the work that is left on some resource is too much
         choices = []
-        for t in self.tasks:
-            if t.number in end or any(u.number not in end for u in t.waits_for):
-                continue
-            start = max([last, *(end[u.number] for u in t.waits_for), *(free[r] for r in t.resources)])
-            at = self._when_memory_suffices(t, start, end)
-            if at is not None and at + t.seconds + self.tail[t.number] < self.best - EPSILON:
-                choices.append((at, t.number))
-        for at, k in sorted(choices):
-            t = self.tasks[k]
-            after = at + t.seconds
+        for k in reached.ready:
+            start = last
+            for u in self.waits_for[k]:
+                start = max(start, end[u])
+            for r in self.resources[k]:
+                start = max(start, free[r])
+            at = self._when_memory_suffices(k, start, done) if self.size[k] else start
+            if at is not None and at + self.tasks[k].seconds + self.tail[k] < late:
+                choices.append((at, k))
+        choices.sort()
+        for at, k in choices:
+            after = at + self.tasks[k].seconds
             if after + self.tail[k] < self.best - EPSILON:
-                self._next(
-                    done | 1 << k, {**end, k: after}, {**free, **dict.fromkeys(t.resources, after)}, at,
-                    max(makespan, after),
-                )  # fmt: skip
+                before = [free[r] for r in self.resources[k]]
+                end[k] = after
+                for r in self.resources[k]:
+                    free[r] = after
+                self._next(done | 1 << k, at, max(makespan, after))
+                for r, was in zip(self.resources[k], before, strict=True):
+                    free[r] = was
 
-    def _when_memory_suffices(self, task: Task, start: float, end: dict[int, float]) -> float | None:
+    def _reached(self, done: int) -> Reached:
+        numbers = range(len(self.tasks))
+        left: dict[int, float] = {}
+        for k in numbers:
+            if not done >> k & 1:
+                for r in self.resources[k]:
+                    left[r] = left.get(r, 0.0) + self.tasks[k].seconds
+        return Reached(
+            [k for k in numbers if not done >> k & 1 and not self.needs[k] & ~done],
+            [k for k in numbers if done >> k & 1 and (k in self.releasing or self.later[k] & ~done)],
+            [(r, work) for r, work in left.items() if work],
+        )
+
+    def _when_memory_suffices(self, k: int, start: float, done: int) -> float | None:
         """The first instant from ``start`` on at which what the task takes fits, as far as it is known."""
-        size = sum(h.size for h in task.takes)
-        if not size:
-            return start
-        device = task.takes[0].device
+        device = self.tasks[k].takes[0].device
+        room, size, end = self.room[device], self.size[k], self.end
         held = [
-            (max(end.get(u.number, float("inf")) for u in h.until), h.size)
-            for t in self.tasks
-            if t.number in end
-            for h in t.takes
-            if h.device == device
+            (float("inf") if bits & ~done else max(end[u] for u in until), some)
+            for holder, some, until, bits in self.holdings[device]
+            if done >> holder & 1
         ]
         for at in sorted({start, *(until for until, _ in held if start < until < float("inf"))}):
-            if size + sum(s for until, s in held if until > at) <= self.room[device]:
+            if size + sum(some for until, some in held if until > at) <= room:
                 return at
         return None
 
-    def _hopeless(self, end: dict[int, float], free: dict[object, float], last: float) -> bool:
-        """Whether the work that is left on some resource is too much."""
-        left = dict.fromkeys(self.resources, 0.0)
-        for t in self.tasks:
-            if t.number not in end:
-                for r in t.resources:
-                    left[r] += t.seconds
-        return any(w and max(free[r], last) + w >= self.best - EPSILON for r, w in left.items())
-
-    def _dominated(
-        self, done: int, end: dict[int, float], free: dict[object, float], last: float, makespan: float
-    ) -> bool:
-        ends = (
-            max(e, last)
-            for k, e in sorted(end.items())
-            if k in self.releasing or any(u not in end for u in self.followers[k])
+    def _dominated(self, done: int, reached: Reached, last: float, makespan: float) -> bool:
+        """Whether another sequence of the same tasks is no later in every respect."""
+        end = self.end
+        state = (
+            last,
+            makespan,
+            *[time if time > last else last for time in self.free],
+            *[end[k] if end[k] > last else last for k in reached.open_ends],
         )
-        state = (last, makespan, *(max(free[r], last) for r in self.resources), *ends)
         others = self.seen.setdefault(done, [])
-        if any(all(a <= b + EPSILON for a, b in zip(other, state, strict=True)) for other in others):
-            return True
+        for other in others:
+            for a, b in zip(other, state, strict=True):
+                if a > b + EPSILON:
+                    break
+            else:
+                return True
         others.append(state)
         return False
+
+
+def _bits(numbers: Iterable[int]) -> int:
+    found = 0
+    for number in numbers:
+        found |= 1 << number
+    return found
 
 
 def splits(microbatches: int, copies: int) -> Iterator[tuple[int, ...]]:
