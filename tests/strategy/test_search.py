@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from strategy.questions import engine, machines, model, question
@@ -33,21 +34,10 @@ from planner.strategies.made import cap_of, graphs_of, problem_of, short_problem
 from planner.strategies.quick import quick
 from planner.strategies.request import Request
 from planner.strategies.search import Search
-from planner.strategies.space import space_of
+from planner.strategies.space import Candidate, space_of
 
 GIB = 2.0**30
 LIMITS = Limits(1)
-
-
-def every(request: Request) -> dict[str, float]:
-    """Seconds of the best plan of every strategy that has one, looked at to the end."""
-    found = {}
-    for candidate in space_of(request, graphs_of(request)).candidates:
-        result = SolveWork(request, candidate, math.inf, 60.0, Look.LONG).run(LIMITS)
-        if result["state"] == SOLVED:
-            found[candidate.name] = result["seconds"]
-            assert result["lower_bound"] <= result["seconds"] * (1 + 1e-9)
-    return found
 
 
 QUESTIONS = [
@@ -60,11 +50,29 @@ QUESTIONS = [
 ]
 
 
-@pytest.mark.parametrize("request_", QUESTIONS, ids=range(len(QUESTIONS)))
-def test_the_winner_is_that_of_solving_every_strategy(request_: Request) -> None:
-    plans = every(request_)
+@dataclass(frozen=True)
+class Solved:
+    """A question, and every strategy of it looked at to the end: it takes seconds, and two tests want it."""
+
+    question: Request
+    results: dict[Candidate, dict[str, Any]]
+
+
+@pytest.fixture(scope="module", params=QUESTIONS, ids=range(len(QUESTIONS)))
+def solved(request: pytest.FixtureRequest) -> Solved:
+    asked = request.param
+    candidates = space_of(asked, graphs_of(asked)).candidates
+    return Solved(asked, {each: SolveWork(asked, each, math.inf, 60.0, Look.LONG).run(LIMITS) for each in candidates})
+
+
+def test_the_winner_is_that_of_solving_every_strategy(solved: Solved) -> None:
+    plans = {}
+    for candidate, result in solved.results.items():
+        if result["state"] == SOLVED:
+            plans[candidate.name] = result["seconds"]
+            assert result["lower_bound"] <= result["seconds"] * (1 + 1e-9)
     with engine() as running:
-        found = Search(request_, running, 120.0).run()
+        found = Search(solved.question, running, 120.0).run()
     assert plans
     assert found.best == pytest.approx(min(plans.values()), rel=1e-9)
     assert found.lower_bound <= found.best
@@ -76,21 +84,20 @@ def test_the_winner_is_that_of_solving_every_strategy(request_: Request) -> None
     assert found.gap < 0.2
 
 
-@pytest.mark.parametrize("request_", QUESTIONS, ids=range(len(QUESTIONS)))
-def test_bounds_become_closer_and_never_exceed_a_plan(request_: Request) -> None:
-    graphs = graphs_of(request_)
-    for candidate in space_of(request_, graphs).candidates[::3]:
-        first = quick(candidate, graphs, request_.runs, cap_of(request_))
-        solved = SolveWork(request_, candidate, math.inf, 60.0, Look.LONG).run(LIMITS)
-        closer = SolveWork(request_, candidate, math.inf, 60.0, Look.ORDERS).run(LIMITS)
-        soon = SolveWork(request_, candidate, math.inf, 60.0, Look.SOON).run(LIMITS)
-        bound = BoundWork(request_, (candidate,), math.inf, 60.0).run(LIMITS)["found"][0]
+def test_bounds_become_closer_and_never_exceed_a_plan(solved: Solved) -> None:
+    asked = solved.question
+    graphs = graphs_of(asked)
+    for candidate, last in list(solved.results.items())[::3]:
+        first = quick(candidate, graphs, asked.runs, cap_of(asked))
+        soon = SolveWork(asked, candidate, math.inf, 60.0, Look.SOON).run(LIMITS)
+        closer = SolveWork(asked, candidate, math.inf, 60.0, Look.ORDERS).run(LIMITS)
+        bound = BoundWork(asked, (candidate,), math.inf, 60.0).run(LIMITS)["found"][0]
         if bound["state"] == OUT_OF_MEMORY:
             assert closer["state"] == OUT_OF_MEMORY
-            assert solved["state"] != SOLVED
+            assert last["state"] != SOLVED
             assert soon["state"] != SOLVED
             continue
-        for plan in (solved, soon):
+        for plan in (last, soon):
             if plan["state"] == SOLVED:
                 assert first.seconds <= plan["seconds"] * (1 + 1e-9)
                 assert first.bytes <= plan["peak_bytes"] * (1 + 1e-9)
