@@ -83,10 +83,10 @@ def stop_at(word: str, control: Control) -> Callable[[Progress], None]:
 @pytest.mark.parametrize("word", ["list scheduling", "moving operators", "assignment"])
 def test_a_stop_ends_with_a_verified_plan(word: str) -> None:
     """Whatever is being tried when the stop comes: the best plan so far, marked interrupted."""
-    problem = config("mixed-cluster", microbatches=2)
+    problem = config("sailor-opt350", microbatches=2)
     control = Control(120.0)
     control.listener = stop_at(word, control)
-    plan = solve(problem, control, SolveOptions({}))
+    plan = solve(problem, control, SolveOptions({}, params=BRIEF))
     assert control.stop_requested.is_set()
     assert control.elapsed < 60
     assert plan.status == "interrupted"

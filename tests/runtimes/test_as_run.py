@@ -117,7 +117,7 @@ def test_plans_are_what_the_runtime_runs(runtime: str, seed: int) -> None:
     problem = replace(
         layers(rng, 7, 2, 4, memory=60.0 if facts.uneven and copies == 1 else None, variants=seed > 0), copies=copies
     )
-    plan = solved(problem, runtime)
+    plan = solved(problem, runtime, baselines=["1f1b", "zb1p", "dualpipe"])
     checked = verify_plan(plan, problem.graph, problem.cluster, copies=copies, memory_cap=None, microbatches=4)
     assert checked == []
     assert plan.options["runtime"] == runtime
@@ -154,8 +154,7 @@ def test_plans_are_what_the_runtime_runs(runtime: str, seed: int) -> None:
     if not facts.uneven:
         counts = [sum(p.device == d and p.operator.endswith(".attn") for p in plan.placement) for d in ("d0", "d1")]
         assert sorted(counts) == [3, 4]
-    names = ["1f1b", "zb1p", "dualpipe"]
-    for ran in solved(problem, runtime, baselines=names).baselines:
+    for ran in plan.baselines:
         assert (ran.makespan is not None) == (ran.name in facts.schedules), ran.reason
 
 

@@ -104,7 +104,7 @@ def children(pid: int) -> set[int]:
 def test_ctrl_c_leaves_what_is_done_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     """The second microbatches take far longer; a signal ends the sweep while they run, and the processes with it."""
     out = tmp_path / "sweep"
-    grid = ["--microbatches", "2,900", "--effort", "40,41", "--baselines", "none", "--processes", "2"]
+    grid = ["--microbatches", "2,400", "--effort", "40,41", "--baselines", "none", "--processes", "2"]
     process = subprocess.Popen(
         command(out, *grid), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     )

@@ -80,7 +80,7 @@ def test_never_longer() -> None:
         some = frozenset({0, 1}) if rng.random() < 0.3 else None
         resources = frozenset({0, 1}) if rng.random() < 0.3 else None
         window = Window(first, min(graph.n, first + 30), int(rng.integers(1, 12)), resources, some)
-        answer = solve_window(graph, window, Control(), NODES)
+        answer = solve_window(graph, window, Control(), 100)
         if not answer.segments:
             continue
         changed += 1
