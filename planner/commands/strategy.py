@@ -8,15 +8,15 @@ import time
 from planner.commands import flags as shared
 from planner.commands.app import Terminated
 from planner.commands.common import ExitCode, emit, note, report_style
-from planner.commands.executors import check_executor, executor_of
+from planner.commands.executors import executor_of
 from planner.commands.lazy import BEGUN
 from planner.commands.running import ProgressLine
 from planner.commands.strategy_flags import StrategyFlags
 from planner.commands.strategy_inference import run_inference
+from planner.commands.strategy_output import check_outputs, write_answer
 from planner.engine import Engine, Limits, Store
 from planner.files.errors import shown
 from planner.files.flag_values import UsageFault, duration, ratio
-from planner.files.whole import ensure_writable, write_whole
 from planner.problem import ProblemError
 from planner.problem.graph import Mode
 from planner.strategies.answer import Answer, document_of
@@ -43,7 +43,7 @@ def run(flags: StrategyFlags) -> int:
         return run_inference(flags, fixed, limit)
     request, gap = _request(flags, fixed), ratio("--gap", flags.gap)
     within = None if flags.within is None else duration("--within", flags.within)
-    _check_outputs(flags)
+    check_outputs(flags)
     executor = executor_of(flags.processes, flags.dask)
     line = ProgressLine() if ProgressLine.wanted(flags.quiet) else None
     spent = time.monotonic() - BEGUN.get(time.monotonic())
@@ -144,28 +144,11 @@ def fixed_degrees(texts: list[str]) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _check_outputs(flags: StrategyFlags) -> None:
-    check_executor(flags.processes, flags.dask)
-    if flags.output is not None and flags.output.exists() and not flags.output.is_dir():
-        raise UsageFault(f"-o {shown(str(flags.output))} is a file: name a folder")
-    if flags.html is not None:
-        ensure_writable(flags.html)
-
-
 def _write(flags: StrategyFlags, answer: Answer, document: dict[str, object]) -> None:
     """The page, and the folder with a folder for each of the best strategies."""
-    from planner.strategies.page import strategy_html
-
-    if flags.html is not None or flags.output is not None:
-        page = strategy_html(document, answer.winner, None)
-        if flags.html is not None:
-            write_whole(flags.html, page)
-            note(f"page written to {flags.html}", flags.quiet)
-        if flags.output is not None:
-            write_whole(str(flags.output / "strategy.html"), page)
+    write_answer(flags, document, answer.winner)
     if flags.output is None:
         return
-    write_whole(str(flags.output / "strategy.json"), json.dumps(document, indent=1, allow_nan=False) + "\n")
     for place, looked in enumerate(answer.chosen):
         folder = flags.output / str(place + 1)
         for remark in write_folder(folder, answer.request, looked.candidate, answer.plans.get(place)):

@@ -12,37 +12,33 @@ from planner.commands.common import ExitCode, emit, note, report_style
 from planner.commands.lazy import BEGUN
 from planner.commands.running import ProgressLine
 from planner.commands.strategy_flags import StrategyFlags
+from planner.commands.strategy_output import check_outputs, write_answer
 from planner.files.errors import shown
 from planner.files.flag_values import UsageFault, duration
-from planner.files.whole import write_whole
 from planner.importers.transformer.setting import Recompute
-from planner.plan.plan import Plan
 from planner.problem import ProblemError
 from planner.strategies.inference.answer import document_of
-from planner.strategies.inference.folder import plan_of, write_folder
+from planner.strategies.inference.best import best_serving
+from planner.strategies.inference.folder import write_folder
 from planner.strategies.inference.question import DEGREES, Question, question_of
-from planner.strategies.inference.search import Found, best_inference
+from planner.strategies.inference.search import Found
 from planner.strategies.inference.text import inference_text, sentence
 from planner.strategies.request import RUNNABLE
-
-PLANS_AT_LEAST = 1.0
-"""Seconds that a plan gets."""
-
-SEARCH_SHARE = 0.5
-"""Of the time limit, where plans are made, too."""
 
 
 def run_inference(flags: StrategyFlags, fixed: dict[str, tuple[int, ...]], limit: float) -> int:
     """Look at all strategies, and deliver the answer. ``limit``: seconds of the whole."""
     question = _question(flags, fixed)
-    if flags.output is not None and flags.output.exists() and not flags.output.is_dir():
-        raise UsageFault(f"-o {shown(str(flags.output))} is a file: name a folder")
+    check_outputs(flags)
     line = ProgressLine() if ProgressLine.wanted(flags.quiet) else None
     spent = time.monotonic() - BEGUN.get(time.monotonic())
     try:
-        found = best_inference(
+        answer = best_serving(
             question,
-            max(1.0, limit * (1.0 if flags.output is None else SEARCH_SHARE) - spent),
+            limit,
+            flags.top,
+            flags.top if flags.output is not None else 1 if flags.html is not None else 0,
+            spent,
             (lambda what: None) if line is None else line.say,
             (KeyboardInterrupt, Terminated),
         )
@@ -51,17 +47,17 @@ def run_inference(flags: StrategyFlags, fixed: dict[str, tuple[int, ...]], limit
     finally:
         if line is not None:
             line.clear()
-    plans = _written(flags, found, limit)
-    document = document_of(found, flags.top, plans.get(0))
+    document = document_of(answer)
+    write_answer(flags, document, answer.winner)
     if flags.output is not None:
-        flags.output.mkdir(parents=True, exist_ok=True)
-        write_whole(str(flags.output / "strategy.json"), json.dumps(document, indent=1, allow_nan=False) + "\n")
+        for place, looked in enumerate(answer.chosen):
+            write_folder(flags.output / str(place + 1), answer.found.phases, looked.strategy, answer.plans.get(place))
         note(f"written to {flags.output}", flags.quiet)
     if flags.format is shared.Format.json:
         emit(json.dumps(document, indent=1, allow_nan=False) + "\n")
     else:
         emit(sentence(document) + "\n" if flags.quiet else inference_text(document, *report_style()))
-    return _code(found)
+    return _code(answer.found)
 
 
 def _number(text: str | None) -> int | None:
@@ -88,7 +84,6 @@ def _question(flags: StrategyFlags, fixed: dict[str, tuple[int, ...]]) -> Questi
         "--seed": flags.seed != type(flags).seed,
         "--processes": flags.processes is not None,
         "--dask": flags.dask is not None,
-        "--html": flags.html is not None,
     }
     for flag, there in given.items():
         if there:
@@ -123,22 +118,6 @@ def _latency(flag: str, text: str | None) -> float:
     if value <= 0:
         raise UsageFault(f"{flag} must be above 0")
     return value
-
-
-def _written(flags: StrategyFlags, found: Found, limit: float) -> dict[int, Plan]:
-    """The plans of the best, by place, each in its folder below ``-o``; none without ``-o``, or after a signal."""
-    made: dict[int, Plan] = {}
-    if flags.output is None:
-        return made
-    chosen = found.ranked()[: flags.top]
-    # The same limit in every run, since a plan names it among its options.
-    each = max(PLANS_AT_LEAST, round(limit * (1 - SEARCH_SHARE) / max(1, len(chosen)), 1))
-    for place, looked in enumerate(chosen):
-        plan = None if found.interrupted else plan_of(found.phases, looked.strategy, each)
-        if plan is not None:
-            made[place] = plan
-        write_folder(flags.output / str(place + 1), found.phases, looked.strategy, plan)
-    return made
 
 
 def _code(found: Found) -> int:

@@ -14,8 +14,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from solver_problems import config
 from space_samples import CAP, document
+from strategy.questions import serving
 
 from planner.baselines import baseline_timetable
+from planner.strategies.inference.answer import document_of
+from planner.strategies.inference.best import best_serving
 from planner.strategies.page import strategy_html
 
 
@@ -130,4 +133,26 @@ def test_twenty_thousand_strategies(chromium: webdriver.Chrome, tmp_path: Path) 
     each = (time.perf_counter() - begun) / 10
     print(f"20,000 strategies: ready after {page.ready} ms, {1000 * each:.0f} ms a move of the pointer")
     assert page.ready < 8000 and each < 2
+    assert page.complaints() == []
+
+
+def test_throughput_against_latency(chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    """The page of inference: Home takes the best, which both charts mark; its figures and the frontier are drawn."""
+    answer = best_serving(serving(8, layers=32, max_token=0.04))
+    given = document_of(answer)
+    page = Page(chromium, tmp_path, strategy_html(given, None, None))
+    assert page.count("solved", "scatter") > 100 and page.count("winner", "scatter") > 500
+    canvas = page.canvas("scatter")
+    assert "throughput against latency" in str(canvas.get_attribute("aria-label"))
+    canvas.send_keys(Keys.HOME)
+    page.settle()
+    best, said = given["strategies"][0], page.tooltip()
+    assert f"tp {best['tp']}" in said and "solved, rank 1" in said and "tokens/s/GPU" in said
+    assert "first token in" in said and "then one every" in said
+    assert page.count("ink", "scatter") > 20 and "marked" in str(
+        page.browser.find_element(By.CSS_SELECTOR, "tr[data-point]").get_attribute("class")
+    )
+    all_shown = words(page, "shown")
+    page.press("[data-state='too slow']")
+    assert words(page, "shown") != all_shown
     assert page.complaints() == []

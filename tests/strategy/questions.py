@@ -14,6 +14,7 @@ from planner.files import read_cluster
 from planner.importers.transformer.model import Model
 from planner.prediction.table import read_model_file
 from planner.problem import Cluster
+from planner.strategies.inference.question import Question
 from planner.strategies.request import Request
 
 
@@ -31,6 +32,14 @@ def question(gpus: int = 4, cluster: str = "h100", memory: float | None = None, 
     machines = known.pop("cluster_of", None) or read_cluster(Path(f"{cluster}:{-(-gpus // 8)}x{min(gpus, 8)}"))
     source = repr(known["model"])
     return Request("small", source=source, cluster=machines, gpus=(gpus,), memory=memory, **known)
+
+
+def serving(
+    gpus: int = 4, cluster: str = "", layers: int | None = 4, name: str = "llama-3-8b", **more: Any
+) -> Question:
+    """Prompts of 1,024 tokens and answers of 128 of four layers of Llama 3 8B, unless said otherwise."""
+    known: dict[str, Any] = {"prompt": 1024, "output": 128} | more
+    return Question("small", model(name, layers), read_cluster(Path(cluster or f"h100:1x{gpus}")), gpus, **known)
 
 
 def machines(**gpus: int) -> Cluster:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import pytest
-from strategy.questions import machines, model
+from strategy.questions import machines
+from strategy.questions import serving as asked
 
-from planner.files import read_cluster
 from planner.files.cluster_text import cluster_yaml
 from planner.files.graph_file import graph_of
 from planner.files.yaml_source import source_of
@@ -23,11 +22,6 @@ from planner.strategies.inference.question import Question, question_of
 from planner.strategies.inference.search import Found, best_inference
 
 GIB = 2.0**30
-
-
-def asked(gpus: int = 4, cluster: str = "", layers: int | None = 4, name: str = "llama-3-8b", **more: Any) -> Question:
-    known: dict[str, Any] = {"prompt": 1024, "output": 128} | more
-    return Question("small", model(name, layers), read_cluster(Path(cluster or f"h100:1x{gpus}")), gpus, **known)
 
 
 def looked(question: Question, tp: int = 1, pp: int = 1, mbs: int = 8, ep: int = 1) -> tuple[Looked, Phases]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from planner.plan.plan import Plan
 from planner.strategies.answer import FORMAT
+from planner.strategies.inference.best import Answer
 from planner.strategies.inference.evaluate import Figures, Looked
 from planner.strategies.inference.search import Found
 
@@ -21,12 +22,13 @@ OBJECTIVE = "GPU seconds a token of an answer, prefill included"
 Document = dict[str, Any]
 
 
-def document_of(found: Found, top: int, plan: Plan | None = None) -> Document:
-    """The document, for ``--format json``. Times in seconds, sizes in bytes.
+def document_of(answer: Answer) -> Document:
+    """The document, for ``--format json`` and the page. Times in seconds, sizes in bytes.
 
-    ``best_seconds`` and ``lower_bound`` are of ``objective``. ``plan``: of the winner's decode steps.
+    ``best_seconds`` and ``lower_bound`` are of ``objective``; ``plan`` is of the winner's decode steps.
     """
-    question, states, ranked = found.question, found.states, found.ranked()
+    found, chosen = answer.found, answer.chosen
+    question, states, plan = found.question, found.states, answer.winner
     return {
         "format": FORMAT,
         "model": question.name,
@@ -53,9 +55,9 @@ def document_of(found: Found, top: int, plan: Plan | None = None) -> Document:
         "lower_bound": _finite(found.lower_bound),
         "gap": found.gap,
         "interrupted": found.interrupted,
-        "strategies": [row for rank, looked in enumerate(ranked[:top], 1) if (row := _row(looked, rank))],
+        "strategies": [row for rank, looked in enumerate(chosen, 1) if (row := _row(looked, rank))],
         "frontier": [row for looked in found.frontier() if (row := _row(looked))],
-        "neighbours": list(_neighbours(found, ranked[0])) if ranked else [],
+        "neighbours": list(_neighbours(found, chosen[0])) if chosen else [],
         "plan": None if plan is None else _plan(plan),
         "invalid": [{"reason": reason, "strategies": n} for reason, n in found.invalid.most_common()],
         "points": [_point(looked) for looked in found.looked],

@@ -50,6 +50,15 @@ def name_of(row: Document) -> str:
     return ", ".join([*parts, f"microbatches of {row['mbs']}"])
 
 
+def limits(document: Document) -> list[str]:
+    """The limits of latency that were asked for, in words."""
+    return [
+        f"{words} at most {seconds(document[key])}"
+        for key, words in (("max_prefill_latency", "first token in"), ("max_token_latency", "then one every"))
+        if document[key] is not None
+    ]
+
+
 def _facts(document: Document) -> list[tuple[str, str]]:
     space = document["space"]
     counts = [
@@ -60,16 +69,11 @@ def _facts(document: Document) -> list[tuple[str, str]]:
     ]
     if space["open"]:
         counts.append(f"{space['open']:,} left open")
-    limits = [
-        f"{words} at most {seconds(document[key])}"
-        for key, words in (("max_prefill_latency", "first token in"), ("max_token_latency", "then one every"))
-        if document[key] is not None
-    ]
     question = (
         f"{document['model']} on {document['cluster']}, prompts of {document['prompt']:,} tokens, answers of "
         f"{document['output_length']:,}"
     )
-    found = [("question", ", ".join([question, *limits])), ("best", sentence(document))]
+    found = [("question", ", ".join([question, *limits(document)])), ("best", sentence(document))]
     if document["best_seconds"] is not None:
         best, bound = document["best_seconds"], document["lower_bound"]
         found.append(

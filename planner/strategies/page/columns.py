@@ -12,7 +12,7 @@ DEGREES = ("gpus", "tp", "cp", "ep", "pp", "dp", "vpp", "mbs", "zero", "recomput
 RECOMPUTE = {"none": 0, "selective": 1, "choose": 2, "full": 3}
 """In order of what is computed again."""
 
-STATES = ("solved", "pruned", "out of memory", "open", "invalid")
+STATES = ("solved", "pruned", "too slow", "out of memory", "open", "invalid")
 """What became of a strategy; those that the page draws last come first."""
 
 DIGITS = 6
@@ -41,6 +41,17 @@ def columns(document: Mapping[str, Any], cap: float | None) -> dict[str, Any]:
         "best": _short(document.get("best_seconds")),
         "lowerBound": _short(document.get("lower_bound")),
         "top": [_find(each, points) for each in document["strategies"]],
+        **(_serving(document, points) if document.get("mode") == "inference" else {}),
+    }
+
+
+def _serving(document: Mapping[str, Any], points: Sequence[Point]) -> dict[str, Any]:
+    """What the page of inference has besides: seconds from token to token and to the first, and the frontier."""
+    return {
+        "latency": [_short(point["token_latency"]) for point in points],
+        "prefill": [_short(point["prefill_latency"]) for point in points],
+        "limit": document["max_token_latency"],
+        "frontier": [_find(each, points) for each in document["frontier"]],
     }
 
 

@@ -23,12 +23,12 @@ from planner.report.html.page import (
     whole_script,
 )
 from planner.report.html.tables import device_table, text
-from planner.strategies.page import tables
+from planner.strategies.page import serving, tables
 from planner.strategies.page.columns import columns
 
 PACKAGE = "planner.strategies.page"
 
-SCRIPTS = ("space.js", "plot.js", "scatter.js", "parallel.js", "strategy.js")
+SCRIPTS = ("space.js", "plot.js", "scatter.js", "serving.js", "parallel.js", "strategy.js")
 """In the order in which they stand in the page, after those of the report."""
 
 
@@ -38,9 +38,12 @@ def strategy_html(document: Mapping[str, Any], winner: Plan | None, problem: Pro
     ``winner``: the plan of its first strategy, whose step the page draws; ``problem``: one that the plan is valid for,
     with which the page knows memory over time and why streams wait.
     """
-    title = tables.named(document["strategies"][0]) if document["strategies"] else "the plan"
+    serves = document.get("mode") == "inference"
+    named = serving.named if serves else tables.named
+    title = named(document["strategies"][0]) if document["strategies"] else "the plan"
     drawings = [] if winner is None else [Shown(winner, title, problem).drawing()]
     space = columns(document, _cap(document, winner))
+    sections = (serving.sections if serves else tables.sections)(document, space["top"])
     documents, data = page_data(drawings, strategy=space)
     script = whole_script(
         [
@@ -53,6 +56,7 @@ def strategy_html(document: Mapping[str, Any], winner: Plan | None, problem: Pro
         step = filled(
             asset("step.html", PACKAGE),
             {
+                **sections,
                 "schedules": schedules(drawings, documents),
                 "devices": device_table(drawings[0], PlanFacts(winner)),
                 "memory": "" if problem is None else f"<h3>Memory over time</h3>{memory(drawings)}",
@@ -62,11 +66,7 @@ def strategy_html(document: Mapping[str, Any], winner: Plan | None, problem: Pro
         "title": text(f"Strategy of {document['model']} on {document['cluster']}"),
         "policy": policy(script),
         "style": asset("report.css") + asset("strategy.css", PACKAGE),
-        "answer": tables.answer(document),
-        "posed": tables.posed(document),
-        "tiles": tables.tiles(document),
-        "best": tables.best_table(document, space["top"]),
-        "neighbours": tables.neighbour_table(document),
+        **sections,
         "space": tables.space_bar(document),
         "reasons": tables.reason_table(document),
         "step": step,

@@ -9,8 +9,8 @@ class Parallel extends Plot {
     super(canvas, 400, "");
     this.axes = [...space.varied, "time"];
     this.drag = null;
-    canvas.setAttribute("aria-label", `the strategies by ${space.varied.map((axis) => axis.name).join(", ")} and time; `
-      + "arrow keys go through them in order of time");
+    canvas.setAttribute("aria-label", `the strategies by ${space.varied.map((axis) => axis.name).join(", ")} and `
+      + `${space.measure}; arrow keys go through them in order of ${space.measure}`);
     canvas.addEventListener("dblclick", () => space.clear());
   }
 
@@ -80,7 +80,7 @@ class Parallel extends Plot {
     ctx.fillStyle = colour("ink");
     ctx.textAlign = "center";
     ctx.font = `600 ${SMALL_LETTERS}`;
-    ctx.fillText(axis === "time" ? "time" : axis.name, x, 16);
+    ctx.fillText(axis === "time" ? space.measure : axis.name, x, 16);
     ctx.font = SMALL_LETTERS;
     if (axis === "time") this.times(ctx, x, kept);
     else this.values(ctx, axis, x, kept);

@@ -1,4 +1,5 @@
-// Memory against time, both logarithmic: solved ones filled, pruned ones hollow at their bounds, the cap as a line.
+// A point a strategy on two logarithmic axes: solved ones filled, the others hollow at their bounds. Here memory against
+// time, with the cap as a line; what is told of a point (`abscissa`, `ordinate`) and of the axes is what serving.js replaces.
 
 const EDGE = { left: 74, right: 16, top: 26, bottom: 40 };
 const NEAR = 14; // pixels from the pointer
@@ -9,31 +10,58 @@ class Scatter extends Plot {
     super(canvas, 430, "");
     const known = space.order.filter((k) => this.drawable(k));
     const solved = known.filter((k) => space.data.seconds[k] !== null).length;
-    canvas.setAttribute("aria-label", `memory against time of ${known.length} strategies, ${solved} of them solved; `
-      + "arrow keys go through them in order of time");
+    canvas.setAttribute("aria-label", `${this.title} of ${known.length} strategies, ${solved} of them solved; `
+      + `arrow keys go through them in order of ${space.measure}`);
+  }
+
+  get title() {
+    return "memory against time";
+  }
+
+  get under() {
+    return "seconds of a step: of the plan, else the lower bound";
   }
 
   drawable(k) {
     return space.data.bytes[k] > 0;
   }
 
+  // Seconds; null: not known.
+  abscissa(k) {
+    return space.time[k];
+  }
+
+  ordinate(k) {
+    return space.data.bytes[k];
+  }
+
+  // Values of lines, which the axes must reach.
+  reached() {
+    const { best, lowerBound, cap } = space.data;
+    return { along: [best, lowerBound], up: [cap] };
+  }
+
+  ticks(most) {
+    return doublings(...this.upward, most);
+  }
+
+  words(value) {
+    return bytes(value, 4);
+  }
+
   layout() {
     const { data } = space;
     this.places = space.shown.filter((k) => this.drawable(k));
     const all = space.order.filter((k) => this.drawable(k) && !space.hidden.has(data.state[k]));
-    this.gutter = all.some((k) => space.time[k] === null) ? NO_TIME : 0;
-    const times = all.map((k) => space.time[k]).filter((value) => value > 0);
-    const sizes = all.map((k) => data.bytes[k]);
-    if (data.best > 0) times.push(data.best);
-    if (data.lowerBound > 0) times.push(data.lowerBound);
-    if (data.cap > 0) sizes.push(data.cap);
-    this.across = span(times);
-    this.upward = span(sizes);
+    this.gutter = all.some((k) => this.abscissa(k) === null) ? NO_TIME : 0;
+    const { along, up } = this.reached();
+    this.across = span([...all.map((k) => this.abscissa(k)), ...along].filter((value) => value > 0));
+    this.upward = span([...all.map((k) => this.ordinate(k)), ...up].filter((value) => value > 0));
     this.right = this.wide - EDGE.right - this.gutter;
   }
 
   x(k) {
-    const time = space.time[k];
+    const time = this.abscissa(k);
     return time > 0 ? this.timeX(time) : this.wide - EDGE.right - this.gutter / 3;
   }
 
@@ -47,16 +75,13 @@ class Scatter extends Plot {
   }
 
   spot(k) {
-    return this.drawable(k) ? [this.x(k), this.y(space.data.bytes[k])] : null;
+    return this.drawable(k) ? [this.x(k), this.y(this.ordinate(k))] : null;
   }
 
   draw(ctx) {
     const { data } = space;
     const bottom = this.height - EDGE.bottom;
-    if (data.cap > 0) {
-      ctx.fillStyle = colour("beyond");
-      ctx.fillRect(EDGE.left, EDGE.top, this.wide - EDGE.right - EDGE.left, Math.max(0, this.y(data.cap) - EDGE.top));
-    }
+    this.ground(ctx);
     this.axes(ctx, bottom);
     const many = this.places.length;
     const radius = many > 4000 ? 2 : many > 800 ? 2.6 : 3.4;
@@ -65,6 +90,14 @@ class Scatter extends Plot {
       if (of.length) this.points(ctx, of, data.states[state], radius);
     }
     this.lines(ctx, bottom);
+  }
+
+  // Beyond the cap nothing fits.
+  ground(ctx) {
+    const { cap } = space.data;
+    if (!(cap > 0)) return;
+    ctx.fillStyle = colour("beyond");
+    ctx.fillRect(EDGE.left, EDGE.top, this.wide - EDGE.right - EDGE.left, Math.max(0, this.y(cap) - EDGE.top));
   }
 
   axes(ctx, bottom) {
@@ -79,16 +112,16 @@ class Scatter extends Plot {
       ctx.fillText(seconds(time), x, bottom + 12);
     }
     ctx.textAlign = "right";
-    const sizes = doublings(...this.upward, (bottom - EDGE.top) / 26);
+    const sizes = this.ticks((bottom - EDGE.top) / 26);
     for (const size of sizes) {
       const y = Math.round(this.y(size)) + 0.5;
       line(ctx, EDGE.left, y, this.wide - EDGE.right, y);
-      ctx.fillText(bytes(size, 4), EDGE.left - 8, y);
+      ctx.fillText(this.words(size), EDGE.left - 8, y);
     }
     ctx.textAlign = "center";
-    ctx.fillText("seconds of a step: of the plan, else the lower bound", (EDGE.left + this.right) / 2, bottom + 30);
+    ctx.fillText(this.under, (EDGE.left + this.right) / 2, bottom + 30);
     if (this.gutter) ctx.fillText("no time", this.wide - EDGE.right - this.gutter / 3, bottom + 12);
-    this.canvas.dataset.ticks = [...times.map((time) => seconds(time)), ...sizes.map((size) => bytes(size, 4))].join(", ");
+    this.canvas.dataset.ticks = [...times.map((time) => seconds(time)), ...sizes.map((size) => this.words(size))].join(", ");
   }
 
   points(ctx, of, state, radius) {
@@ -159,7 +192,7 @@ class Scatter extends Plot {
   nearest(px, py) {
     let [best, least] = [-1, NEAR ** 2];
     for (const k of this.places || []) {
-      const far = (this.x(k) - px) ** 2 + (this.y(space.data.bytes[k]) - py) ** 2;
+      const far = (this.x(k) - px) ** 2 + (this.y(this.ordinate(k)) - py) ** 2;
       if (far < least) [best, least] = [k, far];
     }
     return best;

@@ -1,15 +1,18 @@
 // The strategies as the charts see them: columns, what is shown, which one is marked.
 
 const { strategy: columns } = document_;
-const STYLES = { solved: "solved", pruned: "pruned", "out of memory": "oom", open: "open", invalid: "invalid" };
-const MEANT = { solved: "solved", pruned: "pruned by bound", "out of memory": "out of memory", open: "not decided",
+const STYLES = { solved: "solved", pruned: "pruned", "too slow": "slow", "out of memory": "oom", open: "open",
   invalid: "invalid" };
+const MEANT = { solved: "solved", pruned: "pruned by bound", "too slow": "too slow", "out of memory": "out of memory",
+  open: "not decided", invalid: "invalid" };
 
 class Space {
   constructor(data) {
     this.data = data;
     this.count = data.state.length;
     this.time = data.seconds.map((value, k) => (value === null ? data.bound[k] : value)); // null: not known
+    this.serves = Boolean(data.latency);
+    this.measure = this.serves ? "GPU time a token" : "time";
     this.varied = data.axes.filter((axis) => axis.values.length > 1);
     this.hidden = new Set([data.states.indexOf("invalid")]);
     this.kept = new Map(); // by axis: the places of the values that are kept; of time: [from, to]
@@ -84,8 +87,7 @@ class Space {
       .map((axis) => `${axis.name} ${axis.values[axis.column[k]]}`).join(" · ")]];
     const place = data.top.indexOf(k);
     lines.push([MEANT[state] + (place >= 0 ? `, rank ${place + 1}` : ""), "soft"]);
-    if (data.seconds[k] !== null) lines.push([`step ${seconds(data.seconds[k])}${this.against(data.seconds[k])}`]);
-    if (data.bound[k] !== null) lines.push([`lower bound ${seconds(data.bound[k])}`]);
+    lines.push(...(this.serves ? this.served(k) : this.stepped(k)).map((each) => [each]));
     if (data.bytes[k] !== null) {
       const least = data.seconds[k] === null ? "at least " : "";
       const part = data.cap ? `, ${percent(data.bytes[k] / data.cap)} of the cap` : "";
@@ -93,6 +95,21 @@ class Space {
     }
     if (data.reasons[data.reason[k]]) lines.push([data.reasons[data.reason[k]], "soft"]);
     return lines;
+  }
+
+  stepped(k) {
+    const [time, bound] = [this.data.seconds[k], this.data.bound[k]];
+    const lines = time === null ? [] : [`step ${seconds(time)}${this.against(time)}`];
+    return bound === null ? lines : [...lines, `lower bound ${seconds(bound)}`];
+  }
+
+  served(k) {
+    const { best, bound, latency, prefill, seconds: times } = this.data;
+    if (times[k] === null) return [];
+    const less = times[k] > best * (1 + 1e-6) ? ` (-${percent(1 - best / times[k])})` : "";
+    const lines = [`${digits(1 / times[k], 4)} tokens/s/GPU${less}`];
+    lines.push(`first token in ${seconds(prefill[k])}, then one every ${seconds(latency[k])}`);
+    return bound[k] > 0 ? [...lines, `with other cuts at most ${digits(1 / bound[k], 4)} tokens/s/GPU`] : lines;
   }
 
   against(time) {

@@ -1,6 +1,6 @@
 // The page: what is shown, the two charts, and the rows of the table that are points in them.
 
-const plots = [new Scatter(element("scatter")), new Parallel(element("parallel"))];
+const plots = [new (space.serves ? Serving : Scatter)(element("scatter")), new Parallel(element("parallel"))];
 drawn.push(() => plots.forEach((plot) => {
   plot.stale = true;
   plot.render(); // at once: a printer does not wait for the next frame
@@ -28,7 +28,7 @@ function tell(all) {
     const hidden = space.hidden.has(space.data.states.indexOf(button.dataset.state));
     button.setAttribute("aria-pressed", String(!hidden));
   });
-  const kept = [...space.kept.keys()].map((axis) => (axis === "time" ? "time" : axis.name));
+  const kept = [...space.kept.keys()].map((axis) => (axis === "time" ? space.measure : axis.name));
   element("clear").hidden = kept.length === 0;
   element("shown").textContent = `${space.shown.length.toLocaleString("en")} of ${space.count.toLocaleString("en")}`
     + ` strategies shown${kept.length ? `, by ${kept.join(", ")}` : ""}`;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from planner.report.html.tables import boxes, cell, table, text
@@ -18,13 +18,35 @@ UPPER = ("tp", "cp", "ep", "pp", "dp")
 COUNTS = {
     "solved": ("solved", "solved"),
     "pruned": ("pruned_by_bound", "pruned by bound"),
+    "slow": ("too_slow", "too slow"),
     "oom": ("out_of_memory", "out of memory"),
     "open": ("open", "not decided"),
     "invalid": ("invalid", "invalid"),
 }
 """By style class: the field of ``space``, and what it means."""
 
+WITHOUT = ("invalid", "out of memory", "too slow")
+"""States of strategies that cannot run as asked."""
+
 REASONS_AT_MOST = 12
+
+
+def sections(document: Document, top: Sequence[int]) -> dict[str, str]:
+    """The parts of the page that only training has. ``top``: the point of each of the best strategies."""
+    return {
+        "answer": answer(document),
+        "posed": posed(document),
+        "tiles": tiles(document),
+        "best": best_table(document, top),
+        "neighbours": neighbour_table(document, "step"),
+        "chart": "Memory against time",
+        "explained": "Solved strategies stand at the time of their plan, the others at their lower bound, and at the "
+        "least memory that they are proven to take.",
+        "holds": "The lower bound holds for every strategy of the space and every placement, schedule and variant that "
+        "the flags allow, under the cost model.",
+        "heading": "The winner's step",
+        "below": "",
+    }
 
 
 def answer(document: Document) -> str:
@@ -36,12 +58,11 @@ def answer(document: Document) -> str:
         why = f"{undecided:,} of them are not decided" if undecided else "each is invalid or proven out of memory"
         return f"<b>No plan</b> for {text(where)}: of {total}, {why}."
     best = document["strategies"][0]
-    does = "runs" if document.get("mode") == "inference" else "trains"
-    said = f"<b>{text(named(best))}</b> {does} {text(where)} in <b>{text(seconds(best['seconds'], 4))}</b> a step"
+    said = f"<b>{text(named(best))}</b> trains {text(where)} in <b>{text(seconds(best['seconds'], 4))}</b> a step"
     if document.get("lower_bound") is None:
         return f"{said}, the best found of {total}."
-    proven = text(f"{seconds(document['lower_bound'], 4)}")
-    return f"{said}. None of the {total} is faster than {proven}: proven within <b>{text(_gap(document))}</b>."
+    least = text(seconds(document["lower_bound"], 4))
+    return f"{said}. None of the {total} is faster than {least}: proven within <b>{text(proven(document))}</b>."
 
 
 def named(strategy: Mapping[str, Any]) -> str:
@@ -67,8 +88,8 @@ def tiles(document: Document) -> str:
         batch = f"{document['global_batch']:,} x {document['sequence']:,} tokens a step"
         rows = [
             ("step", seconds(best["seconds"], 4), batch),
-            ("lower bound", seconds(document.get("lower_bound"), 4), f"of the whole space, gap {_gap(document)}"),
-            ("tokens/s/GPU", _counted(best.get("tokens_per_second_per_gpu")), f"on {best.get('gpus')} GPUs"),
+            ("lower bound", seconds(document.get("lower_bound"), 4), f"of the whole space, gap {proven(document)}"),
+            ("tokens/s/GPU", counted(best.get("tokens_per_second_per_gpu")), f"on {best.get('gpus')} GPUs"),
             ("MFU", percent(best.get("mfu"), 1), "of the peak FLOP/s"),
             ("peak memory", size(best.get("peak_bytes")), "on the fullest rank"),
             ("bubble", percent(best.get("bubble_ratio"), 1), f"exposed {seconds(best.get('exposed_seconds'), 3)}"),
@@ -85,38 +106,55 @@ def tiles(document: Document) -> str:
 
 def best_table(document: Document, top: Sequence[int]) -> str:
     """The best strategies. ``top``: the point of each, by which a row finds it in the charts."""
-    strategies = document["strategies"]
+    figures = ("step", "its bound", "tokens/s/GPU", "MFU", "peak memory", "bubble", "exposed")
+    return ranked_table(
+        document["strategies"],
+        top,
+        figures,
+        lambda each: (each["seconds"], each.get("lower_bound")),
+        lambda each: (
+            seconds(each["seconds"], 4),
+            seconds(each.get("lower_bound"), 4),
+            counted(each.get("tokens_per_second_per_gpu")),
+            percent(each.get("mfu"), 1),
+            size(each.get("peak_bytes")),
+            percent(each.get("bubble_ratio"), 1),
+            seconds(each.get("exposed_seconds"), 3),
+        ),
+    )
+
+
+def ranked_table(
+    strategies: Sequence[Document],
+    top: Sequence[int],
+    heads: Sequence[str],
+    measure: Callable[[Document], tuple[float, float | None]],
+    figures: Callable[[Document], Iterable[str]],
+) -> str:
+    """A row a strategy: its degrees, a bar of its ``measure`` with its bound as a mark, and its ``figures``."""
     if not strategies:
         return "<p>None was solved.</p>"
     degrees = [name for name in DEGREES if any(each.get(name) is not None for each in strategies)]
-    longest = max(each["seconds"] for each in strategies) or 1.0
-    heads = [*degrees, "", "step", "its bound", "tokens/s/GPU", "MFU", "peak memory", "bubble", "exposed"]
+    longest = max(measure(each)[0] for each in strategies) or 1.0
     rows = []
     for each, point in zip(strategies, top, strict=True):
+        value, bound = measure(each)
         mark = ""
-        if each.get("lower_bound") is not None:
-            mark = f"<u style='left:{100 * each['lower_bound'] / longest:.2f}%' title='its lower bound'></u>"
+        if bound is not None:
+            mark = f"<u style='left:{100 * min(1.0, bound / longest):.2f}%' title='its bound'></u>"
         style = "own" if each is strategies[0] else "other"
-        bar = f"<i class='{style}' style='width:{100 * each['seconds'] / longest:.2f}%'></i>{mark}"
+        bar = f"<i class='{style}' style='width:{100 * value / longest:.2f}%'></i>{mark}"
         cells = [
             *("<td>-</td>" if each.get(name) is None else f"<td>{text(str(each[name]), 40)}</td>" for name in degrees),
             f"<td class='share'><div class='bar'>{bar}</div></td>",
-            *_cells(
-                seconds(each["seconds"], 4),
-                seconds(each.get("lower_bound"), 4),
-                _counted(each.get("tokens_per_second_per_gpu")),
-                percent(each.get("mfu"), 1),
-                size(each.get("peak_bytes")),
-                percent(each.get("bubble_ratio"), 1),
-                seconds(each.get("exposed_seconds"), 3),
-            ),
+            *_cells(*figures(each)),
         ]
         rows.append(f"<tr data-point='{point}'><th scope='row'>{each['rank']}</th>{''.join(cells)}</tr>")
-    return table("best", ["rank", *heads], rows)
+    return table("best", ["rank", *degrees, "", *heads], rows)
 
 
-def neighbour_table(document: Document) -> str:
-    """What the other choices beside the winner's would cost, cheapest first."""
+def neighbour_table(document: Document, head: str) -> str:
+    """What the other choices beside the winner's would cost, cheapest first. ``head``: what ``seconds`` are of."""
     best, neighbours = document.get("best_seconds"), document.get("neighbours") or ()
     if not best or not neighbours:
         return "<p>Nothing lies beside it.</p>"
@@ -140,12 +178,12 @@ def neighbour_table(document: Document) -> str:
             f"<tr>{name}<td class='share long'><div class='bar'>{bar}</div></td>"
             f"{''.join(_cells(least + seconds(value, 4), more))}{words}</tr>"
         )
-    return table("neighbours", ["change", "", "step", "more", "what became of it"], rows)
+    return table("neighbours", ["change", "", head, "more", "what became of it"], rows)
 
 
 def _time(each: Mapping[str, Any]) -> Any:
     """Seconds of a neighbour: those of its plan, else its bound; None where it cannot run."""
-    if each["state"] in ("invalid", "out of memory"):
+    if each["state"] in WITHOUT:
         return None
     return each.get("lower_bound") if each.get("seconds") is None else each["seconds"]
 
@@ -175,13 +213,13 @@ def space_bar(document: Document) -> str:
 
 
 def left(space: Mapping[str, int]) -> int:
-    """Strategies that are neither invalid, nor out of memory, nor pruned, nor solved."""
-    decided = ("invalid", "out_of_memory", "pruned_by_bound", "solved")
-    return max(0, space["strategies"] - sum(space[name] for name in decided))
+    """Strategies that are neither invalid, nor out of memory, nor too slow, nor pruned, nor solved."""
+    decided = ("invalid", "out_of_memory", "too_slow", "pruned_by_bound", "solved")
+    return max(0, space["strategies"] - sum(space.get(name, 0) for name in decided))
 
 
 def _counts(space: Mapping[str, int], field: str) -> int:
-    return left(space) if field == "open" else space[field]
+    return left(space) if field == "open" else space.get(field, 0)
 
 
 def reason_table(document: Document) -> str:
@@ -189,7 +227,7 @@ def reason_table(document: Document) -> str:
     found = Counter(
         (point["state"], point["reason"])
         for point in document["points"]
-        if point.get("reason") and point["state"] in ("invalid", "out of memory")
+        if point.get("reason") and point["state"] in WITHOUT
     )
     if not found:
         return ""
@@ -212,7 +250,7 @@ def assumptions(document: Document) -> str:
 def posed(document: Document) -> str:
     """The question, in a line."""
     parts = [
-        str(document.get("mode", "training")),
+        "training",
         f"{document['gpus']} GPUs",
         f"global batch {document['global_batch']:,}",
         f"sequence {document['sequence']:,}",
@@ -223,12 +261,14 @@ def posed(document: Document) -> str:
     return text(" · ".join(parts))
 
 
-def _gap(document: Document) -> str:
+def proven(document: Document) -> str:
+    """The gap, in words."""
     value: float | None = document.get("gap")
     return percent(value) if value is not None and value >= 1e-4 else gap(value)
 
 
-def _counted(value: float | None) -> str:
+def counted(value: float | None) -> str:
+    """A rate, or a dash."""
     return "-" if value is None else count(value)
 
 
