@@ -18,6 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from planner.api_values import amount, at_least, degrees, executor_of, fraction, known_baseline, known_runtime, positive
 from planner.baselines import BASELINES, SCHEDULES, NotApplicable
 from planner.common.budget import Control
 from planner.exporters import CannotExport, Exported
@@ -34,17 +35,16 @@ from planner.placement.layouts import check_layout
 from planner.plan.plan import Plan
 from planner.prediction.outcome import Prediction
 from planner.problem import Impossible, Problem, ProblemError
-from planner.problem.quantities import BYTES, FRACTION, SECONDS, Dimension, QuantityError, parse_quantity
+from planner.problem.quantities import BYTES
 from planner.report.excerpt import not_in_full
 from planner.runtimes.names import ANY
-from planner.runtimes.registry import RUNTIMES
 from planner.verification import Rule, Violation
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from planner.engine import ExecutorSource
     from planner.strategies.answer import Answer
+    from planner.strategies.inference.best import Answer as Serving
     from planner.sweeping import Row
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "Violation",
     "baseline",
     "export",
+    "inference_strategy",
     "predict",
     "read_plan",
     "read_problem",
@@ -95,7 +96,7 @@ def read_problem(
     Raises ``InputError``, ``ValueError``, and ``Impossible`` where an operator has no device that may run it.
     """
     check_layout(layout, copies, chunks)
-    cap = None if memory_cap is None else _amount("memory_cap", memory_cap, BYTES)
+    cap = None if memory_cap is None else amount("memory_cap", memory_cap, BYTES)
     read, devices = read_graph(Path(graph)), read_cluster(Path(cluster))
     many = read.microbatches if microbatches is None else microbatches
     if many > MAX_MICROBATCHES:
@@ -139,7 +140,7 @@ def solve(
     options = _options(
         problem, time_limit, effort, gap, seed, threads, objective, runtime, max_makespan, max_period, baselines
     )
-    limit = math.inf if time_limit is None else _positive("time_limit", time_limit)
+    limit = math.inf if time_limit is None else positive("time_limit", time_limit)
     control = Control(limit, effort=math.inf if effort is None else float(effort))
     return registry.solve(problem, control, options)
 
@@ -158,27 +159,27 @@ def _options(
     baselines: Sequence[str] = (),
 ) -> SolveOptions:
     """The options of ``solve``, checked."""
-    limit = math.inf if time_limit is None else _positive("time_limit", time_limit)
-    _at_least("effort", effort, 1)
-    _at_least("seed", seed, 0)
-    _at_least("threads", threads, 1)
+    limit = math.inf if time_limit is None else positive("time_limit", time_limit)
+    at_least("effort", effort, 1)
+    at_least("seed", seed, 0)
+    at_least("threads", threads, 1)
     if objective not in registry.OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(registry.OBJECTIVES)}; got {shown(objective)}")
-    _known_runtime(runtime)
+    known_runtime(runtime)
     if runtime != ANY and objective != "makespan":
         raise ValueError(f"runtime {runtime} goes with objective makespan")
     limits = {"max_makespan": max_makespan, "max_period": max_period}
-    given = {name: _positive(name, value) for name, value in limits.items() if value is not None}
+    given = {name: positive(name, value) for name, value in limits.items() if value is not None}
     for name in given:
         if name not in registry.OBJECTIVES[objective].options:
             raise ValueError(f"{name} goes with objective {' or '.join(registry.objectives_with(name))}")
     for name in baselines:
-        _known(name)
+        known_baseline(name)
     return SolveOptions.of(
         problem,
         time_limit=limit,
         effort=effort,
-        gap=_fraction("gap", gap),
+        gap=fraction("gap", gap),
         seed=seed,
         threads=threads,
         baselines=tuple(name for name in BASELINES if name in baselines),
@@ -220,9 +221,9 @@ def sweep(
     if sum(given is not None for given in (executor, processes, dask)) > 1:
         raise ValueError("executor, processes and dask exclude each other")
     if beat is not None:
-        _known(beat)
-    limit = None if memory_limit is None else _amount("memory_limit", memory_limit, BYTES)
-    _at_least("processes", processes, 1)
+        known_baseline(beat)
+    limit = None if memory_limit is None else amount("memory_limit", memory_limit, BYTES)
+    at_least("processes", processes, 1)
     given = {"threads": 1} | flags
     points = []
     for each in _grid(given):
@@ -238,7 +239,7 @@ def sweep(
         options = _options(problem, **solving)
         points.append(Point(options.flags, problem, options, "", max_bubble, beat))
     threads = max(int(point.flags.get("threads", 1)) for point in points)
-    source = _source(executor, processes or max(1, engine.cores() // threads), dask)
+    source = executor_of(executor, processes or max(1, engine.cores() // threads), dask)
     made = Sweep(points)
     with engine.Engine(source, engine.Store(Path(directory) / "results"), engine.Limits(threads, limit)) as running:
         made.solve(running)
@@ -265,11 +266,6 @@ def _grid(flags: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(zip(axes, values, strict=True))
 
 
-def _known_runtime(name: str) -> None:
-    if name not in RUNTIMES:
-        raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}; got {shown(name)}")
-
-
 def baseline(name: str, problem: Problem, *, variant: str | None = None, runtime: str = ANY) -> Plan:
     """The plan of a baseline, such as ``"1f1b"`` or ``"dualpipe"``, one stage a device.
 
@@ -277,10 +273,10 @@ def baseline(name: str, problem: Problem, *, variant: str | None = None, runtime
     that fits in memory. ``runtime``: which runs it, as it does. The plan ignores the memory cap and brings along the
     copies that it needs. Raises ``NotApplicable`` with the reason, and ``ValueError`` for an unknown name.
     """
-    _known(name)
+    known_baseline(name)
     if (problem.chunks or 1) > 1 and SCHEDULES[name].chunks == 1:
         raise ValueError(f"{name} puts one chunk on a device, not {problem.chunks}")
-    _known_runtime(runtime)
+    known_runtime(runtime)
     return baseline_plan(name, problem, variant, runtime)
 
 
@@ -383,7 +379,7 @@ def strategy(
     processes: int | None = None,
     dask: str | None = None,
 ) -> Answer:
-    """The best ways to share a model among the GPUs of a cluster, with a bound over all of them.
+    """The best ways to share a model among the GPUs of a cluster for training, with a bound over all of them.
 
     - ``config``: a shipped model (``"llama-3.1-70b"``) or a config.json, ``cluster``: ``"h100:8x8"`` or a cluster.yaml
     - ``global_batch``: sequences a step, ``sequence``: tokens of each
@@ -402,9 +398,9 @@ def strategy(
 
     if sum(given is not None for given in (executor, processes, dask)) > 1:
         raise ValueError("executor, processes and dask exclude each other")
-    _known_runtime(runtime)
+    known_runtime(runtime)
     for name, number in {"global_batch": global_batch, "sequence": sequence, "top": top}.items():
-        _at_least(name, number, 1)
+        at_least(name, number, 1)
     request = request_of(
         Path(config),
         Path(cluster),
@@ -415,32 +411,72 @@ def strategy(
         schedules=schedules,
         precision=precision,
         recompute=recompute,
-        fixed={name: (each,) if isinstance(each, int) else tuple(each) for name, each in (fix or {}).items()},
-        memory=None if max_memory is None else _amount("max_memory", max_memory, BYTES),
+        fixed=degrees(fix),
+        memory=None if max_memory is None else amount("max_memory", max_memory, BYTES),
         calibration=None if calibration is None else str(calibration),
         images=images,
         image_pixels=image_size,
         seed=seed,
     )
-    limit, enough = _positive("time_limit", time_limit), _fraction("gap", gap)
-    with engine.Engine(_source(executor, processes or engine.cores(), dask), limits=engine.Limits(1)) as running:
+    limit, enough = positive("time_limit", time_limit), fraction("gap", gap)
+    with engine.Engine(executor_of(executor, processes or engine.cores(), dask), limits=engine.Limits(1)) as running:
         found = best_strategies(request, running, limit, enough, top, plans)
         running.stop()
     return found
 
 
-def _source(executor: Executor | None, processes: int, dask: str | None) -> ExecutorSource:
-    """Where work runs. Raises ``ValueError`` where no Dask scheduler answers."""
-    from planner import engine
+def inference_strategy(
+    config: Path | str,
+    cluster: Path | str,
+    *,
+    prompt: int,
+    output_length: int,
+    max_prefill_latency: float | str | None = None,
+    max_token_latency: float | str | None = None,
+    gpus: int | None = None,
+    precision: str = "bf16",
+    fix: Mapping[str, int | Sequence[int]] | None = None,
+    max_memory: float | str | None = None,
+    calibration: Path | str | None = None,
+    family: str | None = None,
+    top: int = 5,
+    plans: int = 0,
+    time_limit: float | str = 60.0,
+) -> Serving:
+    """The best ways to serve a model on the GPUs of a cluster, with a bound over all of them.
 
-    if executor is not None:
-        return engine.handed(executor)
-    if dask is None:
-        return engine.processes(processes)
-    try:
-        return engine.dask(dask)
-    except UsageFault as error:
-        raise ValueError(str(error)) from error
+    - ``config``, ``cluster``, ``fix``, ``max_memory``: as for ``strategy``; ``gpus``: how many to use, by default all
+    - ``prompt``, ``output_length``: tokens of a request, read and written
+    - ``max_prefill_latency``, ``max_token_latency``: seconds to the first token, and from token to token
+    - ``top``: strategies listed; ``plans``: of how many of them the decode steps are planned
+    - ``time_limit`` of the whole, in seconds; all runs in this process
+
+    ``planner.strategies.inference.answer.document_of`` makes the document of ``--format json`` from the answer, which
+    ``planner.strategies.page.strategy_html`` draws. Raises ``InputError`` and ``ValueError``.
+    """
+    from planner.strategies.inference.best import best_serving
+    from planner.strategies.inference.question import question_of
+
+    for name, number in {"prompt": prompt, "output_length": output_length, "top": top, "gpus": gpus}.items():
+        at_least(name, number, 1)
+    at_least("plans", plans, 0)
+    limits = {"max_prefill_latency": max_prefill_latency, "max_token_latency": max_token_latency}
+    prefill, token = (math.inf if each is None else positive(name, each) for name, each in limits.items())
+    question = question_of(
+        Path(config),
+        Path(cluster),
+        prompt=prompt,
+        output=output_length,
+        family=family,
+        gpus=gpus,
+        precision=precision,
+        memory=None if max_memory is None else amount("max_memory", max_memory, BYTES),
+        calibration=None if calibration is None else str(calibration),
+        max_prefill=prefill,
+        max_token=token,
+        fixed=degrees(fix),
+    )
+    return best_serving(question, positive("time_limit", time_limit), top, plans)
 
 
 def read_plan(path: Path | str) -> Plan:
@@ -448,34 +484,3 @@ def read_plan(path: Path | str) -> Plan:
     from planner.files.plan_file import read_plan as read  # it loads a schema checker
 
     return read(path)
-
-
-def _known(name: str) -> None:
-    if name not in BASELINES:
-        raise ValueError(f"unknown baseline {shown(name)}; known are {', '.join(BASELINES)}")
-
-
-def _amount(name: str, value: float | str, dimension: Dimension) -> float:
-    try:
-        return parse_quantity(value, dimension)
-    except QuantityError as error:
-        raise ValueError(f"{name} {error}") from error
-
-
-def _positive(name: str, value: float | str) -> float:
-    seconds = _amount(name, value, SECONDS)
-    if seconds <= 0:
-        raise ValueError(f"{name} must be above 0")
-    return seconds
-
-
-def _fraction(name: str, value: float | str) -> float:
-    ratio = _amount(name, value, FRACTION)
-    if ratio > 1:
-        raise ValueError(f"{name} must be a fraction from 0 to 1")
-    return ratio
-
-
-def _at_least(name: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise ValueError(f"{name} must be at least {least}")

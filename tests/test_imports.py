@@ -25,6 +25,7 @@ FLOORS = (
     ("objectives", "report"),
     ("exporters", "simulate", "explain", "prediction", "sweeping"),
     ("strategies",),
+    ("api_values",),
     ("api",),
     ("planner",),  # planner/__init__.py
     ("commands",),

@@ -11,6 +11,7 @@ import pytest
 import planner
 from planner.commands.app import main
 from planner.files.shipped import model_file
+from planner.strategies.inference.answer import document_of
 
 ASKED = ["--mode", "inference", "--prompt", "1024", "--output-length", "64", "--time-limit", "20"]
 
@@ -36,6 +37,7 @@ def test_the_folder_has_both_graphs_and_a_verified_plan(
     out = tmp_path / "found"
     found = document([tiny, "h100:1x4", *ASKED, "--fix", "pp=2", "--top", "2", "-o", str(out)], capsys)
     assert json.loads((out / "strategy.json").read_text(encoding="utf-8")) == found
+    assert "The winner's decode steps" in (out / "strategy.html").read_text(encoding="utf-8")
     training = {"format", "model", "cluster", "gpus", "mode", "precision", "memory_cap", "space", "best_seconds"}
     training |= {"lower_bound", "gap", "interrupted", "strategies", "neighbours", "invalid", "points", "assumptions"}
     assert training <= set(found)
@@ -59,6 +61,38 @@ def test_the_folder_has_both_graphs_and_a_verified_plan(
         busiest = sum(prefill.duration[:, :, 0].sum(axis=1)) / row["prompts_together"]
         assert row["prefill_period"] < busiest <= 2 * row["prefill_period"] * (1 + 1e-6)
     assert found["plan"]["period"] == pytest.approx(planner.read_plan(out / "1" / "plan.json").figure("period").value)  # type: ignore[union-attr]
+
+
+def test_the_page_alone(tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--html`` leaves the page, with a plan of the winner's decode steps, and nothing else."""
+    page = tmp_path / "page.html"
+    arguments = ["strategy", tiny, "h100:1x2", *ASKED, "--fix", "mbs=8", "--html", str(page)]
+    assert main(arguments) == 0
+    assert f"page written to {page}" in capsys.readouterr().err
+    assert "The winner's decode steps" in page.read_text(encoding="utf-8")
+    assert {each.name for each in tmp_path.iterdir()} == {"tiny.json", "page.html"}
+
+
+def test_from_python(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The answer of the command line, and its plan; nothing is printed; arguments that do not suit are named."""
+    fixed = ["--fix", "pp=2,mbs=8,mbs=16"]
+    told = document([tiny, "h100:1x4", *ASKED, *fixed, "--max-token-latency", "20 ms"], capsys)
+    given: dict[str, Any] = {"prompt": 1024, "output_length": 64, "fix": {"pp": 2, "mbs": (8, 16)}}
+    answer = planner.inference_strategy(tiny, "h100:1x4", **given, max_token_latency="20 ms", plans=1)
+    assert capsys.readouterr() == ("", "")
+    assert json.loads(json.dumps(document_of(answer))) | {"plan": None} == told
+    assert answer.chosen[0].seconds == told["best_seconds"] and answer.found.lower_bound == told["lower_bound"]
+    assert answer.winner is not None and answer.winner.objective == "period" and set(answer.plans) == {0}
+    for wrong, message in (
+        ({"max_token_latency": 0}, "max_token_latency must be above 0"),
+        ({"prompt": 0}, "prompt must be at least 1"),
+        ({"plans": -1}, "plans must be at least 0"),
+        ({"precision": "fp7"}, "precision must be one of"),
+        ({"fix": {"zero": 1}}, "no degree 'zero'"),
+        ({"max_memory": "much"}, "max_memory"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            planner.inference_strategy(tiny, "h100:1x4", **given | wrong)
 
 
 def test_the_same_question_has_the_same_answer(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +119,8 @@ def test_the_report_and_one_line_of_it(tiny: str, capsys: pytest.CaptureFixture[
         (["--sequence", "8"], 2, "--sequence is for training"),
         (["--runtime", "torch"], 2, "--runtime is for training"),
         (["--processes", "2"], 2, "--processes is for training"),
-        (["--html", "page.html"], 2, "--html is for training"),
+        (["--dask", "tcp://127.0.0.1:1"], 2, "--dask is for training"),
+        (["--html", "no/such/folder/page.html"], 2, "no/such/folder"),
         (["--fix", "zero=1"], 2, "--fix zero: inference has the degrees tp, ep, pp, dp, mbs"),
         (["--max-token-latency", "0"], 2, "--max-token-latency must be above 0"),
         (["--max-token-latency", "soon"], 2, "--max-token-latency"),

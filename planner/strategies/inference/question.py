@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from planner.importers.transformer.model import Model
+from planner.importers.transformer.setting import Precision
 from planner.problem import Cluster
 from planner.strategies.asked import read_both
 
 DEGREES = ("tp", "ep", "pp", "dp", "mbs")
 """What ``fixed`` may name, each with the values that it may have."""
 
+
+PRECISIONS = tuple(each.value for each in Precision)
 
 TOKENS_TOGETHER = 8192
 """Tokens of short prompts that are read in one pass: vLLM's ``max_num_batched_tokens`` on GPUs of this size."""
@@ -81,6 +84,8 @@ def question_of(
     """
     name, model, machines, (many,) = read_both(config, cluster, family, None if gpus is None else (gpus,))
     fixed = fixed or {}
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}")
     for degree in fixed:
         if degree not in DEGREES:
             raise ValueError(f"inference has no degree {degree!r} to fix: {', '.join(DEGREES)}")
