@@ -33,6 +33,9 @@ from planner.strategies.made import cap_of, graphs_of
 from planner.strategies.request import Request
 from planner.strategies.space import Candidate, Space, space_of
 
+FRACTIONS_AT_ONCE, WHOLE_AT_ONCE = 8, 2
+"""Candidates whose bounds of fractions or whole numbers of layers are one piece of work."""
+
 LIKELY_AT_MOST = 400
 """Candidates with the least quick bounds of which a likely step is estimated."""
 
@@ -70,9 +73,6 @@ class Step(IntEnum):
     LONG = 6  # a plan was looked for again
 
 
-BOUNDS_AT_ONCE = {Step.QUICK: 8, Step.FRACTIONS: 2}
-"""Candidates whose bounds are one piece of work, by the step that they are at."""
-
 LOOKS = {Step.SHORT: Look.SOON, Step.ORDERS: Look.ORDERS, Step.LONG: Look.LONG}
 """What is looked for in a step."""
 
@@ -88,6 +88,7 @@ class Looked:
     result: dict[str, Any] | None = None
     without: str = ""  # the state that proves that there is no plan
     reason: str = ""
+    whole: bool = False  # whether it has been bounded by whole numbers of layers
     cut_off: int = 0  # how often the bound of its orders ran out of time
 
     @property
@@ -269,19 +270,23 @@ class Search:
         if looked is not None:
             return self._solve(looked, Step.SHORT)
         looked = self._pop()
+        if looked is not None and looked.step > Step.QUICK:
+            self._push(looked)
+            if (other := self._promising(UNSURE)) is not None:
+                return self._solve(other, Step.SHORT)
+            looked = self._pop()
         if looked is None:
             return None
-        if looked.step > Step.QUICK and (other := self._promising(UNSURE)) is not None:
-            self._push(looked)
-            return self._solve(other, Step.SHORT)
-        if looked.step > Step.FRACTIONS:
+        if looked.step > Step.QUICK and looked.whole:
             step = Step(looked.step + 1)
             return self._solve(looked, Step.LONG if step == Step.ORDERS and self.request.runs.is_any else step)
         some = [looked]
-        while len(some) < BOUNDS_AT_ONCE[looked.step] and (other := self._pop(looked.step)) is not None:
+        quick = looked.step == Step.QUICK
+        most = {Step.QUICK: FRACTIONS_AT_ONCE, Step.FRACTIONS: WHOLE_AT_ONCE}.get(looked.step, 1)
+        while len(some) < most and (other := self._pop(looked.step)) is not None:
             some.append(other)
-        enough = FRACTIONS_ENOUGH if looked.step == Step.QUICK else self.found.best
         candidates = tuple(each.candidate for each in some)
+        enough = FRACTIONS_ENOUGH if quick else self.found.best
         return BoundWork(self.request, candidates, enough, max(0.5, min(self.left, self.long)))
 
     def _promising(self, unsure: float = 0.0) -> Looked | None:
@@ -315,9 +320,10 @@ class Search:
         if isinstance(work, BoundWork):
             for k, candidate in enumerate(work.candidates):
                 result = None if outcome.result is None else outcome.result["found"][k]
-                fractions = work.enough == FRACTIONS_ENOUGH and not self.request.runs.is_any
-                step = Step.FRACTIONS if fractions else Step.BOUNDED
-                self._learn(candidate, result, outcome.reason, step)
+                looked = self.found.looked[self.number[candidate]]
+                looked.whole = work.enough > FRACTIONS_ENOUGH or self.request.runs.is_any
+                step = Step.BOUNDED if looked.whole else Step.FRACTIONS
+                self._learn(candidate, result, outcome.reason, max(looked.step, step))
         elif isinstance(work, SolveWork):
             step = next(step for step, look in LOOKS.items() if look is work.look)
             self._learn(work.candidate, outcome.result, outcome.reason, step)
