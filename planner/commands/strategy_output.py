@@ -26,9 +26,9 @@ def check_outputs(flags: StrategyFlags) -> None:
 
 def write_answer(flags: StrategyFlags, document: Mapping[str, Any], winner: Plan | None) -> None:
     """The page, where one is asked for, and ``strategy.json`` in the folder. ``winner``: the plan of the best."""
-    from planner.strategies.page import strategy_html
-
     if flags.html is not None or flags.output is not None:
+        from planner.strategies.page import strategy_html  # imported here: most answers are text alone
+
         page = strategy_html(document, winner, None)
         if flags.html is not None:
             write_whole(flags.html, page)
