@@ -51,9 +51,6 @@ FIRST_STEP, EFFORT = 1e-3, 4_000
 """By how much (relatively) the integer program first raises the makespan, and the simplex iterations of all its
 questions after which no more are asked (some seconds)."""
 
-Bend = tuple[float, list[float]]
-"""A price of a byte (seconds), and for each kind of groups what its items are worth above it (seconds)."""
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -163,6 +160,12 @@ class _WarmUpDrain:
                 first.append(some)
             of.append(first.index(some))
         return [kind for some in first for kind in some], [k for k, some in enumerate(first) for _ in some], of
+
+    @cached_property
+    def worth(self) -> tuple[list[tuple[float, list[float]]], list[tuple[float, list[float]]]]:
+        """Prices of a byte in the warm-up and in the drain, and what a microbatch of each kind is worth above them."""
+        kinds = self.kinds[0]
+        return _worth([kind.forwards for kind in kinds]), _worth([kind.backwards for kind in kinds])
 
     @cached_property
     def _combined(self) -> tuple[list[Problem], dict[int, int]]:
@@ -314,43 +317,35 @@ class _WarmUpDrain:
         end of the network and back crosses every one of them. The path from its beginning also crosses those that host
         earlier groups, as they must if they host more groups than there are deeper ones.
         """
-        kinds = self.kinds[0]
+        kinds, cap = self.kinds[0], float(self.problem.cap_with_slack[0])
         scale = 1.0 / makespan
         last = float(self.waits.tail.min())
         first = float(self.waits.head.min())
-        begins = [(self.turn[place], price, above) for price, above in self._forwards]
-        ends = [(self.drain[place], price, above) for price, above in self._backwards]
-        ways = [([], False, False), *(([b], True, False) for b in begins), *(([e], False, True) for e in ends)]
+        hosted = [(k, x, self._count(copies, split)) for (k, copies), x in host.hosted.items()]
+        begins = [(True, self.turn[place], *worth) for worth in self.worth[0]]
+        ends = [(False, self.drain[place], *worth) for worth in self.worth[1]]
         if apart:
-            ways += [([b, e], True, True) for b in begins for e in ends]
+            pairs = [[b, e] for b in begins for e in ends]
         else:
+            pairs = []
             self._all_fit(model, host, split)
-        hosted = [(k, self._count(s, split)) for k, s in host.hosted]
-        least = min(kind.work for kind in kinds) * self.problem.microbatches
-        for waits, begun, ended in ways:
-            fixed = makespan - (0.0 if begun else first)
-            fixed -= 0.0 if ended else last
-            value = [count * kinds[k].work for k, count in hosted]
-            for wait, price, above in waits:
-                fixed += price * float(self.problem.cap_with_slack[0]) - wait
-                for n, (k, count) in enumerate(hosted):
-                    value[n] += price * kinds[k].parameters - count * above[k]
+        for waits in [[], *([b] for b in begins), *([e] for e in ends), *pairs]:
+            fixed = makespan - (first if not waits or not waits[0][0] else 0.0)
+            fixed -= last if not waits or waits[-1][0] else 0.0
+            value = {x: count * kinds[k].work for k, x, count in hosted}
+            for _, wait, price, above in waits:
+                fixed += price * cap - wait
+                for k, x, count in hosted:
+                    value[x] += price * kinds[k].parameters - count * above[k]
             hops = {h.there: 2.0 * self.hop * len(waits) for h in deeper}
+            least = min(kind.work for kind in kinds) * self.problem.microbatches
             before = self.hop * len(waits) * least / makespan if deeper else 0.0
             hops |= {x: before for h in deeper for x in h.hosted.values()}
             # without such a device the row is slack
             most = 2.0 * self.hop * len(waits) * self.problem.n_devices + before * len(self.groups) if deeper else 0.0
-            columns = [*host.hosted.values(), host.there, *hops]
-            values = [*value, most - fixed - before * place, *hops.values()]
+            columns = [*value, host.there, *hops]
+            values = [*value.values(), most - fixed - before * place, *hops.values()]
             model.row(columns, [v * scale for v in values], upper=most * scale)
-
-    @cached_property
-    def _forwards(self) -> list[Bend]:
-        return _bends([kind.forwards for kind in self.kinds[0]])
-
-    @cached_property
-    def _backwards(self) -> list[Bend]:
-        return _bends([kind.backwards for kind in self.kinds[0]])
 
     def _all_fit(self, model: Model, host: Host, split: Split) -> None:
         cap, kinds = float(self.problem.cap_with_slack[0]), self.kinds[0]
@@ -373,19 +368,14 @@ class _WarmUpDrain:
         for copy in copies:
             for k in range(len(set(base))):
                 homeless = model.variable(0.0, float(len(of)), 1.0)
+                hosting = [(p, x) for p, h in hosts for (kk, s), x in h.hosted.items() if base[kk] == k and copy in s]
                 seen = 0
                 for place, kind in enumerate(of):
                     seen += kind == k
                     ends = place + 1 == len(of) or self.turn[place + 1] > self.turn[place]
                     if not seen or not ends:
                         continue
-                    columns = [
-                        x
-                        for p, h in hosts
-                        if p <= place
-                        for (kk, s), x in h.hosted.items()
-                        if base[kk] == k and copy in s
-                    ]
+                    columns = [x for p, x in hosting if p <= place]
                     whole = place + 1 == len(of)
                     model.row(
                         [*columns, homeless],
@@ -395,8 +385,11 @@ class _WarmUpDrain:
                     )
 
 
-def _bends(items: list[tuple[Item, ...]]) -> list[Bend]:
-    """Where the knapsack's dual bends: prices of a byte, which are what items are worth for their memory."""
+def _worth(items: Sequence[tuple[Item, ...]]) -> list[tuple[float, list[float]]]:
+    """Prices of a byte (seconds) at which the knapsack's dual bends: what items are worth for their memory.
+
+    With each of them what the items of every kind are worth above it.
+    """
     worth = sorted({seconds / size for those in items for seconds, size in those if size > 0}, reverse=True)
     step = max(1, math.ceil(len(worth) / PRICES_AT_MOST))
     return [

@@ -25,6 +25,10 @@ INFINITY = float(highspy.kHighsInf)
 WITHOUT_PRESOLVE = 5_000
 """Columns up to which a second solve can do without presolve; larger models get another seed."""
 
+SOON = 5_000
+"""Columns up to which a linear program is solved before a stop matters. It is not asked for one, since it would ask at
+each iteration, and wait each time until other threads leave it Python's lock."""
+
 NODES_AT_MOST = 2**31 - 1
 """The largest limit of nodes that HiGHS takes."""
 
@@ -81,11 +85,15 @@ class Model:
         self, columns: Sequence[int], values: Sequence[float], lower: float = -INFINITY, upper: float = INFINITY
     ) -> None:
         """Add lower <= sum of values x columns <= upper; a column that occurs twice counts with the sum."""
-        total: dict[int, float] = {}
-        for column, value in zip(columns, values, strict=True):
-            total[column] = total.get(column, 0.0) + value
-        self.index.extend(total)
-        self.value.extend(total.values())
+        if len(set(columns)) == len(columns) == len(values):
+            self.index.extend(columns)
+            self.value.extend(values)
+        else:
+            total: dict[int, float] = {}
+            for column, value in zip(columns, values, strict=True):
+                total[column] = total.get(column, 0.0) + value
+            self.index.extend(total)
+            self.value.extend(total.values())
         self.row_start.append(len(self.index))
         self.row_lower.append(lower)
         self.row_upper.append(upper)
@@ -187,8 +195,9 @@ class Model:
             if control.over:
                 event.interrupt()
 
-        solver.cbMipInterrupt.subscribe(stop)
-        solver.cbSimplexInterrupt.subscribe(stop)
+        if any(self.integer) or len(self.cost) > SOON:
+            solver.cbMipInterrupt.subscribe(stop)
+            solver.cbSimplexInterrupt.subscribe(stop)
         try:
             status = solver.run()
         except ValueError as error:  # seen of 1.15.1 on an integer program with cuts: "vector::reserve"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +33,7 @@ TICKS_AT_MOST = 2.0**46
 """Ticks of the horizon, at most. Times are whole ticks, exactly if that many suffice, else rounded."""
 
 
-@dataclass(frozen=True)
-class Hold:
+class Hold(NamedTuple):
     """Memory that the start of class ``alloc`` takes on ``device`` until all ``releases`` have ended (rule 5)."""
 
     device: int
@@ -114,25 +114,31 @@ class Classes:
     @cached_property
     def head(self) -> Floats:
         """Earliest start of a class's first task: the longest chain of predecessors, in seconds."""
-        head = np.zeros(self.n)
+        head, preds = [0.0] * self.n, self.preds
+        count, seconds = self.count.tolist(), self.seconds.tolist()  # lists: numpy takes several times as long
         for a in self.topological:
-            for b in self.preds[a]:
-                head[a] = max(head[a], head[b] + (1 + self.count[b] - self.count[a]) * self.seconds[b])
-        return head
+            begin, fewer = 0.0, 1 - count[a]
+            for b in preds[a]:
+                begin = max(begin, head[b] + (fewer + count[b]) * seconds[b])
+            head[a] = begin
+        return np.array(head)
 
     @cached_property
     def tail(self) -> Floats:
         """Least time between the end of a class's task and the end of the step, in seconds."""
-        tail = np.zeros(self.n)
+        tail, seconds = [0.0] * self.n, self.seconds.tolist()
         for a in reversed(self.topological):
-            tail[a] = max((tail[b] + self.seconds[b] for b in self.succs[a]), default=0.0)
-        return tail
+            tail[a] = max([tail[b] + seconds[b] for b in self.succs[a]], default=0.0)
+        return np.array(tail)
 
     @cached_property
     def stage_round(self) -> Ints:
         """The virtual-stage round of each class: how often the path has visited its device before."""
         stage_rounds = self.placement.stage_rounds(self.problem.topological)
-        return np.array([stage_rounds[c][i] for c, i in zip(self.copy, self.operator, strict=True)], dtype=np.int64)
+        return np.array(
+            [stage_rounds[c][i] for c, i in zip(self.copy.tolist(), self.operator.tolist(), strict=True)],
+            dtype=np.int64,
+        )
 
     @cached_property
     def round_begins(self) -> Floats:
@@ -173,7 +179,7 @@ class Classes:
     def deferrable(self) -> npt.NDArray[np.bool_]:
         """Weight gradients that release no memory: nothing waits for them, so they can fill idle time."""
         giving = {a for hold in self.holds for a in hold.releases if hold.size > 0}
-        return np.array([p == 2 and a not in giving for a, p in enumerate(self.pass_)], dtype=bool)
+        return np.array([p == 2 and a not in giving for a, p in enumerate(self.pass_.tolist())], dtype=bool)
 
     def name(self, a: int) -> tuple[int, int, int, int, int]:
         """Copy, operator, pass, device and receiving device of a class: what tells it apart from all others."""
@@ -297,12 +303,13 @@ class _Builder:
     def add_copy(self, copy: int) -> None:
         problem, where = self.own[copy], self.placement.device_of[copy]
         of: dict[tuple[int, int], int] = {}
+        has_pass, on_comm = problem.has_pass.tolist(), problem.on_comm.tolist()
+        seconds = problem.duration[np.arange(len(where)), :, where].tolist()
         for p in range(3):
             for i in problem.topological:
-                if problem.has_pass[i, p]:
-                    stream = 2 * where[i] + int(problem.on_comm[i])
-                    seconds = float(problem.duration[i, p, where[i]])
-                    of[i, p] = self._add(copy, i, p, -1, where[i], seconds, (stream,))
+                if has_pass[i][p]:
+                    stream = 2 * where[i] + on_comm[i]
+                    of[i, p] = self._add(copy, i, p, -1, where[i], seconds[i][p], (stream,))
         leaving: dict[int, list[int]] = {}
         for i in problem.topological:
             readers: dict[int, list[int]] = {}
@@ -321,19 +328,21 @@ class _Builder:
     def add_ending(self, copy: int) -> None:
         """R, U and G of a copy, and what it sends to other copies."""
         problem, where = self.problem, self.placement.device_of[copy]
+        has_step = problem.has_step.tolist()
+        seconds = problem.step_duration[np.arange(len(where)), :, where].tolist()
         for i in problem.topological:
             d = where[i]
             for each in self.sent.get((copy, i), ()):
                 self.exchanges[copy, i, each.target] = self._transfer(copy, i, R, d, each.target, each.seconds)
-            for s in np.flatnonzero(problem.has_step[i]).tolist():
-                stream = 2 * d + int(s != 1)
-                seconds = float(problem.step_duration[i, s, d])
-                self.step[copy, i, s] = self._add(copy, i, R + s, -1, d, seconds, (stream,))
+            for s in range(3):
+                if has_step[i][s]:
+                    stream = 2 * d + int(s != 1)
+                    self.step[copy, i, s] = self._add(copy, i, R + s, -1, d, seconds[i][s], (stream,))
 
     def connect_endings(self) -> None:
         """What step tasks and exchanges wait for (see the second part of the specification, "The whole step")."""
         problem = self.problem
-        clips = problem.graph.clip_gradients
+        clips, exchanged = problem.graph.clip_gradients, (problem.gradient > 0).tolist()
         for (copy, i, _), a in self.exchanges.items():
             self.preds[a].extend(self.lasts.get((copy, i), ()))
         reductions = [a for (_, _, s), a in self.step.items() if s == 0]
@@ -346,7 +355,7 @@ class _Builder:
             for i, d in enumerate(device_of):
                 waits = list(self.lasts.get((copy, i), ()))
                 for other, where in enumerate(self.placement.device_of):
-                    if where[i] != d and problem.gradient[i] > 0:
+                    if where[i] != d and exchanged[i]:
                         sent = self.exchanges.get((other, i, d))
                         waits += self.lasts.get((other, i), ()) if sent is None else [sent]
                 for s in range(3):
@@ -392,16 +401,15 @@ class _Builder:
     def _hold(
         self, problem: Problem, i: int, where: tuple[int, ...], of: dict[tuple[int, int], int], leaving: list[int]
     ) -> None:
-        device = where[i]
-        if not problem.activation[i] > 0:
+        device, size, late = where[i], float(problem.activation[i]), float(problem.held[i])
+        if not size > 0:
             return
         if not problem.training:
             releases = [of[j, 0] for j in problem.consumers[i] if where[j] == device] + leaving
-            self.holds.append(Hold(device, problem.activation[i], of[i, 0], tuple(releases) or (of[i, 0],)))
+            self.holds.append(Hold(device, size, of[i, 0], tuple(releases) or (of[i, 0],)))
             return
-        late = float(problem.held[i])
-        if problem.activation[i] > late:
-            self.holds.append(Hold(device, problem.activation[i] - late, of[i, 0], (of[i, 1],)))
+        if size > late:
+            self.holds.append(Hold(device, size - late, of[i, 0], (of[i, 1],)))
         if late > 0:
             self.holds.append(Hold(device, late, of[i, 0], (of[i, 2],)))
 
@@ -422,9 +430,11 @@ class _Builder:
         for k, barrier in enumerate(self.barriers.values()):  # each has a resource of its own
             self.resources[barrier] = (2 * self.problem.n_devices + len(self.channels) + k,)
         order = sorted(range(len(self.rows)), key=lambda a: self.rows[a][0])  # copy by copy, as ``mirror`` wants it
-        place = {a: k for k, a in enumerate(order)}
+        place = [0] * len(order)
+        for k, a in enumerate(order):
+            place[a] = k
         copy, operator, pass_, target, device, seconds = zip(*(self.rows[a] for a in order), strict=True)
-        holds = (Hold(h.device, h.size, place[h.alloc], tuple(place[a] for a in h.releases)) for h in self.holds)
+        holds = [Hold(h.device, h.size, place[h.alloc], tuple([place[a] for a in h.releases])) for h in self.holds]
         return Classes(
             problem=self.problem,
             placement=self.placement,
@@ -436,7 +446,7 @@ class _Builder:
             device=np.array(device, dtype=np.int64),
             seconds=np.array(seconds, dtype=float),
             resources=tuple(self.resources[a] for a in order),
-            preds=tuple(tuple(dict.fromkeys(place[b] for b in self.preds[a])) for a in order),
+            preds=tuple(tuple(dict.fromkeys([place[b] for b in self.preds[a]])) for a in order),
             holds=tuple(holds),
             n_resources=2 * self.problem.n_devices + len(self.channels) + len(self.barriers),
         )

@@ -43,10 +43,12 @@ class Scales:
     @staticmethod
     def of(classes: Classes) -> Scales:
         """The scales of a problem under a placement; ``groups`` is for the caller to set, from memory."""
-        load = np.zeros((2, classes.n_resources))  # of forward and of other passes
+        each = [[0.0] * classes.n_resources for _ in range(2)]  # of forward and of other passes
+        work, others = (classes.seconds * classes.count).tolist(), (classes.pass_ > 0).tolist()
         for a in np.flatnonzero(~classes.once).tolist():
             for r in classes.resources[a]:
-                load[min(1, classes.pass_[a]), r] += classes.seconds[a] * classes.count[a]
+                each[others[a]][r] += work[a]
+        load = np.array(each)
         busiest = int(load.sum(axis=0).argmax())
         step = float(load[:, busiest].sum()) or 1.0
         share = float(load[0, busiest]) / step
