@@ -126,9 +126,11 @@ class Classes:
     @cached_property
     def tail(self) -> Floats:
         """Least time between the end of a class's task and the end of the step, in seconds."""
-        tail, seconds = [0.0] * self.n, self.seconds.tolist()
+        tail, seconds, preds = [0.0] * self.n, self.seconds.tolist(), self.preds
         for a in reversed(self.topological):
-            tail[a] = max([tail[b] + seconds[b] for b in self.succs[a]], default=0.0)
+            rest = tail[a] + seconds[a]
+            for b in preds[a]:
+                tail[b] = max(tail[b], rest)
         return np.array(tail)
 
     @cached_property
@@ -285,6 +287,7 @@ class _Builder:
     def __init__(self, problem: Problem, placement: Placement) -> None:
         self.problem = problem
         self.placement = placement
+        self.training = problem.training
         self.rows: list[tuple[int, int, int, int, int, float]] = []  # copy, operator, pass, target, device, seconds
         self.resources: list[tuple[int, ...]] = []
         self.preds: list[list[int]] = []
@@ -317,7 +320,7 @@ class _Builder:
                 readers.setdefault(where[j], []).append(j)
             for device, there in readers.items():
                 self._connect(copy, i, device, there, of, leaving)
-            if problem.training:
+            if self.training:
                 self.preds[of[i, 1]].append(of[i, 0])
                 if (i, 2) in of:
                     self.preds[of[i, 2]].append(of[i, 1])
@@ -388,7 +391,7 @@ class _Builder:
         else:
             for j in readers:
                 self.preds[of[j, 0]].append(of[i, 0])
-        if not self.problem.training:
+        if not self.training:
             return
         back = 0.0 if device == here else self.problem.transfer(i, device, here)
         if back > 0:
@@ -404,7 +407,7 @@ class _Builder:
         device, size, late = where[i], float(problem.activation[i]), float(problem.held[i])
         if not size > 0:
             return
-        if not problem.training:
+        if not self.training:
             releases = [of[j, 0] for j in problem.consumers[i] if where[j] == device] + leaving
             self.holds.append(Hold(device, size, of[i, 0], tuple(releases) or (of[i, 0],)))
             return
@@ -429,12 +432,9 @@ class _Builder:
     def finish(self, counts: tuple[int, ...]) -> Classes:
         for k, barrier in enumerate(self.barriers.values()):  # each has a resource of its own
             self.resources[barrier] = (2 * self.problem.n_devices + len(self.channels) + k,)
-        order = sorted(range(len(self.rows)), key=lambda a: self.rows[a][0])  # copy by copy, as ``mirror`` wants it
-        place = [0] * len(order)
-        for k, a in enumerate(order):
-            place[a] = k
-        copy, operator, pass_, target, device, seconds = zip(*(self.rows[a] for a in order), strict=True)
-        holds = [Hold(h.device, h.size, place[h.alloc], tuple([place[a] for a in h.releases])) for h in self.holds]
+        if self.placement.copies > 1:
+            self._copy_by_copy()
+        copy, operator, pass_, target, device, seconds = zip(*self.rows, strict=True)
         return Classes(
             problem=self.problem,
             placement=self.placement,
@@ -445,11 +445,21 @@ class _Builder:
             target=np.array(target, dtype=np.int64),
             device=np.array(device, dtype=np.int64),
             seconds=np.array(seconds, dtype=float),
-            resources=tuple(self.resources[a] for a in order),
-            preds=tuple(tuple(dict.fromkeys([place[b] for b in self.preds[a]])) for a in order),
-            holds=tuple(holds),
+            resources=tuple(self.resources),
+            preds=tuple([tuple(dict.fromkeys(some)) if len(some) > 1 else tuple(some) for some in self.preds]),
+            holds=tuple(self.holds),
             n_resources=2 * self.problem.n_devices + len(self.channels) + len(self.barriers),
         )
+
+    def _copy_by_copy(self) -> None:
+        """Put the classes of each copy one after the other, as ``mirror`` wants it."""
+        order = sorted(range(len(self.rows)), key=lambda a: self.rows[a][0])
+        place = [0] * len(order)
+        for k, a in enumerate(order):
+            place[a] = k
+        self.rows, self.resources = [self.rows[a] for a in order], [self.resources[a] for a in order]
+        self.preds = [[place[b] for b in self.preds[a]] for a in order]
+        self.holds = [Hold(h.device, h.size, place[h.alloc], tuple([place[a] for a in h.releases])) for h in self.holds]
 
 
 def keep_to_order(classes: Classes, copy: int, tasks: list[tuple[int, int]]) -> Classes:
