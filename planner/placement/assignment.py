@@ -216,6 +216,7 @@ class AssignmentModel:
         # PuLP's own solve() knows no node limit (a KeyError), and reads a time limit as "optimal": ask HiGHS
         solver.createAndConfigureSolver(self.model)
         solver.buildSolverModel(self.model)
+        self.model.solverModel.cbMipInterrupt.subscribe(lambda event: event.interrupt() if control.over else None)
         solver.callSolver(self.model)
         highs = self.model.solverModel
         self.spent = max(1, int(highs.getInfo().mip_node_count))

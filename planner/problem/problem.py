@@ -278,13 +278,15 @@ class Problem:
     def chosen(self, versions: Sequence[int]) -> Problem:
         """The problem in which every operator is in the version of that number, without alternatives."""
         key = tuple(versions)
-        if key not in self._chosen:
+        found = self._chosen.get(key)
+        if found is None:
+            operators = [o.version(v) for o, v in zip(self.operators, key, strict=True)]
+            found = self._with_operators(operators)
+            vars(found).update({name: taken(self.choices, name, key) for name in Version.__dataclass_fields__})
             if len(self._chosen) >= CHOSEN_AT_MOST:
                 self._chosen.clear()
-            operators = [o.version(v) for o, v in zip(self.operators, key, strict=True)]
-            other = self._chosen[key] = self._with_operators(operators)
-            vars(other).update({name: taken(self.choices, name, key) for name in Version.__dataclass_fields__})
-        return self._chosen[key]
+            self._chosen[key] = found  # whole by now: another thread may look for it
+        return found
 
     def _with_operators(self, operators: Sequence[Operator]) -> Problem:
         """The problem with other versions of its operators. It shares everything else that has been worked out."""

@@ -165,11 +165,11 @@ class ListSearch:
         if found is not None and 0 <= found.makespan < self.makespan:
             self.best = found
 
-    def try_known_rules(self, control: Control, limit: float = np.inf) -> None:
+    def try_known_rules(self, control: Control, limit: float = np.inf, threads: int = 1) -> None:
         """Schedule by the rules that stand for known schedules; any beyond ``limit`` seconds is given up early."""
         rules: list[Keyed] = [*RULES, *(known_groups(self.scales) if flows(self.classes, self.scales) else ())]
         if control.effort_left >= len(rules):  # effort cuts nothing off
-            tried = self.try_rules(rules, limit / self.classes.tick, control, control.threads)
+            tried = self.try_rules(rules, limit / self.classes.tick, control, threads)
             self.pool += tried
             control.spend(len(tried))
             if self.best is not None or len(tried) == len(rules):
@@ -194,7 +194,7 @@ class ListSearch:
         would begin in the same place.
         """
         if not self.pool:
-            self.try_known_rules(control)
+            self.try_known_rules(control, threads=threads)
         goal = target / self.classes.tick * (1 + 1e-12)
         if control.over or self.makespan <= goal:
             return

@@ -7,6 +7,9 @@ late, since one of them may take all the time that is left. Steps without an end
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from planner.common.ahead import Ahead
 from planner.search.adaptive import Adaptive
 from planner.search.state import SearchState
 from planner.search.step import Step
@@ -111,6 +114,17 @@ def programme(state: SearchState, brief: bool = False) -> tuple[Step, ...]:
     if brief:
         return BRIEF
     return LARGE if state.has_many_tasks else SMALL
+
+
+def begin_ahead(state: SearchState, steps: Sequence[Step]) -> None:
+    """Begin what later steps need and nothing found before changes, in the order in which they need it.
+
+    Not with few tasks: they are often solved before it is needed.
+    """
+    if steps is LARGE:
+        state.ahead = Ahead(state.incumbent.control, state.threads)
+        DearBounds().begin(state, state.ahead)
+        ProposePlacements().begin(state, state.ahead)
 
 
 def on_placement(state: SearchState) -> tuple[Step, ...]:

@@ -20,15 +20,21 @@ def search(state: SearchState, brief: bool = False) -> Candidate | None:
     Baselines().run(state)
     # These load numba and HiGHS, which a first plan does not need.
     from planner.search.compiling import compile_if_needed
-    from planner.search.programme import OPENING, programme
+    from planner.search.programme import OPENING, begin_ahead, programme
 
     compile_if_needed(state.incumbent.control, state.incumbent.publish_best)
-    for step in OPENING:
-        if step.supports(state):
-            step.run(state)
-        if state.incumbent.hopeless:
-            return None
-    return run_steps(state, programme(state, brief))
+    steps = programme(state, brief)
+    begin_ahead(state, steps)
+    try:
+        for step in OPENING:
+            if step.supports(state):
+                step.run(state)
+            if state.incumbent.hopeless:
+                return None
+        return run_steps(state, steps)
+    finally:
+        if state.ahead is not None:
+            state.ahead.end()
 
 
 def search_on(state: SearchState, placement: Placement) -> Candidate | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from planner.baselines.replayed import BaselineTimetables
+from planner.common.ahead import Ahead, Later
 from planner.common.tolerance import SAME
 from planner.placement.versions import Versions, different_choices
 from planner.problem import Placement, PlacementKey, Problem
@@ -35,10 +36,13 @@ class SearchState:
     params: SearchParams = field(default_factory=SearchParams)
     notes: list[str] = field(default_factory=list)
     searches: list[ListSearch] = field(default_factory=list)
+    prepared: dict[PlacementKey, ListSearch] = field(default_factory=dict)  # on placements not tried yet
     seen: set[PlacementKey] = field(default_factory=set)  # placements tried, pruned or too large
     pruned: int = 0  # placements whose bound is above the best makespan
     rounds: Counter[str] = field(default_factory=Counter)  # how often a step has run: for seeds and notes
     learnt: dict[str, Any] = field(default_factory=dict)  # what steps keep from run to run, by their names
+    ahead: Ahead | None = None  # what works ahead
+    later: dict[str, list[Later[Any]]] = field(default_factory=dict)  # and for which steps, by their names
     kept: Candidate | None = None  # the last one of which a plan was made while placements are tried
     keep_after: float = 0.0  # seconds from the start before which no further plan is made
 
@@ -46,6 +50,11 @@ class SearchState:
     def problem(self) -> Problem:
         """The problem to be solved."""
         return self.incumbent.problem
+
+    @property
+    def free_threads(self) -> int:
+        """Threads for work side by side: all but one that works ahead."""
+        return self.threads if self.ahead is None else self.ahead.free
 
     @property
     def tasks_each(self) -> int:
@@ -142,8 +151,9 @@ class SearchState:
             return
         self.incumbent.control.report(f"placement {placement.origin}")
         known = (s for s in self.searches if s.full.placement.key == placement.key and s.mirrored is None)
+        search = self.prepared.pop(placement.key, None) or next(known, None)
         try:
-            search = next(known, None) or ListSearch.of(self.problem, placement, self.seed, self.params.schedule)
+            search = search or ListSearch.of(self.problem, placement, self.seed, self.params.schedule)
         except DoesNotFit:
             return
         promising = self.params.placements.promising
@@ -151,7 +161,8 @@ class SearchState:
             best = self.incumbent.best
             if each is None or not self.incumbent.wants_more:
                 continue
-            each.try_known_rules(self.incumbent.control, np.inf if best is None else best.makespan * promising)
+            limit = np.inf if best is None else best.makespan * promising
+            each.try_known_rules(self.incumbent.control, limit, self.free_threads)
             for timetables in self.baselines.values():
                 for _, timetable in timetables:
                     each.follow(timetable)

@@ -63,6 +63,6 @@ def anneal(state: SearchState, search: ListSearch, rounds: int) -> None:
             return
         incumbent.control.report(how)
         before = search.makespan
-        search.anneal(1, incumbent.control, state.goal(search), state.threads)
+        search.anneal(1, incumbent.control, state.goal(search), state.free_threads)
         still = 0 if search.makespan < before else still + 1
         incumbent.offer_search(search, how)

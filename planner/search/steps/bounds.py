@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from planner.bounds import BOUNDS, placement_bound, problem_bound
+from planner.common.ahead import Ahead, Later
+from planner.common.budget import Control
 from planner.placement.layouts import only_placement
+from planner.problem import Problem
 from planner.search.state import SearchState
+
+DEAR = tuple(bound for bound in BOUNDS if bound.dear)
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,19 @@ class DearBounds:
         """Always: a bound that does not apply is 0."""
         return True
 
+    def begin(self, state: SearchState, ahead: Ahead) -> None:
+        """Begin to compute them ahead."""
+        posed = state.incumbent.posed
+        state.later[self.name] = [ahead.begin(partial(bound.of, posed)) for bound in DEAR]
+
     def run(self, state: SearchState) -> None:
         """Raise the bound by each of them."""
-        incumbent = state.incumbent
-        for bound in BOUNDS:
-            if bound.dear:
-                how = f"{bound.name} bound"
-                incumbent.control.report(how)
-                incumbent.prove(bound.of, how)
+        incumbent, later = state.incumbent, state.later.pop(self.name, [])
+        for k, bound in enumerate(DEAR):
+            how = f"{bound.name} bound"
+            incumbent.control.report(how)
+            incumbent.prove(_done(later[k]) if later else bound.of, how)
+
+
+def _done(later: Later[float]) -> Callable[[Problem, Control], float]:
+    return lambda problem, control: later.result()

@@ -143,7 +143,7 @@ def solve_windows(state: SearchState, search: ListSearch, learnt: Learnt) -> Non
     goal = max(incumbent.goal, incumbent.bound_of(search.full.placement)) / search.classes.tick
     while windows.effort < params.session and not incumbent.met and windows.graph.makespan > goal:
         incumbent.control.report(f"{how}, {learnt.tried} so far")
-        if windows.round(incumbent.control, state.threads):
+        if windows.round(incumbent.control, state.free_threads):
             incumbent.offer_search(search, how)
     learnt.gained += before - search.seconds
 

@@ -38,6 +38,7 @@ class ModuloSchedules:
                 search = ListSearch.of(state.problem, placement, state.seed, state.params.schedule)
             except DoesNotFit:
                 continue
+            state.prepared[placement.key] = search
             if not is_bound_by_memory(search.ordered):
                 continue
             schedule = modulo_schedule(search.ordered, params.periods)

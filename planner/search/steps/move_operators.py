@@ -121,7 +121,7 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
     ``seed``: the user's, and the round. A placement is scheduled by the few rules that were best on the one before. It
     is not scheduled if its busiest stream or channel alone works too long.
     """
-    incumbent, params, threads = state.incumbent, state.params.move, state.threads
+    incumbent, params, threads = state.incumbent, state.params.move, state.free_threads
     problem, control = incumbent.problem, incumbent.control
     if problem.n_devices == 1 and not problem.free:
         return current

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from planner.common.ahead import Ahead, Later
 from planner.common.budget import Control
 from planner.common.threads import side_by_side
 from planner.placement.earliest import earliest_finish_placement
@@ -43,6 +45,7 @@ class FamilyPlacements:
     def run(self, state: SearchState) -> None:
         """Rank, prune, schedule."""
         state.try_all(state.by_bound(first_placements(state.problem, state.params.placements)))
+        state.prepared.clear()  # the others take memory
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,14 @@ class ProposePlacements:
         """Whether the layout is free."""
         return state.problem.layout == "auto"
 
+    def begin(self, state: SearchState, ahead: Ahead) -> None:
+        """Begin to solve the assignment MIPs ahead."""
+        if self.supports(state):
+            state.later[self.name] = _begun(state, ahead, merge(state.problem))
+
     def run(self, state: SearchState) -> None:
         """Earliest finish and the assignment MIP, then second copies."""
-        state.try_all(proposals(state))
+        state.try_all(proposals(state, state.later.pop(self.name, ())))
         for search in state.ranked[:1]:
             state.try_all(second_copies(state.problem, search.full.placement))
 
@@ -90,8 +98,8 @@ def first_placements(problem: Problem, params: PlacementParams) -> Iterator[Plac
         yield earliest_finish_placement(problem)
 
 
-def proposals(state: SearchState) -> Iterator[Placement]:
-    """Free placements: by earliest finish, and from the assignment MIP over merged groups.
+def proposals(state: SearchState, later: Sequence[Later[_Assignments]] = ()) -> Iterator[Placement]:
+    """Free placements: by earliest finish, and from the assignment MIP over merged groups, where begun as ``later``.
 
     What was merged goes into the notes. None where the layout is not free.
     """
@@ -103,9 +111,9 @@ def proposals(state: SearchState) -> Iterator[Placement]:
     line = describe(problem, groups)
     if line:
         state.notes.append(line)
-    depths = sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True)
-    control.report(f"assignment MIP, {' and '.join(map(str, depths))} microbatches in flight")
-    for found in side_by_side(lambda held: _assignments(state, groups, held), depths, state.threads):
+    control.report(f"assignment MIP, {' and '.join(map(str, _depths(problem)))} microbatches in flight")
+    later = later or _begun(state, Ahead(control, 1), groups)
+    for found in side_by_side(lambda each: each.result(), later, state.threads):
         control.spend(found.nodes)
         state.notes.extend(found.notes)
         yield from found.placements
@@ -120,18 +128,31 @@ class _Assignments:
     nodes: int = 0
 
 
-def _assignments(state: SearchState, groups: Sequence[Sequence[int]], held: int) -> _Assignments:
+def _depths(problem: Problem) -> list[int]:
+    """For how many microbatches in flight assignments are made: many and few."""
+    return sorted({1, min(problem.microbatches, problem.n_devices)}, reverse=True)
+
+
+def _begun(state: SearchState, ahead: Ahead, groups: Sequence[Sequence[int]]) -> list[Later[_Assignments]]:
+    """The assignments of the groups, for each number of microbatches in flight."""
+    problem, params = state.problem, state.params.placements
+    return [ahead.begin(partial(_assignments, problem, params, groups, held)) for held in _depths(problem)]
+
+
+def _assignments(
+    problem: Problem, params: PlacementParams, groups: Sequence[Sequence[int]], held: int, control: Control
+) -> _Assignments:
     """The best assignment of the groups found, then with groups refined at the boundaries of its devices."""
-    problem, control, some = state.problem, state.incumbent.control, _Assignments()
+    some = _Assignments()
     in_flight = f"{held} microbatches in flight"
-    found = _assignment(state, groups, held, some)
+    found = _assignment(problem, params, groups, held, control, some)
     if found is None:
         return some
     some.placements.append(_assigned(problem, found, f"assignment MIP ({held} in flight)"))
     finer = refined(problem, groups, found.device_of)
     if finer is None or control.over:
         return some
-    again = _assignment(state, finer, held, some)
+    again = _assignment(problem, params, finer, held, control, some)
     some.notes.append(f"level 1 refined groups at device boundaries, {in_flight}: {len(groups)} -> {len(finer)}")
     if again is not None:
         some.placements.append(_assigned(problem, again, f"assignment MIP ({held} in flight, groups refined)"))
@@ -139,16 +160,20 @@ def _assignments(state: SearchState, groups: Sequence[Sequence[int]], held: int)
 
 
 def _assignment(
-    state: SearchState, groups: Sequence[Sequence[int]], held: int, some: _Assignments
+    problem: Problem,
+    params: PlacementParams,
+    groups: Sequence[Sequence[int]],
+    held: int,
+    control: Control,
+    some: _Assignments,
 ) -> Assignment | None:
     """What the MIP finds; with many columns for versions, all operators are in their first one."""
     from planner.placement.assignment import AssignmentModel
 
-    problem, params = state.problem, state.params.placements
     most = max(map(len, problem.versions))
     large = len(groups) * problem.n_devices * most > params.assigned_versions
     model = AssignmentModel(problem.default if problem.free and large else problem, groups, held)
-    found = model.solve(state.incumbent.control, params.assignment_nodes)
+    found = model.solve(control, params.assignment_nodes)
     some.nodes += model.spent
     return found
 

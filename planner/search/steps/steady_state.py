@@ -194,7 +194,7 @@ def _anneal(state: SearchState, found: _Found) -> None:
         if incumbent.met or orders is None:
             return
         incumbent.control.report(how)
-        orders = search.orders.anneal(orders, incumbent.control, goal, rng.spawn(walkers), threads=state.threads)
+        orders = search.orders.anneal(orders, incumbent.control, goal, rng.spawn(walkers), threads=state.free_threads)
         if orders is not None:
             _offer(state, search, orders, found.pattern.each, how)
 

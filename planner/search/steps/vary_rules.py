@@ -56,7 +56,7 @@ def vary(state: SearchState, search: ListSearch, share: float, afresh: bool = Fa
     how = f"list scheduling on placement {search.classes.placement.origin}, rules varied"
     incumbent.control.report(how)
     evaluations = int(state.params.vary.evaluations * share)
-    search.vary_rules(evaluations, incumbent.control, state.goal(search), state.threads, afresh)
+    search.vary_rules(evaluations, incumbent.control, state.goal(search), state.free_threads, afresh)
     incumbent.offer_search(search, how)
 
 
@@ -69,5 +69,5 @@ def shape(state: SearchState, search: ListSearch) -> None:
         return
     how = f"beam search over horizons on placement {search.classes.placement.origin}"
     incumbent.control.report(how)
-    search.beam_search(incumbent.control, state.goal(search), state.threads)
+    search.beam_search(incumbent.control, state.goal(search), state.free_threads)
     incumbent.offer_search(search, how)
