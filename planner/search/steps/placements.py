@@ -134,9 +134,10 @@ def _depths(problem: Problem) -> list[int]:
 
 
 def _begun(state: SearchState, ahead: Ahead, groups: Sequence[Sequence[int]]) -> list[Later[_Assignments]]:
-    """The assignments of the groups, for each number of microbatches in flight."""
-    problem, params = state.problem, state.params.placements
-    return [ahead.begin(partial(_assignments, problem, params, groups, held)) for held in _depths(problem)]
+    """The assignments of the groups, for each number of microbatches in flight; what takes longer is begun first."""
+    problem, params, depths = state.problem, state.params.placements, _depths(state.problem)
+    begun = {held: ahead.begin(partial(_assignments, problem, params, groups, held)) for held in reversed(depths)}
+    return [begun[held] for held in depths]
 
 
 def _assignments(
