@@ -188,7 +188,7 @@ def test_bounds_against_every_plan(runtime: str, seed: int) -> None:
     if not np.isfinite(best):
         return
     try:
-        plan = planner.solve(problem, time_limit=None, effort=4_000, runtime=runtime)
+        plan = planner.solve(problem, time_limit=None, effort=1_000, runtime=runtime)
     except NoPlan:
         assert not facts.uneven, "cuts into equal stages alone do not fit"
         return

@@ -18,7 +18,7 @@ from sweep_runs import FILES, ROOT, command, environment, plans, rows, swept, wi
 
 from planner.commands.app import main
 
-GRID = ["--memory-cap", "1,3,7,11", "--copies", "1,2", "--effort", "60", "--baselines", "1f1b,dualpipe"]
+GRID = ["--memory-cap", "1,3,7,11", "--copies", "1,2", "--effort", "30", "--baselines", "1f1b,dualpipe"]
 
 
 @pytest.fixture(scope="module")
