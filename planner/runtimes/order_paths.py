@@ -7,19 +7,18 @@ doi 10.1002/net.20145), and of the program's own stages where those between add 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from planner.common.budget import Control
-from planner.common.highs import Growing
+from planner.common.highs import Growing, Model
 from planner.runtimes.order_graph import PASSES, OrderGraph
 
-if TYPE_CHECKING:
-    from planner.runtimes.order_program import OrderProgram
-
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 ROUNDS = 120
 """Times that paths are added."""
@@ -40,14 +39,40 @@ TIGHT = 1e-3
 """Part of the step up to which a path that is shorter stays in the program for closer looks."""
 
 
+@dataclass(frozen=True, eq=False)
+class Places:
+    """The columns that say how much of a kind is in a stage in a version.
+
+    ``passes``: (columns, 4), seconds of F, I, W and whole backward; ``alike``: the columns of each kind and version.
+    """
+
+    column: Ints
+    stage: Ints
+    passes: Floats
+    alike: Sequence[Sequence[int]]
+
+
 class Paths:
     """The paths of one program. ``bound``: seconds that it proves with them; ``ended``: whether that is all."""
 
-    def __init__(self, program: OrderProgram, graph: OrderGraph, values: Floats) -> None:
-        """``values``: a solution of the program."""
-        self.program, self.graph, self.values = program, graph, values
-        self.first = len(program.model.row_lower)
-        self.grown = Growing(program.model)
+    def __init__(
+        self,
+        model: Model,
+        graph: OrderGraph,
+        places: Places,
+        step: int,
+        over: Sequence[int],
+        lag: float,
+        values: Floats,
+    ) -> None:
+        """``step``, ``over``: the columns of the step and of the end of each device's passes, in seconds.
+
+        ``lag``: seconds of a transfer between stages; ``values``: a solution of the program.
+        """
+        self.model, self.graph, self.places = model, graph, places
+        self.step, self.over, self.lag, self.values = step, over, lag, values
+        self.first = len(model.row_lower)
+        self.grown = Growing(model)
         self.centre = self._even(values)
         self.best = self._length(self.centre)
         self.bound, self.left, self.ended = 0.0, ROUNDS, False
@@ -62,9 +87,10 @@ class Paths:
 
     def leave_out(self) -> None:
         """Take those paths out of the program that say nothing about its last stages."""
-        model, short = self.program.model, TIGHT * abs(float(self.values[self.program.step]))
+        model, short = self.model, TIGHT * abs(float(self.values[self.step]))
         rows = range(self.first, len(model.row_lower))
-        model.keep_rows([k for k in rows if model.activity(k, self.values) <= model.row_lower[k] + short], self.first)
+        tight = [k for k in rows if model.activity(k, self.values) <= model.row_lower[k] + short]
+        model.keep_rows(tight, self.first)
 
     def _round(self, control: Control) -> None:
         between = OUT * self.values + (1 - OUT) * self.centre
@@ -84,34 +110,28 @@ class Paths:
     def _even(self, values: Floats) -> Floats:
         """The same with every kind and version spread evenly over the stages that may have it."""
         found = values.copy()
-        columns: dict[tuple[int, int], list[int]] = {}
-        for (_, k, v), column in self.program.column.items():
-            columns.setdefault((k, v), []).append(column)
-        for some in columns.values():
+        for some in self.places.alike:
             found[some] = values[some].mean()
         return found
 
     def _seconds(self, values: Floats) -> Floats:
         """Of each stage's passes (stages, 4)."""
-        columns, stages, passes = self.program.by_place
         seconds = np.zeros((self.graph.stages, PASSES))
-        np.add.at(seconds, stages, values[columns, None] * passes)
+        np.add.at(seconds, self.places.stage, values[self.places.column, None] * self.places.passes)
         return seconds
 
     def _length(self, values: Floats) -> float:
         """Of the longest path."""
-        return self.graph.length(self._seconds(values), self.program.setting.lag)
+        return self.graph.length(self._seconds(values), self.lag)
 
     def _cut(self, stages: Floats) -> bool:
         """Add the longest path of ``stages`` to the last pass of each device, where the last solution is shorter."""
-        program, lag = self.program, self.program.setting.lag
-        columns, stage_of, passes = program.by_place
-        added = False
-        for d, (_, counts, sent) in enumerate(self.graph.longest(self._seconds(stages), lag)):
-            over = program.over[d]
-            lengths = (counts[stage_of] * passes).sum(axis=1)
-            if float(self.values[over]) * (1 + CLOSE) < sent * lag + float(lengths @ self.values[columns]):
+        places, added = self.places, False
+        for d, (_, counts, sent) in enumerate(self.graph.longest(self._seconds(stages), self.lag)):
+            over, least = self.over[d], sent * self.lag
+            lengths = (counts[places.stage] * places.passes).sum(axis=1)
+            if float(self.values[over]) * (1 + CLOSE) < least + float(lengths @ self.values[places.column]):
                 added = True
                 own = np.flatnonzero(lengths)
-                program.model.row([over, *columns[own].tolist()], [1.0, *(-lengths[own]).tolist()], sent * lag)
+                self.model.row([over, *places.column[own].tolist()], [1.0, *(-lengths[own]).tolist()], least)
         return added

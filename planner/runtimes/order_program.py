@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +21,9 @@ from planner.common.highs import Model, Outcome
 from planner.problem import Problem
 from planner.runtimes.kinds import Kinds
 from planner.runtimes.order_graph import OrderGraph
-from planner.runtimes.order_paths import Paths
+from planner.runtimes.order_paths import Paths, Places
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 GAP = 1e-3
 """Relative gap at which the integer program is done."""
@@ -294,7 +292,8 @@ class OrderProgram:
         if self.graph is None or not self.setting.chained or self.first is None or self.first.values is None:
             return 0.0, True
         if self.paths is None:
-            self.paths = Paths(self, self.graph, self.first.values)
+            values, lag = self.first.values, self.setting.lag
+            self.paths = Paths(self.model, self.graph, self._by_place(), self.step, self.over, lag, values)
         bound = self.paths.more(control, enough)
         if self.paths.ended:
             self.paths.leave_out()
@@ -330,11 +329,12 @@ class OrderProgram:
             self.model.integer[column] = False
         return found.bound
 
-    @cached_property
-    def by_place(self) -> tuple[Ints, Ints, Floats]:
-        """Of each place its column, its stage, and the seconds of its F, I, W and whole backward."""
+    def _by_place(self) -> Places:
+        alike: dict[tuple[int, int], list[int]] = {}
+        for (_, k, v), column in self.column.items():
+            alike.setdefault((k, v), []).append(column)
         columns, stages = (np.array(some) for some in ([*self.column.values()], [s for s, _, _ in self.column]))
-        return columns, stages, np.array([self._passes(*place) for place in self.column])
+        return Places(columns, stages, np.array([self._passes(*place) for place in self.column]), [*alike.values()])
 
     def _passes(self, s: int, k: int, v: int) -> Floats:
         """Seconds of F, I, W and the whole backward."""
