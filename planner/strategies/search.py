@@ -89,6 +89,7 @@ class Looked:
     without: str = ""  # the state that proves that there is no plan
     reason: str = ""
     whole: bool = False  # whether it has been bounded by whole numbers of layers
+    searched: bool = False  # whether a plan was looked for at length
     cut_off: int = 0  # how often the bound of its orders ran out of time
 
     @property
@@ -237,7 +238,8 @@ class Search:
         return self.engine.wait(timeout=max(0.05, min(self.left, 0.5)))
 
     def _push(self, looked: Looked) -> None:
-        if not looked.without and looked.step < Step.LONG:
+        done = looked.step == Step.LONG or (looked.step == Step.ORDERS and looked.searched)
+        if not looked.without and not done:
             heappush(self.queue, (looked.lower_bound, looked.step, self.number[looked.candidate]))
 
     def _pop(self, step: Step | None = None) -> Looked | None:
@@ -274,6 +276,8 @@ class Search:
             self._push(looked)
             if (other := self._promising(UNSURE)) is not None:
                 return self._solve(other, Step.SHORT)
+            if (other := self._leading()) is not None:
+                return self._solve(other, Step.LONG)
             looked = self._pop()
         if looked is None:
             return None
@@ -301,12 +305,33 @@ class Search:
             _, number = heappop(self.likely)
             looked = self.found.looked[number]
             if looked.step < Step.SHORT and not looked.without and looked.lower_bound < best:
-                self.queue = [entry for entry in self.queue if entry[2] != number]
-                heapify(self.queue)
+                self._take(looked)
                 return looked
         return None
 
+    def _leading(self) -> Looked | None:
+        """One of the best candidates that has not been searched at length, while few have been: one a worker.
+
+        What is found so prunes others; later the least bound alone decides.
+        """
+        if sum(looked.searched for looked in self.found.looked) >= self.engine.workers:
+            return None
+        for looked in self.found.ranked():
+            if looked.seconds * (1 - UNSURE) > self.found.best:
+                return None
+            if not looked.searched and looked.step == Step.SHORT and looked.lower_bound * ALIKE < self.found.best:
+                self._take(looked)
+                return looked
+        return None
+
+    def _take(self, looked: Looked) -> None:
+        """Take it out of the queue: it is looked at now."""
+        number = self.number[looked.candidate]
+        self.queue = [entry for entry in self.queue if entry[2] != number]
+        heapify(self.queue)
+
     def _solve(self, looked: Looked, step: Step) -> Work:
+        looked.searched |= step == Step.LONG
         orders = self.orders * 2**looked.cut_off
         most = {Step.SHORT: self.short, Step.ORDERS: orders, Step.LONG: self.long}[step]
         seconds = max(0.5, min(self.left, most))
@@ -325,7 +350,10 @@ class Search:
                 step = Step.BOUNDED if looked.whole else Step.FRACTIONS
                 self._learn(candidate, result, outcome.reason, max(looked.step, step))
         elif isinstance(work, SolveWork):
+            looked = self.found.looked[self.number[work.candidate]]
             step = next(step for step, look in LOOKS.items() if look is work.look)
+            if step == Step.LONG and looked.step == Step.SHORT and not self.request.runs.is_any:
+                step = Step.SHORT  # one of the best, before its orders were bounded
             self._learn(work.candidate, outcome.result, outcome.reason, step)
         self.listener(self.words(""))
 
