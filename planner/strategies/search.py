@@ -160,6 +160,7 @@ class Search:
         self.number = {looked.candidate: n for n, looked in enumerate(self.found.looked)}
         self.likely: list[tuple[float, int]] = []  # seconds of a step, number
         self.queue: list[tuple[float, int, int]] = []  # bound, step, number
+        self.busy: set[int] = set()  # numbers of those that are looked at now: they are not in the queue
         self.short = min(max(self.time_limit * SHORT, SHORT_AT_LEAST), SHORT_AT_MOST)
         self.orders, self.long = (max(self.time_limit * share, self.short) for share in (ORDERS, LONG))
 
@@ -290,6 +291,7 @@ class Search:
         while len(some) < most and (other := self._pop(looked.step)) is not None:
             some.append(other)
         candidates = tuple(each.candidate for each in some)
+        self.busy |= {self.number[candidate] for candidate in candidates}
         enough = FRACTIONS_ENOUGH if quick else self.found.best
         return BoundWork(self.request, candidates, enough, max(0.5, min(self.left, self.long)))
 
@@ -304,7 +306,8 @@ class Search:
         while self.likely and self.likely[0][0] * (1 - unsure) < best:
             _, number = heappop(self.likely)
             looked = self.found.looked[number]
-            if looked.step < Step.SHORT and not looked.without and looked.lower_bound < best:
+            worth = looked.step < Step.SHORT and not looked.without and looked.lower_bound < best
+            if worth and number not in self.busy:
                 self._take(looked)
                 return looked
         return None
@@ -319,7 +322,8 @@ class Search:
         for looked in self.found.ranked():
             if looked.seconds * (1 - UNSURE) > self.found.best:
                 return None
-            if not looked.searched and looked.step == Step.SHORT and looked.lower_bound * ALIKE < self.found.best:
+            worth = looked.step == Step.SHORT and looked.lower_bound * ALIKE < self.found.best
+            if worth and not looked.searched and self.number[looked.candidate] not in self.busy:
                 self._take(looked)
                 return looked
         return None
@@ -332,6 +336,7 @@ class Search:
 
     def _solve(self, looked: Looked, step: Step) -> Work:
         looked.searched |= step == Step.LONG
+        self.busy.add(self.number[looked.candidate])
         orders = self.orders * 2**looked.cut_off
         most = {Step.SHORT: self.short, Step.ORDERS: orders, Step.LONG: self.long}[step]
         seconds = max(0.5, min(self.left, most))
@@ -360,6 +365,7 @@ class Search:
     def _learn(self, candidate: Candidate, result: dict[str, Any] | None, reason: str, step: Step) -> None:
         looked = self.found.looked[self.number[candidate]]
         looked.step = step
+        self.busy.discard(self.number[candidate])
         if result is None:
             looked.reason, looked.step = reason, Step.LONG
         elif result["state"] in (OUT_OF_MEMORY, INVALID):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,8 @@ from strategy.questions import engine, machines, model, question
 
 from planner.baselines import SCHEDULES
 from planner.common.budget import Control
-from planner.engine import Limits
+from planner.engine import Limits, Outcome
+from planner.engine.work import Work
 from planner.importers.transformer.model import Moe
 from planner.problem import ProblemError
 from planner.runtimes.order_graph import order_graph
@@ -25,6 +27,7 @@ from planner.strategies.evaluate import (
     SOLVED,
     BoundWork,
     Look,
+    QuickWork,
     SolveWork,
     _of_any_order,
     _of_few_layers,
@@ -103,6 +106,41 @@ def test_bounds_become_closer_and_never_exceed_a_plan(solved: Solved) -> None:
                 assert first.bytes <= plan["peak_bytes"] * (1 + 1e-9)
                 assert bound["lower_bound"] <= plan["seconds"] * (1 + 1e-9)
                 assert closer["lower_bound"] <= plan["seconds"] * (1 + 1e-9)
+
+
+def test_no_strategy_is_looked_at_twice_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor after it is done with: what is searched early still gets a bound, and what is left at last is pruned."""
+    under_way: set[Candidate] = set()
+    looks: Counter[tuple[Candidate, Look]] = Counter()
+
+    def of(work: Work) -> set[Candidate]:
+        return {work.candidate} if isinstance(work, SolveWork) else set(getattr(work, "candidates", ()))
+
+    with engine() as running:
+        submit, note = running.submit, Search.note
+
+        def submitted(work: Work, keep: bool = True) -> None:
+            if not isinstance(work, QuickWork):
+                assert not under_way & of(work)
+                under_way.update(of(work))
+            if isinstance(work, SolveWork):
+                looks[work.candidate, work.look] += 1
+            submit(work, keep)
+
+        def noted(self: Search, outcome: Outcome) -> None:
+            under_way.difference_update(of(outcome.work))
+            note(self, outcome)
+
+        monkeypatch.setattr(running, "submit", submitted)
+        monkeypatch.setattr(Search, "note", noted)
+        found = Search(QUESTIONS[1], running, 120.0).run()
+    assert {look for _, look in looks} == {Look.SOON, Look.ORDERS, Look.LONG}
+    assert all(count == 1 for (_, look), count in looks.items() if look is not Look.ORDERS)
+    assert sum(looked.searched for looked in found.looked) >= 2
+    best = found.ranked()[0]
+    assert best.searched
+    assert (best.candidate, Look.ORDERS) in looks or best.lower_bound == best.seconds
+    assert {looked.state(found.best) for looked in found.looked} <= {"pruned", SOLVED, OUT_OF_MEMORY}
 
 
 def test_a_problem_of_few_layers_has_the_bound_of_the_whole_one() -> None:
