@@ -53,7 +53,8 @@ class Case:
     flags: str = ""
     goal: str = ""
     gap: float | None = None
-    of: str = ""  # the case that it is compared with
+    of: str = ""  # the case that it is compared with,
+    ranked: bool = False  # and whether its rank there is asked
 
     @property
     def command(self) -> str:
@@ -68,7 +69,7 @@ CASES = (
     Case("Llama-3.1-70B", "llama-3.1-70b", "h100:8x8", 512, 8192, 60, goal="60 s, gap at most 5 %", gap=0.05),
     Case("Llama-3.1-405B", LLAMA, "h100:2048x8", 2048, 8192, 180, goal="180 s, gap at most 8 %", gap=0.08),
     Case("  as its report chose (arXiv 2407.21783): 41 % MFU measured", LLAMA, "h100:2048x8", 2048, 8192, 60,
-         "--fix tp=8,pp=16,dp=128,mbs=1", of="Llama-3.1-405B"),
+         "--fix tp=8,pp=16,dp=128,mbs=1", of="Llama-3.1-405B", ranked=True),
     Case("DeepSeek-V3", V3, "h800:256x8", 15360, 4096, 180, "--precision fp8", goal="180 s"),
     Case("  as DeepSeek chose, in Megatron's orders", V3, "h800:256x8", 15360, 4096, 60,
          "--precision fp8 --fix tp=1,cp=1,ep=64,pp=16,dp=128,mbs=1", of="DeepSeek-V3"),
@@ -104,12 +105,27 @@ def run(case: Case, seconds: float) -> dict[str, Any]:
             return row | {"error": ran["last_line"]}
         document = json.loads((out / "strategy.json").read_text(encoding="utf-8"))
         row |= {key: document[key] for key in KEPT}
+        row |= _others(case, document["points"])
         row["launch"] = sorted(path.name for path in (out / "1").iterdir()) if (out / "1").is_dir() else []
         plan = out / "1" / "plan.json"
         if plan.is_file():
             inputs = ["--graph", str(out / "1" / "graph.yaml"), "--cluster", str(out / "1" / "cluster.yaml")]
             row["verified"] = measured(["verify", str(plan), *inputs], GRACE)["exit"] == 0
         return row
+
+
+def _others(case: Case, points: list[dict[str, Any]]) -> dict[str, Any]:
+    """Seconds of the plans and, where there is none, bounds of all strategies but the one whose rank is asked."""
+    for other in CASES:
+        if other.of == case.name and other.ranked:
+            fixed = {
+                name: int(value) for name, value in (part.split("=") for part in other.flags.split()[-1].split(","))
+            }
+            some = [each for each in points if any(each[name] != value for name, value in fixed.items())]
+            plans = sorted(each["seconds"] for each in some if each["seconds"] is not None)
+            bounds = [each["lower_bound"] for each in some if each["seconds"] is None]
+            return {"plans": plans, "bounds": sorted(round(bound, 4) for bound in bounds if bound is not None)}
+    return {}
 
 
 # -- the page --------------------------------------------------------------------------------------------------
@@ -131,6 +147,7 @@ def page(results: dict[str, Any]) -> str:
         "|---|---|--:|---|--:|--:|--:|--:|---|--:|",
     ]
     lines += [_line(case, rows[case.name]) for case in CASES if case.name in rows]
+    lines += [line for case in CASES if case.ranked for line in _rank(case, rows)]
     lines += ["", "## What became of the spaces", ""]
     lines += ["| model | strategies | with a plan | pruned by bound | out of memory | invalid | left open |",
               "|---|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
@@ -167,6 +184,23 @@ def _line(case: Case, row: dict[str, Any]) -> str:
         f"{', '.join(more)}{valid} | {row['best_seconds']:.4g} s | {best['tokens_per_second_per_gpu']:,.0f} | {mfu} | "
         f"{row['gap']:.1%} | {_met(case, row)} | {row['wall_seconds']:.0f} s |"
     )
+
+
+def _rank(case: Case, rows: dict[str, Any]) -> list[str]:
+    """Between which ranks a strategy stands among all: those with a better plan, and those that may have one."""
+    row, whole = rows.get(case.name), rows.get(case.of)
+    if row is None or whole is None or "plans" not in whole:
+        return []
+    step, name = row["best_seconds"], case.name.strip().partition(" (")[0]
+    better = sum(seconds < step for seconds in whole["plans"])
+    maybe = sum(bound < step for bound in whole["bounds"])
+    ranked = len(whole["plans"]) + len(whole["bounds"]) + 1
+    return [
+        "",
+        f"{case.of} {name} ({step:.4g} s): {better} strategies have a better plan, and {maybe} were left without",
+        f"one (pruned or open) and have a bound below that step. So it has rank {better + 1} at best and",
+        f"{better + maybe + 1} at worst, of {ranked:,} strategies that fit in memory.",
+    ]
 
 
 def _met(case: Case, row: dict[str, Any]) -> str:
