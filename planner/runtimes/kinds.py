@@ -74,7 +74,8 @@ class Kinds:
         ends = np.zeros((units, 2))
         ends[0, 0] = ends[-1, 1] = 1
         least = np.where(np.isfinite(seconds), seconds, 0.0)
-        active = least.sum(axis=2) > NO_TIME * float(least.max(axis=(0, 3), initial=0.0).sum())
+        # an activation is held from the start of F to the end of I: without them, for no time, however long W takes
+        active = least[:, :, :2].sum(axis=2) > NO_TIME * float(least.max(axis=(0, 3), initial=0.0).sum())
         held_long = activation[:, :, None] * active
         gathered = costs.by_unit(np.where(problem.has_step[:, 1, None], problem.step_duration[:, 2], 0.0))
         reduces = problem.has_step[:, 0]

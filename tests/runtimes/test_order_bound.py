@@ -256,3 +256,13 @@ def test_stages_of_a_program_are_as_uneven_as_memory_asks() -> None:
     ran = search.run()
     assert ran is not None
     assert ran.figures.makespan < 8 * 3 * 7
+
+
+def test_what_is_held_for_no_time_takes_no_memory() -> None:
+    """A head whose F and I take no time, and whose W does: its activation is gone when the next pass begins."""
+    rng = np.random.default_rng((21, 222))
+    problem = random_problem(rng)
+    assert problem is not None
+    least, _ = every_makespan(problem, RUNTIMES["torchtitan"], "zbv", 2, rng, 20)
+    assert np.isfinite(least)
+    assert of_order(problem, "torchtitan", "zbv", 2) <= least * (1 + 1e-7)
