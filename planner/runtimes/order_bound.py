@@ -127,6 +127,12 @@ class OrderBounds:
             return self.costs
         return StageCosts(self.costs.whole, self.runtime, segments.loose)
 
+    @cached_property
+    def _parts_differ(self) -> bool:
+        """Whether a unit may be in two versions at once: a label joins several layers, told apart in one stage."""
+        several = any(len({self.layer_names[i] for i in unit} - {None}) > 1 for unit in self.costs.units)
+        return several and self.runtime.recompute in (Recomputing.FIRST_LAYERS, Recomputing.OPERATOR)
+
     def times_of(self, costs: StageCosts) -> Ints:
         """How many units each of them stands for. Raises ``ValueError`` where that of its operators differs."""
         if self.times is None:
@@ -241,7 +247,7 @@ class OrderBounds:
         if key not in self.programs:
             found = self._setting(name, chunks)
             assert found is not None
-            apart = len(set(found.device_of)) < len(found.device_of)
+            apart = self._parts_differ or len(set(found.device_of)) < len(found.device_of)
             kinds, known = self._kinds(apart, mixture)
             first = len(mixture) == 2 and self.runtime.recompute is Recomputing.FIRST_LAYERS and known
             self.programs[key] = OrderProgram(kinds, replace(found, first_layers=first))

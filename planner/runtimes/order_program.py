@@ -111,7 +111,8 @@ class OrderProgram:
             and (k != kinds.first or s == 0)
             and (k != kinds.last or s in (setting.last or stages[-1:]))
         ]
-        self.column = {place: self.model.variable() for place in self.places}
+        # at most as many as there are: without that HiGHS 1.15.1 may never return from its presolve of whole layers
+        self.column = {place: self.model.variable(0.0, float(kinds.count[place[1]])) for place in self.places}
         self.on_device = [[place for place in self.places if self.device_of[place[0]] == d] for d in devices]
         self.in_stage = [[place for place in self.places if place[0] == s] for s in stages]
         self.whole: list[int] = []  # columns that are whole numbers
@@ -148,7 +149,7 @@ class OrderProgram:
             by_device.setdefault((self.device_of[s], k, v), []).append(self.column[s, k, v])
         for (_, k, _), columns in by_device.items():
             if self.kinds.count[k] > 1:
-                number = self.model.variable()
+                number = self.model.variable(0.0, float(self.kinds.count[k]))
                 self.whole.append(number)
                 self.model.row([number, *columns], [1.0, *(-1.0 for _ in columns)], 0.0, 0.0)
 

@@ -266,3 +266,22 @@ def test_what_is_held_for_no_time_takes_no_memory() -> None:
     least, _ = every_makespan(problem, RUNTIMES["torchtitan"], "zbv", 2, rng, 20)
     assert np.isfinite(least)
     assert of_order(problem, "torchtitan", "zbv", 2) <= least * (1 + 1e-7)
+
+
+def test_first_layers_of_a_unit_of_several_are_no_part_of_it() -> None:
+    """Embedding and head share a matrix, so all layers are one unit; Megatron may still recompute the first of them."""
+    rng = np.random.default_rng((21, 652))
+    problem = random_problem(rng)
+    assert problem is not None
+    least, every = every_makespan(problem, RUNTIMES["megatron"], "1f1b", 1, rng)
+    assert every
+    assert of_order(problem, "megatron") <= least * (1 + 1e-7)
+
+
+def test_no_program_of_whole_layers_is_without_limits() -> None:
+    """HiGHS 1.15.1 may never return from the presolve of an integer program whose columns have no upper limit."""
+    search = search_of(toy(4.0, 16.0, layers=6), "megatron")
+    assert np.isfinite(search._bounds.of("1f1b", 1, Control()))
+    for program in search._bounds.programs.values():
+        columns = [*program.column.values(), *program.whole]
+        assert np.isfinite([program.model.upper[column] for column in columns]).all()
