@@ -21,6 +21,7 @@ from planner.scheduling.classes import Classes, Floats, build_classes, keep_to_o
 from planner.scheduling.list.beam import search_horizons
 from planner.scheduling.list.group_sizes import Sizes, best_sizes, compete
 from planner.scheduling.list.kernel import Arrays, Run, flatten, run
+from planner.scheduling.list.keys import Keying
 from planner.scheduling.list.microbatch_groups import flows, known_groups
 from planner.scheduling.list.rule_search import Graded, Path, Walker, vary
 from planner.scheduling.list.rules import RULES, Keyed, Scales
@@ -93,6 +94,11 @@ class ListSearch:
         """Starts of all copies (``full.n`` rows) from those that this search decides."""
         return start if self.mirrored is None else self.mirrored.expand(start)
 
+    @cached_property
+    def keying(self) -> Keying:
+        """What the keys of its classes depend on besides a rule."""
+        return Keying.of(self.classes)
+
     @property
     def makespan(self) -> float:
         """The best makespan so far, in ticks."""
@@ -106,7 +112,7 @@ class ListSearch:
     def try_rule(self, rule: Keyed, limit: float = np.inf) -> float:
         """Schedule by a rule and keep the schedule if it is the best; its makespan (ticks; inf beyond ``limit``)."""
         self.evaluations += 1
-        found = run(self.arrays, rule.keys(self.classes, self.scales), rule.look_ahead, limit, rule.reserve)
+        found = run(self.arrays, rule.keys(self.keying, self.scales), rule.look_ahead, limit, rule.reserve)
         self.keep(found)
         return found.makespan if found.makespan >= 0 else np.inf
 
@@ -116,7 +122,7 @@ class ListSearch:
         def played(rule: Keyed) -> Run | None:
             if control.remaining <= 0.0:
                 return None
-            return run(self.arrays, rule.keys(self.classes, self.scales), rule.look_ahead, limit, rule.reserve)
+            return run(self.arrays, rule.keys(self.keying, self.scales), rule.look_ahead, limit, rule.reserve)
 
         side = threads if self.classes.n_tasks >= self.params.many_tasks else 1  # else starting threads takes longer
         graded: list[Graded] = []
@@ -242,8 +248,8 @@ class ListSearch:
         return math.floor(sum(self.classes.counts) / _fills(self.arrays) + 1e-9)
 
     def _walkers(self, count: int, goal: float) -> list[Walker]:
-        rngs = self.rng.spawn(count)
-        return [Walker(self.classes, self.arrays, self.scales, rng, goal, self.params.rules) for rng in rngs]
+        known = self.classes, self.arrays, self.keying, self.scales
+        return [Walker(*known, rng, goal, self.params.rules) for rng in self.rng.spawn(count)]
 
     def _learn_from(self, walkers: Sequence[Walker], control: Control) -> None:
         for walker in walkers:

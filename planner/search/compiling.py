@@ -13,6 +13,7 @@ from planner.exact.decomposition import Decomposition
 from planner.placement.loads import Loads
 from planner.problem import PASS_ORDER, Cluster, Device, DeviceType, Graph, Mode, Operator, Pass, Placement, Problem
 from planner.scheduling.classes import build_classes
+from planner.scheduling.list.microbatch_groups import MicrobatchGroups
 from planner.scheduling.list_search import ListSearch
 from planner.scheduling.orders.precedence import PrecedenceGraph
 from planner.scheduling.retime import retime
@@ -30,6 +31,7 @@ def compile_all() -> None:
     )
     search = ListSearch.of(problem, Placement.single([0, 0]), seed=0)
     search.try_known_rules(Control())
+    search.try_rule(MicrobatchGroups(1))
     search.anneal(1, Control(), 0.0)
     assert search.best is not None
     assert max(PrecedenceGraph.of(search.ordered, search.best).tail) > 0

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from planner.scheduling.classes import Classes, Floats, Ints
-from planner.scheduling.list.rules import Scales, at_the_end, places, random_deferrable_offset
+from planner.scheduling.classes import Classes, Floats
+from planner.scheduling.list.keys import Keying, by_group
+from planner.scheduling.list.rules import Scales, random_deferrable_offset
 
 EXACT = ("forward_pace", "forward_depth", "backward_pace", "backward_depth", "backward_stride", "spacing")
 """Numbers that make the pattern repeat where they are 1."""
@@ -83,52 +83,31 @@ class MicrobatchGroups:
         ends = [round(first + base * (g + 1) + self.rounding) for g in range(groups - 1)]
         return [int(n) for n in np.diff([0, *ends, microbatches]) if n]
 
-    def keys(self, classes: Classes, scales: Scales) -> Floats:
+    def keys(self, keying: Keying, scales: Scales) -> Floats:
         """Keys shaped (classes, largest count of microbatches), in seconds."""
-        sizes = self.sizes(sum(classes.counts))
-        last = len(sizes) - 1
-        work, share = scales.microbatch, scales.microbatch / scales.stage_rounds
-        # what the backward passes of a group and the forward passes of the next take together
-        some = np.array(sizes, dtype=float)
-        together = (1.0 - scales.forward_share) * some + scales.forward_share * np.append(some[1:], some[-1])
-        back, forth = together, np.concatenate([some[:1], together[:-1]])
-        depth = classes.head[:, None]
-        turn = float(classes.round_begins[1].min())
-        after = depth - turn
-        due = self.turn * turn + self.spacing * work * np.concatenate([[0.0], np.cumsum(together[:-1])])
-        forward_due = np.concatenate([[0.0], due[:-1] + self.meeting * work])
-        # of each group (columns): when its first microbatch is due, and by how much another comes later
-        forward = forward_due + self.forward_depth * self._way(classes, scales, 0, turn, forth * work)
-        forward[:, :1] = self.fill_depth * depth
-        backward = due + self.backward_depth * self._way(classes, scales, 1, float(after.max()), back * work)
-        backward[:, last:] = due[last] + self.drain_depth * after
-        pass_ = classes.pass_[:, None]
-        waits = (self.weight_offset + self.deferrable_offset * classes.deferrable[:, None]) * work
-        first = np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, backward + waits))
-        pace = np.stack([self.forward_pace * forth / some, self.backward_pace * back / some]) * share
-        pace[0, 0], pace[1, last] = self.fill_pace * share, self.drain_pace * share
-        group, within = _dealt(tuple(sizes), tuple(classes.counts))
-        later = within * pace[:, group]  # of passes, copies and microbatches
-        of_class = first.shape[1] * np.arange(classes.n)[:, None]
-        keys: Floats = first.ravel().take(of_class + group[classes.copy])
-        keys += later[classes.pass_.clip(0, 1), classes.copy]
-        return at_the_end(classes, keys)
-
-    def _way(self, classes: Classes, scales: Scales, pass_: int, length: float, whole: Floats) -> Floats:
-        """When tasks are due on a path through the network that takes ``whole`` seconds (of each group).
-
-        Shaped (classes, groups), for forward (0) or backward (1) passes, which take at least ``length`` seconds.
-        Virtual-stage rounds follow each other by equal shares of ``whole``; in a round, devices follow by the stride.
-        """
-        stage_rounds = classes.stage_round[:, None]
-        done = stage_rounds if pass_ == 0 else scales.stage_rounds - 1 - stage_rounds
-        round_length = length / scales.stage_rounds or 1.0
-        devices = len(set(classes.placement.device_of[0]))
-        stride = (self.forward_stride, self.backward_stride)[pass_] * scales.microbatch / scales.stage_rounds
-        each = np.minimum(whole / scales.stage_rounds, stride * devices)
-        along = classes.into_round[pass_][:, None] / round_length
-        due: Floats = done * whole / scales.stage_rounds + along * each
-        return due
+        keys: Floats = by_group(
+            keying,
+            np.array(self.sizes(keying.microbatches), dtype=float),
+            scales.microbatch,
+            scales.stage_rounds,
+            scales.forward_share,
+            self.fill_pace,
+            self.fill_depth,
+            self.turn,
+            self.forward_pace,
+            self.forward_depth,
+            self.meeting,
+            self.backward_pace,
+            self.backward_depth,
+            self.drain_pace,
+            self.drain_depth,
+            self.weight_offset,
+            self.forward_stride,
+            self.backward_stride,
+            self.spacing,
+            self.deferrable_offset,
+        )
+        return keys
 
     def nearby(self, rng: np.random.Generator, width: float = 0.15) -> MicrobatchGroups:
         """A rule with one to three numbers changed a little; those of ``EXACT`` change rarely."""
@@ -152,14 +131,6 @@ class MicrobatchGroups:
             else:
                 changed[str(name)] = value * float(np.exp(rng.normal() * width))
         return replace(self, **changed)
-
-
-@lru_cache(maxsize=64)
-def _dealt(sizes: tuple[int, ...], counts: tuple[int, ...]) -> tuple[Ints, Floats]:
-    """The group of each copy's microbatches (``[copy, k]``), and the position in it."""
-    begin, place = np.cumsum([0, *sizes]), places(counts)
-    group = np.clip(np.searchsorted(begin, place, side="right") - 1, 0, len(sizes) - 1)
-    return group, np.maximum(0.0, place - begin[group])
 
 
 def flows(classes: Classes, scales: Scales) -> bool:

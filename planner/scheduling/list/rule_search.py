@@ -21,6 +21,7 @@ from planner.common.budget import Control
 from planner.common.threads import side_by_side
 from planner.scheduling.classes import Classes
 from planner.scheduling.list.kernel import Arrays, Run, run
+from planner.scheduling.list.keys import Keying
 from planner.scheduling.list.microbatch_groups import flows, random_groups
 from planner.scheduling.list.rules import Keyed, Scales, random_rule
 from planner.scheduling.params import SHIPPED, RuleSearchParams
@@ -52,6 +53,7 @@ class Walker:
 
     classes: Classes
     arrays: Arrays
+    keying: Keying
     scales: Scales
     rng: np.random.Generator
     goal: float  # ticks at which it ends
@@ -77,7 +79,7 @@ class Walker:
         None where its value is above ``limit`` (see ``Path``).
         """
         self.evaluations += 1
-        keys = rule.keys(self.classes, self.scales)
+        keys = rule.keys(self.keying, self.scales)
         whole = np.isinf(self.horizon)
         begun = None if path is None else path.run
         longest, most_idle = (limit, np.inf) if whole else (np.inf, limit)

@@ -8,19 +8,21 @@ microbatches (a fluid relaxation of the problem shows this shape).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
 
 from planner.scheduling.classes import Classes, Floats
+from planner.scheduling.list.keys import Keying, by_place
 
 FEW = 4
 """With up to so many microbatches rules also perturb the key of each class: there is no steady state to shape."""
 
 FEW_GROUPS = 3
 """With up to so many microbatch groups, weight gradients that release no memory may be deferred."""
+
+NO_DEVIATES = np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ class Keyed(Protocol):
     def reserve(self) -> bool:
         """Whether memory is granted in the order of the keys (see ``kernel``)."""
 
-    def keys(self, classes: Classes, scales: Scales) -> Floats:
-        """Keys shaped (classes, largest count of microbatches)."""
+    def keys(self, keying: Keying, scales: Scales) -> Floats:
+        """Keys shaped (classes, largest count of microbatches), in seconds."""
 
     def nearby(self, rng: np.random.Generator, width: float) -> Keyed:
         """A rule close to this one."""
@@ -107,40 +109,34 @@ class Rule:
     later_backward_depth: float = 1.0
     deferrable_offset: float = 0.0  # x microbatch: further wait of weight gradients that release no memory
 
-    def keys(self, classes: Classes, scales: Scales) -> Floats:
-        """Keys shaped (classes, largest count of microbatches)."""
-        place = places(classes.counts)[classes.copy]
-        size = sum(classes.counts) / self.groups
-        group = np.floor(place / size)
-        within = place - np.ceil(group * size)
-        depth = classes.head[:, None]
-        later = group > 0
-        forward = (
-            np.where(later, self.later_forward_pace, 1.0) * self.forward_pace * scales.microbatch * within
-            + np.where(later, self.later_forward_depth, 1.0) * self.forward_depth * depth
-            + self.group_forward * scales.step * group
-        )
-        every = -self.critical * classes.tail[:, None]
+    def keys(self, keying: Keying, scales: Scales) -> Floats:
+        """Keys shaped (classes, largest count of microbatches), in seconds."""
+        deviates = NO_DEVIATES
         if self.jitter:
-            deviates = np.random.default_rng(self.jitter_seed).normal(size=classes.n)
-            every = every + self.jitter * scales.microbatch * deviates[:, None]
-        forward = forward + every
-        if not classes.problem.training:
-            return np.ascontiguousarray(forward)
-        turn = classes.head[(classes.pass_ == 1) & (classes.target < 0)].min()
-        backward = (
-            self.backward_offset * scales.forward
-            + np.where(later, self.later_backward_pace, 1.0) * self.backward_pace * scales.microbatch * within
-            + np.where(later, self.later_backward_depth, 1.0) * self.backward_depth * (depth - turn)
-            + self.group_backward * scales.step * group
-            + every
+            deviates = np.random.default_rng(self.jitter_seed).normal(size=len(keying.copy))
+        keys: Floats = by_place(
+            keying,
+            keying.microbatches / self.groups,
+            scales.microbatch,
+            scales.step,
+            self.backward_offset * scales.forward,
+            self.forward_pace,
+            self.forward_depth,
+            self.later_forward_pace,
+            self.later_forward_depth,
+            self.backward_pace,
+            self.backward_depth,
+            self.later_backward_pace,
+            self.later_backward_depth,
+            self.group_forward,
+            self.group_backward,
+            self.weight_offset,
+            self.deferrable_offset,
+            self.critical,
+            self.jitter,
+            deviates,
         )
-        pass_ = classes.pass_[:, None]
-        wait = (
-            self.weight_offset * scales.step + self.deferrable_offset * scales.microbatch * classes.deferrable[:, None]
-        )
-        weight = backward + wait
-        return at_the_end(classes, np.where(pass_ == 0, forward, np.where(pass_ == 1, backward, weight)))
+        return keys
 
     def nearby(self, rng: np.random.Generator, width: float = 0.15) -> Rule:
         """A rule with one to three numbers changed a little."""
@@ -158,25 +154,6 @@ class Rule:
             value = value * float(np.exp(rng.normal() * width)) + float(rng.normal()) * width * 0.1
             changed[str(name)] = min(max(value, 0.0), 1.2) if name == "look_ahead" else value
         return replace(self, **changed)  # type: ignore[arg-type]
-
-
-def at_the_end(classes: Classes, keys: Floats) -> Floats:
-    """Keys with those of what comes once a step: after all others, what much follows first."""
-    once = classes.once
-    if once.any():
-        keys[once] = keys[~once].max() + (1.0 + classes.tail.max() - classes.tail[once])[:, None]
-    return np.ascontiguousarray(keys)
-
-
-def places(counts: Sequence[int]) -> Floats:
-    """``[copy, k]``: the position of each copy's k-th microbatch among all, the copies interleaved evenly.
-
-    Copies with equally many microbatches have equal positions, so that mirrored copies run alike.
-    """
-    place = np.zeros((len(counts), max(counts)))
-    for copy, count in enumerate(counts):
-        place[copy] = (np.arange(max(counts)) + 0.5) * sum(counts) / max(1, count) - 0.5
-    return place
 
 
 # columns: groups, forward pace and depth, backward offset, pace and depth, group forward and backward, weight offset,

@@ -18,7 +18,7 @@ from planner.scheduling.retime import retime
 def walkers(search: ListSearch, count: int) -> list[Walker]:
     """Walkers of one seed."""
     rngs = np.random.default_rng(7).spawn(count)
-    return [Walker(search.classes, search.arrays, search.scales, rng, goal=0.0) for rng in rngs]
+    return [Walker(search.classes, search.arrays, search.keying, search.scales, rng, goal=0.0) for rng in rngs]
 
 
 def test_a_path_up_to_a_horizon_is_the_beginning_of_the_whole() -> None:
@@ -29,7 +29,7 @@ def test_a_path_up_to_a_horizon_is_the_beginning_of_the_whole() -> None:
     classes = search.classes
     for share in (0.2, 0.5, 0.9):
         rule = random_groups(rng, search.scales)
-        whole = run(search.arrays, rule.keys(classes, search.scales), rule.look_ahead, reserve=rule.reserve)
+        whole = run(search.arrays, rule.keys(search.keying, search.scales), rule.look_ahead, reserve=rule.reserve)
         walker.horizon = share * whole.makespan
         path = walker.follow(rule)
         assert path is not None
@@ -100,7 +100,7 @@ def test_what_is_idle_for_too_long_is_given_up() -> None:
         same = walker.follow(rule, path.value)
         assert same is not None
         assert np.array_equal(same.run.start, path.run.start, equal_nan=True)
-        keys = rule.keys(search.classes, search.scales)
+        keys = rule.keys(search.keying, search.scales)
         found = run(
             search.arrays, keys, rule.look_ahead, reserve=True, horizon=walker.horizon, most_idle=0.99 * path.value
         )

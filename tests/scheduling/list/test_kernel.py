@@ -75,7 +75,7 @@ def test_random_keys_on_random_problems(block: int) -> None:
         shape = (search.classes.n, max(search.classes.counts))
         for look_ahead in (0.0, 0.5, 1e6):
             check_run(search, rng.random(shape), look_ahead)
-        check_run(search, random_rule(rng, problem.microbatches).keys(search.classes, search.scales), 0.3)
+        check_run(search, random_rule(rng, problem.microbatches).keys(search.keying, search.scales), 0.3)
         ran += 1
     assert ran > 20
 
@@ -121,7 +121,7 @@ def test_known_schedule_of_one_device() -> None:
 def test_a_limit_ends_a_schedule_early() -> None:
     """Beyond the limit the answer is inf; at the makespan itself the schedule is complete."""
     search = ListSearch.of(posed(*chain(3), devices=3, microbatches=4), Placement(((0, 1, 2),)), 0)
-    keys = RULES[0].keys(search.classes, search.scales)
+    keys = RULES[0].keys(search.keying, search.scales)
     first = run(search.arrays, keys)
     assert run(search.arrays, keys, 0.0, first.makespan - 0.5).makespan == np.inf
     again = run(search.arrays, keys, 0.0, first.makespan)
@@ -181,7 +181,7 @@ def test_rules_nearby_keep_their_groups() -> None:
         assert near.groups == rule.groups
         changed += near != rule
         assert 0 <= near.look_ahead <= 1.2
-        assert np.isfinite(near.keys(search.classes, search.scales)).all()
+        assert np.isfinite(near.keys(search.keying, search.scales)).all()
     assert changed > 40
 
 

@@ -41,7 +41,7 @@ def test_keys_task_by_task() -> None:
     for _ in range(4):
         rule = random_groups(rng, scales).nearby(rng, 0.3)
         sizes = rule.sizes(23)
-        keys = rule.keys(classes, scales)
+        keys = rule.keys(search.keying, scales)
         part = scales.forward_share
         together = [(1 - part) * n + part * (sizes[g + 1] if g + 1 < len(sizes) else n) for g, n in enumerate(sizes)]
         for a, k in zip(rng.integers(classes.n, size=60).tolist(), rng.integers(23, size=60).tolist(), strict=True):
@@ -88,7 +88,7 @@ def test_what_gives_back_no_memory_may_wait() -> None:
         (MicrobatchGroups(2), MicrobatchGroups(2, deferrable_offset=5.0)),
         (Rule(2), Rule(2, deferrable_offset=5.0)),
     ):
-        wait = later.keys(classes, scales) - rule.keys(classes, scales)
+        wait = later.keys(search.keying, scales) - rule.keys(search.keying, scales)
         assert wait[classes.deferrable] == pytest.approx(5.0 * scales.microbatch)
         assert (wait[~classes.deferrable] == 0.0).all()
         assert search.try_rule(later) < np.inf
@@ -110,13 +110,13 @@ def test_no_gap_between_warm_up_and_drain() -> None:
     assert flows(search.classes, scales)
     best = min(known_groups(scales), key=search.try_rule)
     others = min(
-        run(search.arrays, rule.keys(search.classes, scales), rule.look_ahead, reserve=rule.reserve).makespan
+        run(search.arrays, rule.keys(search.keying, scales), rule.look_ahead, reserve=rule.reserve).makespan
         for rule in RULES
     )
     assert search.best is not None
     assert search.makespan < 0.85 * others
     classes = search.classes
-    played = run(search.arrays, best.keys(classes, scales), best.look_ahead, reserve=True)
+    played = run(search.arrays, best.keys(search.keying, scales), best.look_ahead, reserve=True)
     assert played.makespan == search.makespan
     begin, end = 2.5, 4.5
     for device in range(8):
@@ -143,7 +143,7 @@ def test_how_large_groups_may_be(size: int, least: float, most: float) -> None:
     idle = []
     for offset in (0.25, 0.5):
         rule = MicrobatchGroups(6, meeting=0.0, weight_offset=offset)
-        played = run(search.arrays, rule.keys(classes, search.scales), rule.look_ahead, reserve=True)
+        played = run(search.arrays, rule.keys(search.keying, search.scales), rule.look_ahead, reserve=True)
         start = played.start[compute] * classes.tick
         busy = np.clip(np.minimum(start + seconds, begin + 2 * work) - np.maximum(start, begin), 0.0, None).sum()
         idle.append(2 * work - busy / 8)
