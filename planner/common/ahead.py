@@ -6,10 +6,12 @@ when. With one thread nothing is: the work is done when its result is asked for.
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from planner.common.budget import Control
 
@@ -17,16 +19,32 @@ T = TypeVar("T")
 
 
 class Later(Generic[T]):
-    """A piece of work, and its result once that is there."""
+    """A piece of work that somebody does once, and its result once that is there."""
 
-    def __init__(self, work: Callable[[], T], begun: Future[T] | None) -> None:
-        self.work, self.begun = work, begun
+    def __init__(self, work: Callable[[Control], T], ahead: Ahead) -> None:
+        self._work, self._ahead = work, ahead
+        self._taken = threading.Lock()  # for ever by who does the work
+        self._found: Future[T] = Future()
+
+    def do(self, control: Control) -> bool:
+        """Do the work here and now; whether nobody had begun before."""
+        if not self._taken.acquire(blocking=False):
+            return False
+        try:
+            self._found.set_result(self._work(control))
+        except BaseException as error:
+            self._found.set_exception(error)
+        return True
 
     def result(self) -> T:
-        """The result; where the work has not begun, it is done here and now."""
-        if self.begun is None or self.begun.cancel():
-            return self.work()
-        return self.begun.result()
+        """The result; work that has not begun is done here and now.
+
+        While it is at work on another thread, this one does what stands behind.
+        """
+        self.do(self._ahead.own_control())
+        while not self._found.done() and self._ahead.help():
+            pass
+        return self._found.result()
 
 
 class Ahead:
@@ -39,14 +57,31 @@ class Ahead:
         self.control.listener = None  # what is tried is what the search tries
         self.control.threads = 1
         self._pool = ThreadPoolExecutor(1, "ahead") if threads > 1 else None
-        self._begun: list[Future[object]] = []
+        self._begun: list[Future[bool]] = []
+        self._behind: deque[Later[Any]] = deque()  # what the thread may not have come to
 
     def begin(self, work: Callable[[Control], T]) -> Later[T]:
         """Begin as soon as what was begun before is done."""
-        begun = None if self._pool is None else self._pool.submit(work, self.control)
-        if begun is not None:
-            self._begun.append(begun)  # type: ignore[arg-type]  # of any result
-        return Later(lambda: work(replace(self.control, threads=self.free)), begun)
+        later = Later(work, self)
+        if self._pool is not None:
+            self._begun.append(self._pool.submit(later.do, self.control))
+            self._behind.append(later)
+        return later
+
+    def help(self) -> bool:
+        """Do the first piece that nobody has begun; False where there is none."""
+        while self._behind:
+            try:
+                later = self._behind.popleft()
+            except IndexError:  # another thread took the last one
+                break
+            if later.do(self.own_control()):
+                return True
+        return False
+
+    def own_control(self) -> Control:
+        """For work on the thread of who asks."""
+        return replace(self.control, threads=self.free)
 
     @property
     def free(self) -> int:

@@ -69,6 +69,23 @@ def test_who_asks_does_what_has_not_begun() -> None:
     ahead.end()
 
 
+def test_who_waits_does_what_stands_behind() -> None:
+    """One piece is at work on the thread, and lets nobody go on before the next one has been done by who waits."""
+    ahead, begun, go_on = Ahead(Control(), 2), threading.Event(), threading.Event()
+    first = ahead.begin(waiting(begun, go_on))
+
+    def behind(own: Control) -> str:
+        go_on.set()
+        return threading.current_thread().name
+
+    second, third = ahead.begin(behind), ahead.begin(behind)
+    assert begun.wait(PATIENCE)
+    assert first.result() != threading.current_thread().name
+    assert second.result() == threading.current_thread().name
+    assert third.result()
+    ahead.end()
+
+
 def test_the_end_of_a_search_stops_what_is_at_work() -> None:
     """Work that asks its control is told that the search is over; what stands behind never begins."""
     ahead, begun, ended, done = Ahead(Control(), 2), threading.Event(), threading.Event(), []

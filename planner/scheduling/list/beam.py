@@ -21,7 +21,7 @@ from operator import attrgetter
 import numpy as np
 
 from planner.common.budget import Control
-from planner.common.threads import side_by_side
+from planner.common.threads import finished, side_by_side
 from planner.scheduling.list.group_sizes import Sizes
 from planner.scheduling.list.microbatch_groups import MicrobatchGroups, random_groups
 from planner.scheduling.list.rule_search import Path, Walker
@@ -101,7 +101,7 @@ class _Horizon:
         going = _best([*walked, *earlier], max(params.width, count))
         rest = int(evaluations * (1.0 - params.drawn - params.walked) / max(1, len(going))) + 1
         gone_on = self._distributed(
-            lambda walker, path: walker.go_on(path, rest, self.control, self.since), walkers, going, threads
+            lambda walker, path: finished(walker.go_on(path, rest, self.control, self.since)), walkers, going, threads
         )
         return _best(gone_on, params.width)
 

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from planner.common.budget import Control
-from planner.common.threads import side_by_side
+from planner.common.threads import Turns, in_turns
 from planner.scheduling.classes import Classes
 from planner.scheduling.list.kernel import Arrays, Run, run
 from planner.scheduling.list.keys import Keying
@@ -113,7 +113,7 @@ class Walker:
         """Whether time or effort is used up, or the goal is reached."""
         return control.over or self.makespan <= self.goal
 
-    def draw(self, evaluations: int, best: float, control: Control) -> Walker:
+    def draw(self, evaluations: int, best: float, control: Control) -> Turns[Walker]:
         """Try random rules; ``best`` (ticks) is the best makespan known."""
         for _ in range(evaluations):
             if self.over(control):
@@ -121,6 +121,7 @@ class Walker:
             best = min(best, self.makespan)
             rule = self._draw()
             self.graded.append((self.try_rule(rule, best * self.params.hopeless), rule))
+            yield
         return self
 
     def _draw(self) -> Keyed:
@@ -128,7 +129,7 @@ class Walker:
             return random_groups(self.rng, self.scales)
         return random_rule(self.rng, self.classes.problem.microbatches, self.scales.groups, self.scales.may_defer)
 
-    def walk(self, origin: Graded, evaluations: int, control: Control) -> Walker:
+    def walk(self, origin: Graded, evaluations: int, control: Control) -> Turns[Walker]:
         """A walk over neighbouring rules that accepts slightly worse ones, less and less."""
         value, rule = best = origin
         for step in range(evaluations):
@@ -141,10 +142,11 @@ class Walker:
                 value, rule = found, candidate
                 if value < best[0]:
                     best = (value, rule)
+            yield
         self.graded.append(best)
         return self
 
-    def go_on(self, path: Path, evaluations: int, control: Control, since: float = 0.0) -> Path:
+    def go_on(self, path: Path, evaluations: int, control: Control, since: float = 0.0) -> Turns[Path]:
         """Re-optimise a schedule from random times on (``since`` at the earliest, ticks), by rules close to its own.
 
         Returns the best schedule.
@@ -157,6 +159,7 @@ class Walker:
             near = some if self.rng.random() < self.params.rule_of_another_time else path.rule_at(until)
             candidate = near.nearby(self.rng, 0.2 if self.rng.random() < 0.6 else 0.05)
             path = self.follow(candidate, path.value, path, until) or path
+            yield
         return path
 
 
@@ -170,11 +173,11 @@ def vary(
     params = walkers[0].params
     best = min((value for value, _ in pool), default=np.inf)
     each = max(1, int(evaluations * params.random) // len(walkers))
-    side_by_side(lambda walker: walker.draw(each, best, control), walkers, threads)
+    in_turns(lambda walker: walker.draw(each, best, control), walkers, threads)
     known = sorted([*pool, *(entry for walker in walkers for entry in walker.graded)], key=lambda entry: entry[0])
     each = max(1, int(evaluations * (1.0 - params.random - params.from_prefix)) // len(walkers))
     origins = [known[min(k, len(known) - 1)] for k in range(len(walkers))]
-    side_by_side(lambda pair: pair[0].walk(pair[1], each, control), zip(walkers, origins, strict=True), threads)
+    in_turns(lambda pair: pair[0].walk(pair[1], each, control), zip(walkers, origins, strict=True), threads)
     known = sorted([*pool, *(entry for walker in walkers for entry in walker.graded)], key=lambda entry: entry[0])
     going: list[tuple[Walker, Path]] = []
     for walker, (_, rule) in zip(walkers, [known[min(k, len(known) - 1)] for k in range(len(walkers))], strict=True):
@@ -182,13 +185,13 @@ def vary(
         going += [] if path is None else [(walker, path)]
     for _ in range(params.rounds):
         each = max(1, int(evaluations * params.from_prefix / params.rounds) // max(1, len(going)))
-        paths = side_by_side(partial(_gone_on, each, control), going, threads)
+        paths = in_turns(partial(_gone_on, each, control), going, threads)
         going = sorted(((walker, path) for (walker, _), path in zip(going, paths, strict=True)), key=_value)
         going = going[: max(1, len(going) // 2)]
     return known
 
 
-def _gone_on(evaluations: int, control: Control, going: tuple[Walker, Path]) -> Path:
+def _gone_on(evaluations: int, control: Control, going: tuple[Walker, Path]) -> Turns[Path]:
     walker, path = going
     return walker.go_on(path, evaluations, control)
 
