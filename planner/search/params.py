@@ -84,7 +84,8 @@ class MoveParams:
     tuning: int = 60  # list schedules that fit rules to a placement,
     tuning_tasks: int = 200_000  # tasks in them at most,
     tuned: float = 0.1  # and how often that is done on a placement that is not the best
-    rules_tried: int = 3  # best rules of the current placement that are tried on a new one
+    rules_tried: int = 3  # best rules of the current placement that are tried on a new one,
+    beside: int = 20_000  # side by side with so many tasks: with fewer, waking threads takes longer than it saves
     near: float = 0.7  # share of the moves that go to a neighbour's device
     exchanged: float = 0.5  # share of the second moves that fill the gap of the first
     from_busiest: float = 0.5  # share of the moves that take something from the devices of the bottleneck

@@ -126,6 +126,7 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
     if problem.n_devices == 1 and not problem.free:
         return current
     rng = np.random.default_rng(seed)
+    beside = threads if state.tasks >= params.beside else 1
     groups = [*merge(problem), *problem.groups]
     tried = {current.classes.placement.key: current.seconds}  # makespan in seconds, or a limit that it exceeds
     loads, busiest, best = Loads(problem.relaxed), bottleneck(current).devices, current
@@ -152,7 +153,7 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
         rules = sorted(current.pool, key=lambda entry: entry[0])
         ticks = limit / search.classes.tick
         few = [rule for _, rule in rules[: params.rules_tried]]
-        search.pool = search.try_rules(few, ticks, control, threads)
+        search.pool = search.try_rules(few, ticks, control, beside)
         control.spend(len(search.pool))
         if search.seconds > limit:
             continue
