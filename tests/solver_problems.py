@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,13 @@ def unit_cluster(n: int, memory: float | None = None, level: NetworkLevel | None
     kind = DeviceType("unit", memory, **more)
     devices = tuple(Device(f"g{d}", "g", kind, None, memory) for d in range(n))
     return Cluster("units", devices, {"unit": kind}, within_node=level)
+
+
+def two_nodes(cluster: Cluster, level: NetworkLevel) -> Cluster:
+    """The cluster with its first device on a node of its own, which ``level`` joins to the other one."""
+    first, *others = cluster.devices
+    devices = (replace(first, node="alone"), *(replace(other, node="others") for other in others))
+    return replace(cluster, devices=devices, between_nodes=level)
 
 
 def posed(

@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
@@ -44,10 +45,10 @@ CERTAIN = 1e-3
 def pattern_bound(problem: Problem, control: Control) -> float:
     """Seconds that no plan can beat; 0 where the bound does not apply.
 
-    It applies to at most two copies, devices that are all alike, and compute operators that take the same time for a
-    microbatch, pass by pass.
+    It applies to at most two copies, devices that are all alike but for the network, and compute operators that take
+    the same time for a microbatch, pass by pass.
     """
-    if len(problem.device_classes) != 1 or problem.copies > 2 or not problem.runs_on.all():
+    if not problem.devices_work_alike or problem.copies > 2 or not problem.runs_on.all():
         return 0.0
     compute = [i for i in problem.topological if not problem.on_comm[i]]
     splits = problem.microbatches // 2 + 1 if problem.copies == 2 else 1
@@ -84,7 +85,7 @@ class _Patterns:
             for seconds, held in gradient_items(problem, [i], 0):
                 backward_rate = max(backward_rate, seconds / held if held > 0 else math.inf)
         chain = problem.is_chain and len(operators) == problem.n_operators
-        hops = [problem.transfer(i, 0, d) for i in operators[:-1] for d in range(1, problem.n_devices)]
+        hops = [problem.transfer(i, d, e) for i in operators[:-1] for d, e in permutations(range(problem.n_devices), 2)]
         return _Patterns(
             problem,
             times,

@@ -74,9 +74,10 @@ class Host:
 def warm_up_drain_bound(problem: Problem, control: Control) -> float:
     """Seconds that no plan can beat; 0 where the bound does not apply or was not decided in time.
 
-    It applies to training on devices that are all alike and have a memory cap, with at most two copies.
+    It applies to training on devices that are all alike but for the network and have a memory cap, with at most two
+    copies.
     """
-    alike = len(problem.device_classes) == 1 and all(version.runs_on.all() for version in problem.choices)
+    alike = problem.devices_work_alike and all(version.runs_on.all() for version in problem.choices)
     if not alike or not problem.training or problem.copies > 2 or not math.isfinite(problem.cap[0]):
         return 0.0
     splits = problem.microbatches // 2 + 1 if problem.copies == 2 else 1

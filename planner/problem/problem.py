@@ -472,6 +472,11 @@ class Problem:
         """
         return device_classes(self.cluster, self._works_alike)
 
+    @cached_property
+    def devices_work_alike(self) -> bool:
+        """Whether only the network tells devices apart."""
+        return all(self._works_alike(0, d) for d in range(1, self.n_devices))
+
     def _works_alike(self, a: int, b: int) -> bool:
         return bool(
             self.cap[a] == self.cap[b]

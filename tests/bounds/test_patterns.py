@@ -6,7 +6,7 @@ import random
 
 import pytest
 from exhaustive import TooLarge, optimum
-from solver_problems import chain, config, operator, posed, unit_cluster
+from solver_problems import chain, config, operator, posed, two_nodes, unit_cluster
 
 from planner.bounds import placement_bound
 from planner.bounds.patterns import pattern_bound
@@ -26,6 +26,8 @@ def like_operators(seed: int) -> Problem | None:
     cap = r.choice([None, 2, 3, 4, 5, 7])
     level = NetworkLevel(None, r.choice([0.5, 1.0])) if r.random() < 0.5 else None
     cluster = unit_cluster(devices, None if cap is None else float(cap), level, exclusive_transfers=r.random() < 0.2)
+    if level and r.random() < 0.5:
+        cluster = two_nodes(cluster, NetworkLevel(None, 1.5))
     operators = [
         operator(
             f"s{k}",
@@ -103,3 +105,15 @@ def test_where_it_says_nothing() -> None:
     assert pattern_bound(posed(*chain(3), devices=3, copies=3), Control()) == 0.0
     unlike = (*chain(2), operator("t", "s1", times=(2.0, 1.0, 1.0)))
     assert pattern_bound(posed(*unlike, devices=3), Control()) == 0.0
+
+
+def test_only_the_network_may_tell_devices_apart() -> None:
+    """Two nodes: what counts between two devices is the shortest transfer that there is."""
+    pipeline = chain(8, times=(1.0, 1.2, 0.8), activation=1.0, parameters=1.0)
+    near, far = NetworkLevel(None, 0.1), NetworkLevel(None, 0.4)
+    flat = posed(*pipeline, devices=unit_cluster(8, 11.0, near), microbatches=20, copies=2)
+    nodes = posed(*pipeline, devices=two_nodes(unit_cluster(8, 11.0, near), far), microbatches=20, copies=2)
+    assert len(nodes.device_classes) == 2
+    assert pattern_bound(nodes, Control()) == pattern_bound(flat, Control())
+    slower = posed(*pipeline, devices=two_nodes(unit_cluster(8, 11.0, far), near), microbatches=20, copies=2)
+    assert pattern_bound(slower, Control()) == pattern_bound(flat, Control())

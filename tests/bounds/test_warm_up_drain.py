@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from exhaustive import TooLarge, optimum
-from solver_problems import config, operator, posed, unit_cluster
+from solver_problems import config, operator, posed, two_nodes, unit_cluster
 
 from planner.bounds.warm_up_drain import warm_up_drain_bound
 from planner.common.budget import Control
@@ -40,6 +41,8 @@ def unlike_operators(seed: int) -> Problem | None:
         )
     level = NetworkLevel(None, r.choice([0.5, 2.0])) if r.random() < 0.5 else None
     cluster = unit_cluster(r.randint(1, 3), float(r.choice([2, 3, 4, 5])), level)
+    if level and r.random() < 0.5:
+        cluster = two_nodes(cluster, NetworkLevel(None, 1.5))
     try:
         return posed(*operators, devices=cluster, microbatches=r.choice([2, 2, 3]), copies=r.choice([1, 1, 2]))
     except Impossible:
@@ -83,3 +86,13 @@ def test_where_it_says_nothing() -> None:
     tight = unit_cluster(2, 3.0)
     assert warm_up_drain_bound(posed(*two, devices=tight, microbatches=4, training=False), Control()) == 0.0
     assert warm_up_drain_bound(posed(*two, devices=tight, microbatches=4, copies=3), Control()) == 0.0
+
+
+def test_only_the_network_may_tell_devices_apart() -> None:
+    """DeepSeek-V3's layers on one node and on two: the bound counts the shortest transfer that there is."""
+    flat = config("deepseek-v3-units")
+    level = flat.cluster.within_node or NetworkLevel(None, 0.0)
+    nodes = replace(flat, cluster=two_nodes(flat.cluster, level))
+    farther = replace(flat, cluster=two_nodes(flat.cluster, NetworkLevel(None, 10.0)))
+    assert len(farther.device_classes) == 2
+    assert warm_up_drain_bound(farther, Control()) == warm_up_drain_bound(nodes, Control()) > 3.0
