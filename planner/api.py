@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from inspect import signature
 from itertools import product
 from pathlib import Path
@@ -31,6 +31,7 @@ from planner.objectives import registry
 from planner.objectives.baseline import baseline_plan
 from planner.objectives.certified import violations_of
 from planner.objectives.options import NoPlan, SolveOptions
+from planner.objectives.start import start_of
 from planner.placement.layouts import check_layout
 from planner.plan.plan import Plan
 from planner.prediction.outcome import Prediction
@@ -118,6 +119,7 @@ def solve(
     max_makespan: float | str | None = None,
     max_period: float | str | None = None,
     baselines: Sequence[str] = (),
+    start: Plan | None = None,
 ) -> Plan:
     """The best plan that is found within the limits, verified, with a proven lower bound.
 
@@ -134,12 +136,17 @@ def solve(
     - ``runtime``: a name of ``planner.runtimes.RUNTIMES``; plans that it can run, as it runs them, with
       ``Plan.unrestricted`` beside them
     - ``baselines``: names of baselines to compare with, in ``Plan.baselines``
+    - ``start``: a plan to begin with, of these operators on these devices; with objective makespan, without a runtime
 
     Raises ``Impossible``, ``NoPlan`` and ``ValueError``.
     """
     options = _options(
         problem, time_limit, effort, gap, seed, threads, objective, runtime, max_makespan, max_period, baselines
     )
+    if start is not None:
+        if objective != "makespan" or runtime != ANY:
+            raise ValueError("start goes with objective makespan and without a runtime")
+        options = replace(options, start=start_of(start, problem))
     limit = math.inf if time_limit is None else positive("time_limit", time_limit)
     control = Control(limit, effort=math.inf if effort is None else float(effort))
     return registry.solve(problem, control, options)

@@ -20,8 +20,8 @@ from planner.commands.solve import SolveFlags
 from planner.files.errors import shown
 from planner.files.flag_values import UsageFault
 
-NOT_IN_THE_GRID = ("output", "format")
-"""Options of solve that say what becomes of the plan."""
+NOT_IN_THE_GRID = ("output", "format", "start")
+"""Options of solve that say what becomes of the plan, or where it begins: points begin with plans of one another."""
 POINTS_AT_MOST = 10_000
 RANGE = re.compile(r"([^:]+):([^:]+):([^:]+)")
 DIGITS = 12

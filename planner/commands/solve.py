@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 import time
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +23,7 @@ from planner.commands.lazy import BEGUN
 from planner.commands.names import baselines_named, known_baseline
 from planner.commands.running import GRACE, START, Abandoned, ProgressLine, run_solve, signals_caught
 from planner.common.budget import Control
+from planner.files.errors import shown
 from planner.files.flag_values import UsageFault, duration, ratio
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.objectives.registry import OBJECTIVES, objectives_with
@@ -32,6 +34,9 @@ from planner.report.thresholds import thresholds
 from planner.report.weak import weakness
 from planner.report.words import seconds
 from planner.runtimes.names import ANY
+
+if TYPE_CHECKING:
+    from planner.objectives.start import Start
 
 DEFAULT_TIME_LIMIT = 60.0
 """Seconds."""
@@ -106,6 +111,13 @@ class SolveFlags:
     memory_cap: shared.MemoryCap = None
     variants: shared.Variants = None
     runtime: shared.Runtime = ANY
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLAN", help="Begin with the placement and the order of this plan, such as that of an earlier run."
+        ),
+        Recorded(lambda _, path: _plan_hash(path), always=False),
+    ] = None
     time_limit: Annotated[
         str | None,
         typer.Option(metavar="SECONDS", help="Such as 60 or '2 min'.  [default: 60; none with --effort]"),
@@ -150,7 +162,7 @@ def run(flags: SolveFlags) -> int:
         time_limit = read["time_limit"]
         check_output(flags.output, flags.graph, flags.cluster)
         problem = problem_of(flags, copies=flags.copies, layout=flags.layout, variants=read.get("variants"))
-        options = search_options(problem, read)
+        options = replace(search_options(problem, read), start=_start(flags, problem))
         started = min(time.monotonic(), begun + START)
         effort = math.inf if flags.effort is None else float(flags.effort)
         control = Control(time_limit, stop_requested=stop, started=started, effort=effort)
@@ -200,6 +212,28 @@ def search_options(problem: Problem, read: dict[str, Any]) -> SolveOptions:
     taken = signature(SolveOptions.of).parameters
     options = SolveOptions.of(problem, **{name: value for name, value in read.items() if name in taken})
     return replace(options, flags={name: options.flags.get(name, value) for name, value in read.items()})
+
+
+def _plan_hash(path: str) -> str:
+    """The hash of a plan's file, by which plan.json names it."""
+    from planner.files.plan_file import read_plan_file
+
+    return hashlib.sha256(read_plan_file(path).text.encode("utf-8")).hexdigest()
+
+
+def _start(flags: SolveFlags, problem: Problem) -> Start | None:
+    """The plan to begin with. Raises ``UsageFault`` where it is of no use, ``InputError`` where it is no plan."""
+    if flags.start is None:
+        return None
+    if flags.objective != "makespan" or flags.runtime != ANY:
+        raise UsageFault("--start goes with --objective makespan and without --runtime")
+    from planner.files.plan_file import read_plan
+    from planner.objectives.start import start_of
+
+    try:
+        return start_of(read_plan(flags.start), problem)
+    except ValueError as error:
+        raise UsageFault(f"--start {shown(flags.start)}: {error}") from error
 
 
 def _time_limit(read: dict[str, Any]) -> float:

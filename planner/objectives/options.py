@@ -12,6 +12,7 @@ from planner.common.tolerance import GAP
 from planner.runtimes.names import ANY
 
 if TYPE_CHECKING:
+    from planner.objectives.start import Start
     from planner.problem import Problem
     from planner.search.params import SearchParams
 
@@ -42,6 +43,7 @@ class SolveOptions:
     max_period: float | None = None
     params: SearchParams | None = None  # None: what planner solve runs with
     runtime: str = ANY  # a name of ``planner.runtimes.RUNTIMES``: plans that it can run
+    start: Start | None = None  # a plan to begin with; with objective makespan, without a runtime
 
     @staticmethod
     def of(

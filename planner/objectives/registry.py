@@ -49,4 +49,7 @@ def solve(problem: Problem, control: Control, options: SolveOptions) -> Plan:
     from planner.objectives.solving import Solving
 
     control.threads = options.threads
-    return OBJECTIVES[options.objective].solve(Solving.of(problem, control, options))
+    solving = Solving.of(problem, control, options)
+    if options.start is not None:
+        solving.begin_with("the plan to begin with", [options.start.timetable], options.start.valid)
+    return OBJECTIVES[options.objective].solve(solving)

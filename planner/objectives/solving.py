@@ -53,6 +53,7 @@ class Solving:
         self.shortened = shortened
         self.params = options.params or SearchParams()
         self.baselines, self.compared = baselines, compared
+        self.starts: tuple[Timetable, ...] = ()
         limit = (options.max_makespan or 0.0) * WITHIN  # so that a makespan as a plan prints it can be the limit
         if limit and shortened is not None:
             limit = max(limit - shortened.seconds, LEAST)
@@ -98,12 +99,16 @@ class Solving:
         )
         return Solving(problem, control, options, baselines, compared, shortened)
 
-    def begin_with(self, name: str, starts: Sequence[Timetable]) -> None:
-        """Let the search begin with these schedules beside the baselines; those that are not valid fall away.
+    def begin_with(self, name: str, starts: Sequence[Timetable], valid: bool = True) -> None:
+        """Let the search begin with these schedules beside the baselines; those that do not fit in memory fall away.
 
-        They cannot begin a search for a runtime, or for a step that is planned in part.
+        They cannot begin a search for a runtime, or for a step that is planned in part. Where they are not ``valid``,
+        their placements and orders are tried.
         """
         if not starts or self.shortened is not None or self.options.runtime != ANY:
+            return
+        self.starts = tuple(starts)
+        if not valid:
             return
         key = "linear" if self.problem.layout == "auto" else self.problem.layout
         others = dict(self.baselines)
@@ -150,7 +155,7 @@ class Solving:
         if incumbent.problem.n_devices < self.problem.n_devices:
             baselines = baseline_timetables(incumbent.problem, incumbent.control)
         options = self.options
-        return SearchState(incumbent, baselines, replay, options.seed, options.threads, self.params)
+        return SearchState(incumbent, baselines, replay, options.seed, options.threads, self.params, self.starts)
 
     def plan(
         self,

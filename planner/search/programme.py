@@ -23,6 +23,7 @@ from planner.search.steps.modulo_schedules import ModuloSchedules
 from planner.search.steps.move_operators import MoveOperators
 from planner.search.steps.placements import AnyThatFits, FamilyPlacements, ProposePlacements
 from planner.search.steps.restart import Restart
+from planner.search.steps.starts import Starts
 from planner.search.steps.steady_state import SteadyState
 from planner.search.steps.uniform_choices import UniformChoices
 from planner.search.steps.vary_rules import VaryRules
@@ -62,6 +63,7 @@ IN_TURNS = Adaptive(
 OPENING: tuple[Step, ...] = (
     CheapBounds(),
     OnlyPlacementBound(),
+    Starts(),
     ModuloSchedules(),
     SteadyState(early=True),
     FamilyPlacements(),

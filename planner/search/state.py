@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from planner.search.params import SearchParams
 
 if TYPE_CHECKING:  # they load numba and HiGHS, and the first plan needs neither
     from planner.scheduling.list_search import ListSearch
+    from planner.timetable.timetable import Timetable
 
 
 @dataclass
@@ -34,6 +35,7 @@ class SearchState:
     seed: int
     threads: int
     params: SearchParams = field(default_factory=SearchParams)
+    starts: Sequence[Timetable] = ()  # to begin with, besides the baselines
     notes: list[str] = field(default_factory=list)
     searches: list[ListSearch] = field(default_factory=list)
     prepared: dict[PlacementKey, ListSearch] = field(default_factory=dict)  # on placements not tried yet
