@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from case_studies.rows import chosen, read
-from case_studies.whole_listed import Case, cases
+from case_studies.whole_listed import BEGUN, Case, Choice, best_uniform, cases
 from case_studies.whole_page import frontier_points, page, text
 from case_studies.whole_plot import plot
 from planner.files.whole import write_whole
@@ -63,17 +63,27 @@ def main() -> int:
 
 def run_case(case: Case, given: argparse.Namespace, results: dict[str, Any]) -> None:
     """Run what the flags ask for, and keep each run and then the baselines."""
-    from case_studies.whole_runs import baseline_plans, baselines, run, runs_of
+    from case_studies.whole_runs import baseline_plans, baselines, kept_plan, run, runs_of
 
     row = results["rows"].setdefault(case.name, {"config": case.config, "flags": list(case.flags), "runs": {}})
     limit = given.seconds or case.seconds
     for choice in runs_of(case):
         if given.missing and row["runs"].get(choice.name, {}).get("limit") == limit:
             continue
-        print(f"{case.name}: {choice.name} ...", file=sys.stderr, flush=True)
-        now = datetime.now(UTC).strftime("%Y-%m-%d")
-        row["runs"][choice.name] = run(case, choice, limit) | {"commit": commit(), "date": now, "machine": machine()}
-        write_whole(given.json, json.dumps(results, indent=1) + "\n")
+        some: list[tuple[Choice, Path | None]] = [(choice, None)]
+        if choice.name == BEGUN:
+            best = best_uniform(row)
+            if best is None:
+                continue
+            start = kept_plan(case, best[0])
+            again = [(each, None) for each in case.choices if each.name == best[0] and not start.is_file()]
+            some = [*again, (choice, start)]
+        for each, begun in some:
+            print(f"{case.name}: {each.name} ...", file=sys.stderr, flush=True)
+            now = datetime.now(UTC).strftime("%Y-%m-%d")
+            found = run(case, each, limit, begun)
+            row["runs"][each.name] = found | {"commit": commit(), "date": now, "machine": machine()}
+            write_whole(given.json, json.dumps(results, indent=1) + "\n")
     if given.missing and "plans" in row:
         return
     print(f"{case.name}: baselines ...", file=sys.stderr, flush=True)

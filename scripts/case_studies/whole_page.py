@@ -7,6 +7,7 @@ from typing import Any
 
 from case_studies.whole_listed import (
     BASE,
+    BEGUN,
     OURS,
     Case,
     Goal,
@@ -35,7 +36,8 @@ How to read it:
 - **versions**: how many operators (copies of them, with two) of each kind are in which version; kinds that have no
   variants are left out.
 - **uniform**: our plan with every operator that has it in one version (`--variants NAME`; base: as it stands), within
-  the same time limit. Names such as `attention recompute` are uniform by kind: those operators, the rest at base.
+  the same time limit. **begun with it**: ours once more, for the same time again, from that plan on (`--start`).
+  Names such as `attention recompute` are uniform by kind: those operators, the rest at base.
 - **baseline**: the shortest published schedule that fits into memory, with every operator that has it in one version
   (`planner baseline NAME --variant NAME`), whatever its copies. In the first table the best over all choices.
 """
@@ -59,8 +61,8 @@ def page(results: dict[str, Any], cases: list[Case], drawing: str) -> str:
         + "\n"
     )
     out += _table(
-        ("case", "ours", "bound", "gap", "peak", "seconds", "best uniform", "best baseline"),
-        "l" + "r" * 7,
+        ("case", "ours", "bound", "gap", "peak", "seconds", "best uniform", "begun with it", "best baseline"),
+        "l" + "r" * 8,
         (_first(case, rows[case.name]) for case in run),
     )
     missing = [case.name for case in cases if case not in run]
@@ -136,8 +138,13 @@ def _first(case: Case, row: Row) -> tuple[str, ...]:
         case.name,
         *_figures(run),
         "-" if uniform is None else f"{uniform[1]:.5g} s {uniform[0]}",
+        _seconds(makespan_of(row, BEGUN)),
         _no_baseline(row) if other is None else told(other),
     )
+
+
+def _seconds(makespan: float | None) -> str:
+    return "-" if makespan is None else f"{makespan:.5g} s"
 
 
 def _figures(run: Row) -> tuple[str, str, str, str, str]:
@@ -170,12 +177,13 @@ def _frontier(cases: list[Case], rows: dict[str, Row], drawing: str) -> str:
                 f"{case.cap:g} GiB",
                 "-" if plan is None else f"{plan['makespan']:.5g} s",
                 "-" if uniform is None else f"{uniform[1]:.5g} s {uniform[0]}",
+                _seconds(makespan_of(row, BEGUN)),
                 _no_baseline(row) if other is None else told(other),
                 _escaped(versions(row)),
             )
         )
-    columns = ("cap", "ours", "best uniform", "best baseline", "versions")
-    table = _table(columns, "rrrrl", lines)
+    columns = ("cap", "ours", "best uniform", "begun with it", "best baseline", "versions")
+    table = _table(columns, "rrrrrl", lines)
     return f"\n## Memory and time\n\n![Makespan over the cap of memory]({drawing})\n\n{table}"
 
 
@@ -209,8 +217,9 @@ def _circumstances(case: Case, row: Row) -> Iterator[tuple[str, ...]]:
         plan = run.get("plan")
         checked = "none" if plan is None else f"{plan['tasks']:,} tasks, {'valid' if run['verified'] else 'NOT VALID'}"
         named = choice if any(choice == c.name and not c.kinds for c in case.choices) or choice == OURS else "chosen"
-        graph = case.config + ("" if case.step and named == choice else " (changed)")
-        words = [graph, *case.flags, "--variants", named, "--time-limit", f"{run['limit']:g}"]
+        named, start = (OURS, ["--start", "PLAN"]) if choice == BEGUN else (named, [])
+        graph = case.config + ("" if case.step and (named == choice or start) else " (changed)")
+        words = [graph, *case.flags, "--variants", named, "--time-limit", f"{run['limit']:g}", *start]
         yield (
             f"{case.name}: {choice}",
             f"`{' '.join(words)}`",
@@ -238,7 +247,8 @@ def frontier_points(results: dict[str, Any], cases: list[Case]) -> dict[str, lis
         plan, other = plan_of(row), best_baseline(row)
         values = {"best baseline": None if other is None else other["makespan"]}
         values |= {f"uniform: {choice.name}": makespan_of(row, choice.name) for choice in case.choices}
-        values |= {"bound": None if plan is None else plan["lower_bound"], "planner": makespan_of(row)}
+        ours = [seconds for run in (OURS, BEGUN) if (seconds := makespan_of(row, run)) is not None]
+        values |= {"bound": None if plan is None else plan["lower_bound"], "planner": min(ours, default=None)}
         for name, value in values.items():
             found.setdefault(name, [])
             if value is not None:

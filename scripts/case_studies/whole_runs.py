@@ -12,9 +12,10 @@ from typing import Any
 
 from case_studies.runs import GRACE, ROOT, measured
 from case_studies.whole_graphs import CHOSEN, graph_for
-from case_studies.whole_listed import OURS, Case, Choice, Row, best_baseline
+from case_studies.whole_listed import BEGUN, OURS, Case, Choice, Row, best_baseline
 from planner.baselines import BASELINES, NotApplicable, baseline_timetable
 from planner.files import read_cluster, read_graph
+from planner.files.whole import write_whole
 from planner.problem import Problem
 from planner.report.variants import kind_of
 from planner.timetable.figures import figures
@@ -22,20 +23,29 @@ from planner.timetable.figures import figures
 KEPT = ("makespan", "lower_bound", "placement_lower_bound", "gap", "bubble_ratio", "status", "notes")
 
 
+PLANS = ROOT / "build" / "whole-steps"
+"""Where the plans of uniform choices are kept, to begin with."""
+
+
 def runs_of(case: Case) -> list[Choice]:
-    """Our run, then every uniform choice."""
-    return [Choice(OURS), *case.choices]
+    """Our run, then every uniform choice, then ours once more from the best of these on, where the case asks for it."""
+    return [Choice(OURS), *case.choices, *([Choice(BEGUN)] if case.begun else [])]
 
 
-def run(case: Case, choice: Choice, limit: float) -> Row:
-    """The figures of the plan of a choice, verified; ``error`` if there is none."""
+def run(case: Case, choice: Choice, limit: float, start: Path | None = None) -> Row:
+    """The figures of the plan of a choice, verified; ``error`` if there is none. ``start``: a plan to begin with."""
 
     def plan(files: list[str], out: str) -> list[str]:
-        variants = CHOSEN if choice.kinds else choice.name
+        variants = CHOSEN if choice.kinds else OURS if choice.name == BEGUN else choice.name
         flags = [*case.flags, "--variants", variants, "--time-limit", f"{limit:g}", "--baselines", "none", "--quiet"]
-        return ["solve", *files, *flags, "-o", out]
+        return ["solve", *files, *flags, *([] if start is None else ["--start", str(start)]), "-o", out]
 
-    return {"limit": limit} | _planned(case, choice, plan, limit)
+    return {"limit": limit} | _planned(case, choice, plan, limit, None if start else kept_plan(case, choice.name))
+
+
+def kept_plan(case: Case, choice: str) -> Path:
+    """Where the plan of a choice is kept."""
+    return PLANS / f"{case.name} {choice}.json".replace(" ", "-").replace(",", "")
 
 
 def baseline(case: Case, choice: Choice, name: str) -> Row:
@@ -48,7 +58,13 @@ def baseline(case: Case, choice: Choice, name: str) -> Row:
     return {"choice": choice.name} | _planned(case, choice, plan, GRACE)
 
 
-def _planned(case: Case, choice: Choice, command: Callable[[list[str], str], list[str]], limit: float) -> Row:
+def _planned(
+    case: Case,
+    choice: Choice,
+    command: Callable[[list[str], str], list[str]],
+    limit: float,
+    kept: Path | None = None,
+) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         files, out = _files(case, choice, Path(folder)), Path(folder) / "plan.json"
         row = measured(command(files, str(out)), limit + GRACE)
@@ -56,7 +72,11 @@ def _planned(case: Case, choice: Choice, command: Callable[[list[str], str], lis
         if not out.is_file():
             return row | {"error": last}
         checked = measured(["verify", str(out), "--graph", files[0], "--cluster", files[1]], GRACE)
-        plan = json.loads(out.read_text(encoding="utf-8"))
+        text = out.read_text(encoding="utf-8")
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(kept, text)
+        plan = json.loads(text)
         return row | {"plan": _figures(plan), "verified": checked["exit"] == 0}
 
 
