@@ -11,6 +11,7 @@ the solves end:
   begins with the plan of point ``k & (k - 1)``, k without its lowest binary digit: 1, 2 and 4 begin with the plan of
   0, 3 with that of 2. Then no chain is longer than the logarithm of the number of points. Were each to begin with the
   plan of the one before, all points of a chain would run one after the other, and a large cluster would idle.
+  A point with all variants also begins with the plans of those that differ from it in having only some of them.
 - At the end, when all are known, each point takes the best plan of all narrower points and the best bound of all wider
   ones (``share``).
 """
@@ -64,7 +65,17 @@ def starts_of(points: Sequence[Point]) -> list[list[int]]:
         for (i, j), k in by_place.items():
             before = [by_place.get((i & (i - 1), j)) if i else None, by_place.get((i, j & (j - 1))) if j else None]
             found[k] = [b for b in before if b is not None and allows(points[k], points[b])]
+    for k, wider in enumerate(points):
+        if may_share(wider) and _has_all_variants(wider):
+            rest = _rest(wider, ("variants",))
+            alike = [b for b, point in enumerate(points) if may_share(point) and _rest(point, ("variants",)) == rest]
+            found[k] += [b for b in alike if not _has_all_variants(points[b]) and allows(wider, points[b])]
     return found
+
+
+def _has_all_variants(point: Point) -> bool:
+    assert point.problem is not None
+    return point.problem.variants is None
 
 
 def _place(point: Point) -> tuple[tuple[float, ...], int]:

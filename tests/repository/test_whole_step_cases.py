@@ -11,6 +11,7 @@ import pytest
 
 from case_studies.whole_graphs import CHOSEN, graph_for
 from case_studies.whole_listed import (
+    BEGUN,
     CAPS,
     OURS,
     Goal,
@@ -92,7 +93,7 @@ def test_the_best_uniform_choice_and_the_best_baseline() -> None:
 def test_the_page_shows_choices_goals_and_what_was_not_run() -> None:
     rows = {"32 layers, two copies": ROW, "32 layers, 48 GiB": {**ROW, "runs": {OURS: {**ROW["runs"][OURS]}}}}
     shown = page({"rows": rows}, cases(), "picture.svg")
-    line = "| 3 s | 2.4 s | 20.00% | 1 GiB | 60.5 | 3 s recompute | 3.25 s dualpipe |"
+    line = "| 3 s | 2.4 s | 20.00% | 1 GiB | 60.5 | 3 s recompute | - | 3.25 s dualpipe |"
     assert f"| 32 layers, two copies {line}" in shown
     assert "| 32 layers, two copies | layer.\\*.mlp: 5 recompute, 3 base |" in shown
     assert "| 32 layers, two copies | all plans valid | **no** (4 of 5) |" in shown
@@ -101,6 +102,20 @@ def test_the_page_shows_choices_goals_and_what_was_not_run() -> None:
     assert "![Makespan over the cap of memory](picture.svg)" in shown and "| 48 GiB | 3 s | - |" in shown
     assert "Not run: 61 layers, whole step; 61 layers, no step tasks; 32 layers, 56 GiB; " in shown
     assert "layer.*.mlp: 5 recompute" in text({"rows": rows}, cases())
+
+
+def test_a_run_that_began_with_the_best_uniform_plan_stands_beside_it() -> None:
+    """It is no uniform choice itself, and has a goal, a column and a command of its own."""
+    row = {**ROW, "runs": {**ROW["runs"], BEGUN: run(2.5, 0.2)}}
+    assert best_uniform(row) == ("recompute", 3.0)
+    assert against_uniform(equal=True, choice=BEGUN).reached(row) is True
+    assert against_uniform(equal=True, choice=BEGUN).reached(ROW) is None
+    shown = page({"rows": {"32 layers, 48 GiB": row}}, cases(), "picture.svg")
+    line = "| 3 s | 2.4 s | 20.00% | 1 GiB | 60.5 | 3 s recompute | 2.5 s | 3.25 s dualpipe |"
+    assert f"| 32 layers, 48 GiB {line}" in shown
+    assert "any uniform choice, begun with it | yes (2.5 s, 3 s recompute) |" in shown
+    assert "`deepseek-v3-h800-whole --memory-cap 48GiB --variants all --time-limit 60 --start PLAN`" in shown
+    assert frontier_points({"rows": {"32 layers, 48 GiB": row}}, cases())["planner"] == [(48.0, 2.5)]
 
 
 def test_the_picture_has_a_line_for_each_choice() -> None:

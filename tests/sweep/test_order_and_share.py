@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from solver_problems import CONFIGS
 from sweep_runs import point
 
 from planner.common.budget import Control
+from planner.files import read_cluster, read_graph
 from planner.objectives.certified import InvalidPlan, violations_of
+from planner.objectives.options import SolveOptions
 from planner.objectives.registry import solve
 from planner.plan.plan import Plan
-from planner.problem import Impossible
+from planner.problem import Impossible, Problem
 from planner.sweeping.order import allows, starts_of
 from planner.sweeping.point import INFEASIBLE, NO_PLAN, Point
 from planner.sweeping.rows import Row, axes, names, titles
@@ -52,6 +55,22 @@ def test_starts_come_from_narrower_points_in_few_steps() -> None:
     assert starts_of(other) == [[], [], []]
     for k, before in enumerate(starts_of(points)):
         assert all(allows(points[k], points[b]) for b in before)
+
+
+def test_all_variants_begin_with_the_plans_of_some() -> None:
+    """Under each cap with those under the same cap, besides the plan under the lower one."""
+    choices = (("base",), ("store",), None)
+    points = [choosing(cap * 2.0**30, variants) for cap in (30, 40) for variants in choices]
+    assert starts_of(points) == [[], [], [0, 1], [0], [1], [2, 3, 4]]
+
+
+def choosing(cap: float, variants: tuple[str, ...] | None) -> Point:
+    """A point on a graph with variants."""
+    files = [CONFIGS / "multimodal-choose" / name for name in ("graph.yaml", "cluster.yaml")]
+    problem = Problem(read_graph(files[0]), read_cluster(files[1]), 8, memory_cap=cap, variants=variants)
+    limits: dict[str, Any] = {"time_limit": float("inf"), "effort": 30, "gap": 1e-6, "seed": 0, "threads": 1}
+    options = SolveOptions.of(problem, **limits, baselines=(), objective="makespan")
+    return Point(options.flags, problem, options)
 
 
 def test_plans_go_up_and_bounds_go_down() -> None:
