@@ -51,5 +51,7 @@ def solve(problem: Problem, control: Control, options: SolveOptions) -> Plan:
     control.threads = options.threads
     solving = Solving.of(problem, control, options)
     if options.start is not None:
+        if solving.shortened is not None:
+            control.say("the plan to begin with is left aside: of a step this long a part is searched, then repeated")
         solving.begin_with("the plan to begin with", [options.start.timetable], options.start.valid)
     return OBJECTIVES[options.objective].solve(solving)
