@@ -10,6 +10,7 @@ Amounts are numbers in base units (seconds, bytes) or strings with a unit, such 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
@@ -33,7 +34,7 @@ from planner.objectives.certified import violations_of
 from planner.objectives.options import NoPlan, SolveOptions
 from planner.objectives.start import start_of
 from planner.placement.layouts import check_layout
-from planner.plan.plan import Plan
+from planner.plan.plan import Plan, plan_to_json
 from planner.prediction.outcome import Prediction
 from planner.problem import Impossible, Problem, ProblemError
 from planner.problem.quantities import BYTES
@@ -146,7 +147,8 @@ def solve(
     if start is not None:
         if objective != "makespan" or runtime != ANY:
             raise ValueError("start goes with objective makespan and without a runtime")
-        options = replace(options, start=start_of(start, problem))
+        named = hashlib.sha256(plan_to_json(start).encode("utf-8")).hexdigest()
+        options = replace(options, start=start_of(start, problem), flags={**options.flags, "start": named})
     limit = math.inf if time_limit is None else positive("time_limit", time_limit)
     control = Control(limit, effort=math.inf if effort is None else float(effort))
     return registry.solve(problem, control, options)

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -34,9 +34,6 @@ from planner.report.thresholds import thresholds
 from planner.report.weak import weakness
 from planner.report.words import seconds
 from planner.runtimes.names import ANY
-
-if TYPE_CHECKING:
-    from planner.objectives.start import Start
 
 DEFAULT_TIME_LIMIT = 60.0
 """Seconds."""
@@ -116,7 +113,6 @@ class SolveFlags:
         typer.Option(
             metavar="PLAN", help="Begin with the placement and the order of this plan, such as that of an earlier run."
         ),
-        Recorded(lambda _, path: _plan_hash(path), always=False),
     ] = None
     time_limit: Annotated[
         str | None,
@@ -162,7 +158,7 @@ def run(flags: SolveFlags) -> int:
         time_limit = read["time_limit"]
         check_output(flags.output, flags.graph, flags.cluster)
         problem = problem_of(flags, copies=flags.copies, layout=flags.layout, variants=read.get("variants"))
-        options = replace(search_options(problem, read), start=_start(flags, problem))
+        options = beginning(search_options(problem, read), flags, problem)
         started = min(time.monotonic(), begun + START)
         effort = math.inf if flags.effort is None else float(flags.effort)
         control = Control(time_limit, stop_requested=stop, started=started, effort=effort)
@@ -214,24 +210,22 @@ def search_options(problem: Problem, read: dict[str, Any]) -> SolveOptions:
     return replace(options, flags={name: options.flags.get(name, value) for name, value in read.items()})
 
 
-def _plan_hash(path: str) -> str:
-    """The hash of a plan's file, by which plan.json names it."""
-    from planner.files.plan_file import read_plan_file
+def beginning(options: SolveOptions, flags: SolveFlags, problem: Problem) -> SolveOptions:
+    """The options with the plan to begin with, of which plan.json records the hash of the file.
 
-    return hashlib.sha256(read_plan_file(path).text.encode("utf-8")).hexdigest()
-
-
-def _start(flags: SolveFlags, problem: Problem) -> Start | None:
-    """The plan to begin with. Raises ``UsageFault`` where it is of no use, ``InputError`` where it is no plan."""
+    Raises ``UsageFault`` where the plan is of no use, ``InputError`` where it is none.
+    """
     if flags.start is None:
-        return None
+        return options
     if flags.objective != "makespan" or flags.runtime != ANY:
         raise UsageFault("--start goes with --objective makespan and without --runtime")
-    from planner.files.plan_file import read_plan
+    from planner.files.plan_file import read_plan_file
     from planner.objectives.start import start_of
 
+    read = read_plan_file(flags.start)
+    named = hashlib.sha256(read.text.encode("utf-8")).hexdigest()
     try:
-        return start_of(read_plan(flags.start), problem)
+        return replace(options, start=start_of(read.plan, problem), flags={**options.flags, "start": named})
     except ValueError as error:
         raise UsageFault(f"--start {shown(flags.start)}: {error}") from error
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from planner.common.messages import shown
+from planner.objectives.certified import violations_of
 from planner.plan.build import timetable_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """A timetable to begin with. ``valid``: it is one of the problem, as far as memory allows."""
+    """A timetable to begin with. ``valid``: as it stands, it has been verified for the problem."""
 
     timetable: Timetable
     valid: bool
@@ -48,7 +49,10 @@ def start_of(plan: Plan, problem: Problem) -> Start:
     made = plan.options.get("layout", "auto"), plan.options.get("chunks")
     if problem.layout != "auto" and made != (problem.layout, problem.chunks):
         raise ValueError(f"it was not made with layout {problem.layout} and the same chunks")
-    timetable = timetable_of(plan, problem)
+    try:
+        timetable = timetable_of(plan, problem)
+    except (KeyError, IndexError) as error:
+        raise ValueError("its tasks are not those of its placement: planner verify says more") from error
     placement = timetable.placement
     for copy in range(placement.copies):
         for i, version in enumerate(problem.versions_of(placement, copy)):
@@ -58,4 +62,4 @@ def start_of(plan: Plan, problem: Problem) -> Start:
     if not problem.allows_copies(placement):
         raise ValueError("its placement is not allowed here (devices or colocate of operators)")
     same = (plan.graph.sha256, plan.cluster.sha256) == (problem.graph.sha256, problem.cluster.sha256)
-    return Start(timetable, same and plan.microbatches == problem.microbatches)
+    return Start(timetable, same and plan.microbatches == problem.microbatches and not violations_of(plan, problem))

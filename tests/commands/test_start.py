@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import planner
 from planner.commands.app import main
 
 GRAPH = """schema: planner/graph@1
@@ -113,6 +114,33 @@ def test_what_is_of_no_use_is_refused(
     assert solved(folder, "new.json", "--start", str(folder / "start.json"), *flags) == 2
     assert said in capsys.readouterr().err
     assert not (folder / "new.json").exists()
+
+
+def test_a_start_that_is_not_valid(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Times of a plan that somebody has changed are not taken; its order is played. Tasks of nothing are refused."""
+    assert solved(folder, "start.json", "--effort", "500") == 0
+    changed = plan(folder, "start.json")
+    for task in changed["tasks"]:
+        task["start"], task["end"] = task["start"] / 2, task["end"] / 2
+    (folder / "changed.json").write_text(json.dumps(changed))
+    assert solved(folder, "new.json", "--effort", "1", "--start", str(folder / "changed.json")) == 0
+    inputs = ["--graph", str(folder / "graph.yaml"), "--cluster", str(folder / "cluster.yaml")]
+    assert main(["verify", str(folder / "new.json"), *inputs]) == 0
+    changed["tasks"][0]["operator"] = "nothing"
+    (folder / "changed.json").write_text(json.dumps(changed))
+    capsys.readouterr()
+    assert solved(folder, "new.json", "--start", str(folder / "changed.json")) == 2
+    assert "its tasks are not those of its placement" in capsys.readouterr().err
+
+
+def test_from_python(folder: Path) -> None:
+    """The same with ``planner.solve``."""
+    problem = planner.read_problem(folder / "graph.yaml", folder / "cluster.yaml")
+    long = planner.solve(problem, time_limit=None, effort=3000)
+    again = planner.solve(problem, time_limit=None, effort=1, start=long)
+    assert again.makespan <= long.makespan and len(again.options["start"]) == 64
+    with pytest.raises(ValueError, match="start goes with objective makespan"):
+        planner.solve(problem, objective="memory", start=long)
 
 
 def test_a_start_that_is_no_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
