@@ -1,6 +1,6 @@
 """A plan that a search begins with: that of an earlier run, or of other flags.
 
-Its placement is tried first, and its order is played where there are as many microbatches, so that it is of use where
+Its placement is tried, and its order is played where there are as many microbatches, so that it is of use where
 the inputs have changed a little. A plan of the very same inputs is also a first plan as it stands.
 """
 

@@ -63,10 +63,10 @@ IN_TURNS = Adaptive(
 OPENING: tuple[Step, ...] = (
     CheapBounds(),
     OnlyPlacementBound(),
-    Starts(),
     ModuloSchedules(),
     SteadyState(early=True),
     FamilyPlacements(),
+    Starts(),
     AnyThatFits(),
 )
 """After the baselines: a first plan of any problem."""

@@ -85,13 +85,14 @@ def test_plan_json_has_the_options_in_the_order_of_help() -> None:
         "output",
         "variants",
         "runtime",
+        "start",
         "max_bubble",
         "beat",
         "compact",
         "format",
         "quiet",
     }
-    assert set(names) - set(options) == unrecorded, "variants and a runtime are recorded where they are given"
+    assert set(names) - set(options) == unrecorded, "variants, a runtime and a start are recorded where they are given"
 
 
 def declarations() -> Iterator[tuple[str, str]]:

@@ -36,6 +36,7 @@ def test_the_opening() -> None:
         "modulo schedules",
         "steady-state patterns, early",
         "family placements",
+        "plans to begin with",
         "any placement that fits",
     ]
 

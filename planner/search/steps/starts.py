@@ -1,4 +1,4 @@
-"""Begins with plans that were handed in: their placements are tried first, and their orders are played."""
+"""Begins with plans that were handed in: their placements are tried, and their orders are played."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from planner.problem import Placement
 from planner.search.state import SearchState
 
 if TYPE_CHECKING:  # it loads numba
@@ -28,10 +29,26 @@ class Starts:
         """Each in turn."""
         for timetable in state.starts:
             state.try_placement(timetable.placement)
-            for search in state.searches:
-                if search.full.placement.key == timetable.placement.key and _is_complete(search, timetable):
+            for search in _on(state, timetable.placement):
+                if _is_complete(search, timetable):
                     search.follow(timetable)
                     state.incumbent.offer_search(search, "the order of the plan to begin with")
+
+
+def _on(state: SearchState, placement: Placement) -> list[ListSearch]:
+    """The searches on a placement; a new one where there was no effort left for its rules. None where it is pruned."""
+    from planner.scheduling.list_search import DoesNotFit, ListSearch
+
+    found = [search for search in state.searches if search.full.placement.key == placement.key]
+    best = state.incumbent.best
+    if found or (best is not None and state.incumbent.bound_of(placement) > best.makespan):
+        return found
+    try:
+        search = ListSearch.of(state.problem, placement, state.seed, state.params.schedule)
+    except DoesNotFit:
+        return []
+    state.add(search)
+    return [search]
 
 
 def _is_complete(search: ListSearch, timetable: Timetable) -> bool:
