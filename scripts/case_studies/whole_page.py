@@ -42,6 +42,11 @@ How to read it:
   (`planner baseline NAME --variant NAME`), whatever its copies. In the first table the best over all choices.
 """
 
+PICTURE = """\
+The line `planner` is the better of **ours** and **begun with it**, so of two runs; each uniform choice had one. Where
+**ours** alone is longer than a uniform choice, the table of goals says so.
+"""
+
 TWO_COPIES = """\
 Each copy of a layer has a gradient of its own for the weights, and sends it to the other copy before the reduction.
 
@@ -184,7 +189,7 @@ def _frontier(cases: list[Case], rows: dict[str, Row], drawing: str) -> str:
         )
     columns = ("cap", "ours", "best uniform", "begun with it", "best baseline", "versions")
     table = _table(columns, "rrrrrl", lines)
-    return f"\n## Memory and time\n\n![Makespan over the cap of memory]({drawing})\n\n{table}"
+    return f"\n## Memory and time\n\n![Makespan over the cap of memory]({drawing})\n\n{PICTURE}\n{table}"
 
 
 def _beside(case: Case, row: Row) -> str:

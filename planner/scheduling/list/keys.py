@@ -1,7 +1,7 @@
 """The keys of rules, compiled: key by key as the rules say, without Python's lock.
 
-A search plays some hundred schedules a second, and each needs keys of its own. In numpy they took a fifth of that time
-in dozens of calls that hold the lock, so that another thread had to wait.
+Every list schedule of a search has keys of its own. Dozens of numpy calls would hold the lock for each, and another
+thread would wait.
 """
 
 from __future__ import annotations
