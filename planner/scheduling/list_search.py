@@ -20,6 +20,7 @@ from planner.problem import Placement, Problem
 from planner.scheduling.classes import Classes, Floats, build_classes, keep_to_order
 from planner.scheduling.list.beam import search_horizons
 from planner.scheduling.list.group_sizes import Sizes, best_sizes, compete
+from planner.scheduling.list.justify import Justifier
 from planner.scheduling.list.kernel import Arrays, Run, flatten, run
 from planner.scheduling.list.keys import Keying
 from planner.scheduling.list.microbatch_groups import flows, known_groups
@@ -147,6 +148,14 @@ class ListSearch:
         """The search on orders of the same classes."""
         return OrderSearch.of(self.ordered, self.arrays, self.scales.microbatch / self.classes.tick, self.params.anneal)
 
+    @cached_property
+    def justifier(self) -> Justifier | None:
+        """Forward and backward scheduling of the same classes, if the search justifies schedules."""
+        ordered, orders = self.ordered, self.orders
+        if not self.params.rules.justified:
+            return None
+        return Justifier.of(ordered, self.arrays, lambda start: orders.play(Orders.of(ordered, start)))
+
     def follow(self, timetable: Timetable) -> None:
         """Keep what can be learnt from a timetable on this placement, if it is the best."""
         for found in self.learn(timetable):
@@ -249,7 +258,7 @@ class ListSearch:
 
     def _walkers(self, count: int, goal: float) -> list[Walker]:
         known = self.classes, self.arrays, self.keying, self.scales
-        return [Walker(*known, rng, goal, self.params.rules) for rng in self.rng.spawn(count)]
+        return [Walker(*known, rng, goal, self.params.rules, self.justifier) for rng in self.rng.spawn(count)]
 
     def _learn_from(self, walkers: Sequence[Walker], control: Control) -> None:
         for walker in walkers:

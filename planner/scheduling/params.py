@@ -14,13 +14,18 @@ class RuleSearchParams:
     """The search over rules (``list/rule_search.py``)."""
 
     walkers: int = 4  # side by side, each with random numbers of its own
-    random: float = 0.2  # share of the evaluations for random rules
-    from_prefix: float = 0.2  # share for schedules re-optimised from a prefix; walks over rules have the rest
+    random: float = 0.25  # share of the evaluations for random rules
+    from_prefix: float = 0.35  # share for schedules re-optimised from a prefix; walks over rules have the rest
     worse: float = 0.004  # what a walk accepts at first, relative to where it stands
     rounds: int = 2  # after each, the worse half of the schedules that are re-optimised is dropped
     rule_of_another_time: float = 0.15  # how often a suffix follows a rule close to that of another time
     grouped: float = 0.5  # share of random rules with microbatch groups, if memory holds fewer than all
     hopeless: float = 1.1  # x the best makespan: random rules that do worse are given up
+    unjustified: float = 1.2  # the same before their schedules are justified (``list/justify.py``)
+    justified: int = 4  # rounds, forward and backward, at most,
+    pays: float = 5e-4  # and while each shortens the schedule by so much (relatively)
+    look_ahead: float = 0.6  # of the list scheduler in them: always this one,
+    look_aheads: tuple[float, ...] = (0.3, 0.9)  # and one of these
     remembered: int = 12  # rules that are kept with their makespans
 
 

@@ -5,6 +5,9 @@ alone can therefore hardly mend the end of a schedule and keep its beginning. So
 from a prefix: what starts before a random time stays, what comes after follows another rule, and the search goes on
 from the shorter schedule (a rollout from every point on the way, as in nested Monte Carlo search, Cazenave 2009).
 
+Random rules and suffixes are compared by what forward and backward scheduling in turn make of them (see ``justify``):
+how good a rule is by itself says little about that.
+
 Each walker of the search has its own generator and sees nothing of the others, so the schedule found does not depend
 on the number of threads or on their speed.
 """
@@ -12,14 +15,16 @@ on the number of threads or on their speed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
 
 from planner.common.budget import Control
 from planner.common.threads import Turns, in_turns
 from planner.scheduling.classes import Classes
+from planner.scheduling.list.justify import Justifier
 from planner.scheduling.list.kernel import Arrays, Run, run
 from planner.scheduling.list.keys import Keying
 from planner.scheduling.list.microbatch_groups import flows, random_groups
@@ -58,6 +63,7 @@ class Walker:
     rng: np.random.Generator
     goal: float  # ticks at which it ends
     params: RuleSearchParams = SHIPPED.rules
+    justifier: Justifier | None = None  # none: schedules stay as rules give them
     best: Run | None = None
     graded: list[Graded] = field(default_factory=list)
     evaluations: int = 0
@@ -109,20 +115,48 @@ class Walker:
         worked = np.clip(self.horizon - found.start[tasks], 0.0, self.classes.ticks[tasks, None])
         return float(self.horizon - np.nansum(worked * computing[tasks, None]))
 
+    def justify(self, path: Path, rounds: int, control: Control) -> Turns[Path]:
+        """The best schedule that forward and backward scheduling make of one, in so many rounds or while it pays."""
+        begun, justifier = path.run, self.justifier
+        for _ in range(rounds if justifier is not None and np.isinf(self.horizon) else 0):
+            if self.over(control):
+                break
+            assert justifier is not None
+            looks = (self.params.look_ahead, float(self.rng.choice(self.params.look_aheads)))
+            self.evaluations += justifier.evaluations(looks)
+            found = yield from justifier.justified(begun, looks)
+            if found is None:
+                break
+            if found.makespan < self.makespan:
+                self.best = found
+            pays, begun = found.makespan < begun.makespan * (1 - self.params.pays), found
+            if found.makespan < path.value:
+                path = replace(path, value=found.makespan, run=found)
+            if not pays:
+                break
+        return path
+
     def over(self, control: Control) -> bool:
         """Whether time or effort is used up, or the goal is reached."""
         return control.over or self.makespan <= self.goal
 
-    def draw(self, evaluations: int, best: float, control: Control) -> Turns[Walker]:
-        """Try random rules; ``best`` (ticks) is the best makespan known."""
-        for _ in range(evaluations):
-            if self.over(control):
-                break
+    def draw(self, evaluations: int, best: float, control: Control) -> Turns[list[Path]]:
+        """Try random rules, and justify their schedules; ``best`` (ticks) is the best makespan known.
+
+        Returns the best schedule of each rule, justified.
+        """
+        paths: list[Path] = []
+        end = self.evaluations + evaluations
+        hopeless = self.params.hopeless if self.justifier is None else self.params.unjustified
+        while self.evaluations < end and not self.over(control):
             best = min(best, self.makespan)
             rule = self._draw()
-            self.graded.append((self.try_rule(rule, best * self.params.hopeless), rule))
+            path = self.follow(rule, best * hopeless)
+            self.graded.append((np.inf if path is None else path.value, rule))
             yield
-        return self
+            if path is not None:
+                paths.append((yield from self.justify(path, self.params.justified, control)))
+        return paths
 
     def _draw(self) -> Keyed:
         if flows(self.classes, self.scales) and self.rng.random() < self.params.grouped:
@@ -151,15 +185,19 @@ class Walker:
 
         Returns the best schedule.
         """
-        for _ in range(evaluations):
-            if self.over(control):
-                break
+        end = self.evaluations + evaluations
+        justified = self.justifier is not None and np.isinf(self.horizon)
+        while self.evaluations < end and not self.over(control):
             until = since + self.rng.random() * (min(self.horizon, path.run.makespan) - since)
             _, some = path.since[self.rng.integers(len(path.since))]
             near = some if self.rng.random() < self.params.rule_of_another_time else path.rule_at(until)
             candidate = near.nearby(self.rng, 0.2 if self.rng.random() < 0.6 else 0.05)
-            path = self.follow(candidate, path.value, path, until) or path
+            found = self.follow(candidate, path.value * (self.params.unjustified if justified else 1.0), path, until)
             yield
+            if found is not None and justified:
+                found = yield from self.justify(found, 1, control)
+            if found is not None and found.value <= path.value:
+                path = found
         return path
 
 
@@ -173,16 +211,22 @@ def vary(
     params = walkers[0].params
     best = min((value for value, _ in pool), default=np.inf)
     each = max(1, int(evaluations * params.random) // len(walkers))
-    in_turns(lambda walker: walker.draw(each, best, control), walkers, threads)
+    drawn = in_turns(lambda walker: walker.draw(each, best, control), walkers, threads)
     known = sorted([*pool, *(entry for walker in walkers for entry in walker.graded)], key=lambda entry: entry[0])
     each = max(1, int(evaluations * (1.0 - params.random - params.from_prefix)) // len(walkers))
     origins = [known[min(k, len(known) - 1)] for k in range(len(walkers))]
     in_turns(lambda pair: pair[0].walk(pair[1], each, control), zip(walkers, origins, strict=True), threads)
     known = sorted([*pool, *(entry for walker in walkers for entry in walker.graded)], key=lambda entry: entry[0])
-    going: list[tuple[Walker, Path]] = []
-    for walker, (_, rule) in zip(walkers, [known[min(k, len(known) - 1)] for k in range(len(walkers))], strict=True):
-        path = None if walker.over(control) else walker.follow(rule)
-        going += [] if path is None else [(walker, path)]
+    walked = [
+        path
+        for walker, (_, rule) in zip(walkers, [known[min(k, len(known) - 1)] for k in range(len(walkers))], strict=True)
+        if not walker.over(control) and (path := walker.follow(rule)) is not None
+    ]
+    paths = in_turns(
+        lambda pair: pair[0].justify(pair[1], params.justified, control), zip(walkers, walked, strict=False), threads
+    )
+    paths = sorted([*paths, *(path for some in drawn for path in some)], key=attrgetter("value"))
+    going = list(zip(walkers, paths, strict=False))
     for _ in range(params.rounds):
         each = max(1, int(evaluations * params.from_prefix / params.rounds) // max(1, len(going)))
         paths = in_turns(partial(_gone_on, each, control), going, threads)

@@ -19,7 +19,7 @@ import numpy as np
 
 from planner.common.budget import Control
 from planner.common.compiled import compiled
-from planner.common.ragged import rows
+from planner.common.ragged import compressed, rows
 from planner.common.threads import side_by_side
 from planner.scheduling.classes import Classes, Floats, Ints
 from planner.scheduling.containers import BARE
@@ -222,13 +222,15 @@ class Orders:
         rank = np.empty(classes.n, dtype=np.int64)
         rank[list(classes.topological)] = np.arange(classes.n)
         rank += np.where(classes.ticks > 0, classes.n, 0)  # what takes no time comes first
-        on: list[list[tuple[float, int, int, int]]] = [[] for _ in range(classes.n_resources)]
-        for a in range(classes.n):
-            for k in range(int(classes.count[a])):
-                tie = int(rank[a] if turn is None else turn[a, k])
-                for r in classes.resources[a]:
-                    on[r].append((float(start[a, k]), tie, k, a))
-        return Orders.plain(*rows([[a for *_, a in sorted(here)] for here in on]))
+        ptr, flat = rows(classes.resources)
+        owner = np.repeat(np.arange(classes.n), np.diff(ptr))
+        times = classes.count[owner]
+        at = np.repeat(np.arange(len(flat)), times)  # of each task on each of its resources
+        k = np.arange(len(at)) - np.repeat(np.cumsum(times) - times, times)
+        a, r = owner[at], flat[at]
+        tie = rank[a] if turn is None else turn[a, k]
+        order = np.lexsort((a, k, tie, start[a, k]))
+        return Orders.plain(*compressed(r[order], a[order], classes.n_resources))
 
     @staticmethod
     def plain(seq_ptr: Ints, seq: Ints) -> Orders:
