@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -24,7 +25,10 @@ CUTS_AT_MOST = 20_000
 """Placements of a layout that are enumerated if nothing else fits."""
 
 CHUNK_COUNTS = (2, 3, 4, 6, 8)
-"""What ``auto`` tries: more chunks a device mean more transfers for little less latency."""
+"""What ``auto`` tries, besides one layer a chunk: more chunks mean more transfers for little less latency."""
+
+HEAVY = 1 / 3
+"""Share of the last segment in an even load of a device, from which on ``auto`` tries it apart from the loop."""
 
 
 def check_layout(layout: str, copies: int, chunks: int | None) -> None:
@@ -71,13 +75,19 @@ def family_placement(
     chunks: int,
     in_flight: Sequence[int] | None = None,
     segments: Sequence[Segment] | None = None,
+    ends_apart: bool = False,
 ) -> Placement | None:
     """The balanced contiguous placement of a family; None where the graph, ``devices`` or memory do not allow it.
 
     ``in_flight[s]``: microbatches whose activations stage s must be able to hold; None leaves memory aside.
-    ``segments``: what is cut, where it is not the topological order (see ``gathered_segments``).
+    ``segments``: what is cut, where it is not the topological order (see ``gathered_segments``). ``ends_apart``: the
+    first and the last stage are on the last device, and the layout is that of the others.
     """
-    hosts = stage_hosts(layout, devices, chunks)
+    if ends_apart:
+        end = (devices[-1],)
+        hosts = [end, *stage_hosts(layout, devices[:-1], chunks), end]
+    else:
+        hosts = stage_hosts(layout, devices, chunks)
     stages = (
         partition(problem, hosts, in_flight) if segments is None else partition_of(problem, segments, hosts, in_flight)
     )
@@ -95,6 +105,8 @@ def family_placement(
         name += ", cut by memory"
     if segments is not None:
         name += ", labels gathered"
+    if ends_apart:
+        name += ", ends apart"
     return Placement(tuple(map(tuple, device_of)), name)
 
 
@@ -107,10 +119,13 @@ class Family:
     chunks: int
     in_flight: Sequence[int] | None
     segments: Sequence[Segment] | None
+    ends_apart: bool = False
 
     def placement(self, problem: Problem) -> Placement | None:
         """The placement of the family on a problem, or the same one in other versions."""
-        return family_placement(problem, self.layout, self.devices, self.chunks, self.in_flight, self.segments)
+        return family_placement(
+            problem, self.layout, self.devices, self.chunks, self.in_flight, self.segments, self.ends_apart
+        )
 
 
 def families(problem: Problem) -> Iterator[Family]:
@@ -125,6 +140,23 @@ def families(problem: Problem) -> Iterator[Family]:
                 for chunks in _chunk_counts(problem, layout, len(devices), most):
                     for in_flight in _rooms(problem, layout, devices, chunks):
                         yield Family(layout, devices, chunks, in_flight, segments)
+    if problem.layout == "auto" and _ends_heavily(problem):
+        devices = range(problem.n_devices)
+        for layout in CHUNKED:
+            for chunks in _chunk_counts(problem, layout, len(devices) - 1, len(atoms(problem, True)) - 2):
+                yield Family(layout, devices, chunks, None, None, ends_apart=True)
+
+
+def _ends_heavily(problem: Problem) -> bool:
+    """Whether the last segment (the head of a language model) is so much work that a loop has no place for it.
+
+    All microbatches turn there, one after the other: what else its device has to do then delays them all.
+    """
+    if not problem.training or problem.n_devices < 3 or len(problem.device_classes) > 1:
+        return False
+    work = np.where(problem.on_comm, 0.0, problem.relaxed.duration.sum(axis=1).min(axis=1))
+    last = math.fsum(work[i] for i in atoms(problem, True)[-1])
+    return last >= HEAVY * math.fsum(work) / problem.n_devices
 
 
 def family_placements(problem: Problem) -> Iterator[Placement]:
@@ -256,5 +288,11 @@ def _chunk_counts(problem: Problem, layout: str, n_devices: int, segments: int) 
         return [2] if problem.chunks in (None, 2) and 2 * n_devices <= segments else []
     if problem.chunks is not None:
         return [problem.chunks] if problem.chunks * n_devices <= segments else []
-    counts = [c for c in CHUNK_COUNTS if c <= segments // n_devices]
+    counts = sorted({c for c in (*CHUNK_COUNTS, _layers(problem) // n_devices) if 1 < c <= segments // n_devices})
     return counts if layout == "interleaved" else [c for c in counts if c > 2]
+
+
+def _layers(problem: Problem) -> int:
+    """How often the most frequent compute operator comes, of those that take the same times."""
+    kinds = Counter(row.tobytes() for row in problem.default.duration[~problem.on_comm])
+    return max(kinds.values(), default=0)

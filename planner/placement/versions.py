@@ -11,7 +11,7 @@ are tried.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -26,6 +26,9 @@ Floats = npt.NDArray[np.float64]
 
 STRETCHES = (1.0, 1.25, 1.5, 2.0, 3.0)
 """How much longer than its passes a microbatch is held, in the choices that are tried."""
+
+FITTING = (0.7, 0.8, 0.9, 1.0)
+"""Shares of the microbatches that every device holds at once, in other choices that are tried."""
 
 BY_KIND_AT_MOST = 30
 """Choices by kind of operator; kinds of few operators stay in their first version, if there are more."""
@@ -185,6 +188,12 @@ def _balanced_placements(problem: Problem, seen: set[PlacementKey]) -> Iterator[
             found = None if again is None or again.key == placement.key else energy.balanced(again, stretch)
             if found is not None:
                 yield from _new(found, seen)
+    for share in FITTING if np.isfinite(problem.cap).any() else ():
+        for family in families(problem):
+            placement = family.placement(problem.default)
+            found = None if placement is None else energy.fitting(placement, math.ceil(share * problem.microbatches))
+            if found is not None:
+                yield from _new(found, seen)
 
 
 def _new(placement: Placement, seen: set[PlacementKey]) -> Iterator[Placement]:
@@ -195,13 +204,16 @@ def _new(placement: Placement, seen: set[PlacementKey]) -> Iterator[Placement]:
 
 @dataclass(frozen=True)
 class _Item:
-    """One operator of one copy on a device: its versions along the hull, the quickest first."""
+    """One operator of one copy on a device: its versions along the hull, the quickest first.
+
+    ``energy``: what is to be kept small, bytes x seconds or bytes.
+    """
 
     copy: int
     operator: int
     versions: tuple[int, ...]
     work: tuple[float, ...]  # seconds of compute a microbatch, averaged over the copies
-    energy: tuple[float, ...]  # bytes x seconds
+    energy: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -231,7 +243,7 @@ class Energy:
     def balanced(self, placement: Placement, stretch: float) -> Placement | None:
         """The placement in the versions of the least period (see the module); None where even that does not fit."""
         problem = self.problem
-        items, fixed = self._items(placement, stretch)
+        items, fixed = self._items(placement, lambda v, seconds: self.of_version(v, seconds, stretch))
         resident = problem.resident_parameters(placement)
         room = problem.cap - np.array([math.fsum(own.values()) for own in resident])
         used = [d for d in range(problem.n_devices) if resident[d]]
@@ -242,19 +254,43 @@ class Energy:
         high = max(high, *((fixed[d][1] + sum(i.energy[-1] for i in items[d])) / room[d] for d in used), low)
         while high - low > PRECISION * high:
             middle = (low + high) / 2
-            if all(_picked(items[d], fixed[d], float(room[d]), middle) is not None for d in used):
+            if all(_within(items[d], fixed[d], float(room[d]), middle) for d in used):
                 high = middle
             else:
                 low = middle
+        picked = {d: _picked(items[d], fixed[d][1], float(room[d]) * high) for d in used}
+        return self._in_picked(placement, items, picked, "versions balanced")
+
+    def fitting(self, placement: Placement, microbatches: int) -> Placement | None:
+        """The placement in the quickest versions of which all devices hold so many microbatches at once; None: none.
+
+        Where microbatches take as long through the network as the whole step, no period says how many are in flight.
+        """
+        problem = self.problem
+        items, fixed = self._items(placement, lambda v, _: problem.choices[v].activation)
+        picked: dict[int, list[int] | None] = {}
+        for d, own in enumerate(problem.resident_parameters(placement)):
+            each = (float(problem.cap[d]) - math.fsum(own.values())) / microbatches * placement.copies
+            picked[d] = _picked(items[d], fixed[d][1], each)
+            if picked[d] is None:
+                return None
+        return self._in_picked(placement, items, picked, f"{microbatches} held")
+
+    def _in_picked(
+        self, placement: Placement, items: list[list[_Item]], picked: Mapping[int, Sequence[int] | None], what: str
+    ) -> Placement:
+        problem = self.problem
         versions = [list(problem.versions_of(placement, copy)) for copy in range(placement.copies)]
-        for d in used:
-            for item, k in zip(items[d], _picked(items[d], fixed[d], float(room[d]), high) or (), strict=False):
+        for d, some in picked.items():
+            for item, k in zip(items[d], some or (), strict=False):
                 versions[item.copy][item.operator] = item.versions[k]
-        origin = f"{placement.origin}, versions balanced"
+        origin = f"{placement.origin}, {what}"
         return problem.in_versions(replace(placement, origin=origin), tuple(map(tuple, versions)))
 
-    def _items(self, placement: Placement, stretch: float) -> tuple[list[list[_Item]], list[tuple[float, float]]]:
-        """By device: what may be picked, and the seconds and bytes x seconds of all else."""
+    def _items(
+        self, placement: Placement, energy_of: Callable[[int, Floats], Floats]
+    ) -> tuple[list[list[_Item]], list[tuple[float, float]]]:
+        """By device: what may be picked, and the seconds and the energy (see ``energy_of``) of all else."""
         problem = self.problem
         items: list[list[_Item]] = [[] for _ in range(problem.n_devices)]
         fixed = [(0.0, 0.0)] * problem.n_devices
@@ -265,38 +301,37 @@ class Energy:
             for v, version in enumerate(problem.choices):
                 seconds = version.duration[rows, :, where]
                 work.append(np.where(problem.on_comm, 0.0, seconds.sum(axis=1)) / placement.copies)
-                energy.append(self.of_version(v, seconds, stretch) / placement.copies)
+                energy.append(energy_of(v, seconds) / placement.copies)
             for i, d in enumerate(device_of):
                 some = [v for v in problem.versions[i] if problem.choices[v].runs_on[i, d]]
-                hull = _hull([(float(work[v][i]), float(energy[v][i]), v) for v in some])
-                if len(hull) > 1:
-                    items[d].append(_Item(copy, i, *(tuple(row[k] for row in hull) for k in (2, 0, 1))))  # type: ignore[arg-type]
-                elif hull:
-                    fixed[d] = (fixed[d][0] + hull[0][0], fixed[d][1] + hull[0][1])
+                own = hull([(float(work[v][i]), float(energy[v][i]), v) for v in some])
+                if len(own) > 1:
+                    items[d].append(_Item(copy, i, *(tuple(row[k] for row in own) for k in (2, 0, 1))))  # type: ignore[arg-type]
+                elif own:
+                    fixed[d] = (fixed[d][0] + own[0][0], fixed[d][1] + own[0][1])
         return items, fixed
 
 
-def _hull(points: list[tuple[float, float, int]]) -> list[tuple[float, float, int]]:
+def hull(points: list[tuple[float, float, int]]) -> list[tuple[float, float, int]]:
     """Versions (work, energy, number) on the lower hull: each takes more work and less energy than the one before."""
-    hull: list[tuple[float, float, int]] = []
+    found: list[tuple[float, float, int]] = []
     for point in sorted(points):
-        if hull and point[1] >= hull[-1][1]:
+        if found and point[1] >= found[-1][1]:
             continue
-        while len(hull) > 1:
-            (a, b, _), (c, d, _) = hull[-2:]
+        while len(found) > 1:
+            (a, b, _), (c, d, _) = found[-2:]
             if (point[0] - a) * (b - d) <= (c - a) * (b - point[1]):
-                hull.pop()
+                found.pop()
             else:
                 break
-        hull.append(point)
-    return hull
+        found.append(point)
+    return found
 
 
-def _picked(items: Sequence[_Item], fixed: tuple[float, float], room: float, period: float) -> list[int] | None:
-    """The version of each item (its place on the hull) in which a device keeps within a period; None where none is."""
+def _picked(items: Sequence[_Item], fixed: float, most: float) -> list[int] | None:
+    """The quickest versions (their places on the hulls) with at most so much energy, all else's ``fixed`` among it."""
     picked = [0] * len(items)
-    work = fixed[0] + sum(item.work[0] for item in items)
-    energy = fixed[1] + sum(item.energy[0] for item in items)
+    energy = fixed + sum(item.energy[0] for item in items)
     steps = sorted(
         (
             (item.work[k + 1] - item.work[k]) / (item.energy[k] - item.energy[k + 1]),
@@ -307,10 +342,16 @@ def _picked(items: Sequence[_Item], fixed: tuple[float, float], room: float, per
         for k in range(len(item.versions) - 1)
     )
     for _, k, n in steps:
-        if energy <= room * period:
+        if energy <= most:
             break
-        item = items[n]
-        work += item.work[k + 1] - item.work[k]
-        energy -= item.energy[k] - item.energy[k + 1]
+        energy -= items[n].energy[k] - items[n].energy[k + 1]
         picked[n] = k + 1
-    return picked if energy <= room * period and work <= period * (1 + 1e-12) else None
+    return picked if energy <= most else None
+
+
+def _within(items: Sequence[_Item], fixed: tuple[float, float], room: float, period: float) -> bool:
+    """Whether a device keeps within a period in some versions, and their bytes x seconds in its room."""
+    picked = _picked(items, fixed[1], room * period)
+    if picked is None:
+        return False
+    return fixed[0] + sum(item.work[k] for item, k in zip(items, picked, strict=True)) <= period * (1 + 1e-12)

@@ -10,10 +10,10 @@ from solver_problems import chain, posed, unit_cluster
 
 from planner.placement.versions import (
     Energy,
-    _hull,
     choices_by_kind,
     different_choices,
     flipped,
+    hull,
     in_versions,
     is_leanest,
     leanest,
@@ -54,8 +54,8 @@ def test_uniform_choices_and_those_by_kind() -> None:
 
 def test_the_hull() -> None:
     """Only versions that save something, each worth less than the one before."""
-    assert _hull([(1.0, 10.0, 0), (1.0, 6.0, 1), (2.0, 5.5, 2), (3.0, 1.0, 3)]) == [(1.0, 6.0, 1), (3.0, 1.0, 3)]
-    assert _hull([(2.0, 4.0, 0), (1.0, 4.0, 1)]) == [(1.0, 4.0, 1)]
+    assert hull([(1.0, 10.0, 0), (1.0, 6.0, 1), (2.0, 5.5, 2), (3.0, 1.0, 3)]) == [(1.0, 6.0, 1), (3.0, 1.0, 3)]
+    assert hull([(2.0, 4.0, 0), (1.0, 4.0, 1)]) == [(1.0, 4.0, 1)]
 
 
 @pytest.mark.parametrize("stretch", [1.0, 2.0])
