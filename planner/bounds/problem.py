@@ -12,6 +12,11 @@ from planner.common.budget import Control
 from planner.common.highs import Model
 from planner.problem import Problem
 
+Floats = npt.NDArray[np.float64]
+
+STARTS_AT_MOST = 64
+"""Earliest starts that the passes of an operator (or group) are divided by."""
+
 
 def longest_chain(problem: Problem) -> float:
     """The passes of one microbatch along the longest path, each on its fastest device, transfers free."""
@@ -30,27 +35,59 @@ def longest_chain(problem: Problem) -> float:
 
 
 def group_bound(problem: Problem) -> float:
-    """The work of one operator (or one colocated group), with what must come before and after it.
+    """The work of one operator (or one colocated group) on its device, with what must come before and after it.
 
-    One device runs all of it; with K copies one of them runs at least M / K microbatches, rounded up. On its
-    stream nothing of it starts before its inputs could have run, and after the last of its passes the rest of that
-    microbatch follows.
+    One device runs all of it; with K copies one of them runs at least M / K microbatches, rounded up. For any of its
+    passes: the first of them starts no sooner than its inputs could have run, then the stream works on all of them, and
+    after the last of them the rest of that microbatch follows. So the forward passes and input gradients of the last
+    operator, whose weight gradients may wait, run between the way through the network and the way back. (The bound of
+    Carlier 1982 for one machine with heads and tails.)
     """
     waits = Waits.of(problem)
-    heads, tails = waits.head, waits.tail
-    share = math.ceil(problem.microbatches / problem.copies)
     best = 0.0
     for members in problem.groups:
+        allowed = problem.runs_on[list(members)].all(axis=0)
         for comm in (False, True):
             here = [i for i in members if problem.on_comm[i] == comm]
             if here:
-                allowed = problem.runs_on[list(members)].all(axis=0)
-                seconds = problem.duration[here].sum(axis=(0, 1))[allowed]
-                first = float(heads[here].min())
-                best = max(best, first + share * float(seconds.min()) + float(tails[here].min()))
-                if not comm and problem.has_step[:, 1].any():  # then the updates, which run on the same stream
-                    updates = problem.step_duration[list(members), 1].sum(axis=0)[allowed]
-                    best = max(best, first + float((share * seconds + updates).min()))
+                steps = [] if comm else list(members)
+                best = max(best, _one_machine(*_tasks_of(problem, waits, here, steps, np.flatnonzero(allowed))))
+    return best
+
+
+def _tasks_of(
+    problem: Problem, waits: Waits, here: list[int], updated: list[int], devices: npt.NDArray[np.int64]
+) -> tuple[Floats, Floats, Floats]:
+    """Passes of operators on one stream and updates of some: what comes before, what follows, work ``[k, device]``.
+
+    The work is that of the fewest microbatches that the device of one copy at least runs.
+    """
+    share = math.ceil(problem.microbatches / problem.copies)
+    seconds, ending = fastest(problem), fastest_steps(problem)
+    before = [waits.head[here], waits.turn[here], waits.turn[here] + seconds[here, 1]]
+    after = [waits.drain[here], waits.after[here], ending[here].sum(axis=1)]
+    passes = 3 if problem.training else 1
+    work = [share * problem.duration[here, p][:, devices] for p in range(passes)]
+    return (
+        np.concatenate([*before[:passes], (waits.turn + seconds[:, 1])[updated]]),
+        np.concatenate([*after[:passes], ending[updated, 2]]),
+        np.concatenate([*work, problem.step_duration[updated, 1][:, devices]]),
+    )
+
+
+def _one_machine(before: Floats, after: Floats, work: Floats) -> float:
+    """The longest of (least before + work + least after) over sets of tasks, on the device (column) of the least."""
+    best, some = 0.0, work.max(axis=1) > 0
+    if not some.any():
+        return best
+    before, after, work = before[some], after[some], work[some]
+    order = np.argsort(-after, kind="stable")
+    before, after, work = before[order], after[order], work[order]
+    starts = np.unique(before)
+    for start in starts[:: math.ceil(len(starts) / STARTS_AT_MOST)]:
+        late = before >= start
+        total = np.cumsum(work[late], axis=0).min(axis=1)
+        best = max(best, float((start + total + after[late]).max()))
     return best
 
 
@@ -73,14 +110,12 @@ def least_load(problem: Problem, control: Control) -> float:
     return _even_load(problem.n_devices, _work(problem), problem.on_comm, control)
 
 
-def _work(problem: Problem) -> npt.NDArray[np.float64]:
+def _work(problem: Problem) -> Floats:
     """``[i, d]``: seconds that a microbatch of operator i takes on device d; inf where it cannot run it."""
     return np.where(problem.runs_on, problem.duration.sum(axis=1), np.inf)
 
 
-def _even_load(
-    n_devices: int, work: npt.NDArray[np.float64], on_comm: npt.NDArray[np.bool_], control: Control
-) -> float:
+def _even_load(n_devices: int, work: Floats, on_comm: npt.NDArray[np.bool_], control: Control) -> float:
     """The least possible load of the busiest stream, seconds, rows of ``work`` divisible over the devices."""
     kinds: dict[tuple[bytes, bool], list[int]] = {}  # operators with the same times on every device
     for i in range(len(work)):

@@ -9,6 +9,7 @@ from planner.bounds.energy import energy_bound
 from planner.bounds.packing import indivisible_bound
 from planner.bounds.patterns import pattern_bound
 from planner.bounds.problem import group_bound, latency_bound, load_bound, longest_chain
+from planner.bounds.turn import turn_bound
 from planner.bounds.warm_up_drain import warm_up_drain_bound
 from planner.common.budget import Control
 from planner.problem import Problem
@@ -50,6 +51,7 @@ BOUNDS: tuple[Bound, ...] = (
         lambda problem, _: energy_bound(problem),
         weighs=True,
     ),
+    Bound("turn", "training, one copy, a memory cap on every device", True, turn_bound, weighs=True),
     Bound("packing", "one copy; few kinds of large operators", True, indivisible_bound),
     Bound(
         "warm-up/drain",

@@ -18,14 +18,15 @@ class Waits:
     """Seconds, for every operator, each pass on its fastest device.
 
     ``head``: its earliest start. ``turn``: the earliest start of its I. ``tail``: what must follow the last of its
-    passes. ``drain``: what must follow its F. In inference ``turn`` and ``drain`` are as ``head`` and ``tail``. Step
-    tasks follow the last of an operator's gradients.
+    passes. ``drain``: what must follow its F. ``after``: what must follow its I. In inference ``turn`` is as ``head``,
+    ``drain`` and ``after`` as ``tail``. Step tasks follow the last of an operator's gradients.
     """
 
     head: Floats
     turn: Floats
     tail: Floats
     drain: Floats
+    after: Floats
 
     @staticmethod
     def of(problem: Problem) -> Waits:
@@ -37,7 +38,7 @@ class Waits:
         if not problem.training:
             for i in reversed(problem.topological):
                 tail[i] = max((tail[j] + best[j, 0] for j in problem.consumers[i]), default=0.0)
-            return Waits(head, head, tail, tail)
+            return Waits(head, head, tail, tail, tail)
         for i in reversed(problem.topological):
             turn[i] = max(head[i] + best[i, 0], *(turn[j] + best[j, 1] for j in problem.consumers[i]), 0.0)
         ending = fastest_steps(problem).sum(axis=1)
@@ -46,7 +47,7 @@ class Waits:
             tail[i] = ending[i] if problem.has_pass[i, 2] else after[i]
         for i in reversed(problem.topological):
             drain[i] = max(best[i, 1] + after[i], *(best[j, 0] + drain[j] for j in problem.consumers[i]), 0.0)
-        return Waits(head, turn, tail, drain)
+        return Waits(head, turn, tail, drain, after)
 
     @staticmethod
     def of_any(problem: Problem) -> Waits:
@@ -60,7 +61,7 @@ class Waits:
     def some(self, operators: Sequence[int]) -> Waits:
         """The waits of some operators, in the order given."""
         here = list(operators)
-        return Waits(self.head[here], self.turn[here], self.tail[here], self.drain[here])
+        return Waits(self.head[here], self.turn[here], self.tail[here], self.drain[here], self.after[here])
 
 
 def fastest(problem: Problem) -> Floats:

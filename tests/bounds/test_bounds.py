@@ -110,9 +110,12 @@ def test_load_by_hand() -> None:
 
 
 def test_one_operator_by_hand() -> None:
-    """An operator is not split: the last of four waits for three F; with two copies one of them has 3 of 5."""
+    """An operator is not split: the last of four waits for three F; with two copies one of them has 3 of 5.
+
+    Its W may wait: 3 F and 3 I of it, then three I of others and a W.
+    """
     assert group_bound(posed(*chain(4), devices=8, microbatches=5)) == 3 + 15
-    assert group_bound(posed(*chain(4), devices=8, microbatches=5, copies=2)) == 3 + 9
+    assert group_bound(posed(*chain(4), devices=8, microbatches=5, copies=2)) == 3 + 6 + 4
     no_weights = chain(4, times=(1.0, 2.0))
     assert group_bound(posed(*no_weights, devices=8, microbatches=5)) == 3 + 15 + 6
     together = chain(2, colocate="x")
