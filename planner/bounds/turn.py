@@ -2,10 +2,14 @@
 
 One device runs all of the operator: its forward passes and input gradients, M of each, between the way through the
 network and the way back (as in ``problem.group_bound``). So the M instants u_1 < ... < u_M at which its input gradients
-start lie in a window, each at least one of these gradients after the one before. Around each of them its microbatch
-holds activations: operator i from ``until[i]`` before u to ``since[i]`` after it, at least. Summed over the window that
-is a concave function of the instants, so least where some are packed at the beginning of the window and all others at
-its end: M + 1 cases. In each, bytes x seconds must fit into what all devices together offer in the window.
+start lie in a window: u_k at least k - 1 of both passes after its beginning, and M - k of these gradients before its
+end. Around each of them its microbatch holds activations: operator i from ``until[i]`` before u to ``since[i]`` after
+it, at least. Summed over the window that is a concave function of each instant, so least where the first k are as early
+and all others as late as they can be: M + 1 cases. In each, bytes x seconds must fit into what all devices together
+offer in the window.
+
+In a chain the ways there and back take transfers: all work within the makespan needs some devices, at least, and each
+further one two transfers.
 
 Where operators have alternatives, leaner ones hold less, but their input gradients take longer; those on the longest
 way back delay the end of the step. A fractional knapsack says by how much, at least.
@@ -20,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from planner.bounds.waits import Waits, fastest
+from planner.bounds.waits import Waits, fastest, least_hop
 from planner.common.budget import Control
 from planner.placement.versions import hull
 from planner.problem import Problem
@@ -73,6 +77,8 @@ class _Turn:
     longer: Floats  # by how much they lengthen the way back,
     fewer: Floats  # and how many bytes fewer they hold
     room: float  # bytes for activations of all devices
+    hop: float  # seconds of a transfer that takes the way to the next device, at least, where all of it is a chain
+    work: float  # seconds of compute of the step, at least
 
     @staticmethod
     def of(problem: Problem, waits: Waits, seconds: Floats, h: int) -> _Turn:
@@ -83,7 +89,9 @@ class _Turn:
                 until[i] = max(until[i], seconds[i, 0] + until[j])
                 since[i] = max(since[i], seconds[i, 1] + since[j])
         leading = np.flatnonzero(until > -np.inf)
-        back = _way_back(problem, waits, seconds, h)
+        back, first = _way_back(problem, waits, seconds, h)
+        computing = [i for i in problem.topological if not problem.on_comm[i]]
+        through = computing and computing[-1] == h and not problem.inputs[first]
         held, steps = np.zeros(len(leading)), list[tuple[int, float, float]]()
         for k, i in enumerate(leading.tolist()):
             some = [problem.choices[v] for v in problem.versions[i]]
@@ -110,6 +118,8 @@ class _Turn:
             longer,
             fewer,
             math.fsum(problem.cap_with_slack) - math.fsum(problem.relaxed.parameters),
+            least_hop(problem) if through else 0.0,
+            problem.microbatches * float(seconds[computing].sum()),
         )
 
     def bound(self, known: float, control: Control) -> float:
@@ -132,22 +142,24 @@ class _Turn:
 
     def _fits(self, makespan: float) -> bool:
         """Whether memory may hold what microbatches hold around their turns in a step of that length."""
-        window = makespan - self.reached - self.rest
+        hops = 2 * math.ceil(self.work / makespan - 1 - CERTAIN) if self.hop else 0
+        window = makespan - self.reached - self.rest - hops * self.hop
         spare = window - (self.microbatches - 1) * (self.forward + self.gradient)
         if spare < -CERTAIN * makespan:
             return False
-        before, behind = self._packed(self.until, self.since, window), self._packed(self.since, self.until, window)
+        before = self._packed(self.until, self.since, window, self.forward + self.gradient)
+        behind = self._packed(self.since, self.until, window, self.gradient)
         return any(
             self._delay(before[:, k] + behind[:, self.microbatches - k], window) <= spare + CERTAIN * makespan
             for k in range(self.microbatches + 1)
         )
 
-    def _packed(self, near: Floats, far: Floats, window: float) -> Floats:
-        """``[i, k]``: seconds in the window in which i is held, with k turns packed at one end of it.
+    def _packed(self, near: Floats, far: Floats, window: float, apart: float) -> Floats:
+        """``[i, k]``: seconds in the window in which i is held, with k turns packed at one end of it, so far apart.
 
         ``near``: how long it is held on the side of that end, ``far``: on the other.
         """
-        at = np.minimum(self.gradient * np.arange(self.microbatches), max(0.0, window))
+        at = np.minimum(apart * np.arange(self.microbatches), max(0.0, window))
         each = np.minimum(at, near[:, None]) + np.minimum(window - at, far[:, None])
         return np.concatenate([np.zeros((len(near), 1)), np.cumsum(each, axis=1)], axis=1)
 
@@ -172,10 +184,10 @@ def _least(seconds: Floats, runs_on: npt.NDArray[np.bool_]) -> float:
     return float(np.where(runs_on, seconds, np.inf).min())
 
 
-def _way_back(problem: Problem, waits: Waits, seconds: Floats, h: int) -> set[int]:
-    """The operators whose input gradients are the longest chain after that of operator h.
+def _way_back(problem: Problem, waits: Waits, seconds: Floats, h: int) -> tuple[set[int], int]:
+    """The operators whose input gradients are the longest chain after that of operator h, and the last of them.
 
-    Not the last one where its W follows: a version without W takes the time of both in its I.
+    It is left out where its W follows: a version without W takes the time of both in its I.
     """
     found: set[int] = set()
     i = h
@@ -185,4 +197,4 @@ def _way_back(problem: Problem, waits: Waits, seconds: Floats, h: int) -> set[in
             break  # its own W and step tasks take longer
         found.add(j)
         i = j
-    return found - {i} if seconds[i, 2] > 0 else found
+    return (found - {i} if seconds[i, 2] > 0 else found), i

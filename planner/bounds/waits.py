@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from planner.bounds.memory import in_line
 from planner.problem import Problem
 
 Floats = npt.NDArray[np.float64]
@@ -73,3 +74,17 @@ def fastest_steps(problem: Problem) -> Floats:
     """``[i, s]``: seconds of R, U and G on the fastest device that may run operator i; 0 where there is none."""
     seconds = np.where(problem.runs_on[:, None, :], problem.step_duration, np.inf)
     return np.asarray(seconds.min(axis=2))
+
+
+def least_hop(problem: Problem) -> float:
+    """Seconds of a transfer from device to device, at least; 0 unless each compute operator needs the one before it.
+
+    In such a chain of one copy, on n devices, the way through the network takes n - 1 of them, the way back as many.
+    """
+    chain = [i for i in problem.topological if not problem.on_comm[i]]
+    sent = [i for i in range(problem.n_operators) if problem.consumers[i]]
+    if problem.copies > 1 or problem.n_devices < 2 or not sent or not in_line(problem, chain):
+        return 0.0
+    smallest = min(sent, key=lambda i: float(problem.output[i]))
+    devices = range(problem.n_devices)
+    return min(problem.transfer(smallest, d, e) for d in devices for e in devices if d != e)

@@ -24,8 +24,8 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from planner.bounds.memory import Item, forward_items, gradient_items, in_line
-from planner.bounds.waits import Waits
+from planner.bounds.memory import Item, forward_items, gradient_items
+from planner.bounds.waits import Waits, least_hop
 from planner.common.budget import Control
 from planner.common.highs import Model
 from planner.problem import Problem
@@ -128,12 +128,7 @@ class _WarmUpDrain:
     @cached_property
     def hop(self) -> float:
         """Seconds of a transfer between two devices, at least; 0 but for one copy of a chain."""
-        problem, every = self.problem, sorted((i for g in self.groups for i in g), key=self.order.__getitem__)
-        if problem.copies > 1 or problem.n_devices < 2 or not in_line(problem, every):
-            return 0.0
-        sent = [i for i in range(problem.n_operators) if problem.consumers[i]]
-        devices = range(problem.n_devices)
-        return min((problem.transfer(i, d, e) for i in sent for d in devices for e in devices if d != e), default=0.0)
+        return least_hop(self.problem)
 
     @cached_property
     def order(self) -> dict[int, int]:

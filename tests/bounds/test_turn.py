@@ -12,7 +12,7 @@ from solver_problems import chain, operator, posed, unit_cluster
 from planner.bounds.problem import group_bound
 from planner.bounds.turn import turn_bound
 from planner.common.budget import Control
-from planner.problem import Impossible, Operator, Pass, Problem, Variant
+from planner.problem import Impossible, NetworkLevel, Operator, Pass, Problem, Variant
 
 
 def two(cap: float | None, lean: bool = False) -> Problem:
@@ -70,7 +70,7 @@ def test_never_above_the_optimum(block: int) -> None:
 
 
 def in_little_memory(seed: int) -> Problem | None:
-    """A random network of up to three operators, some with a leaner version, on one or two devices."""
+    """A random network of up to three operators, some with a leaner version, on one or two devices, some far apart."""
     r = random.Random(f"turn {seed}")
     n, devices = r.choice([1, 2, 2, 3]), r.choice([1, 1, 2])
     microbatches = r.choice([2, 3]) if n == 3 else r.choice([2, 3, 4])
@@ -86,11 +86,8 @@ def in_little_memory(seed: int) -> Problem | None:
             each = replace(each, variants=(lean,))
         made.append(each)
     most = max(sum(o.activation for o in made) / devices, *(o.activation for o in made))
+    cap, level = float(round(most * r.choice([1, 1, 1.5, 2]))), r.choice([None, NetworkLevel(None, 0.5)])
     try:
-        return posed(
-            *made,
-            devices=unit_cluster(devices, float(round(most * r.choice([1, 1, 1.5, 2])))),
-            microbatches=microbatches,
-        )
+        return posed(*made, devices=unit_cluster(devices, cap, level), microbatches=microbatches)
     except Impossible:
         return None
