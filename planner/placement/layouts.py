@@ -31,6 +31,10 @@ HEAVY = 1 / 3
 """Share of the last segment in an even load of a device, from which on ``auto`` tries it apart from the loop."""
 
 
+LIGHT = 0.1
+"""Share of an operator in the mean work of one, below which it is hardly any."""
+
+
 def check_layout(layout: str, copies: int, chunks: int | None) -> None:
     """Raise ``ValueError`` where a layout is unknown, or does not go with the copies or the chunks a device."""
     if layout not in ("auto", *LAYOUTS):
@@ -98,6 +102,8 @@ def family_placement(
         for copy, d in enumerate(those):
             for i in stage:
                 device_of[copy][i] = d
+    if ends_apart:
+        _move_embedding(problem, device_of[0], devices[0])
     name = layout if layout in ("linear", "vshape", "bidirectional") else f"{layout} x{chunks}"
     if len(devices) < problem.n_devices:
         name += f" on {len(devices)} devices"
@@ -108,6 +114,18 @@ def family_placement(
     if ends_apart:
         name += ", ends apart"
     return Placement(tuple(map(tuple, device_of)), name)
+
+
+def _move_embedding(problem: Problem, device_of: list[int], device: int) -> None:
+    """Give the first operator to another device, if it is hardly any work but has a gradient to reduce at the end.
+
+    Otherwise the device of the head would have both of the largest gradients and weights to exchange after the step.
+    """
+    first = problem.topological[0]
+    alone = all(len(members) == 1 for members in problem.groups if first in members)
+    work = problem.default.duration[:, :, device].sum(axis=1)
+    if alone and work[first] < work.mean() * LIGHT and problem.step_duration[first].max() > 0:
+        device_of[first] = device
 
 
 @dataclass(frozen=True)
@@ -126,6 +144,17 @@ class Family:
         return family_placement(
             problem, self.layout, self.devices, self.chunks, self.in_flight, self.segments, self.ends_apart
         )
+
+
+def any_family(family: Family) -> bool:
+    """All families are wanted."""
+    return True
+
+
+def on_all_devices(problem: Problem) -> Callable[[Family], bool]:
+    """Whether a family uses as many devices as any does."""
+    most = max((len(family.devices) for family in families(problem)), default=0)
+    return lambda family: len(family.devices) == most
 
 
 def families(problem: Problem) -> Iterator[Family]:
@@ -159,14 +188,14 @@ def _ends_heavily(problem: Problem) -> bool:
     return last >= HEAVY * math.fsum(work) / problem.n_devices
 
 
-def family_placements(problem: Problem) -> Iterator[Placement]:
-    """The placements of the families that the flags allow, each once.
+def family_placements(problem: Problem, wanted: Callable[[Family], bool] = any_family) -> Iterator[Placement]:
+    """The placements of the families that are wanted and that the flags allow, each once.
 
     Balanced by time first; where memory is short, also cut so that what 1F1B holds fits, or at least one microbatch.
     Raises ``Impossible`` where a layout was asked for that the graph cannot be cut into.
     """
     seen: set[tuple[tuple[int, ...], ...]] = set()
-    for family in families(problem):
+    for family in filter(wanted, families(problem)):
         placement = family.placement(problem)
         if placement is not None and placement.device_of not in seen:
             seen.add(placement.device_of)

@@ -19,7 +19,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from planner.placement.layouts import families, family_placements
+from planner.placement.layouts import Family, any_family, families, family_placements
 from planner.problem import BASE, Placement, PlacementKey, Problem
 
 Floats = npt.NDArray[np.float64]
@@ -149,36 +149,36 @@ def in_versions(problem: Problem, placement: Placement, versions: Sequence[int],
     return problem.in_versions(replace(placement, origin=origin), (tuple(versions),) * placement.copies)
 
 
-def uniform_placements(problem: Problem) -> Iterator[Placement]:
-    """The placements of the families that the flags allow, in every uniform choice of versions, cut for its times."""
+def uniform_placements(problem: Problem, wanted: Callable[[Family], bool] = any_family) -> Iterator[Placement]:
+    """The placements of the families that are wanted and allowed, in every uniform choice of versions, cut for it."""
     if not problem.free:
-        for placement in family_placements(problem.default):
+        for placement in family_placements(problem.default, wanted):
             yield in_versions(problem, placement, problem.first_versions)
         return
     seen: set[PlacementKey] = set()
-    for family in families(problem):
+    for family in filter(wanted, families(problem)):
         for name, versions in different_choices(problem).items():
             found = family.placement(problem.chosen(versions))
             if found is not None:
                 what = "" if name == BASE else f"all {name}"
                 yield from _new(in_versions(problem, found, versions, what), seen)
     if not seen:  # says why, where a layout was asked for
-        yield from family_placements(problem.default)
+        yield from family_placements(problem.default, wanted)
 
 
-def placements_in_versions(problem: Problem) -> Iterator[Placement]:
+def placements_in_versions(problem: Problem, wanted: Callable[[Family], bool] = any_family) -> Iterator[Placement]:
     """The same, and in balanced versions, where there are alternatives; each is cut for the times of its versions."""
     seen: set[PlacementKey] = set()
-    for placement in uniform_placements(problem):
+    for placement in uniform_placements(problem, wanted):
         yield from _new(placement, seen)
-    if problem.free:
-        yield from _balanced_placements(problem, seen)
+    if problem.free and np.isfinite(problem.cap).any():
+        yield from _balanced_placements(problem, list(filter(wanted, families(problem))), seen)
 
 
-def _balanced_placements(problem: Problem, seen: set[PlacementKey]) -> Iterator[Placement]:
+def _balanced_placements(problem: Problem, families: Sequence[Family], seen: set[PlacementKey]) -> Iterator[Placement]:
     energy = Energy(problem)
-    for stretch in STRETCHES if np.isfinite(problem.cap).any() else ():
-        for family in families(problem):
+    for stretch in STRETCHES:
+        for family in families:
             placement = family.placement(problem.default)
             found = None if placement is None else energy.balanced(placement, stretch)
             if placement is None or found is None:
@@ -188,8 +188,8 @@ def _balanced_placements(problem: Problem, seen: set[PlacementKey]) -> Iterator[
             found = None if again is None or again.key == placement.key else energy.balanced(again, stretch)
             if found is not None:
                 yield from _new(found, seen)
-    for share in FITTING if np.isfinite(problem.cap).any() else ():
-        for family in families(problem):
+    for share in FITTING:
+        for family in families:
             placement = family.placement(problem.default)
             found = None if placement is None else energy.fitting(placement, math.ceil(share * problem.microbatches))
             if found is not None:

@@ -24,7 +24,7 @@ class ReadyParams:
 class PlacementParams:
     """Placements that are proposed and scheduled by known rules."""
 
-    promising: float = 1.4  # x the best makespan: known rules that do worse on a placement are given up early
+    promising: float = 1.25  # x the best makespan: known rules that do worse on a placement are given up early
     few_microbatches: int = 4  # up to so many microbatches, and
     many_operators: int = 500  # with more operators than this, placement by earliest finish is tried in the opening
     assigned_versions: int = 1_000  # groups x devices x versions up to which the assignment MIP decides versions, too
@@ -53,7 +53,7 @@ class UniformParams:
     by_kind: int = 2  # and the best of those,
     rules: int = 3  # where so many rules known there make them promising:
     promising: float = 1.05  # x the best makespan
-    hopeless: float = 1.2  # x the best makespan: what is worse by known rules is left as it is
+    hopeless: float = 1.1  # x the best makespan: what is worse by known rules is left as it is
     varied: float = 0.1  # share of the usual evaluations of varied rules for each,
     tasks: int = 10_000  # with so many tasks; with more, as many fewer
     rounds: int = 2  # of annealing

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.placement.layouts import on_all_devices
 from planner.placement.versions import uniform_placements
 from planner.scheduling.list_search import DoesNotFit, ListSearch
-from planner.scheduling.modulo import ModuloSchedule, is_bound_by_memory, modulo_schedule
+from planner.scheduling.modulo import ModuloSchedule, first_period, is_bound_by_memory, modulo_schedule
+from planner.search.incumbent import Candidate
 from planner.search.state import SearchState
 
 MODULO = "modulo schedules"
@@ -30,7 +32,7 @@ class ModuloSchedules:
         """Lay out one microbatch on each placement that memory binds; play the shortest."""
         incumbent, params = state.incumbent, state.params.modulo
         found: list[tuple[float, ListSearch, ModuloSchedule]] = []
-        for placement in uniform_placements(state.problem):
+        for placement in uniform_placements(state.problem, on_all_devices(state.problem)):
             if incumbent.control.over:
                 break
             incumbent.control.report(f"modulo schedules, placement {placement.origin}")
@@ -39,7 +41,7 @@ class ModuloSchedules:
             except DoesNotFit:
                 continue
             state.prepared[placement.key] = search
-            if not is_bound_by_memory(search.ordered):
+            if not is_bound_by_memory(search.ordered) or not _may_be_better(search, incumbent.best):
                 continue
             schedule = modulo_schedule(search.ordered, params.periods)
             incumbent.control.spend(1)
@@ -54,3 +56,12 @@ class ModuloSchedules:
                 search.keep(each)
             state.searches.append(search)  # not seen: known rules are tried on it, too
             incumbent.offer_search(search, f"a modulo schedule on placement {search.full.placement.origin}")
+
+
+def _may_be_better(search: ListSearch, best: Candidate | None) -> bool:
+    """Whether the shortest modulo schedule that is tried, the longest chain and all periods, may be the best."""
+    classes = search.ordered
+    several = ~classes.once
+    chain = float((classes.head + classes.seconds)[several].max(initial=0.0))
+    shortest = chain + (max(classes.counts) - 1) * first_period(classes)
+    return best is None or shortest < best.makespan

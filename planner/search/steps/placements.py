@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -15,7 +15,7 @@ from planner.common.ahead import Ahead, Later
 from planner.common.budget import Control
 from planner.common.threads import side_by_side
 from planner.placement.earliest import earliest_finish_placement
-from planner.placement.layouts import all_cuts, only_placement
+from planner.placement.layouts import Family, all_cuts, on_all_devices, only_placement
 from planner.placement.merge import describe, merge, refined
 from planner.placement.versions import Energy, in_versions, is_leanest, leanest, placements_in_versions
 from planner.problem import Impossible, Placement, Problem
@@ -43,8 +43,16 @@ class FamilyPlacements:
         return True
 
     def run(self, state: SearchState) -> None:
-        """Rank, prune, schedule."""
-        state.try_all(state.by_bound(first_placements(state.problem, state.params.placements)))
+        """Rank, prune, schedule: first those on all devices, then those on fewer, unless that is too much work."""
+        problem, on_all = state.problem, on_all_devices(state.problem)
+        state.try_all(state.by_bound(first_placements(problem, state.params.placements, on_all)))
+        work = problem.microbatches * _least_work(problem)
+
+        def on_fewer(family: Family) -> bool:
+            best = state.incumbent.best
+            return not on_all(family) and (best is None or work / len(family.devices) < best.makespan)
+
+        state.try_all(state.by_bound(placements_in_versions(problem, on_fewer)))
         state.prepared.clear()  # the others take memory
 
 
@@ -87,12 +95,21 @@ class ProposePlacements:
             state.try_all(second_copies(state.problem, search.full.placement))
 
 
-def first_placements(problem: Problem, params: PlacementParams) -> Iterator[Placement]:
-    """Those of the families; with many operators and few microbatches also that by earliest finish.
+def _least_work(problem: Problem) -> float:
+    """Seconds of compute of a microbatch, each operator in its quickest version on its fastest device."""
+    least = problem.relaxed
+    seconds = np.where(least.runs_on[:, None, :], least.duration, np.inf).min(axis=2).sum(axis=1)
+    return float(seconds[~problem.on_comm].sum())
+
+
+def first_placements(
+    problem: Problem, params: PlacementParams, wanted: Callable[[Family], bool]
+) -> Iterator[Placement]:
+    """Those of the families that are wanted; with many operators and few microbatches also that by earliest finish.
 
     There the latency of a microbatch matters most, and all later steps take long.
     """
-    yield from placements_in_versions(problem)
+    yield from placements_in_versions(problem, wanted)
     few = problem.microbatches <= params.few_microbatches and problem.n_operators > params.many_operators
     if problem.layout == "auto" and few:
         yield earliest_finish_placement(problem)
