@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 import numpy as np
 
@@ -118,10 +118,9 @@ class Walker:
     def justify(self, path: Path, rounds: int, control: Control) -> Turns[Path]:
         """The best schedule that forward and backward scheduling make of one, in so many rounds or while it pays."""
         begun, justifier = path.run, self.justifier
-        for _ in range(rounds if justifier is not None and np.isinf(self.horizon) else 0):
-            if self.over(control):
+        for _ in range(rounds):
+            if justifier is None or self.horizon < np.inf or self.over(control):
                 break
-            assert justifier is not None
             looks = (self.params.look_ahead, float(self.rng.choice(self.params.look_aheads)))
             self.evaluations += justifier.evaluations(looks)
             found = yield from justifier.justified(begun, looks)
@@ -136,16 +135,21 @@ class Walker:
                 break
         return path
 
+    def justify_rule(self, rule: Keyed, control: Control) -> Turns[Path | None]:
+        """The schedule by a rule, justified; None where there is none."""
+        path = None if self.over(control) else self.follow(rule)
+        return None if path is None else (yield from self.justify(path, self.params.justified, control))
+
     def over(self, control: Control) -> bool:
         """Whether time or effort is used up, or the goal is reached."""
         return control.over or self.makespan <= self.goal
 
-    def draw(self, evaluations: int, best: float, control: Control) -> Turns[list[Path]]:
+    def draw(self, evaluations: int, best: float, control: Control) -> Turns[Path | None]:
         """Try random rules, and justify their schedules; ``best`` (ticks) is the best makespan known.
 
-        Returns the best schedule of each rule, justified.
+        Returns the best of the justified schedules; None where no rule gave one.
         """
-        paths: list[Path] = []
+        shortest: Path | None = None
         end = self.evaluations + evaluations
         hopeless = self.params.hopeless if self.justifier is None else self.params.unjustified
         while self.evaluations < end and not self.over(control):
@@ -155,8 +159,10 @@ class Walker:
             self.graded.append((np.inf if path is None else path.value, rule))
             yield
             if path is not None:
-                paths.append((yield from self.justify(path, self.params.justified, control)))
-        return paths
+                path = yield from self.justify(path, self.params.justified, control)
+                if shortest is None or path.value < shortest.value:
+                    shortest = path
+        return shortest
 
     def _draw(self) -> Keyed:
         if flows(self.classes, self.scales) and self.rng.random() < self.params.grouped:
@@ -187,14 +193,15 @@ class Walker:
         """
         end = self.evaluations + evaluations
         justified = self.justifier is not None and np.isinf(self.horizon)
+        worse = self.params.unjustified if justified else 1.0
         while self.evaluations < end and not self.over(control):
             until = since + self.rng.random() * (min(self.horizon, path.run.makespan) - since)
             _, some = path.since[self.rng.integers(len(path.since))]
             near = some if self.rng.random() < self.params.rule_of_another_time else path.rule_at(until)
             candidate = near.nearby(self.rng, 0.2 if self.rng.random() < 0.6 else 0.05)
-            found = self.follow(candidate, path.value * (self.params.unjustified if justified else 1.0), path, until)
+            found = self.follow(candidate, path.value * worse, path, until)
             yield
-            if found is not None and justified:
+            if found is not None:
                 found = yield from self.justify(found, 1, control)
             if found is not None and found.value <= path.value:
                 path = found
@@ -206,26 +213,26 @@ def vary(
 ) -> list[Graded]:
     """In every walker: random rules, then a walk from one of the best, then re-optimisation from a prefix.
 
-    Returns all graded rules, those of ``pool`` among them.
+    The last begins with the best schedules of the random rules and of the walks. Returns all graded rules, those of
+    ``pool`` among them.
     """
     params = walkers[0].params
+
+    def best_rules() -> list[Graded]:
+        """One for each walker."""
+        known = _by_makespan(walkers, pool)
+        return [known[min(k, len(known) - 1)] for k in range(len(walkers))]
+
     best = min((value for value, _ in pool), default=np.inf)
     each = max(1, int(evaluations * params.random) // len(walkers))
     drawn = in_turns(lambda walker: walker.draw(each, best, control), walkers, threads)
-    known = sorted([*pool, *(entry for walker in walkers for entry in walker.graded)], key=lambda entry: entry[0])
     each = max(1, int(evaluations * (1.0 - params.random - params.from_prefix)) // len(walkers))
-    origins = [known[min(k, len(known) - 1)] for k in range(len(walkers))]
-    in_turns(lambda pair: pair[0].walk(pair[1], each, control), zip(walkers, origins, strict=True), threads)
-    known = sorted([*pool, *(entry for walker in walkers for entry in walker.graded)], key=lambda entry: entry[0])
-    walked = [
-        path
-        for walker, (_, rule) in zip(walkers, [known[min(k, len(known) - 1)] for k in range(len(walkers))], strict=True)
-        if not walker.over(control) and (path := walker.follow(rule)) is not None
-    ]
-    paths = in_turns(
-        lambda pair: pair[0].justify(pair[1], params.justified, control), zip(walkers, walked, strict=False), threads
-    )
-    paths = sorted([*paths, *(path for some in drawn for path in some)], key=attrgetter("value"))
+    walks = list(zip(walkers, best_rules(), strict=True))
+    in_turns(lambda pair: pair[0].walk(pair[1], each, control), walks, threads)
+    known = _by_makespan(walkers, pool)
+    walks = list(zip(walkers, best_rules(), strict=True))
+    walked = in_turns(lambda pair: pair[0].justify_rule(pair[1][1], control), walks, threads)
+    paths = sorted((path for path in (*walked, *drawn) if path is not None), key=attrgetter("value"))
     going = list(zip(walkers, paths, strict=False))
     for _ in range(params.rounds):
         each = max(1, int(evaluations * params.from_prefix / params.rounds) // max(1, len(going)))
@@ -233,6 +240,11 @@ def vary(
         going = sorted(((walker, path) for (walker, _), path in zip(going, paths, strict=True)), key=_value)
         going = going[: max(1, len(going) // 2)]
     return known
+
+
+def _by_makespan(walkers: Sequence[Walker], pool: Sequence[Graded]) -> list[Graded]:
+    """All rules that have been graded, the best first."""
+    return sorted([*pool, *(entry for walker in walkers for entry in walker.graded)], key=itemgetter(0))
 
 
 def _gone_on(evaluations: int, control: Control, going: tuple[Walker, Path]) -> Turns[Path]:

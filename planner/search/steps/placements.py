@@ -52,7 +52,8 @@ class FamilyPlacements:
             best = state.incumbent.best
             return not on_all(family) and (best is None or work / len(family.devices) < best.makespan)
 
-        state.try_all(state.by_bound(placements_in_versions(problem, on_fewer)))
+        if problem.layout == "auto":  # a layout that was asked for is on all devices
+            state.try_all(state.by_bound(placements_in_versions(problem, on_fewer)))
         state.prepared.clear()  # the others take memory
 
 
