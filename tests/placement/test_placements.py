@@ -82,6 +82,28 @@ def test_stages_are_balanced() -> None:
     assert placement.device_of == ((0, 0, 1, 2, 2),)
 
 
+def test_a_heavy_end_stands_apart() -> None:
+    """A head as long as two layers: it and the first layer are on one device, the other twelve loop over the rest.
+
+    An embedding with a gradient to reduce goes to the first of these. A head as long as a layer is no reason.
+    """
+    layers = chain(13, times=(2.0, 2.0, 2.0))
+    embedding = operator("embed", times=(0.0, 0.0, 0.1), step={Pass.R: 1.0, Pass.U: 1.0})
+    first = replace(layers[0], inputs=("embed",))
+    heavy = operator("head", layers[-1].name, times=(4.0, 4.0, 4.0))
+    problem = posed(embedding, first, *layers[1:], heavy, devices=4, microbatches=8)
+    apart = [p for p in family_placements(problem) if p.origin == "interleaved x4, ends apart"]
+    assert [p.device_of for p in apart] == [((0, 3, *(k % 3 for k in range(12)), 3),)]
+    light = posed(*chain(16), devices=4, microbatches=8)
+    assert not [p for p in family_placements(light) if "ends apart" in p.origin]
+
+
+def test_auto_tries_one_layer_a_chunk() -> None:
+    """Twenty layers on four devices: five chunks each, besides the usual numbers."""
+    problem = posed(*chain(20), devices=4, microbatches=8)
+    assert "interleaved x5" in [p.origin for p in family_placements(problem)]
+
+
 def test_stages_are_cut_by_memory() -> None:
     """Where time balances 2 + 2 but memory holds one activation fewer on the first device, the cut moves."""
     operators = [operator("big", activation=3.0), *(operator(f"s{k}", "big", activation=1.0) for k in range(3))]

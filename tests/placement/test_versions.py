@@ -73,6 +73,23 @@ def test_balanced_versions(stretch: float) -> None:
     assert Energy(line(0.0)).balanced(placement, stretch) is None
 
 
+def test_versions_in_which_microbatches_fit() -> None:
+    """Two operators a device, eight microbatches of 4 + 2 bytes: ``fused`` costs no time, so it is always taken.
+
+    Recomputing saves 3 bytes of the first and 1 of the second for a second each, so the first comes first.
+    """
+    placement = Placement.single((0, 0, 1, 1))
+    wanted = {64.0: (0, 1), 48.0: (0, 1), 24.0: (1, 1), 16.0: (1, 2)}
+    for cap, versions in wanted.items():
+        found = Energy(line(cap)).fitting(placement, 8)
+        assert found is not None
+        assert line(cap).versions_of(found, 0) == (*versions, *versions), cap
+        holding = [line(cap).choices[v].activation[i] for i, v in enumerate(versions)]
+        assert 8 * sum(holding) <= cap
+    assert Energy(line(15.0)).fitting(placement, 8) is None
+    assert Energy(line(15.0)).fitting(placement, 7) is not None
+
+
 def test_the_first_stage_recomputes_first() -> None:
     """It holds its microbatches for longest."""
     found = Energy(line(6.0)).balanced(Placement.single((0, 0, 1, 1)), 1.0)
