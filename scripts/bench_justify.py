@@ -1,6 +1,6 @@
 """What justification brings the search over rules: the same evaluations with it and without, in turns in one run.
 
-    .venv/bin/python scripts/bench_justify.py [--evaluations N...] [--seeds S]
+    .venv/bin/python scripts/bench_justify.py [--evaluations N...] [--seeds S] [CONFIG...]
 
 On some placements of shipped configs, rules are varied for so many list schedules (--evaluations), once with their
 schedules justified (forward and backward list scheduling in turn, ``planner/scheduling/list/justify.py``) and once
@@ -56,12 +56,13 @@ def searched(
 def main() -> int:
     """Run the cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", nargs="*", metavar="CONFIG", help="placements of these only")
     parser.add_argument("--evaluations", type=int, nargs="+", default=[600, 4000], metavar="N")
     parser.add_argument("--seeds", type=int, default=3, metavar="S")
     given = parser.parse_args()
     compile_if_needed(Control())
     ratios: dict[int, list[float]] = {evaluations: [] for evaluations in given.evaluations}
-    for config, version, layout, chunks in CASES:
+    for config, version, layout, chunks in (case for case in CASES if case[0] in given.configs or not given.configs):
         problem = planner.read_problem(CONFIGS / config / "graph.yaml", CONFIGS / config / "cluster.yaml")
         versions = different_choices(problem)[version]
         found = family_placement(problem.chosen(versions), layout, range(problem.n_devices), chunks)
