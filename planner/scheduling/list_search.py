@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from planner.common.budget import Control
-from planner.common.threads import side_by_side
+from planner.common.threads import finished, side_by_side
 from planner.placement.memory import Need, microbatch_need, parameters_on, sequence
 from planner.problem import Placement, Problem
 from planner.scheduling.classes import Classes, Floats, build_classes, keep_to_order
@@ -109,6 +109,25 @@ class ListSearch:
     def seconds(self) -> float:
         """The best makespan so far, in seconds."""
         return self.makespan * self.classes.tick
+
+    @property
+    def seconds_by_rules(self) -> float:
+        """The best makespan by a rule alone, in seconds; the best of all where no rule has been tried."""
+        values = [value for value, _ in self.pool if value < np.inf]
+        return min(values) * self.classes.tick if values else self.seconds
+
+    def justify(self, control: Control) -> None:
+        """Forward and backward scheduling from the best schedule, while it pays."""
+        rounds, looks = self.params.rules.justified, (self.params.rules.look_ahead, *self.params.rules.look_aheads)
+        for _ in range(rounds):
+            if self.justifier is None or self.best is None or control.over:
+                return
+            before = self.makespan
+            self.keep(finished(self.justifier.justified(self.best, looks)))
+            self.evaluations += self.justifier.evaluations(looks)
+            control.spend(self.justifier.evaluations(looks))
+            if self.makespan >= before:
+                return
 
     def try_rule(self, rule: Keyed, limit: float = np.inf) -> float:
         """Schedule by a rule and keep the schedule if it is the best; its makespan (ticks; inf beyond ``limit``)."""

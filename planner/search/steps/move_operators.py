@@ -118,8 +118,9 @@ class Heat:
 def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], heat: Heat) -> ListSearch:
     """Move operators, alone or in merged groups; the search of the best placement reached.
 
-    ``seed``: the user's, and the round. A placement is scheduled by the few rules that were best on the one before. It
-    is not scheduled if its busiest stream or channel alone works too long.
+    ``seed``: the user's, and the round. A placement is scheduled by the few rules that were best on the one before, and
+    compared by what rules alone make of both: other methods have shortened the schedule of the one before. It is not
+    scheduled if its busiest stream or channel alone works too long. The best in the end is justified.
     """
     incumbent, params, threads = state.incumbent, state.params.move, state.free_threads
     problem, control = incumbent.problem, incumbent.control
@@ -129,11 +130,12 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
     beside = threads if state.tasks >= params.beside else 1
     groups = [*merge(problem), *problem.groups]
     tried = {current.classes.placement.key: current.seconds}  # makespan in seconds, or a limit that it exceeds
-    loads, busiest, best = Loads(problem.relaxed), bottleneck(current).devices, current
+    loads, busiest, origin, best = Loads(problem.relaxed), bottleneck(current).devices, current, current
+    now = shortest = current.seconds_by_rules
     for step in range(heat.moves):
         if incumbent.met:
             break
-        limit = heat.accepted(step, current.seconds, best.seconds, rng)
+        limit = heat.accepted(step, now, shortest, rng)
         before = current.classes.placement
         if problem.free and rng.random() < params.flipped:
             placement = flipped(problem, before, busiest, rng, params.from_busiest)
@@ -158,13 +160,18 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
         if search.seconds > limit:
             continue
         search.pool += rules[params.rules_tried :]
-        if heat.tuning and (search.seconds < best.seconds or rng.random() < params.tuned):
+        if heat.tuning and (search.seconds < shortest or rng.random() < params.tuned):
             search.vary_rules(heat.tuning, control, incumbent.bound_of(placement), threads)
-        tried[placement.key] = search.seconds
+        now = search.seconds_by_rules
+        tried[placement.key] = now
         current, busiest = search, bottleneck(search).devices
-        if search.seconds < best.seconds:
+        if search.seconds < best.seconds or (now < shortest and best is origin):
             best = search
             incumbent.offer_search(search, f"list scheduling on placement {placement.origin}")
+        shortest = min(shortest, now)
+    if best is not origin:
+        best.justify(control)
+        incumbent.offer_search(best, f"list scheduling on placement {best.classes.placement.origin}")
     return best
 
 
