@@ -4,8 +4,9 @@
 # make test     formatting, lint, types and tests (5 minutes at most on two cores); make lint leaves out the tests
 # make bench    plans the configs one after the other, then the cases at operator level beside their rivals
 #               (docs/cases.md) and whole steps that choose what to recompute (docs/whole-steps.md), counts what two
-#               threads evaluate beside one (docs/results.md) and what justification brings, then races the solver against CP-SAT, big-M and
-#               heuristics (docs/bench.md, docs/race.svg); installs OR-Tools for it. Takes more than two hours
+#               threads evaluate beside one (docs/results.md) and what justification brings, then races the solver
+#               against CP-SAT, big-M and heuristics (docs/bench.md, docs/race.svg); installs OR-Tools for it. Takes
+#               more than two hours
 # make browser  installs what tests/report/browser_*.py need besides Chromium (CI runs it)
 # make dask     installs what planner sweep --dask and its tests need (CI runs them)
 # make lock     resolves requirements.lock and requirements-bench.lock again

@@ -51,7 +51,7 @@ BOUNDS: tuple[Bound, ...] = (
         lambda problem, _: energy_bound(problem),
         weighs=True,
     ),
-    Bound("turn", "training, one copy, a memory cap on every device", True, turn_bound, weighs=True),
+    Bound("turn", "training, one copy, a memory cap on every device, few microbatches", True, turn_bound, weighs=True),
     Bound("packing", "one copy; few kinds of large operators", True, indivisible_bound),
     Bound(
         "warm-up/drain",

@@ -98,9 +98,9 @@ class ProposePlacements:
 
 def _least_work(problem: Problem) -> float:
     """Seconds of compute of a microbatch, each operator in its quickest version on its fastest device."""
-    least = problem.relaxed
-    seconds = np.where(least.runs_on[:, None, :], least.duration, np.inf).min(axis=2).sum(axis=1)
-    return float(seconds[~problem.on_comm].sum())
+    from planner.bounds.waits import fastest
+
+    return float(fastest(problem.relaxed)[~problem.on_comm].sum())
 
 
 def first_placements(
