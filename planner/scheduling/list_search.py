@@ -116,9 +116,10 @@ class ListSearch:
         values = [value for value, _ in self.pool if value < np.inf]
         return min(values) * self.classes.tick if values else self.seconds
 
-    def justify(self, control: Control) -> None:
-        """Forward and backward scheduling from the best schedule, while it pays."""
-        rounds, looks = self.params.rules.justified, (self.params.rules.look_ahead, *self.params.rules.look_aheads)
+    def justify(self, control: Control, rounds: int | None = None) -> None:
+        """Forward and backward scheduling from the best schedule, while it pays; ``rounds`` at most."""
+        rounds = self.params.rules.justified if rounds is None else rounds
+        looks = (self.params.rules.look_ahead, *self.params.rules.look_aheads)
         for _ in range(rounds):
             if self.justifier is None or self.best is None or control.over:
                 return

@@ -24,7 +24,7 @@ class ReadyParams:
 class PlacementParams:
     """Placements that are proposed and scheduled by known rules."""
 
-    promising: float = 1.25  # x the best makespan: known rules that do worse on a placement are given up early
+    promising: float = 1.15  # x the best makespan: known rules that do worse on a placement are given up early
     few_microbatches: int = 4  # up to so many microbatches, and
     many_operators: int = 500  # with more operators than this, placement by earliest finish is tried in the opening
     assigned_versions: int = 1_000  # groups x devices x versions up to which the assignment MIP decides versions, too
@@ -37,6 +37,7 @@ class VaryParams:
 
     evaluations: int = 3_000  # list schedules
     placements: int = 3  # best placements on which rules are varied,
+    hopeless: float = 1.03  # and of each uniform choice those that are not longer than this x the best,
     compared: float = 0.15  # each for this share of the evaluations; then the best of them for all
     long: int = 60_000  # tasks up to which the best placement is varied for longer: the fewer tasks, the longer
     suggesting: float = 0.4  # share of the evaluations before a beam search, to suggest sizes of microbatch groups
@@ -52,8 +53,8 @@ class UniformParams:
     families: int = 2  # best placements that are tried with every choice by kind of operator,
     by_kind: int = 2  # and the best of those,
     rules: int = 3  # where so many rules known there make them promising:
-    promising: float = 1.05  # x the best makespan
-    hopeless: float = 1.1  # x the best makespan: what is worse by known rules is left as it is
+    promising: float = 1.15  # x the best makespan, before they are justified
+    hopeless: float = 1.05  # x the best makespan: what is worse by known rules is left as it is
     varied: float = 0.1  # share of the usual evaluations of varied rules for each,
     tasks: int = 10_000  # with so many tasks; with more, as many fewer
     rounds: int = 2  # of annealing
@@ -75,7 +76,8 @@ class AnnealOrdersParams:
 class MoveParams:
     """Local search on the placement: moves of groups of operators to other devices."""
 
-    moves: int = 400  # where only shorter schedules are accepted
+    moves: int = 400  # where only shorter schedules are accepted,
+    still: int = 150  # or until so many in a row are not
     annealed_at_most: int = 5_000  # tasks: with more, placements are not annealed
     annealed_tasks: int = 4_000_000  # tasks scheduled in an annealing of placements,
     annealed_moves: int = 2_500  # and its moves at most
@@ -85,6 +87,8 @@ class MoveParams:
     tuning_tasks: int = 200_000  # tasks in them at most,
     tuned: float = 0.1  # and how often that is done on a placement that is not the best
     rules_tried: int = 3  # best rules of the current placement that are tried on a new one,
+    justified: int = 1  # rounds of justification of the best of them, where only shorter schedules are accepted,
+    worse: float = 1.01  # and where it is not longer than this x what these rules make of the current placement
     beside: int = 20_000  # side by side with so many tasks: with fewer, waking threads takes longer than it saves
     near: float = 0.7  # share of the moves that go to a neighbour's device
     exchanged: float = 0.5  # share of the second moves that fill the gap of the first
@@ -125,7 +129,10 @@ class RestartParams:
     """A new search on the best placement, with another seed."""
 
     close: float = 0.02  # no new search if the schedule is this close to its placement's bound (relatively)
-    rounds: int = 6  # of annealing afterwards
+    share: float = 0.25  # of the usual evaluations of varied rules, with many tasks
+    rival: float = 1.015  # x the best makespan: a placement on other devices that is searched in turn with the best
+    rounds: int = 6  # of annealing afterwards,
+    annealed: float = 1.01  # where the schedule is not longer than this x the best
 
 
 @dataclass(frozen=True)
@@ -175,8 +182,8 @@ class AdaptiveParams:
     expected: float = 5e-4  # expected gain of a step that has not been tried
     least: float = 1e-4  # expected gain below which a step is given up
     annealed_placements: float = 2e-3  # expected gain of annealing placements, with few tasks
-    learning: float = 2.0  # x the expected gain of LNS windows, with many tasks: at first they learn which kinds pay
-    beam: float = 0.2  # x the expected gain of a restart that needs a beam search: it takes that much longer
+    searches: float = 2.5  # x the expected gain of new searches and of moves, with many tasks: one is no test of them
+    beam: float = 2.0  # x the expected gain of a beam search: it takes several times as long
 
 
 @dataclass(frozen=True)

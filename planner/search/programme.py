@@ -14,6 +14,7 @@ from planner.search.adaptive import Adaptive
 from planner.search.state import SearchState
 from planner.search.step import Step
 from planner.search.steps.anneal_orders import AnnealBest, AnnealSome
+from planner.search.steps.beam_search import BeamSearch
 from planner.search.steps.bounds import CheapBounds, DearBounds, OnlyPlacementBound
 from planner.search.steps.counting import Counting
 from planner.search.steps.exact import Exact
@@ -34,15 +35,14 @@ def expected(state: SearchState) -> float:
     return state.params.adaptive.expected
 
 
-def expected_of_windows(state: SearchState) -> float:
-    """The same for LNS windows: higher with many tasks, since at first windows learn which kinds pay."""
-    return expected(state) * (state.params.adaptive.learning if state.has_many_tasks else 1.0)
+def expected_of_searches(state: SearchState) -> float:
+    """The same for new searches, on the best placement and on those near it: higher with many tasks."""
+    return expected(state) * (state.params.adaptive.searches if state.has_many_tasks else 1.0)
 
 
-def expected_of_restart(state: SearchState) -> float:
-    """The same for a restart: lower if it needs a beam search, which takes several times as long."""
-    beam = any(search.group_sizes for search in state.ranked[:1])
-    return expected(state) * (state.params.adaptive.beam if beam else 1.0)
+def expected_of_beam(state: SearchState) -> float:
+    """The same for a beam search: after the first new search and moves."""
+    return expected(state) * state.params.adaptive.beam
 
 
 def expected_of_annealing(state: SearchState) -> float:
@@ -52,10 +52,11 @@ def expected_of_annealing(state: SearchState) -> float:
 
 IN_TURNS = Adaptive(
     (
-        (MoveOperators(tuned=True), expected),
+        (MoveOperators(tuned=True), expected_of_searches),
+        (Restart(), expected_of_searches),
+        (BeamSearch(), expected_of_beam),
         (FlipVersions(), expected),
-        (Restart(), expected_of_restart),
-        (LnsWindows(), expected_of_windows),
+        (LnsWindows(), expected),
         (MoveOperators(annealed=True, tuned=True), expected_of_annealing),
     )
 )
@@ -76,7 +77,7 @@ LARGE: tuple[Step, ...] = (
     UniformChoices(),
     ProposePlacements(),
     MoveOperators(),
-    VaryRules(),
+    VaryRules(at_length=False),
     AnnealBest(),
     SteadyState(),
     IN_TURNS,
@@ -106,7 +107,7 @@ SMALL: tuple[Step, ...] = (
 BRIEF: tuple[Step, ...] = (AnnealSome("brief"),)
 """For a question that is asked many times: a little annealing after the opening."""
 
-ON_PLACEMENT_LARGE: tuple[Step, ...] = (VaryRules(), AnnealBest())
+ON_PLACEMENT_LARGE: tuple[Step, ...] = (VaryRules(), BeamSearch(), AnnealBest())
 ON_PLACEMENT_SMALL: tuple[Step, ...] = (AnnealBest(), VaryRules())
 """The best schedule of one placement, with many tasks and with few."""
 

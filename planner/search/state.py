@@ -94,10 +94,10 @@ class SearchState:
         choices = different_choices(problem)
         return {name: [search for search, some in versions if some == {wanted}] for name, wanted in choices.items()}
 
-    def is_hopeless(self, search: ListSearch) -> bool:
-        """Whether known rules do so much worse there than the best that a choice of versions is not tuned."""
+    def is_hopeless(self, search: ListSearch, most: float) -> bool:
+        """Whether what is known there is longer than ``most`` x the best: that a choice of versions is not tuned."""
         best = self.incumbent.best
-        return best is not None and search.seconds > best.makespan * self.params.uniform.hopeless
+        return best is not None and search.seconds > best.makespan * most
 
     def add(self, search: ListSearch) -> None:
         """Add the search of a placement."""
@@ -168,6 +168,7 @@ class SearchState:
             for timetables in self.baselines.values():
                 for _, timetable in timetables:
                     each.follow(timetable)
+            each.justify(self.incumbent.control)
             if not any(each is other for other in self.searches):
                 self.searches.append(each)
             self.incumbent.offer_search(each, f"list scheduling on placement {placement.origin}")

@@ -25,7 +25,9 @@ def names(steps: tuple[Step, ...]) -> list[str]:
     return [step.name for step in steps]
 
 
-IN_TURNS = "in turns: move operators and tune, change versions, restart, LNS windows, anneal placements and tune"
+IN_TURNS = (
+    "in turns: move operators and tune, restart, beam search, change versions, LNS windows, anneal placements and tune"
+)
 
 
 def test_the_opening() -> None:
@@ -84,8 +86,8 @@ def test_few_tasks() -> None:
 
 
 def test_one_placement() -> None:
-    """The same two steps, the one that shapes first."""
-    assert names(ON_PLACEMENT_LARGE) == ["vary rules", "anneal orders, best"]
+    """The same steps, what shapes first; a beam search only with many tasks."""
+    assert names(ON_PLACEMENT_LARGE) == ["vary rules", "beam search", "anneal orders, best"]
     assert names(ON_PLACEMENT_SMALL) == ["anneal orders, best", "vary rules"]
 
 

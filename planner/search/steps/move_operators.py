@@ -49,10 +49,9 @@ class MoveOperators:
 
     def run(self, state: SearchState) -> None:
         """A round of moves."""
-        best = state.ranked[:1]
         moved = self._moved(state)
-        if moved is None or not self.tuned or (moved.needs_beam and any(moved is each for each in best)):
-            return  # rules alone cannot improve a schedule of the beam search
+        if moved is None or not self.tuned:
+            return
         vary(state, moved, state.params.vary.after_move)
         anneal(state, moved, state.params.anneal.after_move)
 
@@ -68,7 +67,10 @@ class MoveOperators:
         best: dict[object, ListSearch] = {}
         for search in state.ranked:
             best.setdefault(search.full.placement.device_of, search)
-        return list(best.values())[: state.params.move.origins]
+        origins = list(best.values())[: state.params.move.origins]
+        alike = [searches[0] for searches in state.uniform.values() if searches]
+        near = [search for search in alike if not state.is_hopeless(search, state.params.vary.hopeless)]
+        return origins + [search for search in near if not any(search is other for other in origins)]
 
     def _moved_from(self, state: SearchState, search: ListSearch) -> ListSearch:
         state.rounds[ROUNDS] += 1
@@ -92,6 +94,8 @@ class Heat:
     """How many moves a search on placements makes, and what it accepts."""
 
     moves: int
+    still: int = 0  # or until so many in a row are not accepted; 0: never
+    justified: int = 0  # rounds of justification of each schedule
     hot: float = 0.0  # first temperature, x the best makespan: longer schedules are accepted by it (Metropolis)
     cold: float = 0.0  # last temperature
     tuning: int = 0  # list schedules that fit rules to a new placement
@@ -99,13 +103,14 @@ class Heat:
     @staticmethod
     def none(params: MoveParams) -> Heat:
         """Only what is shorter."""
-        return Heat(params.moves)
+        return Heat(params.moves, params.still, params.justified)
 
     @staticmethod
     def of(params: MoveParams, tasks: int) -> Heat:
         """Annealing for a problem of so many tasks."""
         moves = min(params.annealed_moves, params.annealed_tasks // tasks)
-        return Heat(moves, params.hot, params.cold, min(params.tuning, params.tuning_tasks // tasks))
+        tuning = min(params.tuning, params.tuning_tasks // tasks)
+        return Heat(moves, hot=params.hot, cold=params.cold, tuning=tuning)
 
     def accepted(self, step: int, seconds: float, best: float, rng: np.random.Generator) -> float:
         """The longest makespan that is accepted after so many moves from one of ``seconds``."""
@@ -119,8 +124,9 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
     """Move operators, alone or in merged groups; the search of the best placement reached.
 
     ``seed``: the user's, and the round. A placement is scheduled by the few rules that were best on the one before, and
-    compared by what rules alone make of both: other methods have shortened the schedule of the one before. It is not
-    scheduled if its busiest stream or channel alone works too long. The best in the end is justified.
+    compared by what these (and a little justification, see ``Heat``) make of both: other methods have shortened the
+    schedule of the one before. It is not scheduled if its busiest stream or channel alone works too long. The best in
+    the end is justified.
     """
     incumbent, params, threads = state.incumbent, state.params.move, state.free_threads
     problem, control = incumbent.problem, incumbent.control
@@ -131,10 +137,16 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
     groups = [*merge(problem), *problem.groups]
     tried = {current.classes.placement.key: current.seconds}  # makespan in seconds, or a limit that it exceeds
     loads, busiest, origin, best = Loads(problem.relaxed), bottleneck(current).devices, current, current
-    now = shortest = current.seconds_by_rules
+    known = _scheduled(state, current.classes.placement, current, np.inf, heat.justified, beside)
+    if known is None:
+        return current
+    now = shortest = known.seconds
+    plain = known.seconds_by_rules
+    still = 0
     for step in range(heat.moves):
-        if incumbent.met:
+        if incumbent.met or 0 < heat.still <= still:
             break
+        still += 1
         limit = heat.accepted(step, now, shortest, rng)
         before = current.classes.placement
         if problem.free and rng.random() < params.flipped:
@@ -147,24 +159,16 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
         tried[placement.key] = limit
         if loads.of_copies(placement) * problem.microbatches > limit:
             continue
-        try:
-            search = ListSearch.of(problem, placement, seed[0], state.params.schedule)
-        except DoesNotFit:
-            tried[placement.key] = np.inf
+        by_rules = plain * params.worse if heat.justified else limit
+        search = _scheduled(state, placement, current, by_rules, heat.justified, beside)
+        if search is None or search.seconds > limit:
             continue
-        rules = sorted(current.pool, key=lambda entry: entry[0])
-        ticks = limit / search.classes.tick
-        few = [rule for _, rule in rules[: params.rules_tried]]
-        search.pool = search.try_rules(few, ticks, control, beside)
-        control.spend(len(search.pool))
-        if search.seconds > limit:
-            continue
-        search.pool += rules[params.rules_tried :]
         if heat.tuning and (search.seconds < shortest or rng.random() < params.tuned):
             search.vary_rules(heat.tuning, control, incumbent.bound_of(placement), threads)
-        now = search.seconds_by_rules
+        now, plain = search.seconds, search.seconds_by_rules
+        search.pool += sorted(current.pool, key=lambda entry: entry[0])[params.rules_tried :]
         tried[placement.key] = now
-        current, busiest = search, bottleneck(search).devices
+        current, busiest, still = search, bottleneck(search).devices, 0
         if search.seconds < best.seconds or (now < shortest and best is origin):
             best = search
             incumbent.offer_search(search, f"list scheduling on placement {placement.origin}")
@@ -173,6 +177,27 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
         best.justify(control)
         incumbent.offer_search(best, f"list scheduling on placement {best.classes.placement.origin}")
     return best
+
+
+def _scheduled(
+    state: SearchState, placement: Placement, known: ListSearch, limit: float, justified: int, threads: int
+) -> ListSearch | None:
+    """The search of a placement: the best rules of another one, and so many rounds of justification of the best.
+
+    None where rules alone take longer than ``limit`` (seconds).
+    """
+    params, control = state.params.move, state.incumbent.control
+    try:
+        search = ListSearch.of(state.problem, placement, state.seed, state.params.schedule)
+    except DoesNotFit:
+        return None
+    rules = sorted(known.pool, key=lambda entry: entry[0])[: params.rules_tried]
+    search.pool = search.try_rules([rule for _, rule in rules], limit / search.classes.tick, control, threads)
+    control.spend(len(search.pool))
+    if search.best is None:
+        return None
+    search.justify(control, justified)
+    return search
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Searches the best placement again: annealing keeps the shape of the schedule that it starts from."""
+"""Searches the best placements again: annealing keeps the shape of the schedule that it starts from."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from planner.scheduling.list_search import ListSearch
 from planner.search.state import SearchState
 from planner.search.steps.anneal_orders import anneal
-from planner.search.steps.vary_rules import shape
+from planner.search.steps.vary_rules import longer, vary
 
 
 @dataclass(frozen=True)
 class Restart:
-    """Vary rules again on the best placement, with another seed, then anneal."""
+    """Vary rules again on the best placement, with another seed, then anneal: the next time on its rival.
+
+    With many tasks several short searches with different seeds find more than a long one, and what is found on the way
+    is known for moves of operators.
+    """
 
     name: str = "restart"
 
@@ -21,14 +25,26 @@ class Restart:
         return bool(state.searches)
 
     def run(self, state: SearchState) -> None:
-        """A new search on the same placement, unless its schedule is close to its bound."""
-        for search in state.ranked[:1]:
-            if state.is_close(search, state.params.restart.close):
-                return
-            state.rounds[self.name] += 1
-            seed = state.seed + state.rounds[self.name]
-            again = ListSearch.of(state.problem, search.full.placement, seed, state.params.schedule)
-            again = again if search.mirrored is None else again.mirror(seed) or again
-            shape(state, again)
-            anneal(state, again, state.params.restart.rounds)
-            state.add(again)
+        """A new search on the best placement, or on its best rival in turn, unless that is close to its bound."""
+        params = state.params.restart
+        state.rounds[self.name] += 1
+        rivals = self._rivals(state)
+        search = rivals[(state.rounds[self.name] - 1) % len(rivals)]
+        if state.is_close(search, params.close):
+            return
+        seed = state.seed + state.rounds[self.name]
+        again = ListSearch.of(state.problem, search.full.placement, seed, state.params.schedule)
+        again = again if search.mirrored is None else again.mirror(seed) or again
+        share = params.share if state.has_many_tasks else 1.0
+        vary(state, again, share * longer(state, again), afresh=True)
+        if again.best is None:
+            return
+        if again.seconds < state.incumbent.cutoff * params.annealed:
+            anneal(state, again, params.rounds)
+        state.add(again)
+
+    def _rivals(self, state: SearchState) -> list[ListSearch]:
+        """The best search, and the best on other devices, if it is nearly as good."""
+        best, *others = state.ranked
+        where, near = best.full.placement.device_of, best.seconds * state.params.restart.rival
+        return [best, *[s for s in others if s.full.placement.device_of != where and s.seconds <= near][:1]]

@@ -64,6 +64,7 @@ def _by_kind(state: SearchState, known: ListSearch, versions: Versions) -> ListS
     incumbent.control.spend(len(rules))
     if search.best is None:
         return None
+    search.justify(incumbent.control)
     state.searches.append(search)
     incumbent.offer_search(search, f"list scheduling on placement {placement.origin}")
     return search
@@ -73,7 +74,7 @@ def _tune(state: SearchState, searches: Iterable[ListSearch]) -> None:
     """Vary rules where that may help; with few tasks anneal, too: with many it takes long and changes little."""
     params = state.params.uniform
     for search in searches:
-        if state.is_hopeless(search):
+        if state.is_hopeless(search, params.hopeless):
             continue
         vary(state, search, params.varied * min(1.0, params.tasks / search.classes.n_tasks))
         if not state.has_many_tasks:

@@ -1,4 +1,4 @@
-"""Varies the rules of the list scheduler; steps of several microbatch groups get a beam search, too."""
+"""Varies the rules of the list scheduler."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from planner.search.state import SearchState
 
 @dataclass(frozen=True)
 class VaryRules:
-    """Vary rules on the best placements, most on the very best.
+    """Vary rules on the best placements, most on the very best: there ``at_length``, unless that is for a restart.
 
     Where operators have alternatives, also on the best placements of each uniform choice: it might lose only because
     mixed ones have been tuned already.
     """
 
+    at_length: bool = True
     name: str = "vary rules"
 
     def supports(self, state: SearchState) -> bool:
@@ -28,22 +29,23 @@ class VaryRules:
         params = state.params.vary
         for search in self._compared(state):
             vary(state, search, params.compared * math.sqrt(longer(state, search)))
-        for search in state.ranked[:1]:
-            shape(state, search)
+        for search in state.ranked[: int(self.at_length)]:
+            length = longer(state, search)
+            vary(state, search, length, afresh=length > 1)
 
     def _compared(self, state: SearchState) -> list[ListSearch]:
         most = state.params.vary.placements
         found = state.ranked[:most]
         for searches in state.uniform.values():
-            alike = [search for search in searches[:most] if not state.is_hopeless(search)]
+            alike = [search for search in searches[:most] if not state.is_hopeless(search, state.params.vary.hopeless)]
             found += [search for search in alike if not any(search is other for other in found)]
         return found
 
 
 def longer(state: SearchState, search: ListSearch) -> float:
-    """How long rules are varied, x the usual: with many tasks and no beam search, the longer the fewer tasks."""
+    """How long rules are varied, x the usual: with many tasks, the longer the fewer there are."""
     tasks = search.classes.n_tasks
-    if search.needs_beam or tasks <= state.params.schedule.many_tasks:
+    if tasks <= state.params.schedule.many_tasks:
         return 1.0
     return max(1.0, state.params.vary.long / tasks)
 
@@ -57,17 +59,4 @@ def vary(state: SearchState, search: ListSearch, share: float, afresh: bool = Fa
     incumbent.control.report(how)
     evaluations = int(state.params.vary.evaluations * share)
     search.vary_rules(evaluations, incumbent.control, state.goal(search), state.free_threads, afresh)
-    incumbent.offer_search(search, how)
-
-
-def shape(state: SearchState, search: ListSearch) -> None:
-    """Vary rules at length. With several microbatch groups they suggest group sizes to a beam search, which follows."""
-    length = longer(state, search)
-    vary(state, search, state.params.vary.suggesting if search.needs_beam else length, afresh=length > 1)
-    incumbent = state.incumbent
-    if incumbent.met or state.is_close(search) or not search.group_sizes:
-        return
-    how = f"beam search over horizons on placement {search.classes.placement.origin}"
-    incumbent.control.report(how)
-    search.beam_search(incumbent.control, state.goal(search), state.free_threads)
     incumbent.offer_search(search, how)
