@@ -95,7 +95,7 @@ class SearchState:
         return {name: [search for search, some in versions if some == {wanted}] for name, wanted in choices.items()}
 
     def is_hopeless(self, search: ListSearch, most: float) -> bool:
-        """Whether what is known there is longer than ``most`` x the best: that a choice of versions is not tuned."""
+        """Whether its best schedule is longer than ``most`` x the best makespan, so that it is left as it is."""
         best = self.incumbent.best
         return best is not None and search.seconds > best.makespan * most
 

@@ -26,17 +26,18 @@ class Restart:
 
     def run(self, state: SearchState) -> None:
         """A new search on the best placement, or on its best rival in turn, unless that is close to its bound."""
-        params = state.params.restart
+        params, rivals = state.params.restart, self._rivals(state)
+        if not rivals:
+            return
         state.rounds[self.name] += 1
-        rivals = self._rivals(state)
         search = rivals[(state.rounds[self.name] - 1) % len(rivals)]
         if state.is_close(search, params.close):
             return
         seed = state.seed + state.rounds[self.name]
         again = ListSearch.of(state.problem, search.full.placement, seed, state.params.schedule)
         again = again if search.mirrored is None else again.mirror(seed) or again
-        share = params.share if state.has_many_tasks else 1.0
-        vary(state, again, share * longer(state, again), afresh=True)
+        length = longer(state, again)
+        vary(state, again, length * (params.share if state.has_many_tasks else 1.0), afresh=length > 1)
         if again.best is None:
             return
         if again.seconds < state.incumbent.cutoff * params.annealed:
@@ -45,6 +46,10 @@ class Restart:
 
     def _rivals(self, state: SearchState) -> list[ListSearch]:
         """The best search, and the best on other devices, if it is nearly as good."""
-        best, *others = state.ranked
-        where, near = best.full.placement.device_of, best.seconds * state.params.restart.rival
-        return [best, *[s for s in others if s.full.placement.device_of != where and s.seconds <= near][:1]]
+        ranked = state.ranked
+        for search in ranked[1:]:
+            if search.seconds > ranked[0].seconds * state.params.restart.rival:
+                break
+            if search.full.placement.device_of != ranked[0].full.placement.device_of:
+                return [ranked[0], search]
+        return ranked[:1]
