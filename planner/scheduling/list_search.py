@@ -217,7 +217,7 @@ class ListSearch:
 
     @property
     def needs_beam(self) -> bool:
-        """Whether schedules come from a beam search over horizons."""
+        """Whether a beam search over horizons applies: many tasks, and more than a few microbatch groups."""
         return self.classes.n_tasks >= self.params.many_tasks and self.scales.groups > self.params.beam.meetings
 
     def vary_rules(

@@ -54,7 +54,7 @@ class UniformParams:
     by_kind: int = 2  # and the best of those,
     rules: int = 3  # where so many rules known there make them promising:
     promising: float = 1.15  # x the best makespan, before they are justified
-    hopeless: float = 1.05  # x the best makespan: what is worse by known rules is left as it is
+    hopeless: float = 1.05  # x the best makespan: what is worse by known rules, justified, is left as it is
     varied: float = 0.1  # share of the usual evaluations of varied rules for each,
     tasks: int = 10_000  # with so many tasks; with more, as many fewer
     rounds: int = 2  # of annealing
@@ -126,7 +126,7 @@ class LnsParams:
 
 @dataclass(frozen=True)
 class RestartParams:
-    """A new search on the best placement, with another seed."""
+    """A new search on the best placement or its rival, with another seed."""
 
     close: float = 0.02  # no new search if the schedule is this close to its placement's bound (relatively)
     share: float = 0.25  # of the usual evaluations of varied rules, with many tasks

@@ -61,7 +61,10 @@ class MoveOperators:
         return min(reached, key=lambda search: search.seconds, default=None)
 
     def _origins(self, state: SearchState) -> list[ListSearch]:
-        """The best search; the first time, with alternatives, also the best on other devices: versions hide them."""
+        """The best search; the first time, with alternatives, also the best on other devices and in each version.
+
+        Mixed versions that have been tuned hide them.
+        """
         if self.tuned or self.annealed or not state.problem.free:
             return state.ranked[:1]
         best: dict[object, ListSearch] = {}
@@ -138,7 +141,7 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
     tried = {current.classes.placement.key: current.seconds}  # makespan in seconds, or a limit that it exceeds
     loads, busiest, origin, best = Loads(problem.relaxed), bottleneck(current).devices, current, current
     known = _scheduled(state, current.classes.placement, current, np.inf, heat.justified, beside)
-    if known is None:
+    if known.best is None:  # no rules are known there
         return current
     now = shortest = known.seconds
     plain = known.seconds_by_rules
@@ -160,8 +163,12 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
         if loads.of_copies(placement) * problem.microbatches > limit:
             continue
         by_rules = plain * params.worse if heat.justified else limit
-        search = _scheduled(state, placement, current, by_rules, heat.justified, beside)
-        if search is None or search.seconds > limit:
+        try:
+            search = _scheduled(state, placement, current, by_rules, heat.justified, beside)
+        except DoesNotFit:
+            tried[placement.key] = np.inf
+            continue
+        if search.seconds > limit:
             continue
         if heat.tuning and (search.seconds < shortest or rng.random() < params.tuned):
             search.vary_rules(heat.tuning, control, incumbent.bound_of(placement), threads)
@@ -181,21 +188,16 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
 
 def _scheduled(
     state: SearchState, placement: Placement, known: ListSearch, limit: float, justified: int, threads: int
-) -> ListSearch | None:
+) -> ListSearch:
     """The search of a placement: the best rules of another one, and so many rounds of justification of the best.
 
-    None where rules alone take longer than ``limit`` (seconds).
+    It has no schedule where rules alone take longer than ``limit`` (seconds). Raises ``DoesNotFit``.
     """
     params, control = state.params.move, state.incumbent.control
-    try:
-        search = ListSearch.of(state.problem, placement, state.seed, state.params.schedule)
-    except DoesNotFit:
-        return None
+    search = ListSearch.of(state.problem, placement, state.seed, state.params.schedule)
     rules = sorted(known.pool, key=lambda entry: entry[0])[: params.rules_tried]
     search.pool = search.try_rules([rule for _, rule in rules], limit / search.classes.tick, control, threads)
     control.spend(len(search.pool))
-    if search.best is None:
-        return None
     search.justify(control, justified)
     return search
 
