@@ -121,14 +121,20 @@ class ListSearch:
         rounds = self.params.rules.justified if rounds is None else rounds
         looks = (self.params.rules.look_ahead, *self.params.rules.look_aheads)
         for _ in range(rounds):
-            if self.justifier is None or self.best is None or control.over:
+            if control.over:
                 return
-            before = self.makespan
-            self.keep(finished(self.justifier.justified(self.best, looks)))
-            self.evaluations += self.justifier.evaluations(looks)
-            control.spend(self.justifier.evaluations(looks))
+            before, evaluations = self.makespan, self.evaluations
+            self.justify_once(looks)
+            control.spend(self.evaluations - evaluations)
             if self.makespan >= before:
                 return
+
+    def justify_once(self, looks: Sequence[float]) -> None:
+        """Forward and backward scheduling from the best schedule, if there is one, with these look-aheads."""
+        if self.best is None or self.justifier is None:
+            return
+        self.keep(finished(self.justifier.justified(self.best, looks)))
+        self.evaluations += self.justifier.evaluations(looks)
 
     def try_rule(self, rule: Keyed, limit: float = np.inf) -> float:
         """Schedule by a rule and keep the schedule if it is the best; its makespan (ticks; inf beyond ``limit``)."""
@@ -188,12 +194,18 @@ class ListSearch:
             return []
         return self.learn_starts(start if self.mirrored is None else self.mirrored.restrict(start))
 
-    def learn_starts(self, start: Floats) -> list[Run]:
-        """Schedules in the order of starts (seconds, of the classes of this search), or with them as keys."""
+    def learn_starts(
+        self, start: Floats, limit: float = np.inf, look_aheads: Sequence[float] = (0.0, 0.5)
+    ) -> list[Run]:
+        """Schedules in the order of starts (seconds, of the classes of this search), or with them as keys.
+
+        With keys, those beyond ``limit`` (ticks) are given up early.
+        """
         start = start / self.classes.tick
         keys = np.nan_to_num(start, nan=np.inf)
         played = self.orders.play(Orders.of(self.ordered, start))
-        return [played, *(run(self.arrays, keys, look_ahead) for look_ahead in (0.0, 0.5))]
+        self.evaluations += len(look_aheads)
+        return [played, *(run(self.arrays, keys, look_ahead, limit) for look_ahead in look_aheads)]
 
     def keep(self, found: Run | None) -> None:
         """Keep a schedule if it is the best."""

@@ -77,6 +77,7 @@ class MoveParams:
     """Local search on the placement: moves of groups of operators to other devices."""
 
     moves: int = 400  # where only shorter schedules are accepted,
+    move_tasks: int = 3_000_000  # and tasks of the schedules that they need, with a rule each,
     still: int = 150  # or until so many in a row are not
     annealed_at_most: int = 5_000  # tasks: with more, placements are not annealed
     annealed_tasks: int = 4_000_000  # tasks scheduled in an annealing of placements,
@@ -98,10 +99,16 @@ class MoveParams:
 
 
 @dataclass(frozen=True)
-class FlipParams:
-    """Changes of versions in the best schedule, its order kept."""
+class ChangeParams:
+    """Changes of devices and versions under the best schedule, its order kept."""
 
-    changes: int = 120  # that are tried in a round,
+    changes: int = 200  # that are tried in a round,
+    at_once: int = 4  # side by side: the best of these is kept,
+    draws: int = 40  # and drawn so often at most
+    worse: float = 1.01  # x the makespan: what the order makes of a change is given up beyond it
+    look_aheads: tuple[float, ...] = (0.5,)  # of the list scheduler with the starts as keys,
+    justified: tuple[float, ...] = (0.6,)  # and in justification
+    rival: float = 1.005  # x the best makespan: a schedule that began elsewhere and is changed in turn with the best
     rounds: int = 2  # of annealing afterwards
 
 
@@ -130,7 +137,7 @@ class RestartParams:
 
     close: float = 0.02  # no new search if the schedule is this close to its placement's bound (relatively)
     share: float = 0.25  # of the usual evaluations of varied rules, with many tasks
-    rival: float = 1.015  # x the best makespan: a placement on other devices that is searched in turn with the best
+    rival: float = 1.015  # x the best makespan: a placement that began elsewhere and is searched in turn with the best
     rounds: int = 6  # of annealing afterwards,
     annealed: float = 1.01  # where the schedule is not longer than this x the best
 
@@ -179,11 +186,12 @@ class CountingParams:
 class AdaptiveParams:
     """Which step comes next: gains are relative to the makespan."""
 
-    expected: float = 5e-4  # expected gain of a step that has not been tried
-    least: float = 1e-4  # expected gain below which a step is given up
+    expected: float = 5e-4  # expected gain, for its cost, of a step that has not been tried
+    least: float = 1e-4  # expected gain for its cost below which a step is given up,
+    least_of_many: float = 1e-5  # and with many tasks, where no exact model takes over
     annealed_placements: float = 2e-3  # expected gain of annealing placements, with few tasks
+    beam: float = 0.4  # x the expected gain of a beam search
     searches: float = 2.5  # x the expected gain of new searches and of moves, with many tasks: one is no test of them
-    beam: float = 2.0  # x the expected gain of a beam search: it takes several times as long
 
 
 @dataclass(frozen=True)
@@ -206,7 +214,7 @@ class SearchParams:
     uniform: UniformParams = field(default_factory=UniformParams)
     anneal: AnnealOrdersParams = field(default_factory=AnnealOrdersParams)
     move: MoveParams = field(default_factory=MoveParams)
-    flip: FlipParams = field(default_factory=FlipParams)
+    change: ChangeParams = field(default_factory=ChangeParams)
     lns: LnsParams = field(default_factory=LnsParams)
     restart: RestartParams = field(default_factory=RestartParams)
     steady_state: SteadyStateParams = field(default_factory=SteadyStateParams)

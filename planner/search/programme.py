@@ -16,9 +16,9 @@ from planner.search.step import Step
 from planner.search.steps.anneal_orders import AnnealBest, AnnealSome
 from planner.search.steps.beam_search import BeamSearch
 from planner.search.steps.bounds import CheapBounds, DearBounds, OnlyPlacementBound
+from planner.search.steps.change_placement import ChangePlacement
 from planner.search.steps.counting import Counting
 from planner.search.steps.exact import Exact
-from planner.search.steps.flip_versions import FlipVersions
 from planner.search.steps.lns_windows import LnsWindows
 from planner.search.steps.modulo_schedules import ModuloSchedules
 from planner.search.steps.move_operators import MoveOperators
@@ -31,7 +31,7 @@ from planner.search.steps.vary_rules import VaryRules
 
 
 def expected(state: SearchState) -> float:
-    """The expected gain of a step that has not been tried, relative to the makespan."""
+    """The expected gain of a step that has not been tried, relative to the makespan, for its cost."""
     return state.params.adaptive.expected
 
 
@@ -41,7 +41,7 @@ def expected_of_searches(state: SearchState) -> float:
 
 
 def expected_of_beam(state: SearchState) -> float:
-    """The same for a beam search: after the first new search and moves."""
+    """The same for a beam search, which comes after all others have been tried."""
     return expected(state) * state.params.adaptive.beam
 
 
@@ -52,12 +52,12 @@ def expected_of_annealing(state: SearchState) -> float:
 
 IN_TURNS = Adaptive(
     (
-        (MoveOperators(tuned=True), expected_of_searches),
-        (Restart(), expected_of_searches),
-        (BeamSearch(), expected_of_beam),
-        (FlipVersions(), expected),
-        (LnsWindows(), expected),
-        (MoveOperators(annealed=True, tuned=True), expected_of_annealing),
+        (ChangePlacement(), expected_of_searches, 1.0),
+        (MoveOperators(tuned=True), expected_of_searches, 2.0),
+        (Restart(), expected_of_searches, 2.0),
+        (BeamSearch(), expected_of_beam, 5.0),
+        (LnsWindows(), expected, 2.0),
+        (MoveOperators(annealed=True, tuned=True), expected_of_annealing, 1.0),
     )
 )
 

@@ -40,6 +40,7 @@ class SearchState:
     searches: list[ListSearch] = field(default_factory=list)
     prepared: dict[PlacementKey, ListSearch] = field(default_factory=dict)  # on placements not tried yet
     seen: set[PlacementKey] = field(default_factory=set)  # placements tried, pruned or too large
+    roots: dict[PlacementKey, PlacementKey] = field(default_factory=dict)  # of placements changed: where changes began
     pruned: int = 0  # placements whose bound is above the best makespan
     rounds: Counter[str] = field(default_factory=Counter)  # how often a step has run: for seeds and notes
     learnt: dict[str, Any] = field(default_factory=dict)  # what steps keep from run to run, by their names
@@ -99,10 +100,27 @@ class SearchState:
         best = self.incumbent.best
         return best is not None and search.seconds > best.makespan * most
 
-    def add(self, search: ListSearch) -> None:
-        """Add the search of a placement."""
+    def add(self, search: ListSearch, begun: ListSearch | None = None) -> None:
+        """Add the search of a placement, which changes have led to from that of another one."""
+        key = search.full.placement.key
         self.searches.append(search)
-        self.seen.add(search.full.placement.key)
+        self.seen.add(key)
+        if begun is not None:
+            self.roots[key] = self._root(begun)
+
+    def rivals(self, within: float) -> list[ListSearch]:
+        """The best search, and the best one from another root, if it takes at most ``within`` x as long."""
+        ranked = self.ranked
+        for search in ranked[1:]:
+            if search.seconds > ranked[0].seconds * within:
+                break
+            if self._root(search) != self._root(ranked[0]):
+                return [ranked[0], search]
+        return ranked[:1]
+
+    def _root(self, search: ListSearch) -> PlacementKey:
+        key = search.full.placement.key
+        return self.roots.get(key, key)
 
     def is_close(self, search: ListSearch, within: float = SAME) -> bool:
         """Whether a search's best makespan is within so much (relatively) of the bound of its placement."""

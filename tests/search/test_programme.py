@@ -26,7 +26,7 @@ def names(steps: tuple[Step, ...]) -> list[str]:
 
 
 IN_TURNS = (
-    "in turns: move operators and tune, restart, beam search, change versions, LNS windows, anneal placements and tune"
+    "in turns: change placement, move operators and tune, restart, beam search, LNS windows, anneal placements and tune"
 )
 
 
@@ -172,7 +172,7 @@ def test_the_step_that_gains_most_is_next(begun: SearchState) -> None:
     log: list[str] = []
     good, poor = Recorded("good", log, gain=0.01, left=5), Recorded("poor", log)
     begun.incumbent.control = Control()
-    Adaptive(((poor, lambda state: 5e-4), (good, lambda state: 5e-4))).run(begun)
+    Adaptive(((poor, lambda state: 5e-4, 1.0), (good, lambda state: 5e-4, 1.0))).run(begun)
     assert log[:2] == ["poor", "good"]  # of equals the first
     assert log.count("good") >= 6
     assert log.count("poor") == 3  # 5e-4, 2.5e-4, 1.25e-4, then below the least

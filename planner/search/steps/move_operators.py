@@ -57,39 +57,41 @@ class MoveOperators:
 
     def _moved(self, state: SearchState) -> ListSearch | None:
         """The search of the best placement reached; None where nothing has been scheduled."""
-        reached = [self._moved_from(state, search) for search in self._origins(state)]
+        first = not self.tuned and not self.annealed
+        reached = [self._moved_from(state, search) for search in (origins(state) if first else state.ranked[:1])]
         return min(reached, key=lambda search: search.seconds, default=None)
-
-    def _origins(self, state: SearchState) -> list[ListSearch]:
-        """The best search; the first time, with alternatives, also the best on other devices and in each version.
-
-        Mixed versions that have been tuned hide them.
-        """
-        if self.tuned or self.annealed or not state.problem.free:
-            return state.ranked[:1]
-        best: dict[object, ListSearch] = {}
-        for search in state.ranked:
-            best.setdefault(search.full.placement.device_of, search)
-        origins = list(best.values())[: state.params.move.origins]
-        alike = [searches[0] for searches in state.uniform.values() if searches]
-        near = [search for search in alike if not state.is_hopeless(search, state.params.vary.hopeless)]
-        return origins + [search for search in near if not any(search is other for other in origins)]
 
     def _moved_from(self, state: SearchState, search: ListSearch) -> ListSearch:
         state.rounds[ROUNDS] += 1
         round_ = state.rounds[ROUNDS]
         before, narrow = search.seconds, bottleneck(search)
         params = state.params.move
-        heat = Heat.of(params, state.tasks) if self.annealed else Heat.none(params)
+        heat = Heat.of(params, state.tasks) if self.annealed else Heat.none(params, state.tasks)
         moved = move_groups(state, search, (state.seed, round_), heat)
         if moved is not search:
-            state.add(moved)
+            state.add(moved, search)
         where = " to ".join(state.problem.cluster.devices[d].name for d in narrow.devices)
         state.notes.append(
             f"round {round_} of moving operators: the busiest resource was the {narrow.kind} of {where} "
             f"({narrow.seconds:.6g} s); makespan {before:.6g} -> {min(before, moved.seconds):.6g} s"
         )
         return moved
+
+
+def origins(state: SearchState) -> list[ListSearch]:
+    """Where moves begin the first time: the best search; with alternatives also the best on other devices and of each.
+
+    Mixed versions that have been tuned hide those with all operators in one.
+    """
+    if not state.problem.free:
+        return state.ranked[:1]
+    best: dict[object, ListSearch] = {}
+    for search in state.ranked:
+        best.setdefault(search.full.placement.device_of, search)
+    found = list(best.values())[: state.params.move.origins]
+    alike = [searches[0] for searches in state.uniform.values() if searches]
+    near = [search for search in alike if not state.is_hopeless(search, state.params.vary.hopeless)]
+    return found + [search for search in near if not any(search is other for other in found)]
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,9 @@ class Heat:
     tuning: int = 0  # list schedules that fit rules to a new placement
 
     @staticmethod
-    def none(params: MoveParams) -> Heat:
-        """Only what is shorter."""
-        return Heat(params.moves, params.still, params.justified)
+    def none(params: MoveParams, tasks: int) -> Heat:
+        """Only what is shorter, for a problem of so many tasks."""
+        return Heat(min(params.moves, params.move_tasks // tasks), params.still, params.justified)
 
     @staticmethod
     def of(params: MoveParams, tasks: int) -> Heat:
@@ -155,7 +157,7 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
         if problem.free and rng.random() < params.flipped:
             placement = flipped(problem, before, busiest, rng, params.from_busiest)
         else:
-            placement = _moved(problem, before, groups, busiest, rng, params)
+            placement = other_devices(problem, before, groups, busiest, rng, params)
         if placement is None or limit <= tried.get(placement.key, 0.0):
             continue
         control.report("moving operators between devices")
@@ -224,7 +226,7 @@ def bottleneck(search: ListSearch) -> Bottleneck:
     return Bottleneck("channel", (int(classes.device[a]), int(classes.target[a])), float(busy[r]))
 
 
-def _moved(
+def other_devices(
     problem: Problem,
     placement: Placement,
     groups: Sequence[Sequence[int]],

@@ -25,7 +25,8 @@ class Restart:
 
     def run(self, state: SearchState) -> None:
         """A new search on the best placement, or on its best rival in turn, unless that is close to its bound."""
-        params, rivals = state.params.restart, self._rivals(state)
+        params = state.params.restart
+        rivals = state.rivals(params.rival)
         if not rivals:
             return
         state.rounds[self.name] += 1
@@ -42,13 +43,3 @@ class Restart:
         if again.seconds < state.incumbent.cutoff * params.annealed:
             anneal(state, again, params.rounds)
         state.add(again)
-
-    def _rivals(self, state: SearchState) -> list[ListSearch]:
-        """The best search, and the best on other devices, if it is nearly as good."""
-        ranked = state.ranked
-        for search in ranked[1:]:
-            if search.seconds > ranked[0].seconds * state.params.restart.rival:
-                break
-            if search.full.placement.device_of != ranked[0].full.placement.device_of:
-                return [ranked[0], search]
-        return ranked[:1]

@@ -60,7 +60,7 @@ def test_a_restart_needs_a_schedule_to_begin_with() -> None:
 def test_moves_end_when_so_many_in_a_row_gain_nothing(monkeypatch: pytest.MonkeyPatch, still: int) -> None:
     """And what they began with is kept."""
     state, tried = searched(CLOSE), []
-    monkeypatch.setattr(move_operators, "_moved", lambda *given: tried.append(given))
+    monkeypatch.setattr(move_operators, "other_devices", lambda *given: tried.append(given))
     (search,) = state.searches
     assert move_groups(state, search, (0, 0), Heat(400, still)) is search
     assert len(tried) == still

@@ -1,0 +1,95 @@
+"""Changes of devices and versions under the best schedule: none loses, and plans stay valid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from solver_problems import config, random_placement, random_search, state_of, violations
+
+from planner.problem import Placement, Problem
+from planner.scheduling.classes import build_classes
+from planner.scheduling.list_search import ListSearch
+from planner.search import SearchState
+from planner.search.steps.change_placement import ChangePlacement, _kept
+
+
+def begun(problem: Problem, threads: int = 1) -> SearchState:
+    """The state after known rules on one device each in turn."""
+    state = state_of(problem)
+    state.threads = threads
+    n = problem.n_operators
+    state.try_placement(Placement((tuple(k * problem.n_devices // n for k in range(n)),)))
+    return state
+
+
+@pytest.mark.parametrize("name", ["multimodal-choose", "mixed-cluster"])
+def test_no_change_loses_and_plans_are_valid(name: str) -> None:
+    """On two threads the same is found as on one; some change pays."""
+    found = []
+    for threads in (1, 2):
+        state = begun(config(name, microbatches=4), threads)
+        state.params = replace(state.params, change=replace(state.params.change, changes=40, rounds=0))
+        first = state.ranked[0].seconds
+        step, shortest = ChangePlacement(), [first]
+        assert step.supports(state)
+        for _ in range(2):
+            step.run(state)
+            shortest.append(state.ranked[0].seconds)
+        assert shortest == sorted(shortest, reverse=True)
+        assert shortest[-1] < first
+        best = state.incumbent.best
+        assert best is not None
+        assert violations(state.problem, best.timetable) == []
+        assert state.incumbent.control.spent > 0
+        found.append((shortest, state.ranked[0].full.placement))
+    assert found[0] == found[1]
+
+
+def test_versions_change_where_the_layout_is_fixed() -> None:
+    """Operators stay where they are; without alternatives there is nothing to change."""
+    state = begun(config("multimodal-choose", microbatches=4, layout="linear"))
+    before = state.ranked[0].full.placement
+    assert ChangePlacement().supports(state)
+    ChangePlacement().run(state)
+    assert {search.full.placement.device_of for search in state.searches} == {before.device_of}
+    assert not ChangePlacement().supports(begun(config("mixed-cluster", microbatches=4, layout="linear")))
+
+
+def test_every_task_of_another_placement_gets_a_start() -> None:
+    """And those of the same placement keep theirs: what is new follows the pass that it belongs to."""
+    compared = 0
+    for seed in range(40):
+        search = random_search(seed)
+        if search is None or search.mirrored is not None:
+            continue
+        search.try_known_rules(state_of(search.full.problem).incumbent.control)
+        if search.best is None:
+            continue
+        full = search.full
+        start = search.best.start * search.classes.tick
+        assert np.array_equal(_kept(full, start, full), start, equal_nan=True)
+        placement = random_placement(full.problem, seed + 100)
+        if placement.copies != full.placement.copies:
+            continue
+        other = build_classes(full.problem, placement, counts=full.counts)
+        found = _kept(full, start, other)
+        listed = np.arange(found.shape[1]) < other.count[:, None]
+        assert not np.isnan(found[listed]).any()
+        compared += 1
+    assert compared > 5
+
+
+def test_a_changed_placement_has_the_root_of_the_one_before() -> None:
+    """So a rival is one that began elsewhere."""
+    state = begun(config("mixed-cluster", microbatches=4))
+    (first,) = state.ranked
+    (device_of,) = first.full.placement.device_of
+    second = ListSearch.of(state.problem, Placement(((1, *device_of[1:]),)), 0)
+    second.try_known_rules(state.incumbent.control)
+    state.add(second, first)
+    assert state.rivals(100.0) == state.ranked[:1]
+    state.roots.clear()
+    assert set(map(id, state.rivals(100.0))) == {id(first), id(second)}
+    assert state.rivals(0.5) == state.ranked[:1]
