@@ -277,7 +277,7 @@ def test_earliest_finish_takes_the_fast_device() -> None:
     assert earliest_finish_placement(problem).device_of == ((1, 1, 1, 1),)
 
 
-@pytest.mark.parametrize("heat", [Heat.none(MoveParams()), Heat.of(MoveParams(), 36)])
+@pytest.mark.parametrize("heat", [Heat.none(MoveParams(), 36), Heat.of(MoveParams(), 36)])
 def test_moves_never_lose(heat: Heat) -> None:
     """From everything on one of two devices, moving operators gets shorter and stays within what is allowed."""
     operators = [operator(f"o{k}", colocate="x" if k < 2 else None) for k in range(6)]
@@ -302,7 +302,7 @@ def test_annealing_goes_through_longer_schedules() -> None:
     state = state_of(problem)
     incumbent = state.incumbent
     for _ in range(3):
-        search = move_groups(state, search, (0, 0), Heat.none(MoveParams()))
+        search = move_groups(state, search, (0, 0), Heat.none(MoveParams(), state.tasks))
     annealed = move_groups(state, search, (0, 1), Heat(600, hot=0.015, cold=0.0003, tuning=20))
     assert annealed.seconds < 0.99 * search.seconds
     assert problem.allows(annealed.classes.placement.device_of[0])

@@ -9,6 +9,7 @@ is free.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -53,7 +54,8 @@ class ChangePlacement:
         state.rounds[self.name] += 1
         changes = _Changes(state, np.random.default_rng((state.seed, state.rounds[self.name])))
         current = begun
-        for _ in range(params.changes // params.at_once):
+        many = min(params.changes, params.tasks // state.tasks)
+        for _ in range(math.ceil(many / params.at_once)):
             if incumbent.met or current.best is None:
                 break
             incumbent.control.report("changing devices and versions of operators")
