@@ -16,8 +16,8 @@ Expected = Callable[[SearchState], float]
 class Adaptive:
     """Run the step with the highest expected gain for its cost, again and again, until none is expected to gain enough.
 
-    After each run the expected gain of the step is the mean of the previous expectation and of what was gained.
-    ``steps``: each with its first expectation for its cost, and its cost: how long it takes, roughly, x the shortest.
+    After each run the expectation of the step is the mean of the previous one and of what was gained / its cost.
+    ``steps``: each with its first expectation, and its cost: how long it takes, roughly, x the shortest.
     Costs are not measured, so that a search takes the same course on any machine. Of equals the first is next.
     """
 

@@ -103,9 +103,9 @@ class ChangeParams:
     """Changes of devices and versions under the best schedule, its order kept."""
 
     changes: int = 200  # that are tried in a round,
-    tasks: int = 6_000_000  # with so many tasks at most in all of their schedules
+    tasks: int = 6_000_000  # with so many tasks at most in all of their schedules,
     at_once: int = 4  # side by side: the best of these is kept,
-    draws: int = 40  # and drawn so often at most
+    draws: int = 40  # drawn so often at most
     worse: float = 1.01  # x the makespan: what the order makes of a change is given up beyond it
     look_aheads: tuple[float, ...] = (0.5,)  # of the list scheduler with the starts as keys,
     justified: tuple[float, ...] = (0.6,)  # and in justification

@@ -58,7 +58,7 @@ class MoveOperators:
     def _moved(self, state: SearchState) -> ListSearch | None:
         """The search of the best placement reached; None where nothing has been scheduled."""
         first = not self.tuned and not self.annealed
-        reached = [self._moved_from(state, search) for search in (origins(state) if first else state.ranked[:1])]
+        reached = [self._moved_from(state, search) for search in (_origins(state) if first else state.ranked[:1])]
         return min(reached, key=lambda search: search.seconds, default=None)
 
     def _moved_from(self, state: SearchState, search: ListSearch) -> ListSearch:
@@ -78,8 +78,8 @@ class MoveOperators:
         return moved
 
 
-def origins(state: SearchState) -> list[ListSearch]:
-    """Where moves begin the first time: the best search; with alternatives also the best on other devices and of each.
+def _origins(state: SearchState) -> list[ListSearch]:
+    """Where moves begin the first time: the best search; with alternatives also that on other devices, and of each.
 
     Mixed versions that have been tuned hide those with all operators in one.
     """

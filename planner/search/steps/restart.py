@@ -14,7 +14,7 @@ from planner.search.steps.vary_rules import longer, vary
 class Restart:
     """Vary rules again on the best placement, with another seed, then anneal: the next time on its rival.
 
-    With many tasks a search is short: moves of operators and changes of variants come between two of them.
+    With many tasks a search is short: moves of operators and changes of the placement come between two of them.
     """
 
     name: str = "restart"
