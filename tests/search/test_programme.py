@@ -179,6 +179,15 @@ def test_the_step_that_gains_most_is_next(begun: SearchState) -> None:
     assert log[2:6] == ["good"] * 4
 
 
+def test_gains_count_for_their_cost(begun: SearchState) -> None:
+    """Of two steps that gain the same, the cheaper one goes on."""
+    log: list[str] = []
+    dear, cheap = Recorded("dear", log, gain=0.01, left=5), Recorded("cheap", log, gain=0.01, left=5)
+    begun.incumbent.control = Control()
+    Adaptive(((dear, lambda state: 4e-3, 5.0), (cheap, lambda state: 4e-3, 1.0))).run(begun)
+    assert log[:7] == ["dear", *["cheap"] * 5, "cheap"]  # 4e-3, then 3e-3 against 7e-3 and more
+
+
 def test_effort_ends_a_search_at_the_same_place() -> None:
     """With a limit of effort, one thread or two: the same tasks; with more effort no longer plan."""
     problem = config("deepseek-v3-units", microbatches=2)
