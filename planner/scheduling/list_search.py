@@ -18,10 +18,11 @@ from planner.common.threads import finished, side_by_side
 from planner.placement.memory import Need, microbatch_need, parameters_on, sequence
 from planner.problem import Placement, Problem
 from planner.scheduling.classes import Classes, Floats, build_classes, keep_to_order
+from planner.scheduling.list.arrays import Arrays, flatten
 from planner.scheduling.list.beam import search_horizons
 from planner.scheduling.list.group_sizes import Sizes, best_sizes, compete
 from planner.scheduling.list.justify import Justifier
-from planner.scheduling.list.kernel import Arrays, Run, flatten, run
+from planner.scheduling.list.kernel import Look, Run, run
 from planner.scheduling.list.keys import Keying
 from planner.scheduling.list.microbatch_groups import flows, known_groups
 from planner.scheduling.list.rule_search import Graded, Path, Walker, vary
@@ -30,6 +31,9 @@ from planner.scheduling.mirror import Mirror, mirror
 from planner.scheduling.orders.anneal import Orders, OrderSearch
 from planner.scheduling.params import SHIPPED, ScheduleParams
 from planner.timetable.timetable import Timetable
+
+BOTH_WAYS = (Look(), Look(0.5))
+"""How a timetable is learnt from, with its starts as keys."""
 
 
 class DoesNotFit(Exception):
@@ -119,7 +123,7 @@ class ListSearch:
     def justify(self, control: Control, rounds: int | None = None) -> None:
         """Forward and backward scheduling from the best schedule, while it pays; ``rounds`` at most."""
         rounds = self.params.rules.justified if rounds is None else rounds
-        looks = (self.params.rules.look_ahead, *self.params.rules.look_aheads)
+        looks = self.params.rules.looks
         for _ in range(rounds):
             if control.over:
                 return
@@ -129,7 +133,7 @@ class ListSearch:
             if self.makespan >= before:
                 return
 
-    def justify_once(self, looks: Sequence[float]) -> None:
+    def justify_once(self, looks: Sequence[Look]) -> None:
         """Forward and backward scheduling from the best schedule, if there is one, with these look-aheads."""
         if self.best is None or self.justifier is None:
             return
@@ -139,7 +143,7 @@ class ListSearch:
     def try_rule(self, rule: Keyed, limit: float = np.inf) -> float:
         """Schedule by a rule and keep the schedule if it is the best; its makespan (ticks; inf beyond ``limit``)."""
         self.evaluations += 1
-        found = run(self.arrays, rule.keys(self.keying, self.scales), rule.look_ahead, limit, rule.reserve)
+        found = run(self.arrays, rule.keys(self.keying, self.scales), rule.look, limit, rule.reserve)
         self.keep(found)
         return found.makespan if found.makespan >= 0 else np.inf
 
@@ -149,7 +153,7 @@ class ListSearch:
         def played(rule: Keyed) -> Run | None:
             if control.remaining <= 0.0:
                 return None
-            return run(self.arrays, rule.keys(self.keying, self.scales), rule.look_ahead, limit, rule.reserve)
+            return run(self.arrays, rule.keys(self.keying, self.scales), rule.look, limit, rule.reserve)
 
         side = threads if self.classes.n_tasks >= self.params.many_tasks else 1  # else starting threads takes longer
         graded: list[Graded] = []
@@ -194,9 +198,7 @@ class ListSearch:
             return []
         return self.learn_starts(start if self.mirrored is None else self.mirrored.restrict(start))
 
-    def learn_starts(
-        self, start: Floats, limit: float = np.inf, look_aheads: Sequence[float] = (0.0, 0.5)
-    ) -> list[Run]:
+    def learn_starts(self, start: Floats, limit: float = np.inf, looks: Sequence[Look] = BOTH_WAYS) -> list[Run]:
         """Schedules in the order of starts (seconds, of the classes of this search), or with them as keys.
 
         With keys, those beyond ``limit`` (ticks) are given up early.
@@ -204,8 +206,8 @@ class ListSearch:
         start = start / self.classes.tick
         keys = np.nan_to_num(start, nan=np.inf)
         played = self.orders.play(Orders.of(self.ordered, start))
-        self.evaluations += len(look_aheads)
-        return [played, *(run(self.arrays, keys, look_ahead, limit) for look_ahead in look_aheads)]
+        self.evaluations += len(looks)
+        return [played, *(run(self.arrays, keys, look, limit) for look in looks)]
 
     def keep(self, found: Run | None) -> None:
         """Keep a schedule if it is the best."""

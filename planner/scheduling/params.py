@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from planner.scheduling.list.kernel import Look
+
 
 @dataclass(frozen=True)
 class RuleSearchParams:
@@ -24,8 +26,9 @@ class RuleSearchParams:
     unjustified: float = 1.2  # the same before their schedules are justified (``list/justify.py``)
     justified: int = 4  # rounds, forward and backward, at most,
     pays: float = 5e-4  # and while each shortens the schedule by so much (relatively)
-    look_ahead: float = 0.6  # of the list scheduler in them: always this one,
-    look_aheads: tuple[float, ...] = (0.3, 0.9)  # and one of these
+    # In them the list scheduler looks ahead so; walkers always as the first says and as one of the others, comm first
+    # or not by chance.
+    looks: tuple[Look, ...] = (Look(0.6), Look(0.3, comm_first=True), Look(0.9))
     remembered: int = 12  # rules that are kept with their makespans
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from planner.scheduling.list.kernel import Look
 from planner.scheduling.params import AnnealParams, ScheduleParams
 
 
@@ -107,8 +108,8 @@ class ChangeParams:
     at_once: int = 4  # side by side: the best of these is kept,
     draws: int = 40  # drawn so often at most
     worse: float = 1.01  # x the makespan: what the order makes of a change is given up beyond it
-    look_aheads: tuple[float, ...] = (0.5,)  # of the list scheduler with the starts as keys,
-    justified: tuple[float, ...] = (0.6,)  # and in justification
+    looks: tuple[Look, ...] = (Look(0.5),)  # of the list scheduler with the starts as keys,
+    justified: tuple[Look, ...] = (Look(0.6),)  # and in justification
     rival: float = 1.005  # x the best makespan: a schedule that began elsewhere and is changed in turn with the best
     rounds: int = 2  # of annealing afterwards
 

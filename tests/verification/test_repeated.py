@@ -29,7 +29,7 @@ def repeated_case(seed: int, times: int) -> Case | None:
     if search is None or search.mirrored is not None:
         return None
     rule = RULES[seed % len(RULES)]
-    found = run(search.arrays, rule.keys(search.keying, search.scales), rule.look_ahead, reserve=rule.reserve)
+    found = run(search.arrays, rule.keys(search.keying, search.scales), rule.look, reserve=rule.reserve)
     if found.makespan < 0:
         return None
     short = search.classes.problem

@@ -15,7 +15,8 @@ import numpy as np
 
 from planner.common.threads import Turns
 from planner.scheduling.classes import Classes, Floats, Hold, Ints
-from planner.scheduling.list.kernel import Arrays, Run, flatten, run
+from planner.scheduling.list.arrays import Arrays, flatten
+from planner.scheduling.list.kernel import Look, Run, run
 
 LONGER = 1.05
 """x the makespan of a schedule: a backward one that is longer is given up."""
@@ -53,7 +54,7 @@ class Justifier:
         vars(reverse).update(tick=classes.tick, available=classes.available)
         return Justifier(classes, arrays, play, rows, flatten(reverse, arrays.need))
 
-    def justified(self, begun: Run, looks: Sequence[float]) -> Turns[Run | None]:
+    def justified(self, begun: Run, looks: Sequence[Look]) -> Turns[Run | None]:
         """The best schedule that comes from one with these look-aheads, backward and forward; None where none does.
 
         It takes ``evaluations(looks)`` list schedules and yields after each.
@@ -80,7 +81,7 @@ class Justifier:
         return best
 
     @staticmethod
-    def evaluations(looks: Sequence[float]) -> int:
+    def evaluations(looks: Sequence[Look]) -> int:
         """List schedules that ``justified`` takes at most."""
         return 2 * len(looks) + 1
 

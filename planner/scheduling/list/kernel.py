@@ -4,7 +4,8 @@ Serial schedule generation over classes (see ``classes``): at every event each i
 ready class of lowest key that memory admits. Three mechanisms go beyond the textbook:
 
 * *Look-ahead.* A resource stays idle where a class of lower key is known to become ready before ``look_ahead`` times
-  the duration of the best candidate has passed.
+  the duration of the best candidate has passed. With ``comm_first`` it also sees what follows communication that starts
+  at the same instant: a collective of tensor parallelism is short, and the microbatch that waits for it should go on.
 * *Admission* (Dijkstra's banker, with the microbatches in order of age as the safe sequence). An activation is
   admitted only if afterwards, on its device, each copy's oldest microbatch that has not yet taken all its memory
   there could still take it, were all older ones to finish and no younger one to release anything. Then the oldest
@@ -17,110 +18,14 @@ ready class of lowest key that memory admits. Three mechanisms go beyond the tex
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from planner.common.compiled import compiled
-from planner.common.ragged import rows
-from planner.scheduling.classes import Classes, Floats, Ints
+from planner.scheduling.classes import Floats, Ints
 from planner.scheduling.containers import BARE, add, discard, least, pop, push
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """Classes as flat arrays (compressed rows: ``xs[x_ptr[a]:x_ptr[a + 1]]``), in the kernel's argument order."""
-
-    count: Ints
-    ticks: Floats
-    tail: Floats
-    copy: Ints
-    res_ptr: Ints
-    res: Ints
-    cand_ptr: Ints
-    cand: Ints
-    pred_ptr: Ints
-    pred: Ints
-    succ_ptr: Ints
-    succ: Ints
-    hold_device: Ints
-    hold_size: Floats
-    hold_alloc: Ints
-    rel_ptr: Ints
-    rel: Ints
-    relof_ptr: Ints
-    relof: Ints
-    alloc_ptr: Ints
-    alloc: Ints
-    devhold_ptr: Ints
-    devhold: Ints
-    available: Floats
-    need: Floats
-    copy_count: Ints
-    computing: Floats  # what a tick adds to the mean busy time of devices that compute
-    pred_more: Ints  # of an entry of ``pred``: how many tasks it has more than the class
-    succ_fewer: Ints  # of an entry of ``succ``: how many tasks it has fewer than the class
-
-    def arguments(self) -> tuple[Any, ...]:
-        """The fields, in order, for the kernel."""
-        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
-
-
-def flatten(classes: Classes, need: Floats) -> Arrays:
-    """The kernel's arrays; ``need[c, d]`` is the most bytes a microbatch of copy c holds on device d."""
-    n, n_devices, holds = classes.n, classes.problem.n_devices, classes.holds
-    candidates: list[list[int]] = [[] for _ in range(classes.n_resources)]
-    for a in range(n):
-        for r in classes.resources[a]:
-            candidates[r].append(a)
-    released_by: list[list[int]] = [[] for _ in range(n)]
-    allocated_by: list[list[int]] = [[] for _ in range(n)]
-    on_device: list[list[int]] = [[] for _ in range(n_devices)]
-    for h, hold in enumerate(holds):
-        allocated_by[hold.alloc].append(h)
-        on_device[hold.device].append(h)
-        for a in hold.releases:
-            released_by[a].append(h)
-    res_ptr, res = rows(classes.resources)
-    cand_ptr, cand = rows(candidates)
-    pred_ptr, pred = rows(classes.preds)
-    succ_ptr, succ = rows(classes.succs)
-    rel_ptr, rel = rows(tuple(h.releases for h in holds))
-    relof_ptr, relof = rows(released_by)
-    alloc_ptr, alloc = rows(allocated_by)
-    devhold_ptr, devhold = rows(on_device)
-    return Arrays(
-        count=classes.count,
-        ticks=classes.ticks,
-        tail=np.rint(classes.tail / classes.tick),
-        copy=classes.copy,
-        res_ptr=res_ptr,
-        res=res,
-        cand_ptr=cand_ptr,
-        cand=cand,
-        pred_ptr=pred_ptr,
-        pred=pred,
-        succ_ptr=succ_ptr,
-        succ=succ,
-        hold_device=np.array([h.device for h in holds], dtype=np.int64),
-        hold_size=np.array([h.size for h in holds], dtype=float),
-        hold_alloc=np.array([h.alloc for h in holds], dtype=np.int64),
-        rel_ptr=rel_ptr,
-        rel=rel,
-        relof_ptr=relof_ptr,
-        relof=relof,
-        alloc_ptr=alloc_ptr,
-        alloc=alloc,
-        devhold_ptr=devhold_ptr,
-        devhold=devhold,
-        available=np.ascontiguousarray(classes.available),
-        need=np.ascontiguousarray(need),
-        copy_count=np.array(classes.counts, dtype=np.int64),
-        computing=classes.computes / max(1, len(set(classes.device[classes.computes].tolist()))),
-        pred_more=classes.count[pred] - np.repeat(classes.count, np.diff(pred_ptr)),
-        succ_fewer=np.repeat(classes.count, np.diff(succ_ptr)) - classes.count[succ],
-    )
+from planner.scheduling.list.arrays import Arrays
 
 
 @compiled(**BARE)
@@ -205,18 +110,18 @@ def _leave(a, res_ptr, res, cand_ptr, near, n_near, place):  # type: ignore[no-u
 
 
 @compiled(**BARE)
-def _look_at(r, busy, dirty):  # type: ignore[no-untyped-def]
+def _look_at(r, busy, dirty, order):  # type: ignore[no-untyped-def]
     """Mark resource r, for which something has changed; a busy one is marked anyway when it becomes idle."""
     if not busy[r]:
-        add(dirty, r)
+        add(dirty, order[r])
 
 
 @compiled(nogil=True)
 def simulate(  # type: ignore[no-untyped-def]
     count, ticks, tail, copy, res_ptr, res, cand_ptr, cand, pred_ptr, pred, succ_ptr, succ, hold_device, hold_size,
     hold_alloc, rel_ptr, rel, relof_ptr, relof, alloc_ptr, alloc, devhold_ptr, devhold, available, need, copy_count,
-    computing, pred_more, succ_fewer, key, look_ahead, reserve, limit, begun, begun_turn, until, horizon, most_idle,
-    start, turn,
+    computing, pred_more, succ_fewer, key, look_ahead, comm_first, reserve, limit, begun, begun_turn, until, horizon,
+    most_idle, start, turn,
 ):  # fmt: skip
     """Schedule everything; fills ``start`` (ticks) and ``turn`` (its rank among all starts), shaped as ``key``.
 
@@ -240,7 +145,12 @@ def simulate(  # type: ignore[no-untyped-def]
     running_end = np.zeros(n)
     free_at = np.zeros(n_resources)
     busy = np.zeros(n_resources, dtype=np.bool_)
-    dirty = np.zeros(n_resources // 64 + 1, dtype=np.uint64)  # idle resources for which something has changed
+    # Channels come after compute and communication streams, and a device's communication after its compute. An order
+    # is its own inverse: the rank of a resource, and the resource of a rank.
+    order = np.arange(n_resources)
+    if comm_first:
+        order = order[::-1].copy()
+    dirty = np.zeros(n_resources // 64 + 1, dtype=np.uint64)  # idle resources (ranks) for which something has changed
     used = np.zeros(len(available))
     released = np.zeros(len(hold_size), dtype=np.int64)
     changes = np.zeros(len(available), dtype=np.int64)  # of what holds memory on a device
@@ -286,7 +196,7 @@ def simulate(  # type: ignore[no-untyped-def]
         for y in range(res_ptr[a], res_ptr[a + 1]):
             left[res[y]] += (count[a] - k) * ticks[a]
     for r in range(n_resources):
-        _look_at(r, busy, dirty)
+        _look_at(r, busy, dirty, order)
     for a in range(n):
         k = started[a]
         ready[a] = k < count[a]
@@ -305,12 +215,13 @@ def simulate(  # type: ignore[no-untyped-def]
         # start what can start now
         while again:
             again = False
-            r = -1
+            rank = -1
             while True:
-                r = least(dirty, r + 1)
-                if r < 0:
+                rank = least(dirty, rank + 1)
+                if rank < 0:
                     break
-                discard(dirty, r)
+                discard(dirty, rank)
+                r = order[rank]
                 best = -1
                 best_key = np.inf
                 for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):
@@ -384,7 +295,7 @@ def simulate(  # type: ignore[no-untyped-def]
                 started[best] = k + 1
                 for y in range(res_ptr[best], res_ptr[best + 1]):
                     busy[res[y]] = True
-                    discard(dirty, res[y])
+                    discard(dirty, order[res[y]])
                     free_at[res[y]] = end
                 ready[best] = k + 1 < count[best]
                 unbegun[best] = 0
@@ -407,7 +318,7 @@ def simulate(  # type: ignore[no-untyped-def]
                         used[d] += hold_size[alloc[y]]
                     for s in range(2 * d, 2 * d + 2):  # admission may keep less memory free now
                         if not busy[s]:
-                            add(dirty, s)
+                            add(dirty, order[s])
                             again = True
                 running = push(ends, runs, running, end, best)
         if running == 0:
@@ -427,12 +338,12 @@ def simulate(  # type: ignore[no-untyped-def]
             for y in range(res_ptr[a], res_ptr[a + 1]):
                 r = res[y]
                 busy[r] = False
-                add(dirty, r)
+                add(dirty, order[r])
                 for x in range(cand_ptr[r], cand_ptr[r] + n_near[r]):  # they may need several resources
                     b = owner[near[x]]
                     if ready[b] and res_ptr[b + 1] - res_ptr[b] > 1:
                         for z in range(res_ptr[b], res_ptr[b + 1]):
-                            _look_at(res[z], busy, dirty)
+                            _look_at(res[z], busy, dirty, order)
             for y in range(succ_ptr[a], succ_ptr[a + 1]):
                 b = succ[y]
                 m = started[b]
@@ -445,7 +356,7 @@ def simulate(  # type: ignore[no-untyped-def]
                         break
                 if ready[b]:
                     for z in range(res_ptr[b], res_ptr[b + 1]):
-                        _look_at(res[z], busy, dirty)
+                        _look_at(res[z], busy, dirty, order)
             for y in range(relof_ptr[a], relof_ptr[a + 1]):
                 h = relof[y]
                 out = done[rel[rel_ptr[h]]]
@@ -456,12 +367,22 @@ def simulate(  # type: ignore[no-untyped-def]
                     used[d] -= hold_size[h] * (out - released[h])
                     released[h] = out
                     changes[d] += 1
-                    _look_at(2 * d, busy, dirty)
-                    _look_at(2 * d + 1, busy, dirty)
+                    _look_at(2 * d, busy, dirty, order)
+                    _look_at(2 * d + 1, busy, dirty, order)
     return makespan
 
 
 _simulate: Callable[..., float] = simulate
+
+
+class Look(NamedTuple):
+    """What the list scheduler waits for."""
+
+    ahead: float = 0.0  # x the duration of the task that would start instead
+    comm_first: bool = False  # whether it sees what follows communication that starts at the same instant
+
+
+NO_LOOK = Look()
 
 
 class Run(NamedTuple):
@@ -479,7 +400,7 @@ class Run(NamedTuple):
 def run(
     arrays: Arrays,
     key: Floats,
-    look_ahead: float = 0.0,
+    look: Look = NO_LOOK,
     limit: float = np.inf,
     reserve: bool = False,
     begun: Run | None = None,
@@ -495,6 +416,6 @@ def run(
     """
     start, turn = np.full(key.shape, np.nan), np.zeros(key.shape, dtype=np.int64)
     first = (start, turn, 0.0) if begun is None else (begun.start, begun.turn, until)
-    rule = (key, look_ahead, reserve, limit, *first, horizon, most_idle)
+    rule = (key, *look, reserve, limit, *first, horizon, most_idle)
     makespan = float(_simulate(*arrays.arguments(), *rule, start, turn))
     return Run(makespan, start, turn)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from planner.scheduling.classes import Classes, Floats
+from planner.scheduling.list.kernel import Look
 from planner.scheduling.list.keys import Keying, by_group
 from planner.scheduling.list.rules import Scales, random_deferrable_offset
 
@@ -65,6 +66,12 @@ class MicrobatchGroups:
     look_ahead: float = 0.6  # x duration of the task that would start instead
     deferrable_offset: float = 0.0  # x microbatch: further wait of weight gradients that release no memory
     given: tuple[int, ...] = ()  # microbatches of each group, instead of the first four numbers
+    comm_first: bool = False  # see ``kernel``
+
+    @property
+    def look(self) -> Look:
+        """What the list scheduler waits for."""
+        return Look(self.look_ahead, self.comm_first)
 
     @property
     def reserve(self) -> bool:
@@ -114,6 +121,7 @@ class MicrobatchGroups:
         changed: dict[str, Any] = {}
         fixed = {
             "given",
+            "comm_first",
             *(SIZED_BY if self.given else ()),
             *(() if self.deferrable_offset else ("deferrable_offset",)),
         }
@@ -161,7 +169,7 @@ def random_groups(rng: np.random.Generator, scales: Scales) -> MicrobatchGroups:
         first_more=int(rng.choice([0, 0, 1, 2, 3])),
         last_more=int(rng.choice([0, 0, 1, 2, 3])),
         rounding=float(rng.choice([0.0, rng.uniform(-ROUNDED, ROUNDED)])),
-        fill_pace=float(rng.uniform(0.4, 1.0)),
+        fill_pace=float(rng.uniform(0.25, 1.0)),
         turn=float(rng.uniform(0.85, 1.15)),
         meeting=float(rng.uniform(-1.2, 1.2)),
         forward_stride=float(rng.choice([0.25, 0.5, 1.0, 1.0, STEADY])),
@@ -170,4 +178,5 @@ def random_groups(rng: np.random.Generator, scales: Scales) -> MicrobatchGroups:
         weight_offset=float(rng.choice([0.15, 0.25, 0.5, 0.8])),
         look_ahead=float(rng.choice([0.4, 0.6, 0.6, 0.8])),
         deferrable_offset=random_deferrable_offset(rng) if scales.may_defer else 0.0,
+        comm_first=bool(rng.random() < 0.5),
     )

@@ -24,8 +24,9 @@ import numpy as np
 from planner.common.budget import Control
 from planner.common.threads import Turns, in_turns
 from planner.scheduling.classes import Classes
+from planner.scheduling.list.arrays import Arrays
 from planner.scheduling.list.justify import Justifier
-from planner.scheduling.list.kernel import Arrays, Run, run
+from planner.scheduling.list.kernel import Look, Run, run
 from planner.scheduling.list.keys import Keying
 from planner.scheduling.list.microbatch_groups import flows, random_groups
 from planner.scheduling.list.rules import Keyed, Scales, random_rule
@@ -92,7 +93,7 @@ class Walker:
         found = run(
             self.arrays,
             keys,
-            rule.look_ahead,
+            rule.look,
             longest,
             rule.reserve,
             begun,
@@ -121,7 +122,9 @@ class Walker:
         for _ in range(rounds):
             if justifier is None or self.horizon < np.inf or self.over(control):
                 break
-            looks = (self.params.look_ahead, float(self.rng.choice(self.params.look_aheads)))
+            always, *others = self.params.looks
+            comm_first, other = bool(self.rng.random() < 0.5), others[self.rng.integers(len(others))]
+            looks = [Look(look.ahead, comm_first) for look in (always, other)]
             self.evaluations += justifier.evaluations(looks)
             found = yield from justifier.justified(begun, looks)
             if found is None:

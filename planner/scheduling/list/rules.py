@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from planner.scheduling.classes import Classes, Floats
+from planner.scheduling.list.kernel import Look
 from planner.scheduling.list.keys import Keying, by_place
 
 FEW = 4
@@ -71,8 +72,8 @@ class Keyed(Protocol):
     """The interface of rules: keys and options of the list scheduler."""
 
     @property
-    def look_ahead(self) -> float:
-        """Look-ahead, x the duration of the task that would start instead (see ``kernel``)."""
+    def look(self) -> Look:
+        """What the list scheduler waits for (see ``kernel``)."""
 
     @property
     def reserve(self) -> bool:
@@ -108,6 +109,12 @@ class Rule:
     later_backward_pace: float = 1.0
     later_backward_depth: float = 1.0
     deferrable_offset: float = 0.0  # x microbatch: further wait of weight gradients that release no memory
+    comm_first: bool = False  # whether look-ahead sees what follows communication that starts at the same instant
+
+    @property
+    def look(self) -> Look:
+        """What the list scheduler waits for."""
+        return Look(self.look_ahead, self.comm_first)
 
     def keys(self, keying: Keying, scales: Scales) -> Floats:
         """Keys shaped (classes, largest count of microbatches), in seconds."""
@@ -140,7 +147,7 @@ class Rule:
 
     def nearby(self, rng: np.random.Generator, width: float = 0.15) -> Rule:
         """A rule with one to three numbers changed a little."""
-        fixed = ("groups", "reserve", "jitter_seed") if self.jitter else ("groups", "reserve", "jitter", "jitter_seed")
+        fixed = ("groups", "reserve", "comm_first", "jitter_seed", *(() if self.jitter else ("jitter",)))
         names = [
             f.name
             for f in fields(Rule)
@@ -179,7 +186,7 @@ RULES: tuple[Rule, ...] = (
     Rule(4, group_forward=0.22, group_backward=0.26),
     # the same with memory granted in the order of the keys
     Rule(2, reserve=True),
-    Rule(2, look_ahead=0.3, reserve=True),
+    Rule(2, look_ahead=0.3, reserve=True, comm_first=True),
     Rule(3, group_forward=0.3, group_backward=0.35, reserve=True),
     Rule(1, 0.12, 0.8, 1.0, 0.24, 1.4, 0.0, 0.0, 10.0, 0.6, reserve=True),
 )
@@ -217,4 +224,5 @@ def random_rule(rng: np.random.Generator, microbatches: int, natural: int = 1, d
         jitter_seed=int(rng.integers(1 << 30)),
         reserve=bool(rng.random() < 0.7),
         deferrable_offset=random_deferrable_offset(rng) if deferrable else 0.0,
+        comm_first=bool(rng.random() < 0.5),
     )

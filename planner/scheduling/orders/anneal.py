@@ -23,7 +23,8 @@ from planner.common.ragged import compressed, rows
 from planner.common.threads import side_by_side
 from planner.scheduling.classes import Classes, Floats, Ints
 from planner.scheduling.containers import BARE
-from planner.scheduling.list.kernel import Arrays, Run
+from planner.scheduling.list.arrays import Arrays
+from planner.scheduling.list.kernel import Run
 from planner.scheduling.orders.play import Parts, keep, play, resume, room, row_before
 from planner.scheduling.params import SHIPPED, AnnealParams
 

@@ -118,7 +118,7 @@ def _rescheduled(state: SearchState, current: ListSearch, placement: Placement) 
     search.pool = current.pool
     starts = _kept(current.full, current.whole(best.start) * current.classes.tick, search.full)
     limit = current.makespan * current.classes.tick / search.classes.tick * params.worse
-    for found in search.learn_starts(starts, limit, params.look_aheads):
+    for found in search.learn_starts(starts, limit, params.looks):
         if found.makespan <= limit:
             search.keep(found)
     search.justify_once(params.justified)

@@ -144,7 +144,7 @@ def _stretchable(problem: Problem, search: ListSearch, schedules: Iterable[Run])
 def _by_rules(search: ListSearch) -> Iterator[Run]:
     """List schedules by the known rules."""
     for rule in RULES:
-        yield run(search.arrays, rule.keys(search.keying, search.scales), rule.look_ahead, reserve=rule.reserve)
+        yield run(search.arrays, rule.keys(search.keying, search.scales), rule.look, reserve=rule.reserve)
 
 
 def _by_baselines(replay: Callable[[], BaselineTimetables]) -> Callable[[ListSearch], Iterator[Run]]:

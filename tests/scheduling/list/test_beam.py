@@ -29,7 +29,7 @@ def test_a_path_up_to_a_horizon_is_the_beginning_of_the_whole() -> None:
     classes = search.classes
     for share in (0.2, 0.5, 0.9):
         rule = random_groups(rng, search.scales)
-        whole = run(search.arrays, rule.keys(search.keying, search.scales), rule.look_ahead, reserve=rule.reserve)
+        whole = run(search.arrays, rule.keys(search.keying, search.scales), rule.look, reserve=rule.reserve)
         walker.horizon = share * whole.makespan
         path = walker.follow(rule)
         assert path is not None
@@ -101,8 +101,6 @@ def test_what_is_idle_for_too_long_is_given_up() -> None:
         assert same is not None
         assert np.array_equal(same.run.start, path.run.start, equal_nan=True)
         keys = rule.keys(search.keying, search.scales)
-        found = run(
-            search.arrays, keys, rule.look_ahead, reserve=True, horizon=walker.horizon, most_idle=0.99 * path.value
-        )
+        found = run(search.arrays, keys, rule.look, reserve=True, horizon=walker.horizon, most_idle=0.99 * path.value)
         assert found.makespan == np.inf
         assert walker.follow(rule, 0.99 * path.value) is None

@@ -16,6 +16,7 @@ from solver_problems import (
 from planner.common.budget import Control
 from planner.common.threads import finished
 from planner.placement.layouts import family_placement
+from planner.scheduling.list.kernel import Look
 from planner.scheduling.list_search import DoesNotFit, ListSearch
 
 
@@ -27,7 +28,7 @@ def test_schedules_are_valid(block: int) -> None:
         search = random_training(seed)
         if search is None or search.best is None or search.justifier is None:
             continue
-        justified = finished(search.justifier.justified(search.best, (0.6, 0.3)))
+        justified = finished(search.justifier.justified(search.best, (Look(0.6), Look(0.3))))
         if justified is None:
             continue
         found += 1
@@ -63,7 +64,7 @@ def test_it_shortens_the_schedules_of_rules() -> None:
     assert search.justifier is not None
     best = now = search.best
     for _ in range(4):
-        found = finished(search.justifier.justified(now, (0.6, 0.3)))
+        found = finished(search.justifier.justified(now, (Look(0.6), Look(0.3))))
         assert found is not None
         best, now = min(best, found, key=lambda run: run.makespan), found
     assert best.makespan < 0.99 * search.best.makespan

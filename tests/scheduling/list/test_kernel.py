@@ -10,7 +10,7 @@ from planner.placement.layouts import only_placement
 from planner.placement.memory import parameters_on
 from planner.problem import Placement, Problem, common_step
 from planner.scheduling.classes import Classes, Floats, build_classes
-from planner.scheduling.list.kernel import run
+from planner.scheduling.list.kernel import Look, run
 from planner.scheduling.list.rules import RULES, random_rule
 from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.retime import retime
@@ -42,10 +42,10 @@ def orders(classes: Classes, start: Floats) -> list[list[tuple[int, int]]]:
     ]
 
 
-def check_run(search: ListSearch, key: Floats, look_ahead: float) -> None:
+def check_run(search: ListSearch, key: Floats, look: Look) -> None:
     """Complete, valid, and retiming keeps the orders and delays nothing."""
     classes = search.classes
-    makespan, start, turn = run(search.arrays, key, look_ahead)
+    makespan, start, turn = run(search.arrays, key, look)
     assert makespan >= 0, "deadlock"
     seconds = retime(classes, start, turn)
     assert seconds is not None
@@ -60,7 +60,7 @@ def check_run(search: ListSearch, key: Floats, look_ahead: float) -> None:
 
 @pytest.mark.parametrize("block", range(6))
 def test_random_keys_on_random_problems(block: int) -> None:
-    """Whatever keys and look_ahead: no deadlock, no memory exceeded, all rules kept; also after exact retiming."""
+    """Whatever keys and look-ahead: no deadlock, no memory exceeded, all rules kept; also after exact retiming."""
     ran = 0
     for seed in range(100 * block, 100 * block + 30):
         problem = random_problem(seed)
@@ -73,9 +73,9 @@ def test_random_keys_on_random_problems(block: int) -> None:
         except DoesNotFit:
             search = ListSearch.of(capped(problem, least_cap(problem, placement)), placement, seed)
         shape = (search.classes.n, max(search.classes.counts))
-        for look_ahead in (0.0, 0.5, 1e6):
-            check_run(search, rng.random(shape), look_ahead)
-        check_run(search, random_rule(rng, problem.microbatches).keys(search.keying, search.scales), 0.3)
+        for look in (Look(), Look(0.5), Look(0.5, comm_first=True), Look(1e6), Look(1e6, comm_first=True)):
+            check_run(search, rng.random(shape), look)
+        check_run(search, random_rule(rng, problem.microbatches).keys(search.keying, search.scales), Look(0.3))
         ran += 1
     assert ran > 20
 
@@ -89,8 +89,8 @@ def test_at_the_least_memory_that_a_placement_needs(seed: int) -> None:
     placement = random_placement(problem, seed)
     search = ListSearch.of(capped(problem, least_cap(problem, placement)), placement, seed)
     rng = np.random.default_rng(seed)
-    for look_ahead in (0.0, 1.0):
-        check_run(search, rng.random((search.classes.n, max(search.classes.counts))), look_ahead)
+    for look in (Look(), Look(1.0), Look(1.0, comm_first=True)):
+        check_run(search, rng.random((search.classes.n, max(search.classes.counts))), look)
 
 
 def test_an_order_that_memory_forces() -> None:
@@ -102,7 +102,7 @@ def test_an_order_that_memory_forces() -> None:
     search = ListSearch.of(problem, Placement(((0,) * 5,)), 0)
     assert search.ordered.preds != search.classes.preds
     for keys in np.random.default_rng(1).random((20, search.classes.n, 3)):
-        check_run(search, keys, 0.0)
+        check_run(search, keys, Look())
     with pytest.raises(DoesNotFit) as error:
         ListSearch.of(capped(problem, 2.75), Placement(((0,) * 5,)), 0)
     assert error.value.proven
@@ -123,8 +123,8 @@ def test_a_limit_ends_a_schedule_early() -> None:
     search = ListSearch.of(posed(*chain(3), devices=3, microbatches=4), Placement(((0, 1, 2),)), 0)
     keys = RULES[0].keys(search.keying, search.scales)
     first = run(search.arrays, keys)
-    assert run(search.arrays, keys, 0.0, first.makespan - 0.5).makespan == np.inf
-    again = run(search.arrays, keys, 0.0, first.makespan)
+    assert run(search.arrays, keys, Look(), first.makespan - 0.5).makespan == np.inf
+    again = run(search.arrays, keys, Look(), first.makespan)
     assert again.makespan == first.makespan
     assert np.array_equal(first.start, again.start, equal_nan=True)
 
@@ -142,11 +142,11 @@ def test_a_schedule_reoptimised_from_a_prefix() -> None:
         except DoesNotFit:
             continue
         one, other = rng.random((2, search.classes.n, max(search.classes.counts)))
-        first = run(search.arrays, one, 0.3)
+        first = run(search.arrays, one, Look(0.3))
         until = float(rng.random()) * first.makespan
-        again = run(search.arrays, one, 0.3, begun=first, until=until)
+        again = run(search.arrays, one, Look(0.3), begun=first, until=until)
         assert np.array_equal(again.start, first.start, equal_nan=True)
-        found = run(search.arrays, other, 0.3, begun=first, until=until)
+        found = run(search.arrays, other, Look(0.3), begun=first, until=until)
         assert found.makespan >= 0, "deadlock"
         early = first.start < until
         assert np.array_equal(found.start[early], first.start[early])
@@ -220,11 +220,11 @@ def test_tasks_without_length_are_waited_for_when_a_schedule_is_resumed() -> Non
     rng = np.random.default_rng(0)
     for _ in range(50):
         one, other = rng.random((2, search.classes.n, 4))
-        first = run(search.arrays, one, 0.3)
+        first = run(search.arrays, one, Look(0.3))
         until = float(rng.random()) * first.makespan
-        again = run(search.arrays, one, 0.3, begun=first, until=until)
+        again = run(search.arrays, one, Look(0.3), begun=first, until=until)
         assert np.array_equal(again.start, first.start, equal_nan=True)
-        found = run(search.arrays, other, 0.3, begun=first, until=until)
+        found = run(search.arrays, other, Look(0.3), begun=first, until=until)
         seconds = retime(search.classes, found.start, found.turn)
         assert seconds is not None
         assert search.classes.timetable(seconds).makespan(problem) <= found.makespan * search.classes.tick * (1 + 1e-9)

@@ -110,13 +110,12 @@ def test_no_gap_between_warm_up_and_drain() -> None:
     assert flows(search.classes, scales)
     best = min(known_groups(scales), key=search.try_rule)
     others = min(
-        run(search.arrays, rule.keys(search.keying, scales), rule.look_ahead, reserve=rule.reserve).makespan
-        for rule in RULES
+        run(search.arrays, rule.keys(search.keying, scales), rule.look, reserve=rule.reserve).makespan for rule in RULES
     )
     assert search.best is not None
     assert search.makespan < 0.85 * others
     classes = search.classes
-    played = run(search.arrays, best.keys(search.keying, scales), best.look_ahead, reserve=True)
+    played = run(search.arrays, best.keys(search.keying, scales), best.look, reserve=True)
     assert played.makespan == search.makespan
     begin, end = 2.5, 4.5
     for device in range(8):
@@ -143,7 +142,7 @@ def test_how_large_groups_may_be(size: int, least: float, most: float) -> None:
     idle = []
     for offset in (0.25, 0.5):
         rule = MicrobatchGroups(6, meeting=0.0, weight_offset=offset)
-        played = run(search.arrays, rule.keys(search.keying, search.scales), rule.look_ahead, reserve=True)
+        played = run(search.arrays, rule.keys(search.keying, search.scales), rule.look, reserve=True)
         start = played.start[compute] * classes.tick
         busy = np.clip(np.minimum(start + seconds, begin + 2 * work) - np.maximum(start, begin), 0.0, None).sum()
         idle.append(2 * work - busy / 8)
