@@ -78,7 +78,7 @@ class MoveParams:
     """Local search on the placement: moves of groups of operators to other devices."""
 
     moves: int = 400  # where only shorter schedules are accepted,
-    move_tasks: int = 3_000_000  # and tasks of the schedules that they need, with a rule each,
+    move_tasks: int = 1_500_000  # and tasks of the schedules that they need, with a rule each,
     still: int = 150  # or until so many in a row are not
     annealed_at_most: int = 5_000  # tasks: with more, placements are not annealed
     annealed_tasks: int = 4_000_000  # tasks scheduled in an annealing of placements,
