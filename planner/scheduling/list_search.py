@@ -22,8 +22,9 @@ from planner.scheduling.list.arrays import Arrays, flatten
 from planner.scheduling.list.beam import search_horizons
 from planner.scheduling.list.group_sizes import Sizes, best_sizes, compete
 from planner.scheduling.list.justify import Justifier
-from planner.scheduling.list.kernel import Look, Run, run
+from planner.scheduling.list.kernel import Run, run
 from planner.scheduling.list.keys import Keying
+from planner.scheduling.list.look import Look
 from planner.scheduling.list.microbatch_groups import flows, known_groups
 from planner.scheduling.list.rule_search import Graded, Path, Walker, vary
 from planner.scheduling.list.rules import RULES, Keyed, Scales

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from planner.scheduling.list.kernel import Look
+from planner.scheduling.list.look import Look
 
 
 @dataclass(frozen=True)

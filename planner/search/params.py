@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from planner.scheduling.list.kernel import Look
+from planner.scheduling.list.look import Look
 from planner.scheduling.params import AnnealParams, ScheduleParams
 
 

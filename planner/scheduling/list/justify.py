@@ -16,7 +16,8 @@ import numpy as np
 from planner.common.threads import Turns
 from planner.scheduling.classes import Classes, Floats, Hold, Ints
 from planner.scheduling.list.arrays import Arrays, flatten
-from planner.scheduling.list.kernel import Look, Run, run
+from planner.scheduling.list.kernel import Run, run
+from planner.scheduling.list.look import Look
 
 LONGER = 1.05
 """x the makespan of a schedule: a backward one that is longer is given up."""

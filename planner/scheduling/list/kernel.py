@@ -26,6 +26,7 @@ from planner.common.compiled import compiled
 from planner.scheduling.classes import Floats, Ints
 from planner.scheduling.containers import BARE, add, discard, least, pop, push
 from planner.scheduling.list.arrays import Arrays
+from planner.scheduling.list.look import NO_LOOK, Look
 
 
 @compiled(**BARE)
@@ -145,8 +146,8 @@ def simulate(  # type: ignore[no-untyped-def]
     running_end = np.zeros(n)
     free_at = np.zeros(n_resources)
     busy = np.zeros(n_resources, dtype=np.bool_)
-    # Channels come after compute and communication streams, and a device's communication after its compute. An order
-    # is its own inverse: the rank of a resource, and the resource of a rank.
+    # In which resources start what they can: compute before communication of each device, channels last, or the other
+    # way round. It is its own inverse: the rank of a resource, and the resource of a rank.
     order = np.arange(n_resources)
     if comm_first:
         order = order[::-1].copy()
@@ -373,16 +374,6 @@ def simulate(  # type: ignore[no-untyped-def]
 
 
 _simulate: Callable[..., float] = simulate
-
-
-class Look(NamedTuple):
-    """What the list scheduler waits for."""
-
-    ahead: float = 0.0  # x the duration of the task that would start instead
-    comm_first: bool = False  # whether it sees what follows communication that starts at the same instant
-
-
-NO_LOOK = Look()
 
 
 class Run(NamedTuple):

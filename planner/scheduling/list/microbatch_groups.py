@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from planner.scheduling.classes import Classes, Floats
-from planner.scheduling.list.kernel import Look
 from planner.scheduling.list.keys import Keying, by_group
+from planner.scheduling.list.look import Look
 from planner.scheduling.list.rules import Scales, random_deferrable_offset
 
 EXACT = ("forward_pace", "forward_depth", "backward_pace", "backward_depth", "backward_stride", "spacing")

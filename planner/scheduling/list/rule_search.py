@@ -26,8 +26,9 @@ from planner.common.threads import Turns, in_turns
 from planner.scheduling.classes import Classes
 from planner.scheduling.list.arrays import Arrays
 from planner.scheduling.list.justify import Justifier
-from planner.scheduling.list.kernel import Look, Run, run
+from planner.scheduling.list.kernel import Run, run
 from planner.scheduling.list.keys import Keying
+from planner.scheduling.list.look import Look
 from planner.scheduling.list.microbatch_groups import flows, random_groups
 from planner.scheduling.list.rules import Keyed, Scales, random_rule
 from planner.scheduling.params import SHIPPED, RuleSearchParams

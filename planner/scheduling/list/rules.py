@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 
 from planner.scheduling.classes import Classes, Floats
-from planner.scheduling.list.kernel import Look
 from planner.scheduling.list.keys import Keying, by_place
+from planner.scheduling.list.look import Look
 
 FEW = 4
 """With up to so many microbatches rules also perturb the key of each class: there is no steady state to shape."""

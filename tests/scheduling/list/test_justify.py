@@ -16,7 +16,7 @@ from solver_problems import (
 from planner.common.budget import Control
 from planner.common.threads import finished
 from planner.placement.layouts import family_placement
-from planner.scheduling.list.kernel import Look
+from planner.scheduling.list.look import Look
 from planner.scheduling.list_search import DoesNotFit, ListSearch
 
 

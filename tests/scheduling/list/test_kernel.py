@@ -12,7 +12,8 @@ from planner.placement.layouts import family_placement, only_placement
 from planner.placement.memory import parameters_on
 from planner.problem import Placement, Problem, Stream, common_step
 from planner.scheduling.classes import Classes, Floats, build_classes
-from planner.scheduling.list.kernel import Look, run
+from planner.scheduling.list.kernel import run
+from planner.scheduling.list.look import Look
 from planner.scheduling.list.rules import RULES, random_rule
 from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.retime import retime
