@@ -9,6 +9,7 @@ from planner.plan.build import build_plan
 from planner.plan.plan import Plan
 from planner.problem import Problem
 from planner.scheduling.list.kernel import run
+from planner.scheduling.list.look import Look
 from planner.scheduling.retime import retime
 from planner.timetable.timetable import Timetable
 
@@ -34,7 +35,7 @@ def random_plan(seed: int) -> tuple[Problem, Plan] | None:
         return None
     classes = search.classes
     keys = np.random.default_rng(seed).random((classes.n, max(classes.counts)))
-    _, start, turn = run(search.arrays, keys, 0.3)
+    _, start, turn = run(search.arrays, keys, Look(0.3))
     seconds = retime(classes, start, turn)
     assert seconds is not None
     return classes.problem, plan_of(classes.problem, classes.timetable(seconds))

@@ -34,6 +34,7 @@ from planner.plan.build import build_plan
 from planner.plan.plan import Plan
 from planner.problem import Operator, Pass, Placement, Problem, Stream, Variant
 from planner.scheduling.list.kernel import run
+from planner.scheduling.list.look import Look
 from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.scheduling.retime import retime
 
@@ -72,7 +73,7 @@ def listed(problem: Problem, seed: int) -> tuple[Problem, Plan] | None:
         return None
     classes = search.classes
     keys = np.random.default_rng(seed).random((classes.n, max(classes.counts)))
-    _, start, turn = run(search.arrays, keys, 0.3)
+    _, start, turn = run(search.arrays, keys, Look(0.3))
     seconds = retime(classes, start, turn)
     assert seconds is not None
     return problem, plan_of(problem, classes.timetable(seconds))

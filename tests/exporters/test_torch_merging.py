@@ -21,6 +21,7 @@ from planner.objectives.baseline import baseline_plan
 from planner.plan.plan import Plan
 from planner.problem import Placement, Problem, Stream
 from planner.scheduling.list.kernel import run
+from planner.scheduling.list.look import Look
 from planner.scheduling.list_search import ListSearch
 from planner.scheduling.retime import retime
 
@@ -40,7 +41,7 @@ def linear(seed: int, operators: int = 14, devices: int = 2) -> tuple[Problem, P
     search = ListSearch.of(problem, placement, seed)
     classes = search.classes
     keys = np.random.default_rng(seed).random((classes.n, max(classes.counts)))
-    _, start, turn = run(search.arrays, keys, 0.3)
+    _, start, turn = run(search.arrays, keys, Look(0.3))
     seconds = retime(classes, start, turn)
     assert seconds is not None
     return problem, plan_of(problem, classes.timetable(seconds))
