@@ -1,4 +1,4 @@
-"""What the list scheduler waits for; apart from it, so that whoever only states it loads no compiled code."""
+"""How far the list scheduler looks ahead. Not in ``kernel``, so that parameters can state it without compiled code."""
 
 from __future__ import annotations
 

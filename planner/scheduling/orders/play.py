@@ -16,7 +16,7 @@ from planner.scheduling.containers import BARE, pop, push
 
 
 class Parts(NamedTuple):
-    """What playing an order needs, as flat arrays (see ``kernel.Arrays``)."""
+    """What playing an order needs, as flat arrays (see ``arrays.Arrays``)."""
 
     tasks: Ints  # of each class
     ticks: Floats
