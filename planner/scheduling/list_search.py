@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -75,9 +75,8 @@ class ListSearch:
             if need.order is not None and classes.counts[copy]:
                 ordered = keep_to_order(ordered, copy, sequence(problem.of_copy(placement, copy), need.order))
         arrays = flatten(ordered, np.array([need.peak for need in needs]))
-        scales = replace(Scales.of(classes), groups=_groups(arrays))
         rng = np.random.default_rng(seed)
-        return ListSearch(classes, classes, ordered, None, arrays, scales, rng, params=params)
+        return ListSearch(classes, classes, ordered, None, arrays, Scales.of(classes), rng, params=params)
 
     def mirror(self, seed: int) -> ListSearch | None:
         """The search for schedules in which mirrored copies run alike; None where copies do not mirror each other.
@@ -92,8 +91,7 @@ class ListSearch:
         if (needs > half.classes.available).any():
             return None
         arrays = flatten(half.classes, needs[None, :])
-        scales = replace(Scales.of(half.classes), groups=_groups(arrays))
-        rng = np.random.default_rng(seed)
+        scales, rng = Scales.of(half.classes), np.random.default_rng(seed)
         return ListSearch(self.full, half.classes, half.classes, half, arrays, scales, rng, params=self.params)
 
     def whole(self, start: Floats) -> Floats:
@@ -284,12 +282,8 @@ class ListSearch:
                 makespans[sizes] = min(makespans.get(sizes, np.inf), *(walker.makespan for walker in walkers))
             return [makespans[sizes] for sizes in some]
 
-        compete(self.group_sizes, self._largest_group, searched, self.params.group_sizes)
-
-    @property
-    def _largest_group(self) -> int:
-        """How many microbatches fit in memory together."""
-        return math.floor(sum(self.classes.counts) / _fills(self.arrays) + 1e-9)
+        largest = math.floor(sum(self.classes.counts) / self.scales.fills + 1e-9)
+        compete(self.group_sizes, largest, searched, self.params.group_sizes)
 
     def _walkers(self, count: int, goal: float) -> list[Walker]:
         known = self.classes, self.arrays, self.keying, self.scales
@@ -300,18 +294,6 @@ class ListSearch:
             self.evaluations += walker.evaluations
             control.spend(walker.evaluations)
             self.keep(walker.best)
-
-
-def _fills(arrays: Arrays) -> float:
-    """How often the microbatches of a step fill the memory of the fullest device."""
-    needed = arrays.copy_count @ arrays.need
-    room = np.where(arrays.available > 0, arrays.available, np.inf)
-    return float((needed / room).max())
-
-
-def _groups(arrays: Arrays) -> int:
-    """The number of microbatch groups: ``_fills``, rounded up."""
-    return max(1, math.ceil(_fills(arrays) - 1e-9))
 
 
 def microbatch_needs(problem: Problem, placement: Placement) -> list[Need]:

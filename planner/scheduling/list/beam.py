@@ -138,7 +138,7 @@ class _Horizon:
     def _sized(self, rule: Keyed, deferrable_offset: float | None = None) -> MicrobatchGroups:
         """The rule with groups of the given sizes, and with another deferral of weight gradients, if one is given."""
         assert isinstance(rule, MicrobatchGroups)
-        sized = replace(rule, given=self.sizes)
+        sized = replace(rule, given=self.sizes, carried=0)
         return sized if deferrable_offset is None else replace(sized, deferrable_offset=deferrable_offset)
 
     def _walk(self, walker: Walker, path: Path, steps: int) -> Path:

@@ -112,14 +112,14 @@ def by_place(  # type: ignore[no-untyped-def]
 
 @compiled(**COMPILED)
 def by_group(  # type: ignore[no-untyped-def]
-    keying, some, work, stage_rounds, forward_share, fill_pace, fill_depth, turn,
+    keying, some, back, work, stage_rounds, forward_share, fill_pace, fill_depth, turn,
     forward_pace, forward_depth, meeting, backward_pace, backward_depth, drain_pace, drain_depth, weight_offset,
     forward_stride, backward_stride, spacing, deferrable_offset,
 ):  # fmt: skip
     """The keys of ``MicrobatchGroups`` (its numbers by their names), shaped (classes, largest count of microbatches).
 
-    ``some``: the microbatches of each group; ``work``: of the busiest resource for a microbatch (seconds);
-    ``stage_rounds``: of the path through the network.
+    ``some`` and ``back``: the microbatches of each group, forward and on the way back; ``work``: of the busiest
+    resource for a microbatch (seconds); ``stage_rounds``: of the path through the network.
     """
     n, groups, share = len(keying.copy), len(some), work / stage_rounds
     last = groups - 1
@@ -127,18 +127,21 @@ def by_group(  # type: ignore[no-untyped-def]
     together, due, forward_due = np.empty(groups), np.empty(groups), np.empty(groups)
     before = 0.0
     for g in range(groups):
-        together[g] = (1.0 - forward_share) * some[g] + forward_share * some[min(g + 1, last)]
+        together[g] = (1.0 - forward_share) * back[g] + forward_share * some[min(g + 1, last)]
         due[g] = turn * keying.turn + spacing * work * before
         before += together[g]
         forward_due[g] = due[g - 1] + meeting * work if g else 0.0
-    group, within = np.zeros(keying.place.shape, dtype=np.int64), np.empty(keying.place.shape)
-    for copy in range(len(group)):
-        for k in range(group.shape[1]):
-            g, begun = 0, 0.0
-            while g < last and begun + some[g] <= keying.place[copy, k]:
-                begun += some[g]
-                g += 1
-            group[copy, k], within[copy, k] = g, max(0.0, keying.place[copy, k] - begun)
+    shape = (2, *keying.place.shape)
+    group, within = np.zeros(shape, dtype=np.int64), np.empty(shape)
+    for p in range(2):
+        sizes = some if p == 0 else back
+        for copy in range(shape[1]):
+            for k in range(shape[2]):
+                g, begun = 0, 0.0
+                while g < last and begun + sizes[g] <= keying.place[copy, k]:
+                    begun += sizes[g]
+                    g += 1
+                group[p, copy, k], within[p, copy, k] = g, max(0.0, keying.place[copy, k] - begun)
     longest = keying.head.max() - keying.turn
     # A microbatch passes virtual-stage rounds by equal shares of the group's work; in a round, devices follow by the
     # stride: of forward and backward passes, the length of a round on the shortest way and with the stride.
@@ -165,12 +168,12 @@ def by_group(  # type: ignore[no-untyped-def]
             else:
                 first[g] = due[g] + backward_depth * way + wait
         for k in range(keying.place.shape[1]):
-            g = group[copy, k]
+            g = group[p, copy, k]
             if forward:
                 forth = some[0] if g == 0 else together[g - 1]
                 pace = fill_pace * share if g == 0 else forward_pace * forth / some[g] * share
             else:
-                pace = drain_pace * share if g == last else backward_pace * together[g] / some[g] * share
-            keys[a, k] = first[g] + within[copy, k] * pace
+                pace = drain_pace * share if g == last else backward_pace * together[g] / back[g] * share
+            keys[a, k] = first[g] + within[p, copy, k] * pace
     at_the_end(keying.pass_, keying.tail, keys)
     return keys

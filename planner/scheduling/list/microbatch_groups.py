@@ -31,7 +31,7 @@ EXACT = ("forward_pace", "forward_depth", "backward_pace", "backward_depth", "ba
 EXACT_KEPT = 0.7
 """How often such a number stays as it is."""
 
-SIZES = ("groups", "first_more", "last_more")
+SIZES = ("groups", "first_more", "last_more", "carried")
 SIZED_BY = (*SIZES, "rounding")
 ROUNDED = 0.49
 STEADY = 10.0
@@ -67,6 +67,7 @@ class MicrobatchGroups:
     deferrable_offset: float = 0.0  # x microbatch: further wait of weight gradients that release no memory
     given: tuple[int, ...] = ()  # microbatches of each group, instead of the first four numbers
     comm_first: bool = False  # see ``kernel``
+    carried: int = 0  # microbatches of each group that go back with the next group
 
     @property
     def look(self) -> Look:
@@ -90,11 +91,18 @@ class MicrobatchGroups:
         ends = [round(first + base * (g + 1) + self.rounding) for g in range(groups - 1)]
         return [int(n) for n in np.diff([0, *ends, microbatches]) if n]
 
+    def sizes_back(self, microbatches: int) -> list[int]:
+        """Microbatches of each group on the way back: the last of each group wait and go back with the next one."""
+        sizes = self.sizes(microbatches)
+        waiting = min(self.carried, sizes[0] - 1) if len(sizes) > 1 else 0
+        return [sizes[0] - waiting, *sizes[1:-1], sizes[-1] + waiting] if waiting else sizes
+
     def keys(self, keying: Keying, scales: Scales) -> Floats:
         """Keys shaped (classes, largest count of microbatches), in seconds."""
         keys: Floats = by_group(
             keying,
             np.array(self.sizes(keying.microbatches), dtype=float),
+            np.array(self.sizes_back(keying.microbatches), dtype=float),
             scales.microbatch,
             scales.stage_rounds,
             scales.forward_share,
@@ -165,7 +173,7 @@ def known_groups(scales: Scales) -> tuple[MicrobatchGroups, ...]:
 def random_groups(rng: np.random.Generator, scales: Scales) -> MicrobatchGroups:
     """A rule drawn at random from the ranges of good ones; its pattern still repeats."""
     return MicrobatchGroups(
-        groups=math.ceil(scales.groups * rng.uniform(0.9, 1.4)),
+        groups=math.ceil(scales.fills * rng.uniform(0.9, 1.4)),
         first_more=int(rng.choice([0, 0, 1, 2, 3])),
         last_more=int(rng.choice([0, 0, 1, 2, 3])),
         rounding=float(rng.choice([0.0, rng.uniform(-ROUNDED, ROUNDED)])),
@@ -179,4 +187,5 @@ def random_groups(rng: np.random.Generator, scales: Scales) -> MicrobatchGroups:
         look_ahead=float(rng.choice([0.4, 0.6, 0.6, 0.8])),
         deferrable_offset=random_deferrable_offset(rng) if scales.may_defer else 0.0,
         comm_first=bool(rng.random() < 0.5),
+        carried=int(rng.choice([0, 0, 1, 2, 3])),
     )

@@ -33,7 +33,7 @@ class Scales:
     microbatch: float  # work of the busiest stream or channel for one microbatch
     step: float  # its work for all of them
     forward: float  # the longest forward path, up to its last task's start
-    groups: int = 1  # microbatch groups: how often the microbatches of a step fill the memory
+    fills: float = 1.0  # how often the microbatches of a step fill the memory; 1 where all of them fit
     stage_rounds: int = 1  # virtual-stage rounds of the path through the network
     forward_share: float = 0.0  # share of forward passes in that work
     deferrable: bool = False  # whether memory is capped, and only some weight gradients release it
@@ -43,9 +43,14 @@ class Scales:
         """Whether weight gradients may be deferred: with more than a few groups the steady state lacks them."""
         return self.deferrable and self.groups <= FEW_GROUPS
 
+    @property
+    def groups(self) -> int:
+        """Microbatch groups, if each is as large as memory allows."""
+        return math.ceil(self.fills - 1e-9)
+
     @staticmethod
     def of(classes: Classes) -> Scales:
-        """The scales of a problem under a placement; ``groups`` is for the caller to set, from memory."""
+        """The scales of a problem under a placement."""
         each = [[0.0] * classes.n_resources for _ in range(2)]  # of forward and of other passes
         work, others = (classes.seconds * classes.count).tolist(), (classes.pass_ > 0).tolist()
         for a in np.flatnonzero(~classes.once).tolist():
@@ -56,16 +61,47 @@ class Scales:
         step = float(load[:, busiest].sum()) or 1.0
         share = float(load[0, busiest]) / step
         forward = float(classes.head[classes.pass_ == 0].max()) or step
+        microbatch, stage_rounds = step / max(1, sum(classes.counts)), int(classes.stage_round.max()) + 1
         return Scales(
-            step / max(1, sum(classes.counts)),
+            microbatch,
             step,
             forward,
-            stage_rounds=int(classes.stage_round.max()) + 1,
+            fills=_fills(classes, microbatch * share / stage_rounds),
+            stage_rounds=stage_rounds,
             forward_share=share,
             deferrable=bool(
                 np.isfinite(classes.available).any() and 0 < classes.deferrable.sum() < (classes.pass_ == 2).sum()
             ),
         )
+
+
+def _fills(classes: Classes, apart: float) -> float:
+    """How often the microbatches of a step fill the memory of the fullest device, if they pass it in groups.
+
+    In the warm-up, the microbatches of a group follow each other by ``apart`` seconds (the forward work of a
+    virtual-stage round). Memory that each holds for t seconds is there for at most t / apart + 1 of them, however many
+    there are: what the head holds between its forward and its backward pass hardly limits a group.
+    """
+    holds, total = classes.holds, sum(classes.counts)
+    if not holds:
+        return 1.0
+    alloc = np.array([hold.alloc for hold in holds])
+    ends = (classes.head + classes.seconds).tolist()
+    until = np.array([max((ends[a] for a in hold.releases), default=math.inf) for hold in holds])
+    part = np.array(classes.counts)[classes.copy[alloc]] / total  # of the microbatches: those of its copy
+    count = part[:, None] * np.arange(1, total + 1)  # held in a group of 1, 2, ...
+    if apart > 0.0:
+        count = np.minimum(count, (part * (until - classes.head[alloc]) / apart + 1.0)[:, None])
+    held = np.zeros((classes.problem.n_devices, total))
+    np.add.at(held, [hold.device for hold in holds], np.array([hold.size for hold in holds])[:, None] * count)
+    room = classes.available[:, None]
+    over = (held > room) & (held > 0.0)
+    if not over.any():
+        return 1.0
+    n = int(over.any(axis=0).argmax())  # microbatches that fit; n + 1 are too many on these devices
+    before = held[over[:, n], n - 1] if n else 0.0
+    fraction = (room[over[:, n], 0] - before) / (held[over[:, n], n] - before)
+    return float(total / max(n + fraction.min(), 1.0))
 
 
 class Keyed(Protocol):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from solver_problems import looped
+from solver_problems import looped, operator, posed, unit_cluster
 
+from planner.problem import Placement
+from planner.scheduling.classes import build_classes
 from planner.scheduling.list.kernel import run
 from planner.scheduling.list.microbatch_groups import MicrobatchGroups, flows, known_groups, random_groups
-from planner.scheduling.list.rules import RULES, Rule
+from planner.scheduling.list.rules import RULES, Rule, Scales
 
 
 @pytest.mark.parametrize("microbatches", [1, 2, 7, 40, 121])
@@ -17,9 +21,9 @@ def test_sizes_hold_every_microbatch(microbatches: int) -> None:
     search, rng = looped(microbatches), np.random.default_rng(microbatches)
     rule = random_groups(rng, search.scales)
     for _ in range(100):
-        sizes = rule.sizes(microbatches)
-        assert sum(sizes) == microbatches
-        assert min(sizes) >= 1
+        for sizes in (rule.sizes(microbatches), rule.sizes_back(microbatches)):
+            assert sum(sizes) == microbatches
+            assert min(sizes) >= 1
         rule = rule.nearby(rng) if rng.random() < 0.8 else random_groups(rng, search.scales)
 
 
@@ -28,6 +32,42 @@ def test_uneven_groups_are_the_first_and_the_last() -> None:
     assert MicrobatchGroups(4).sizes(40) == [10, 10, 10, 10]
     assert MicrobatchGroups(4, first_more=2, last_more=2).sizes(40) == [11, 9, 9, 11]
     assert MicrobatchGroups(3).sizes(2) == [1, 1]
+
+
+def test_microbatches_that_wait_go_back_with_the_next_group() -> None:
+    """The last of each group; of a group as small as that, all but one; nothing waits where there is one group."""
+    rule = MicrobatchGroups(3, carried=2)
+    assert (rule.sizes(30), rule.sizes_back(30)) == ([10, 10, 10], [8, 10, 12])
+    assert replace(rule, carried=99).sizes_back(30) == [1, 10, 19]
+    assert replace(rule, groups=1).sizes_back(30) == [30]
+    search = looped(30)
+    waits = rule.keys(search.keying, search.scales) > replace(rule, carried=0).keys(search.keying, search.scales) + 0.1
+    backward = (search.classes.pass_ == 1) & (search.classes.target < 0)
+    assert waits[backward][:, [8, 9, 18, 19]].all()
+    assert not waits[backward][:, :8].any()
+    assert not waits[search.classes.pass_ == 0][:, :20].any()
+
+
+def test_what_is_held_for_a_short_time_limits_groups_less() -> None:
+    """Four layers on two devices in turn, the head on the second: forward, a round is 1.5 s of work for that device.
+
+    In 250 bytes it has room for 250 / 80 microbatches at once. But of a group of four, following each other by 1.5 s,
+    at most 2 / 1.5 + 1 hold what the head takes for two seconds, and 4 / 1.5 + 1 what the last layer takes for four.
+    """
+    times = (1.0, 1.0)
+    layers = [operator(f"layer{i}", *([f"layer{i - 1}"] if i else []), times=times, activation=20.0) for i in range(4)]
+    head = operator("head", "layer3", times=times, activation=40.0)
+
+    def group(memory: float) -> float:
+        """The microbatches of a group."""
+        problem = posed(*layers, head, devices=unit_cluster(2, memory), microbatches=40)
+        return 40 / Scales.of(build_classes(problem, Placement.single((0, 1, 0, 1, 1)))).fills
+
+    layer, last, logits = 20.0, 20.0 * (4.0 / 1.5 + 1.0), 40.0 * (2.0 / 1.5 + 1.0)
+    assert group(4 * layer + last + logits) == pytest.approx(4.0)
+    assert group(4.5 * layer + last + logits) == pytest.approx(4.5)
+    assert group(2 * (layer + layer + 40.0)) == pytest.approx(2.0)
+    assert group(1_000.0) == 40.0
 
 
 def test_keys_task_by_task() -> None:
@@ -40,13 +80,15 @@ def test_keys_task_by_task() -> None:
     share = scales.microbatch / scales.stage_rounds
     for _ in range(4):
         rule = random_groups(rng, scales).nearby(rng, 0.3)
-        sizes = rule.sizes(23)
+        both = rule.sizes(23), rule.sizes_back(23)
         keys = rule.keys(search.keying, scales)
         part = scales.forward_share
-        together = [(1 - part) * n + part * (sizes[g + 1] if g + 1 < len(sizes) else n) for g, n in enumerate(sizes)]
+        together = [(1 - part) * n + part * f for n, f in zip(both[1], [*both[0][1:], both[0][-1]], strict=True)]
         for a, k in zip(rng.integers(classes.n, size=60).tolist(), rng.integers(23, size=60).tolist(), strict=True):
+            pass_ = min(1, int(classes.pass_[a]))
+            sizes = both[pass_]
             g = next(g for g in range(len(sizes)) if k < sum(sizes[: g + 1]))
-            within, pass_ = k - sum(sizes[:g]), min(1, int(classes.pass_[a]))
+            within = k - sum(sizes[:g])
             due = rule.turn * turn + rule.spacing * scales.microbatch * sum(together[:g])
             meets, ramp = together[g], g == len(sizes) - 1
             if pass_ == 0:
