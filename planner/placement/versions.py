@@ -30,6 +30,13 @@ STRETCHES = (1.0, 1.25, 1.5, 2.0, 3.0)
 FITTING = (0.7, 0.8, 0.9, 1.0)
 """Shares of the microbatches that every device holds at once, in other choices that are tried."""
 
+HOLDING = (0.4, 0.5, 0.6)
+"""Shares of the microbatches that a group has which every device can hold in the warm-up."""
+
+WAY = 0.1
+"""Worth of a second less on the way through F and I, against a second less of work, in those choices: of versions that
+take as long in all, one that leaves weight gradients for idle time is better where there is memory for it."""
+
 BY_KIND_AT_MOST = 30
 """Choices by kind of operator; kinds of few operators stay in their first version, if there are more."""
 
@@ -194,6 +201,12 @@ def _balanced_placements(problem: Problem, families: Sequence[Family], seen: set
             found = None if placement is None else energy.fitting(placement, math.ceil(share * problem.microbatches))
             if found is not None:
                 yield from _new(found, seen)
+    for share in HOLDING:
+        for family in families:
+            placement = family.placement(problem.default)
+            found = None if placement is None else energy.holding(placement, math.ceil(share * problem.microbatches))
+            if found is not None:
+                yield from _new(found, seen)
 
 
 def _new(placement: Placement, seen: set[PlacementKey]) -> Iterator[Placement]:
@@ -213,6 +226,7 @@ class _Item:
     operator: int
     versions: tuple[int, ...]
     work: tuple[float, ...]  # seconds of compute a microbatch, averaged over the copies
+    price: tuple[float, ...]  # the same, and what the way through F and I is worth
     energy: tuple[float, ...]
 
 
@@ -276,6 +290,31 @@ class Energy:
                 return None
         return self._in_picked(placement, items, picked, f"{microbatches} held")
 
+    def holding(self, placement: Placement, microbatches: int) -> Placement | None:
+        """The placement in the best versions (see ``WAY``) of which all devices can hold a group in the warm-up.
+
+        Its microbatches follow each other by the forward work of a virtual-stage round, so that fewer of them hold what
+        is held for a short time (near the head). None where it does not fit.
+        """
+        problem = self.problem
+        rounds = 1 + max(max(row) for row in placement.stage_rounds(problem.topological))
+        used = {d for row in placement.device_of for d in row}
+        forward = problem.relaxed.duration[:, 0].min(axis=1)[~problem.on_comm].sum()
+        apart = float(forward) / len(used) / rounds or math.inf
+
+        def held(v: int, seconds: Floats) -> Floats:
+            at_once = np.minimum(microbatches, (seconds[:, 0] + self.rest + seconds[:, 1]) / apart + 1.0)
+            bytes_held: Floats = problem.choices[v].activation * at_once
+            return bytes_held
+
+        items, fixed = self._items(placement, held, WAY)
+        picked: dict[int, list[int] | None] = {}
+        for d, own in enumerate(problem.resident_parameters(placement)):
+            picked[d] = _picked(items[d], fixed[d][1], float(problem.cap[d]) - math.fsum(own.values()))
+            if picked[d] is None:
+                return None
+        return self._in_picked(placement, items, picked, f"groups of {microbatches}")
+
     def _in_picked(
         self, placement: Placement, items: list[list[_Item]], picked: Mapping[int, Sequence[int] | None], what: str
     ) -> Placement:
@@ -288,27 +327,32 @@ class Energy:
         return problem.in_versions(replace(placement, origin=origin), tuple(map(tuple, versions)))
 
     def _items(
-        self, placement: Placement, energy_of: Callable[[int, Floats], Floats]
+        self, placement: Placement, energy_of: Callable[[int, Floats], Floats], way: float = 0.0
     ) -> tuple[list[list[_Item]], list[tuple[float, float]]]:
-        """By device: what may be picked, and the seconds and the energy (see ``energy_of``) of all else."""
+        """By device: what may be picked, and the seconds and the energy (see ``energy_of``) of all else.
+
+        ``way``: what a second less on the way through F and I is worth.
+        """
         problem = self.problem
         items: list[list[_Item]] = [[] for _ in range(problem.n_devices)]
         fixed = [(0.0, 0.0)] * problem.n_devices
         rows = np.arange(problem.n_operators)
         for copy, device_of in enumerate(placement.device_of):
             where = np.array(device_of)
-            work, energy = [], []
+            work, price, energy = [], [], []
             for v, version in enumerate(problem.choices):
                 seconds = version.duration[rows, :, where]
                 work.append(np.where(problem.on_comm, 0.0, seconds.sum(axis=1)) / placement.copies)
+                price.append(work[-1] + (way * seconds[:, :2].sum(axis=1) / placement.copies if way else 0.0))
                 energy.append(energy_of(v, seconds) / placement.copies)
             for i, d in enumerate(device_of):
                 some = [v for v in problem.versions[i] if problem.choices[v].runs_on[i, d]]
-                own = hull([(float(work[v][i]), float(energy[v][i]), v) for v in some])
+                own = [v for *_, v in hull([(float(price[v][i]), float(energy[v][i]), v) for v in some])]
                 if len(own) > 1:
-                    items[d].append(_Item(copy, i, *(tuple(row[k] for row in own) for k in (2, 0, 1))))  # type: ignore[arg-type]
+                    figures = (tuple(float(figure[v][i]) for v in own) for figure in (work, price, energy))
+                    items[d].append(_Item(copy, i, tuple(own), *figures))
                 elif own:
-                    fixed[d] = (fixed[d][0] + own[0][0], fixed[d][1] + own[0][1])
+                    fixed[d] = (fixed[d][0] + float(work[own[0]][i]), fixed[d][1] + float(energy[own[0]][i]))
         return items, fixed
 
 
@@ -334,7 +378,7 @@ def _picked(items: Sequence[_Item], fixed: float, most: float) -> list[int] | No
     energy = fixed + sum(item.energy[0] for item in items)
     steps = sorted(
         (
-            (item.work[k + 1] - item.work[k]) / (item.energy[k] - item.energy[k + 1]),
+            (item.price[k + 1] - item.price[k]) / (item.energy[k] - item.energy[k + 1]),
             k,
             n,
         )

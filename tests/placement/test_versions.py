@@ -90,6 +90,22 @@ def test_versions_in_which_microbatches_fit() -> None:
     assert Energy(line(15.0)).fitting(placement, 7) is not None
 
 
+def test_versions_for_groups_in_the_warm_up() -> None:
+    """Two seconds apart, at most 5, 4, 3 and 2 microbatches hold what the four operators hold for 8, 6, 4 and 2 s.
+
+    ``fused`` takes as long in all as base, but a second longer on the way back: so it is taken only where memory asks
+    for it, and before anything is recomputed. Of operator 1 at most 7 / 2 + 1 microbatches then hold 2 bytes each.
+    """
+    placement = Placement.single((0, 0, 1, 1))
+    wanted = {36.0: (0, 0, 0, 0), 29.0: (0, 1, 0, 0), 15.0: (1, 1, 1, 1), 11.0: (1, 2, 1, 1)}
+    for cap, versions in wanted.items():
+        found = Energy(line(cap)).holding(placement, 8)
+        assert found is not None
+        assert line(cap).versions_of(found, 0) == versions, cap
+    assert Energy(line(10.9)).holding(placement, 8) is None
+    assert Energy(line(10.9)).holding(placement, 4) is not None
+
+
 def test_the_first_stage_recomputes_first() -> None:
     """It holds its microbatches for longest."""
     found = Energy(line(6.0)).balanced(Placement.single((0, 0, 1, 1)), 1.0)
