@@ -26,7 +26,7 @@ from planner.scheduling.list.kernel import Run, run
 from planner.scheduling.list.keys import Keying
 from planner.scheduling.list.look import Look
 from planner.scheduling.list.microbatch_groups import flows, known_groups
-from planner.scheduling.list.rule_search import Graded, Path, Walker, vary
+from planner.scheduling.list.rule_search import Graded, Path, Walker, from_prefixes, vary
 from planner.scheduling.list.rules import RULES, Keyed, Scales
 from planner.scheduling.mirror import Mirror, mirror
 from planner.scheduling.orders.anneal import Orders, OrderSearch
@@ -252,6 +252,15 @@ class ListSearch:
         self.pool = graded[: self.params.rules.remembered]
         if self.needs_beam:
             self.group_sizes = best_sizes(graded, sum(self.classes.counts), self.params.group_sizes.known)
+        self._learn_from(walkers, control)
+
+    def from_prefixes(self, evaluations: int, control: Control, target: float, threads: int = 1) -> None:
+        """Re-optimise the best schedule from prefixes (see ``rule_search.from_prefixes``)."""
+        goal = target / self.classes.tick * (1 + 1e-12)
+        if self.best is None or control.over or self.makespan <= goal:
+            return
+        walkers = self._walkers(self.params.rules.walkers, goal)
+        from_prefixes(walkers, self.best, control.at_most(evaluations), control, threads)
         self._learn_from(walkers, control)
 
     def beam_search(self, control: Control, target: float, threads: int = 1) -> None:

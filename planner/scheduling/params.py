@@ -20,6 +20,7 @@ class RuleSearchParams:
     from_prefix: float = 0.35  # share for schedules re-optimised from a prefix; walks over rules have the rest
     worse: float = 0.004  # what a walk accepts at first, relative to where it stands
     rounds: int = 2  # after each, the worse half of the schedules that are re-optimised is dropped
+    worse_from_prefix: float = 0.001  # what a schedule re-optimised by its own starts may be longer at first
     rule_of_another_time: float = 0.15  # how often a suffix follows a rule close to that of another time
     grouped: float = 0.5  # share of random rules with microbatch groups, if memory holds fewer than all
     hopeless: float = 1.1  # x the best makespan: random rules that do worse are given up

@@ -110,7 +110,9 @@ class ChangeParams:
     worse: float = 1.01  # x the makespan: what the order makes of a change is given up beyond it
     looks: tuple[Look, ...] = (Look(0.5),)  # of the list scheduler with the starts as keys,
     justified: tuple[Look, ...] = (Look(0.6),)  # and in justification
-    rival: float = 1.005  # x the best makespan: a schedule that began elsewhere and is changed in turn with the best
+    rivals: int = 3  # schedules that began elsewhere, the best among them, of which one is changed:
+    rival: float = 1.02  # those of at most this x the best makespan
+    expected: float = 0.01  # what a first round is expected to gain
     rounds: int = 2  # of annealing afterwards
 
 
@@ -131,6 +133,14 @@ class LnsParams:
     far: int = 20  # and in windows of long reach
     forgets: float = 0.99  # weight of past improvements and effort of a kind after each of its windows
     prior: float = 0.2  # improvements that every kind is credited with at first
+
+
+@dataclass(frozen=True)
+class PrefixParams:
+    """The best schedule re-optimised from prefixes."""
+
+    evaluations: int = 2_000  # list schedules of a session,
+    tasks: int = 25_000_000  # with so many tasks at most in all of them: some five seconds
 
 
 @dataclass(frozen=True)
@@ -194,6 +204,7 @@ class AdaptiveParams:
     annealed_placements: float = 2e-3  # expected gain of annealing placements, with few tasks
     beam: float = 0.4  # x the expected gain of a beam search
     searches: float = 2.5  # x the expected gain of new searches and of moves, with many tasks: one is no test of them
+    changes: float = 5.0  # x that of changes of the best placements and schedules, the same
 
 
 @dataclass(frozen=True)
@@ -218,6 +229,7 @@ class SearchParams:
     move: MoveParams = field(default_factory=MoveParams)
     change: ChangeParams = field(default_factory=ChangeParams)
     lns: LnsParams = field(default_factory=LnsParams)
+    prefix: PrefixParams = field(default_factory=PrefixParams)
     restart: RestartParams = field(default_factory=RestartParams)
     steady_state: SteadyStateParams = field(default_factory=SteadyStateParams)
     modulo: ModuloParams = field(default_factory=ModuloParams)

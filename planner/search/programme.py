@@ -23,6 +23,7 @@ from planner.search.steps.lns_windows import LnsWindows
 from planner.search.steps.modulo_schedules import ModuloSchedules
 from planner.search.steps.move_operators import MoveOperators
 from planner.search.steps.placements import AnyThatFits, FamilyPlacements, ProposePlacements
+from planner.search.steps.prefixes import Prefixes
 from planner.search.steps.restart import Restart
 from planner.search.steps.starts import Starts
 from planner.search.steps.steady_state import SteadyState
@@ -36,8 +37,13 @@ def expected(state: SearchState) -> float:
 
 
 def expected_of_searches(state: SearchState) -> float:
-    """The same for new searches, on the best placement and on those near it: higher with many tasks."""
+    """The same for new searches on the best placement, and for moves of operators: higher with many tasks."""
     return expected(state) * (state.params.adaptive.searches if state.has_many_tasks else 1.0)
+
+
+def expected_of_changes(state: SearchState) -> float:
+    """The same for changes of the best placements and schedules: with many tasks they bring the most."""
+    return expected(state) * (state.params.adaptive.changes if state.has_many_tasks else 1.0)
 
 
 def expected_of_beam(state: SearchState) -> float:
@@ -52,7 +58,8 @@ def expected_of_annealing(state: SearchState) -> float:
 
 IN_TURNS = Adaptive(
     (
-        (ChangePlacement(), expected_of_searches, 1.0),
+        (ChangePlacement(), expected_of_changes, 1.0),
+        (Prefixes(), expected_of_changes, 1.0),
         (MoveOperators(tuned=True), expected_of_searches, 2.0),
         (Restart(), expected_of_searches, 2.0),
         (BeamSearch(), expected_of_beam, 5.0),

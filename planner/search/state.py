@@ -106,19 +106,18 @@ class SearchState:
         self.searches.append(search)
         self.seen.add(key)
         if begun is not None:
-            self.roots[key] = self._root(begun)
+            self.roots[key] = self.root(begun)
 
-    def rivals(self, within: float) -> list[ListSearch]:
-        """The best search, and the best one from another root, if it takes at most ``within`` x as long."""
-        ranked = self.ranked
-        for search in ranked[1:]:
-            if search.seconds > ranked[0].seconds * within:
-                break
-            if self._root(search) != self._root(ranked[0]):
-                return [ranked[0], search]
-        return ranked[:1]
+    def rivals(self, within: float, count: int = 2) -> list[ListSearch]:
+        """The best search, and the best ones from so many roots in all, if they take at most ``within`` x as long."""
+        best: dict[PlacementKey, ListSearch] = {}
+        for search in self.ranked:
+            if len(best) < count and (not best or search.seconds <= self.ranked[0].seconds * within):
+                best.setdefault(self.root(search), search)
+        return list(best.values())
 
-    def _root(self, search: ListSearch) -> PlacementKey:
+    def root(self, search: ListSearch) -> PlacementKey:
+        """The placement from which changes have led to that of a search."""
         key = search.full.placement.key
         return self.roots.get(key, key)
 

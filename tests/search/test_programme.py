@@ -26,7 +26,8 @@ def names(steps: tuple[Step, ...]) -> list[str]:
 
 
 IN_TURNS = (
-    "in turns: change placement, move operators and tune, restart, beam search, LNS windows, anneal placements and tune"
+    "in turns: change placement, re-optimise from prefixes, move operators and tune, restart, beam search, "
+    "LNS windows, anneal placements and tune"
 )
 
 

@@ -30,6 +30,7 @@ from planner.scheduling.list.kernel import Run, run
 from planner.scheduling.list.keys import Keying
 from planner.scheduling.list.look import Look
 from planner.scheduling.list.microbatch_groups import flows, random_groups
+from planner.scheduling.list.own_starts import WIDTHS, OwnStarts
 from planner.scheduling.list.rules import Keyed, Scales, random_rule
 from planner.scheduling.params import SHIPPED, RuleSearchParams
 
@@ -37,6 +38,7 @@ Graded = tuple[float, Keyed]
 """A rule's makespan in ticks, and the rule (inf: not known, but above a limit)."""
 
 
+VALUE = attrgetter("value")
 TINY = 1e-9
 """Relative difference that rounding may make between two sums of the same idle time."""
 
@@ -190,6 +192,22 @@ class Walker:
         self.graded.append(best)
         return self
 
+    def from_prefix(self, path: Path, control: Control) -> Turns[Path]:
+        """Re-optimise a schedule once, from a random time on, with its own starts as keys (see ``own_starts``).
+
+        Returns the new schedule, justified; the old one where that is not better than ``unjustified`` x as long.
+        """
+        if self.over(control):
+            return path
+        scale = self.scales.microbatch / self.scales.stage_rounds
+        low, high = np.log10(WIDTHS)
+        starts = OwnStarts(path.run.start * self.classes.tick)
+        candidate = starts.nearby(self.rng, scale * float(10.0 ** self.rng.uniform(low, high)))
+        until = self.rng.random() * path.run.makespan
+        found = self.follow(candidate, path.value * self.params.unjustified, path, until)
+        yield
+        return path if found is None else (yield from self.justify(found, 1, control))
+
     def go_on(self, path: Path, evaluations: int, control: Control, since: float = 0.0) -> Turns[Path]:
         """Re-optimise a schedule from random times on (``since`` at the earliest, ticks), by rules close to its own.
 
@@ -236,7 +254,7 @@ def vary(
     known = _by_makespan(walkers, pool)
     walks = list(zip(walkers, best_rules(), strict=True))
     walked = in_turns(lambda pair: pair[0].justify_rule(pair[1][1], control), walks, threads)
-    paths = sorted((path for path in (*walked, *drawn) if path is not None), key=attrgetter("value"))
+    paths = sorted((path for path in (*walked, *drawn) if path is not None), key=VALUE)
     going = list(zip(walkers, paths, strict=False))
     for _ in range(params.rounds):
         each = max(1, int(evaluations * params.from_prefix / params.rounds) // max(1, len(going)))
@@ -244,6 +262,26 @@ def vary(
         going = sorted(((walker, path) for (walker, _), path in zip(going, paths, strict=True)), key=_value)
         going = going[: max(1, len(going) // 2)]
     return known
+
+
+def from_prefixes(walkers: Sequence[Walker], begun: Run, evaluations: int, control: Control, threads: int) -> None:
+    """Re-optimise a schedule from prefixes, again and again: every walker tries a change, the best of them is kept.
+
+    At first it may be slightly longer than the schedule before.
+    """
+    path, params = Path(begun.makespan, begun, ()), walkers[0].params
+    before = sum(walker.evaluations for walker in walkers)
+    spent = 0
+    while spent < evaluations and not any(walker.over(control) for walker in walkers):
+        work = partial(_from_prefix, path, control)
+        best = min((new for new in in_turns(work, walkers, threads) if new is not path), key=VALUE, default=path)
+        if best.value <= path.value * (1.0 + params.worse_from_prefix * (1.0 - spent / evaluations)):
+            path = best
+        spent = sum(walker.evaluations for walker in walkers) - before
+
+
+def _from_prefix(path: Path, control: Control, walker: Walker) -> Turns[Path]:
+    return walker.from_prefix(path, control)
 
 
 def _by_makespan(walkers: Sequence[Walker], pool: Sequence[Graded]) -> list[Graded]:

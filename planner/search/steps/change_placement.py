@@ -33,7 +33,8 @@ from planner.search.steps.move_operators import bottleneck, other_devices
 class ChangePlacement:
     """A round of changes, each kept unless the schedule is longer with it; then annealing.
 
-    From the best schedule on, and in turn from its rival: one that began elsewhere and is nearly as good.
+    From the best schedule on or from one of its rivals, which began elsewhere and are nearly as good: from the one that
+    would be the shortest if it gained as much as in its last round. What has been tuned before gains the least.
     """
 
     name: str = "change placement"
@@ -45,12 +46,25 @@ class ChangePlacement:
         return bool(state.searches) and (bool(problem.free) or movable)
 
     def run(self, state: SearchState) -> None:
+        """A round; its gain says how promising the next one from there is."""
+        params = state.params.change
+        gains: dict[PlacementKey, float] = state.learnt.setdefault(self.name, {})  # by root
+
+        def next_round(search: ListSearch) -> float:
+            return search.seconds * (1.0 - gains.get(state.root(search), params.expected))
+
+        begun = min(state.rivals(params.rival, params.rivals), key=next_round, default=None)
+        if begun is None:
+            return
+        before = begun.seconds
+        changed = self._round(state, begun)
+        gains[state.root(begun)] = 1.0 - changed.seconds / before
+        if changed is not begun:
+            state.add(changed, begun)
+
+    def _round(self, state: SearchState, begun: ListSearch) -> ListSearch:
         """Of some changes that are tried side by side the best is kept."""
         params, incumbent = state.params.change, state.incumbent
-        rivals = state.rivals(params.rival)
-        if not rivals:
-            return
-        begun = rivals[state.rounds[self.name] % len(rivals)]
         state.rounds[self.name] += 1
         changes = _Changes(state, np.random.default_rng((state.seed, state.rounds[self.name])))
         current = begun
@@ -69,8 +83,7 @@ class ChangePlacement:
                 how = f"changing devices and versions on placement {current.classes.placement.origin}"
                 incumbent.offer_search(current, how)
         anneal(state, current, params.rounds)
-        if not any(current is each for each in state.searches):
-            state.add(current, begun)
+        return current
 
 
 class _Changes:

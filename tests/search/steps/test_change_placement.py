@@ -93,3 +93,23 @@ def test_a_changed_placement_has_the_root_of_the_one_before() -> None:
     state.roots.clear()
     assert set(map(id, state.rivals(100.0))) == {id(first), id(second)}
     assert state.rivals(0.5) == state.ranked[:1]
+    assert state.rivals(100.0, 1) == state.ranked[:1]
+
+
+def test_the_rival_that_promises_most_is_changed() -> None:
+    """The best one where nothing is known; where its last round gained nothing, one that has not had a round."""
+    state = begun(config("mixed-cluster", microbatches=4))
+    (first,) = state.ranked
+    (device_of,) = first.full.placement.device_of
+    state.try_placement(Placement((tuple(reversed(device_of)),)))
+    best, other = state.ranked
+    roots = {state.root(best), state.root(other)}
+    change = replace(state.params.change, changes=4, rounds=0, rival=100.0, expected=1.0)
+    state.params = replace(state.params, change=change)
+    step = ChangePlacement()
+    step.run(state)
+    gains = state.learnt[step.name]
+    assert set(gains) < roots
+    step.run(state)
+    assert set(gains) == roots
+    assert all(gain >= 0.0 for gain in gains.values())

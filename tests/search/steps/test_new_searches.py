@@ -14,6 +14,7 @@ from planner.search import SearchState
 from planner.search.steps import move_operators
 from planner.search.steps.beam_search import BeamSearch
 from planner.search.steps.move_operators import Heat, move_groups
+from planner.search.steps.prefixes import Prefixes
 from planner.search.steps.restart import Restart
 
 CLOSE = Placement(((0, 1, 2, 0, 1),))
@@ -75,6 +76,25 @@ def test_moves_are_compared_by_what_justification_makes_of_them() -> None:
         move_groups(state_of(problem), search, (0, 0), Heat(400, justified=rounds)).seconds for rounds in (0, 1)
     )
     assert justified <= by_rules < search.seconds
+
+
+def test_prefixes_are_for_many_tasks() -> None:
+    """With few, annealing closes the gaps of a schedule. None gets longer."""
+    state = searched(CLOSE)
+    assert not Prefixes().supports(state)
+    search = looped(20)
+    state = state_of(search.classes.problem)
+    assert state.has_many_tasks
+    assert not Prefixes().supports(state), "nothing has been scheduled"
+    search.try_known_rules(Control())
+    state.add(search)
+    assert Prefixes().supports(state)
+    state.params = replace(state.params, prefix=replace(state.params.prefix, evaluations=50))
+    before = search.seconds
+    Prefixes().run(state)
+    assert search.seconds < before
+    assert state.incumbent.best is not None
+    assert state.incumbent.best.makespan == pytest.approx(search.seconds)
 
 
 def test_a_beam_search_is_for_several_microbatch_groups() -> None:
