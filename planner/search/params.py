@@ -204,7 +204,7 @@ class AdaptiveParams:
     annealed_placements: float = 2e-3  # expected gain of annealing placements, with few tasks
     beam: float = 0.4  # x the expected gain of a beam search
     searches: float = 2.5  # x the expected gain of new searches and of moves, with many tasks: one is no test of them
-    changes: float = 5.0  # x that of changes of the best placements and schedules, the same
+    changes: float = 5.0  # x that of changes of placements and of schedules from prefixes, with many tasks
 
 
 @dataclass(frozen=True)
@@ -248,6 +248,7 @@ class SearchParams:
             vary=replace(whole.vary, evaluations=100),
             move=replace(whole.move, moves=40, annealed_moves=100),
             lns=replace(whole.lns, session=1_000),
+            prefix=replace(whole.prefix, evaluations=60),
             counting=replace(whole.counting, nodes=20),
             exact=replace(whole.exact, more=200_000.0),
             period=replace(whole.period, moves=20_000),

@@ -110,10 +110,12 @@ class SearchState:
 
     def rivals(self, within: float, count: int = 2) -> list[ListSearch]:
         """The best search, and the best ones from so many roots in all, if they take at most ``within`` x as long."""
+        ranked = self.ranked
         best: dict[PlacementKey, ListSearch] = {}
-        for search in self.ranked:
-            if len(best) < count and (not best or search.seconds <= self.ranked[0].seconds * within):
-                best.setdefault(self.root(search), search)
+        for search in ranked:
+            if len(best) == count or (best and search.seconds > ranked[0].seconds * within):
+                break
+            best.setdefault(self.root(search), search)
         return list(best.values())
 
     def root(self, search: ListSearch) -> PlacementKey:

@@ -111,6 +111,7 @@ def test_the_tested_search_is_the_shipped_one() -> None:
         "move.moves",
         "move.annealed_moves",
         "lns.session",
+        "prefix.evaluations",
         "counting.nodes",
         "exact.more",
         "period.moves",

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import attrgetter
 
 import numpy as np
 
@@ -24,11 +23,9 @@ from planner.common.budget import Control
 from planner.common.threads import finished, side_by_side
 from planner.scheduling.list.group_sizes import Sizes
 from planner.scheduling.list.microbatch_groups import MicrobatchGroups, random_groups
-from planner.scheduling.list.rule_search import Path, Walker
+from planner.scheduling.list.rule_search import VALUE, Path, Walker
 from planner.scheduling.list.rules import Keyed, random_deferrable_offset
 from planner.scheduling.params import SHIPPED, BeamParams
-
-VALUE = attrgetter("value")
 
 
 def horizons(walker: Walker, params: BeamParams = SHIPPED.beam) -> list[float]:

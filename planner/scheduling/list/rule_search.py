@@ -37,8 +37,9 @@ from planner.scheduling.params import SHIPPED, RuleSearchParams
 Graded = tuple[float, Keyed]
 """A rule's makespan in ticks, and the rule (inf: not known, but above a limit)."""
 
-
 VALUE = attrgetter("value")
+"""What paths are compared by."""
+
 TINY = 1e-9
 """Relative difference that rounding may make between two sums of the same idle time."""
 
