@@ -184,29 +184,24 @@ def placements_in_versions(problem: Problem, wanted: Callable[[Family], bool] = 
 
 def _balanced_placements(problem: Problem, families: Sequence[Family], seen: set[PlacementKey]) -> Iterator[Placement]:
     energy = Energy(problem)
+    cut = [(family, family.placement(problem.default)) for family in families]
+    placements = [(family, placement) for family, placement in cut if placement is not None]
     for stretch in STRETCHES:
-        for family in families:
-            placement = family.placement(problem.default)
-            found = None if placement is None else energy.balanced(placement, stretch)
-            if placement is None or found is None:
+        for family, placement in placements:
+            found = energy.balanced(placement, stretch)
+            if found is None:
                 continue
             yield from _new(found, seen)
             again = family.placement(problem.chosen(problem.versions_of(found, 0)))
             found = None if again is None or again.key == placement.key else energy.balanced(again, stretch)
             if found is not None:
                 yield from _new(found, seen)
-    for share in FITTING:
-        for family in families:
-            placement = family.placement(problem.default)
-            found = None if placement is None else energy.fitting(placement, math.ceil(share * problem.microbatches))
-            if found is not None:
-                yield from _new(found, seen)
-    for share in HOLDING:
-        for family in families:
-            placement = family.placement(problem.default)
-            found = None if placement is None else energy.holding(placement, math.ceil(share * problem.microbatches))
-            if found is not None:
-                yield from _new(found, seen)
+    for shares, picked in ((FITTING, energy.fitting), (HOLDING, energy.holding)):
+        for share in shares:
+            for _, placement in placements:
+                found = picked(placement, math.ceil(share * problem.microbatches))
+                if found is not None:
+                    yield from _new(found, seen)
 
 
 def _new(placement: Placement, seen: set[PlacementKey]) -> Iterator[Placement]:
@@ -237,10 +232,16 @@ class Energy:
     problem: Problem
 
     @cached_property
+    def least(self) -> Floats:
+        """``[i, p]``: seconds that a pass takes on any device that runs it, at least."""
+        problem = self.problem.relaxed
+        least: Floats = np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2)
+        return least
+
+    @cached_property
     def rest(self) -> Floats:
         """Seconds from the end of an operator's F to the start of its I, at least: through all that reads it."""
-        problem = self.problem.relaxed
-        best = np.where(problem.runs_on[:, None, :], problem.duration, np.inf).min(axis=2)
+        problem, best = self.problem.relaxed, self.least
         rest = np.zeros(problem.n_operators)
         for i in reversed(problem.topological):
             rest[i] = max((best[j, 0] + rest[j] + best[j, 1] for j in problem.consumers[i]), default=0.0)
@@ -280,15 +281,8 @@ class Energy:
 
         Where microbatches take as long through the network as the whole step, no period says how many are in flight.
         """
-        problem = self.problem
-        items, fixed = self._items(placement, lambda v, _: problem.choices[v].activation)
-        picked: dict[int, list[int] | None] = {}
-        for d, own in enumerate(problem.resident_parameters(placement)):
-            each = (float(problem.cap[d]) - math.fsum(own.values())) / microbatches * placement.copies
-            picked[d] = _picked(items[d], fixed[d][1], each)
-            if picked[d] is None:
-                return None
-        return self._in_picked(placement, items, picked, f"{microbatches} held")
+        found = self._items(placement, lambda v, _: self.problem.choices[v].activation)
+        return self._in_room(placement, *found, placement.copies / microbatches, f"{microbatches} held")
 
     def holding(self, placement: Placement, microbatches: int) -> Placement | None:
         """The placement in the best versions (see ``WAY``) of which all devices can hold a group in the warm-up.
@@ -299,21 +293,31 @@ class Energy:
         problem = self.problem
         rounds = 1 + max(max(row) for row in placement.stage_rounds(problem.topological))
         used = {d for row in placement.device_of for d in row}
-        forward = problem.relaxed.duration[:, 0].min(axis=1)[~problem.on_comm].sum()
-        apart = float(forward) / len(used) / rounds or math.inf
+        apart = float(self.least[~problem.on_comm, 0].sum()) / len(used) / rounds or math.inf
 
         def held(v: int, seconds: Floats) -> Floats:
             at_once = np.minimum(microbatches, (seconds[:, 0] + self.rest + seconds[:, 1]) / apart + 1.0)
-            bytes_held: Floats = problem.choices[v].activation * at_once
-            return bytes_held
+            size: Floats = problem.choices[v].activation * at_once
+            return size
 
-        items, fixed = self._items(placement, held, WAY)
+        return self._in_room(placement, *self._items(placement, held, WAY), 1.0, f"groups of {microbatches}")
+
+    def _in_room(
+        self,
+        placement: Placement,
+        items: list[list[_Item]],
+        fixed: list[tuple[float, float]],
+        share: float,
+        what: str,
+    ) -> Placement | None:
+        """The placement in the best versions with at most a share of each device's memory; None where none fit."""
         picked: dict[int, list[int] | None] = {}
-        for d, own in enumerate(problem.resident_parameters(placement)):
-            picked[d] = _picked(items[d], fixed[d][1], float(problem.cap[d]) - math.fsum(own.values()))
+        for d, own in enumerate(self.problem.resident_parameters(placement)):
+            room = float(self.problem.cap[d]) - math.fsum(own.values())
+            picked[d] = _picked(items[d], fixed[d][1], room * share)
             if picked[d] is None:
                 return None
-        return self._in_picked(placement, items, picked, f"groups of {microbatches}")
+        return self._in_picked(placement, items, picked, what)
 
     def _in_picked(
         self, placement: Placement, items: list[list[_Item]], picked: Mapping[int, Sequence[int] | None], what: str

@@ -204,7 +204,7 @@ class AdaptiveParams:
     annealed_placements: float = 2e-3  # expected gain of annealing placements, with few tasks
     beam: float = 0.4  # x the expected gain of a beam search
     searches: float = 2.5  # x the expected gain of new searches and of moves, with many tasks: one is no test of them
-    changes: float = 5.0  # x that of changes of placements and of schedules from prefixes, with many tasks
+    changes: float = 5.0  # x the expected gain of changes of placements and of prefixes, with many tasks
 
 
 @dataclass(frozen=True)

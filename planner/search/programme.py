@@ -42,7 +42,7 @@ def expected_of_searches(state: SearchState) -> float:
 
 
 def expected_of_changes(state: SearchState) -> float:
-    """The same for changes of the best placements and schedules: with many tasks they bring the most."""
+    """The same for changes of placements and for prefixes: the highest with many tasks, so that they come first."""
     return expected(state) * (state.params.adaptive.changes if state.has_many_tasks else 1.0)
 
 

@@ -1,7 +1,7 @@
 """The starts of a schedule as keys of another one, a little changed.
 
 From some time on, the list scheduler then makes the same choices but for what it waits for and what the changes turn
-round. What comes of it is often a little shorter; no rule says which keys would do that (a form of iterated greedy
+round: it starts from a tuned schedule, which no rule describes, and not from a rule (a form of iterated greedy
 search: Ruiz and Stuetzle, "A simple and effective iterated greedy algorithm for the permutation flowshop scheduling
 problem", 2007).
 """
@@ -33,7 +33,11 @@ class OwnStarts:
 
     start: Floats
     look: Look = NO_LOOK
-    reserve: bool = True
+
+    @property
+    def reserve(self) -> bool:
+        """Memory is always granted in the order of the keys."""
+        return True
 
     def keys(self, keying: Keying, scales: Scales) -> Floats:
         """The starts themselves."""

@@ -34,7 +34,7 @@ class ChangePlacement:
     """A round of changes, each kept unless the schedule is longer with it; then annealing.
 
     From the best schedule on or from one of its rivals, which began elsewhere and are nearly as good: from the one that
-    would be the shortest if it gained as much as in its last round. What has been tuned before gains the least.
+    would be the shortest if it gained as much as in its last round.
     """
 
     name: str = "change placement"

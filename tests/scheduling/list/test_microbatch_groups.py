@@ -51,8 +51,8 @@ def test_microbatches_that_wait_go_back_with_the_next_group() -> None:
 def test_what_is_held_for_a_short_time_limits_groups_less() -> None:
     """Four layers on two devices in turn, the head on the second: forward, a round is 1.5 s of work for that device.
 
-    In 250 bytes it has room for 250 / 80 microbatches at once. But of a group of four, following each other by 1.5 s,
-    at most 2 / 1.5 + 1 hold what the head takes for two seconds, and 4 / 1.5 + 1 what the last layer takes for four.
+    A microbatch takes 80 bytes there. But of a group of four, following each other by 1.5 s, at most 2 / 1.5 + 1 hold
+    what the head takes for two seconds, and 4 / 1.5 + 1 what the last layer takes for four.
     """
     times = (1.0, 1.0)
     layers = [operator(f"layer{i}", *([f"layer{i - 1}"] if i else []), times=times, activation=20.0) for i in range(4)]
