@@ -11,8 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from graphlib import TopologicalSorter
-from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any
 
@@ -33,7 +31,7 @@ from planner.problem.graph import (
 from planner.problem.names import ProblemError, reject_unknown_names, reject_unknown_variants
 from planner.problem.pass_times import pass_seconds, refusals
 from planner.problem.placement import Placement
-from planner.problem.segments import Segments, segments_of
+from planner.problem.segments import Segments, file_order, segments_of
 
 MEMORY_SLACK = 4e-12
 """Relative slack of a memory comparison: less than a byte at 80 GiB, more than the rounding of a sum."""
@@ -43,7 +41,7 @@ PAIRS_AT_MOST = 5_000_000
 
 DEPENDENT = (
     *("has_pass", "duration", "runs_on", "group_runs_on", "parameters", "activation", "held", "partitions", "choices"),
-    *("versions", "free", "first_versions", "relaxed", "default", "_chosen"),
+    *("versions", "free", "first_versions", "relaxed", "default", "_chosen", "_by_version"),
 )
 """Cached properties of a problem that depend on the versions of its operators."""
 
@@ -198,20 +196,7 @@ class Problem:
     @cached_property
     def segments(self) -> Segments:
         """The topological order in the segments that cuts may separate."""
-        return segments_of(self._file_order(), self.inputs, self.groups)
-
-    def _file_order(self) -> tuple[int, ...]:
-        """A topological order that stays as close to the file's order as it can."""
-        sorter = TopologicalSorter(dict(enumerate(self.inputs)))
-        sorter.prepare()
-        ready: list[int] = []
-        order: list[int] = []
-        while sorter.is_active():
-            for i in sorter.get_ready():
-                heappush(ready, i)
-            order.append(heappop(ready))
-            sorter.done(order[-1])
-        return tuple(order)
+        return segments_of(file_order(self.inputs), self.inputs, self.groups)
 
     @cached_property
     def groups(self) -> tuple[tuple[int, ...], ...]:
@@ -275,12 +260,16 @@ class Problem:
     def _chosen(self) -> dict[tuple[int, ...], Problem]:
         return {}
 
+    @cached_property
+    def _by_version(self) -> list[list[Operator]]:
+        return [[each.version(v) for v in range(1 + len(each.variants))] for each in self.operators]
+
     def chosen(self, versions: Sequence[int]) -> Problem:
         """The problem in which every operator is in the version of that number, without alternatives."""
         key = tuple(versions)
         found = self._chosen.get(key)
         if found is None:
-            operators = [o.version(v) for o, v in zip(self.operators, key, strict=True)]
+            operators = [each[v] for each, v in zip(self._by_version, key, strict=True)]
             found = self._with_operators(operators)
             vars(found).update({name: taken(self.choices, name, key) for name in Version.__dataclass_fields__})
             if len(self._chosen) >= CHOSEN_AT_MOST:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from heapq import heapify, heappop, heappush
 from itertools import chain, groupby
 
@@ -35,6 +36,20 @@ class Segments:
     def operators(self) -> tuple[Segment, ...]:
         """The same order, every operator a segment of its own."""
         return tuple((i,) for segment in self.joined for i in segment)
+
+
+def file_order(inputs: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """A topological order that stays as close to the file's order as it can; ``inputs[i]``: what operator i reads."""
+    sorter = TopologicalSorter(dict(enumerate(inputs)))
+    sorter.prepare()
+    ready: list[int] = []
+    order: list[int] = []
+    while sorter.is_active():
+        for i in sorter.get_ready():
+            heappush(ready, i)
+        order.append(heappop(ready))
+        sorter.done(order[-1])
+    return tuple(order)
 
 
 def segments_of(order: Sequence[int], inputs: Sequence[Sequence[int]], groups: Iterable[Segment]) -> Segments:

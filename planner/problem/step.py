@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,7 @@ def common_step(values: npt.NDArray[np.float64]) -> float | None:
 
     None where there is no positive value, or the step is so fine that it means nothing.
     """
-    fractions = [Fraction(repr(float(v))) for v in set(values.tolist()) if v > 0]
+    fractions = [_decimal(v) for v in set(values.tolist()) if v > 0]
     if not fractions:
         return None
     denominator = reduce(math.lcm, (f.denominator for f in fractions))
@@ -69,3 +69,9 @@ def common_step(values: npt.NDArray[np.float64]) -> float | None:
         return None
     step = reduce(math.gcd, (int(f * denominator) for f in fractions))
     return step / denominator
+
+
+@lru_cache(maxsize=4096)
+def _decimal(value: float) -> Fraction:
+    """A value as the decimals that it prints as; every placement has the same few durations."""
+    return Fraction(repr(float(value)))

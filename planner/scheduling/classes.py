@@ -70,6 +70,12 @@ class Classes:
         return len(self.copy)
 
     @cached_property
+    def names(self) -> list[tuple[int, int, int, int, int]]:
+        """Copy, operator, pass, device and receiving device of each class: what tells it apart from all others."""
+        columns = (self.copy, self.operator, self.pass_, self.device, self.target)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+    @cached_property
     def once(self) -> npt.NDArray[np.bool_]:
         """Which classes have one task, at the end of the step."""
         return np.asarray(self.pass_ >= R)
@@ -183,12 +189,6 @@ class Classes:
         giving = {a for hold in self.holds for a in hold.releases if hold.size > 0}
         return np.array([p == 2 and a not in giving for a, p in enumerate(self.pass_.tolist())], dtype=bool)
 
-    def name(self, a: int) -> tuple[int, int, int, int, int]:
-        """Copy, operator, pass, device and receiving device of a class: what tells it apart from all others."""
-        columns = (self.copy, self.operator, self.pass_, self.device, self.target)
-        copy, operator, pass_, device, target = (int(column[a]) for column in columns)
-        return copy, operator, pass_, device, target
-
     def first_microbatch(self, copy: int) -> int:
         """The index of the first microbatch of a copy."""
         return sum(self.counts[:copy])
@@ -288,6 +288,7 @@ class _Builder:
         self.problem = problem
         self.placement = placement
         self.training = problem.training
+        self.exclusive = problem.exclusive.tolist()
         self.rows: list[tuple[int, int, int, int, int, float]] = []  # copy, operator, pass, target, device, seconds
         self.resources: list[tuple[int, ...]] = []
         self.preds: list[list[int]] = []
@@ -304,29 +305,33 @@ class _Builder:
         self.barriers: dict[int, int] = {}  # by copy: the class that waits for all reductions
 
     def add_copy(self, copy: int) -> None:
-        problem, where = self.own[copy], self.placement.device_of[copy]
-        of: dict[tuple[int, int], int] = {}
-        has_pass, on_comm = problem.has_pass.tolist(), problem.on_comm.tolist()
-        seconds = problem.duration[np.arange(len(where)), :, where].tolist()
-        for p in range(3):
-            for i in problem.topological:
-                if has_pass[i][p]:
-                    stream = 2 * where[i] + on_comm[i]
-                    of[i, p] = self._add(copy, i, p, -1, where[i], seconds[i][p], (stream,))
+        """F, I and W of a copy, its transfers, and what it holds. In steps of few tasks this is most of the time."""
+        problem, where, order = self.own[copy], self.placement.device_of[copy], self.problem.topological
+        at, topological, first = np.array(where), np.array(order), len(self.rows)
+        passes, place = np.nonzero(problem.has_pass[topological].T)  # pass by pass
+        operator = topological[place]
+        device, seconds = at[operator], problem.duration[operator, passes, at[operator]]
+        columns = (operator.tolist(), passes.tolist(), device.tolist(), seconds.tolist())
+        self.rows += [(copy, i, p, -1, d, length) for i, p, d, length in zip(*columns, strict=True)]
+        self.resources += [(stream,) for stream in (2 * device + problem.on_comm[operator]).tolist()]
+        self.preds += [[] for _ in place]
+        index = np.full((len(where), 3), -1)
+        index[operator, passes] = np.arange(first, first + len(place))
+        of: list[list[int]] = index.tolist()  # by operator and pass: its class, -1 where there is none
         leaving: dict[int, list[int]] = {}
-        for i in problem.topological:
+        for i in order:
             readers: dict[int, list[int]] = {}
             for j in problem.consumers[i]:
                 readers.setdefault(where[j], []).append(j)
-            for device, there in readers.items():
-                self._connect(copy, i, device, there, of, leaving)
+            for to, there in readers.items():
+                self._connect(copy, i, to, there, of, leaving)
             if self.training:
-                self.preds[of[i, 1]].append(of[i, 0])
-                if (i, 2) in of:
-                    self.preds[of[i, 2]].append(of[i, 1])
-        for i in problem.topological:
-            self._hold(problem, i, where, of, leaving.get(i, []))
-            self.lasts[copy, i] = [of[i, p] for p in (1, 2) if (i, p) in of]
+                _, gradient, late = of[i]
+                self.preds[gradient].append(of[i][0])
+                if late >= 0:
+                    self.preds[late].append(gradient)
+        self._hold(problem, where, of, leaving)
+        self.lasts.update({(copy, i): [a for a in of[i][1:] if a >= 0] for i in order})
 
     def add_ending(self, copy: int) -> None:
         """R, U and G of a copy, and what it sends to other copies."""
@@ -371,54 +376,49 @@ class _Builder:
                     waits = [own]
 
     def _connect(
-        self,
-        copy: int,
-        i: int,
-        device: int,
-        readers: list[int],
-        of: dict[tuple[int, int], int],
-        leaving: dict[int, list[int]],
+        self, copy: int, i: int, device: int, readers: list[int], of: list[list[int]], leaving: dict[int, list[int]]
     ) -> None:
         """Output of i to its readers on one device, and the gradient back (rules 3 and 4)."""
-        here = self.placement.device_of[copy][i]
+        here, preds, (forward, backward, _) = self.placement.device_of[copy][i], self.preds, of[i]
         there = 0.0 if device == here else self.problem.transfer(i, here, device)
         if there > 0:
             sent = self._transfer(copy, i, 0, here, device, there)
-            self.preds[sent].append(of[i, 0])
+            preds[sent].append(forward)
             leaving.setdefault(i, []).append(sent)
-            for j in readers:
-                self.preds[of[j, 0]].append(sent)
         else:
-            for j in readers:
-                self.preds[of[j, 0]].append(of[i, 0])
+            sent = forward
+        for j in readers:
+            preds[of[j][0]].append(sent)
         if not self.training:
             return
         back = 0.0 if device == here else self.problem.transfer(i, device, here)
         if back > 0:
             sent = self._transfer(copy, i, 1, device, here, back)
-            self.preds[sent].extend(of[j, 1] for j in readers)
-            self.preds[of[i, 1]].append(sent)
-        else:
-            self.preds[of[i, 1]].extend(of[j, 1] for j in readers)
+            preds[backward].append(sent)
+            backward = sent
+        preds[backward].extend([of[j][1] for j in readers])
 
     def _hold(
-        self, problem: Problem, i: int, where: tuple[int, ...], of: dict[tuple[int, int], int], leaving: list[int]
+        self, problem: Problem, where: tuple[int, ...], of: list[list[int]], leaving: dict[int, list[int]]
     ) -> None:
-        device, size, late = where[i], float(problem.activation[i]), float(problem.held[i])
-        if not size > 0:
-            return
-        if not self.training:
-            releases = [of[j, 0] for j in problem.consumers[i] if where[j] == device] + leaving
-            self.holds.append(Hold(device, size, of[i, 0], tuple(releases) or (of[i, 0],)))
-            return
-        if size > late:
-            self.holds.append(Hold(device, size - late, of[i, 0], (of[i, 1],)))
-        if late > 0:
-            self.holds.append(Hold(device, late, of[i, 0], (of[i, 2],)))
+        """What the activations of a copy hold, and until when (rule 5)."""
+        sizes, lates = problem.activation.tolist(), problem.held.tolist()
+        for i in problem.topological:
+            device, size, late, (forward, backward, last) = where[i], sizes[i], lates[i], of[i]
+            if not size > 0:
+                continue
+            if not self.training:
+                here = [of[j][0] for j in problem.consumers[i] if where[j] == device]
+                self.holds.append(Hold(device, size, forward, (*here, *leaving.get(i, ())) or (forward,)))
+                continue
+            if size > late:
+                self.holds.append(Hold(device, size - late, forward, (backward,)))
+            if late > 0:
+                self.holds.append(Hold(device, late, forward, (last,)))
 
     def _transfer(self, copy: int, i: int, p: int, source: int, target: int, seconds: float) -> int:
         channel = self.channels.setdefault((source, target), 2 * self.problem.n_devices + len(self.channels))
-        ends = [2 * d for d in (source, target) if self.problem.exclusive[d]]
+        ends = [2 * d for d in (source, target) if self.exclusive[d]]
         return self._add(copy, i, p, target, source, seconds, (channel, *ends))
 
     def _add(

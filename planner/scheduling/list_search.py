@@ -57,7 +57,6 @@ class ListSearch:
     ordered: Classes  # with that precedence, if there is any: those of the list scheduler
     mirrored: Mirror | None
     arrays: Arrays
-    scales: Scales
     rng: np.random.Generator
     best: Run | None = None  # in ticks
     pool: list[tuple[float, Keyed]] = field(default_factory=list)
@@ -76,7 +75,7 @@ class ListSearch:
                 ordered = keep_to_order(ordered, copy, sequence(problem.of_copy(placement, copy), need.order))
         arrays = flatten(ordered, np.array([need.peak for need in needs]))
         rng = np.random.default_rng(seed)
-        return ListSearch(classes, classes, ordered, None, arrays, Scales.of(classes), rng, params=params)
+        return ListSearch(classes, classes, ordered, None, arrays, rng, params=params)
 
     def mirror(self, seed: int) -> ListSearch | None:
         """The search for schedules in which mirrored copies run alike; None where copies do not mirror each other.
@@ -91,12 +90,17 @@ class ListSearch:
         if (needs > half.classes.available).any():
             return None
         arrays = flatten(half.classes, needs[None, :])
-        scales, rng = Scales.of(half.classes), np.random.default_rng(seed)
-        return ListSearch(self.full, half.classes, half.classes, half, arrays, scales, rng, params=self.params)
+        rng = np.random.default_rng(seed)
+        return ListSearch(self.full, half.classes, half.classes, half, arrays, rng, params=self.params)
 
     def whole(self, start: Floats) -> Floats:
         """Starts of all copies (``full.n`` rows) from those that this search decides."""
         return start if self.mirrored is None else self.mirrored.expand(start)
+
+    @cached_property
+    def scales(self) -> Scales:
+        """What the numbers of a rule are multiples of; most changes of a placement are never scheduled by rules."""
+        return Scales.of(self.classes)
 
     @cached_property
     def keying(self) -> Keying:
@@ -175,7 +179,11 @@ class ListSearch:
     @cached_property
     def orders(self) -> OrderSearch:
         """The search on orders of the same classes."""
-        return OrderSearch.of(self.ordered, self.arrays, self.scales.microbatch / self.classes.tick, self.params.anneal)
+
+        def unit() -> float:
+            return self.scales.microbatch / self.classes.tick
+
+        return OrderSearch.of(self.ordered, self.arrays, unit, self.params.anneal)
 
     @cached_property
     def justifier(self) -> Justifier | None:

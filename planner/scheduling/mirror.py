@@ -89,10 +89,10 @@ def _device_image(classes: Classes) -> Ints | None:
 
 def _class_image(classes: Classes, device_image: Ints) -> Ints | None:
     """The class of copy 1 that is like each class of copy 0; copy 0 comes first in the classes."""
-    of = {classes.name(a): a for a in range(classes.n)}
+    of = {name: a for a, name in enumerate(classes.names)}
     image = []
     for a in np.flatnonzero(classes.copy == 0).tolist():
-        _, i, p, d, target = classes.name(a)
+        _, i, p, d, target = classes.names[a]
         like = of.get((1, i, p, int(device_image[d]), int(device_image[target]) if target >= 0 else -1))
         if like is None or classes.ticks[like] != classes.ticks[a]:
             return None

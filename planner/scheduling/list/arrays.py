@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from planner.common.ragged import rows
+from planner.common.ragged import compressed, rows
 from planner.scheduling.classes import Classes, Floats, Ints
 
 
@@ -53,26 +53,18 @@ class Arrays:
 def flatten(classes: Classes, need: Floats) -> Arrays:
     """The kernel's arrays; ``need[c, d]`` is the most bytes a microbatch of copy c holds on device d."""
     n, n_devices, holds = classes.n, classes.problem.n_devices, classes.holds
-    candidates: list[list[int]] = [[] for _ in range(classes.n_resources)]
-    for a in range(n):
-        for r in classes.resources[a]:
-            candidates[r].append(a)
-    released_by: list[list[int]] = [[] for _ in range(n)]
-    allocated_by: list[list[int]] = [[] for _ in range(n)]
-    on_device: list[list[int]] = [[] for _ in range(n_devices)]
-    for h, hold in enumerate(holds):
-        allocated_by[hold.alloc].append(h)
-        on_device[hold.device].append(h)
-        for a in hold.releases:
-            released_by[a].append(h)
     res_ptr, res = rows(classes.resources)
-    cand_ptr, cand = rows(candidates)
     pred_ptr, pred = rows(classes.preds)
-    succ_ptr, succ = rows(classes.succs)
-    rel_ptr, rel = rows(tuple(h.releases for h in holds))
-    relof_ptr, relof = rows(released_by)
-    alloc_ptr, alloc = rows(allocated_by)
-    devhold_ptr, devhold = rows(on_device)
+    rel_ptr, rel = rows([hold.releases for hold in holds])
+    users, waiting = (np.repeat(np.arange(n), np.diff(ptr)) for ptr in (res_ptr, pred_ptr))
+    releasing = np.repeat(np.arange(len(holds)), np.diff(rel_ptr))
+    hold_device = np.array([hold.device for hold in holds], dtype=np.int64)
+    hold_alloc = np.array([hold.alloc for hold in holds], dtype=np.int64)
+    cand_ptr, cand = compressed(res, users, classes.n_resources)
+    succ_ptr, succ = compressed(pred, waiting, n)
+    relof_ptr, relof = compressed(rel, releasing, n)
+    alloc_ptr, alloc = compressed(hold_alloc, np.arange(len(holds)), n)
+    devhold_ptr, devhold = compressed(hold_device, np.arange(len(holds)), n_devices)
     return Arrays(
         count=classes.count,
         ticks=classes.ticks,
@@ -86,9 +78,9 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
         pred=pred,
         succ_ptr=succ_ptr,
         succ=succ,
-        hold_device=np.array([h.device for h in holds], dtype=np.int64),
-        hold_size=np.array([h.size for h in holds], dtype=float),
-        hold_alloc=np.array([h.alloc for h in holds], dtype=np.int64),
+        hold_device=hold_device,
+        hold_size=np.array([hold.size for hold in holds], dtype=float),
+        hold_alloc=hold_alloc,
         rel_ptr=rel_ptr,
         rel=rel,
         relof_ptr=relof_ptr,
@@ -101,6 +93,6 @@ def flatten(classes: Classes, need: Floats) -> Arrays:
         need=np.ascontiguousarray(need),
         copy_count=np.array(classes.counts, dtype=np.int64),
         computing=classes.computes / max(1, len(set(classes.device[classes.computes].tolist()))),
-        pred_more=classes.count[pred] - np.repeat(classes.count, np.diff(pred_ptr)),
+        pred_more=classes.count[pred] - classes.count[waiting],
         succ_fewer=np.repeat(classes.count, np.diff(succ_ptr)) - classes.count[succ],
     )

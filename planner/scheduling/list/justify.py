@@ -43,16 +43,17 @@ class Justifier:
         if any(len(hold.releases) > 1 for hold in holds):
             return None
         rows = np.flatnonzero(~classes.once)
-        place = {int(a): k for k, a in enumerate(rows)}
+        place = {a: k for k, a in enumerate(rows.tolist())}
         columns = ("copy", "operator", "pass_", "target", "device", "seconds")
         reverse = replace(
             classes,
-            resources=tuple([classes.resources[a] for a in rows]),
-            preds=tuple([tuple([place[b] for b in classes.succs[a] if b in place]) for a in rows]),
+            resources=tuple([classes.resources[a] for a in place]),
+            preds=tuple([tuple([place[b] for b in classes.succs[a] if b in place]) for a in place]),
             holds=tuple([Hold(h.device, h.size, place[h.releases[0]], (place[h.alloc],)) for h in holds]),
             **{name: getattr(classes, name)[rows] for name in columns},
         )
-        vars(reverse).update(tick=classes.tick, available=classes.available)
+        # what comes before a class, which has as many tasks as it, comes after it in reverse
+        vars(reverse).update(tick=classes.tick, available=classes.available, tail=classes.head[rows])
         return Justifier(classes, arrays, play, rows, flatten(reverse, arrays.need))
 
     def justified(self, begun: Run, looks: Sequence[Look]) -> Turns[Run | None]:

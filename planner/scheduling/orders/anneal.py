@@ -225,12 +225,12 @@ class Orders:
         rank += np.where(classes.ticks > 0, classes.n, 0)  # what takes no time comes first
         ptr, flat = rows(classes.resources)
         owner = np.repeat(np.arange(classes.n), np.diff(ptr))
-        times = classes.count[owner]
-        at = np.repeat(np.arange(len(flat)), times)  # of each task on each of its resources
+        entry = np.argsort(rank[owner], kind="stable")
+        times = classes.count[owner[entry]]
+        at = np.repeat(entry, times)  # of each task on each of its resources
         k = np.arange(len(at)) - np.repeat(np.cumsum(times) - times, times)
         a, r = owner[at], flat[at]
-        tie = rank[a] if turn is None else turn[a, k]
-        order = np.lexsort((a, k, tie, start[a, k]))
+        order = np.argsort(start[a, k], kind="stable") if turn is None else np.lexsort((turn[a, k], start[a, k]))
         return Orders.plain(*compressed(r[order], a[order], classes.n_resources))
 
     @staticmethod
@@ -269,15 +269,17 @@ class Orders:
 
 @dataclass(frozen=True)
 class OrderSearch:
-    """Annealing over the orders of one set of classes; ``unit`` (ticks) is what temperatures are multiples of."""
+    """Annealing over the orders of one set of classes; ``unit()`` (ticks) is what temperatures are multiples of."""
 
     classes: Classes
     parts: Parts
-    unit: float
+    unit: Callable[[], float]
     params: AnnealParams = SHIPPED.anneal
 
     @staticmethod
-    def of(classes: Classes, arrays: Arrays, unit: float, params: AnnealParams = SHIPPED.anneal) -> OrderSearch:
+    def of(
+        classes: Classes, arrays: Arrays, unit: Callable[[], float], params: AnnealParams = SHIPPED.anneal
+    ) -> OrderSearch:
         """Prepare for classes whose flat form is ``arrays``."""
         fields: dict[str, Any] = {name: getattr(arrays, name) for name in Parts._fields if name != "tasks"}
         parts = Parts(tasks=arrays.count, **fields)
@@ -327,7 +329,8 @@ class OrderSearch:
         slice_ = max(1, params.slice // tasks)
         # with many tasks there is no time to cool down from a high temperature
         hot = (params.hot if hot is None else hot) * min(1.0, params.cooler_from / tasks)
-        temperatures = (hot * self.unit, min(hot / 10, params.cold) * self.unit)
+        unit = self.unit()
+        temperatures = (hot * unit, min(hot / 10, params.cold) * unit)
 
         def go_on(step: int, walker: tuple[Ints, Ints, np.random.Generator]) -> float:
             seq, best, rng = walker
