@@ -103,17 +103,21 @@ class MoveParams:
 class ChangeParams:
     """Changes of devices and versions under the best schedule, its order kept."""
 
-    changes: int = 200  # that are tried in a round,
+    changes: int = 400  # that are tried in a round,
     tasks: int = 6_000_000  # with so many tasks at most in all of their schedules,
     at_once: int = 4  # side by side: the best of these is kept,
     draws: int = 40  # drawn so often at most
+    hot: float = 0.004  # first temperature, x the best makespan: longer schedules are accepted by it
     worse: float = 1.01  # x the makespan: what the order makes of a change is given up beyond it
     looks: tuple[Look, ...] = (Look(0.5),)  # of the list scheduler with the starts as keys,
     justified: tuple[Look, ...] = (Look(0.6),)  # and in justification
     rivals: int = 3  # schedules that began elsewhere, the best among them, of which one is changed:
     rival: float = 1.02  # those of at most this x the best makespan
     expected: float = 0.01  # what a first round is expected to gain
-    rounds: int = 2  # of annealing afterwards
+    racing: int = 4  # schedules that began elsewhere, which race the first time: as many rounds, then half as many, ...
+    raced: int = 24_000  # tasks of as many at most
+    race: float = 1.06  # those of at most this x the best makespan
+    rounds: int = 2  # of annealing of the best
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,7 @@ class SearchParams:
             schedule=replace(whole.schedule, anneal=AnnealParams(iterations_at_most=500)),
             vary=replace(whole.vary, evaluations=100),
             move=replace(whole.move, moves=40, annealed_moves=100),
+            change=replace(whole.change, changes=40),
             lns=replace(whole.lns, session=1_000),
             prefix=replace(whole.prefix, evaluations=60),
             counting=replace(whole.counting, nodes=20),

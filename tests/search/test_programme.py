@@ -110,6 +110,7 @@ def test_the_tested_search_is_the_shipped_one() -> None:
         "vary.evaluations",
         "move.moves",
         "move.annealed_moves",
+        "change.changes",
         "lns.session",
         "prefix.evaluations",
         "counting.nodes",

@@ -28,6 +28,9 @@ from planner.search.state import SearchState
 from planner.search.steps.anneal_orders import anneal
 from planner.search.steps.move_operators import bottleneck, other_devices
 
+NEW = -1
+"""The number of a class that there was not before."""
+
 
 @dataclass(frozen=True)
 class ChangePlacement:
@@ -46,30 +49,43 @@ class ChangePlacement:
         return bool(state.searches) and (bool(problem.free) or movable)
 
     def run(self, state: SearchState) -> None:
-        """A round; its gain says how promising the next one from there is."""
+        """The first time a race of the best schedules that began elsewhere, then a round; with its gain it is noted."""
         params = state.params.change
         gains: dict[PlacementKey, float] = state.learnt.setdefault(self.name, {})  # by root
 
         def next_round(search: ListSearch) -> float:
             return search.seconds * (1.0 - gains.get(state.root(search), params.expected))
 
+        if not gains:
+            self._race(state, gains)
         begun = min(state.rivals(params.rival, params.rivals), key=next_round, default=None)
-        if begun is None:
-            return
-        before = begun.seconds
-        changed = self._round(state, begun)
-        gains[state.root(begun)] = 1.0 - changed.seconds / before
-        if changed is not begun:
-            state.add(changed, begun)
+        if begun is not None:
+            anneal(state, self._round(state, begun, gains), params.rounds)
 
-    def _round(self, state: SearchState, begun: ListSearch) -> ListSearch:
-        """Of some changes that are tried side by side the best is kept."""
+    def _race(self, state: SearchState, gains: dict[PlacementKey, float]) -> None:
+        """A round from each of some schedules, then from each of the best half of them, and so on down to two.
+
+        How far changes lead from a schedule hardly shows in its makespan.
+        """
+        params = state.params.change
+        racing = min(params.racing, params.raced // state.tasks)
+        while racing > 1:
+            for begun in state.rivals(params.race, racing):
+                self._round(state, begun, gains)
+            racing //= 2
+
+    def _round(self, state: SearchState, begun: ListSearch, gains: dict[PlacementKey, float]) -> ListSearch:
+        """The best schedule after a round of changes. Of some that are tried side by side the best one is accepted.
+
+        As in simulated annealing (Metropolis) it may be longer than the one before, at the end of the round no longer.
+        """
         params, incumbent = state.params.change, state.incumbent
         state.rounds[self.name] += 1
-        changes = _Changes(state, np.random.default_rng((state.seed, state.rounds[self.name])))
-        current = begun
-        many = min(params.changes, params.tasks // state.tasks)
-        for _ in range(math.ceil(many / params.at_once)):
+        rng = np.random.default_rng((state.seed, state.rounds[self.name]))
+        changes = _Changes(state, rng)
+        current = best = begun
+        batches = math.ceil(min(params.changes, params.tasks // state.tasks) / params.at_once)
+        for batch in range(batches):
             if incumbent.met or current.best is None:
                 break
             incumbent.control.report("changing devices and versions of operators")
@@ -78,12 +94,17 @@ class ChangePlacement:
             found = [search for search in tried if search is not None]
             incumbent.control.spend(sum(search.evaluations for search in found))
             shortest = min(found, key=lambda search: search.seconds, default=None)
-            if shortest is not None and shortest.seconds <= current.seconds * (1 + SAME):
+            heat = params.hot * (1.0 - batch / batches) * best.seconds * float(rng.exponential())
+            if shortest is not None and shortest.seconds <= current.seconds * (1 + SAME) + heat:
                 current = shortest
-                how = f"changing devices and versions on placement {current.classes.placement.origin}"
-                incumbent.offer_search(current, how)
-        anneal(state, current, params.rounds)
-        return current
+                if current.seconds <= best.seconds * (1 + SAME):
+                    best = current
+                    how = f"changing devices and versions on placement {best.classes.placement.origin}"
+                    incumbent.offer_search(best, how)
+        gains[state.root(begun)] = 1.0 - best.seconds / begun.seconds
+        if best is not begun:
+            state.add(best, begun)
+        return best
 
 
 class _Changes:
@@ -143,21 +164,13 @@ def _kept(before: Classes, start: Floats, after: Classes) -> Floats:
 
     What is new, a W or a transfer, comes after the pass that it follows.
     """
-    row = {before.name(a): a for a in range(before.n)}
-    task = {_task(before, a): a for a in range(before.n) if before.target[a] < 0}
-    found = np.full((after.n, start.shape[1]), np.nan)
-    for a in range(after.n):
-        known = row.get(after.name(a), task.get(_task(after, a)) if after.target[a] < 0 else None)
-        if known is not None:
-            found[a] = start[known]
-            continue
-        copy, operator, pass_ = _task(after, a)
+    row = {name: a for a, name in enumerate(before.names)}
+    task = {name[:3]: a for name, a in row.items() if name[4] < 0}  # by copy, operator and pass
+    known = [row.get(name, task.get(name[:3], NEW) if name[4] < 0 else NEW) for name in after.names]
+    found: Floats = start[known]
+    for a in [a for a, known_as in enumerate(known) if known_as == NEW]:
+        copy, operator, pass_, _, _ = after.names[a]
         follows = task.get((copy, operator, pass_), task[copy, operator, 1 if after.problem.training else 0])
         ends = start[follows] + before.seconds[follows]
         found[a] = np.nanmax(ends) if after.once[a] else ends
     return found
-
-
-def _task(classes: Classes, a: int) -> tuple[int, int, int]:
-    """Copy, operator and pass of a class."""
-    return int(classes.copy[a]), int(classes.operator[a]), int(classes.pass_[a])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from planner.problem import Placement, Problem
 from planner.scheduling.classes import build_classes
 from planner.scheduling.list_search import ListSearch
 from planner.search import SearchState
-from planner.search.steps.change_placement import ChangePlacement, _kept
+from planner.search.steps import change_placement
+from planner.search.steps.change_placement import ChangePlacement, _kept, _rescheduled
 
 
 def begun(problem: Problem, threads: int = 1) -> SearchState:
@@ -50,6 +52,7 @@ def test_no_change_loses_and_plans_are_valid(name: str) -> None:
 def test_versions_change_where_the_layout_is_fixed() -> None:
     """Operators stay where they are; without alternatives there is nothing to change."""
     state = begun(config("multimodal-choose", microbatches=4, layout="linear"))
+    state.params = replace(state.params, change=replace(state.params.change, changes=40, rounds=0))
     before = state.ranked[0].full.placement
     assert ChangePlacement().supports(state)
     ChangePlacement().run(state)
@@ -104,7 +107,7 @@ def test_the_rival_that_promises_most_is_changed() -> None:
     state.try_placement(Placement((tuple(reversed(device_of)),)))
     best, other = state.ranked
     roots = {state.root(best), state.root(other)}
-    change = replace(state.params.change, changes=4, rounds=0, rival=100.0, expected=1.0)
+    change = replace(state.params.change, changes=4, rounds=0, rival=100.0, expected=1.0, racing=0)
     state.params = replace(state.params, change=change)
     step = ChangePlacement()
     step.run(state)
@@ -113,3 +116,50 @@ def test_the_rival_that_promises_most_is_changed() -> None:
     step.run(state)
     assert set(gains) == roots
     assert all(gain >= 0.0 for gain in gains.values())
+
+
+def test_schedules_race_the_first_time() -> None:
+    """A round from each of both, and one from the better half; none is longer than where it began."""
+    state = begun(config("mixed-cluster", microbatches=4))
+    (first,) = state.ranked
+    (device_of,) = first.full.placement.device_of
+    state.try_placement(Placement((tuple(reversed(device_of)),)))
+    began = {state.root(search): search.seconds for search in state.ranked}
+    change = replace(state.params.change, changes=8, rounds=0, race=100.0, racing=2)
+    state.params = replace(state.params, change=change)
+    step = ChangePlacement()
+    step.run(state)
+    assert set(state.learnt[step.name]) == set(began)
+    assert state.rounds[step.name] == 3
+    for search in state.searches:
+        assert search.seconds <= began[state.root(search)] * (1 + 1e-9)
+    step.run(state)
+    assert state.rounds[step.name] == 4
+    state.params = replace(state.params, change=replace(change, raced=state.tasks))
+    state.learnt.clear()
+    step.run(state)
+    assert state.rounds[step.name] == 5  # too many tasks for two: no race
+
+
+def test_a_longer_schedule_is_accepted_on_the_way_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a high temperature changes go on from longer ones, without one never; the shortest of all comes out."""
+    went_on_from: list[float] = []
+
+    def noted(state: SearchState, current: ListSearch, placement: Placement) -> ListSearch | None:
+        went_on_from.append(current.seconds)
+        return _rescheduled(state, current, placement)
+
+    monkeypatch.setattr(change_placement, "_rescheduled", noted)
+    for hot in (0.0, 0.1):
+        went_on_from.clear()
+        state = begun(config("multimodal-choose", microbatches=4))
+        change = replace(state.params.change, changes=200, rounds=0, racing=0, hot=hot, worse=2.0)
+        state.params = replace(state.params, change=change)
+        ChangePlacement().run(state)
+        best = state.incumbent.best
+        assert best is not None
+        assert violations(state.problem, best.timetable) == []
+        assert best.makespan <= min(went_on_from) * (1 + 1e-9)
+        assert state.ranked[0].seconds == pytest.approx(best.makespan)
+        shorter = all(after <= before * (1 + 1e-9) for before, after in pairwise(went_on_from))
+        assert shorter == (hot == 0.0)
