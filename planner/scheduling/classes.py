@@ -305,7 +305,7 @@ class _Builder:
         self.barriers: dict[int, int] = {}  # by copy: the class that waits for all reductions
 
     def add_copy(self, copy: int) -> None:
-        """F, I and W of a copy, its transfers, and what it holds. In steps of few tasks this is most of the time."""
+        """F, I and W of a copy, its transfers, and what it holds."""
         problem, where, order = self.own[copy], self.placement.device_of[copy], self.problem.topological
         at, topological, first = np.array(where), np.array(order), len(self.rows)
         passes, place = np.nonzero(problem.has_pass[topological].T)  # pass by pass

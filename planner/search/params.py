@@ -107,7 +107,7 @@ class ChangeParams:
     tasks: int = 6_000_000  # with so many tasks at most in all of their schedules,
     at_once: int = 4  # side by side: the best of these is kept,
     draws: int = 40  # drawn so often at most
-    hot: float = 0.004  # first temperature, x the best makespan: longer schedules are accepted by it
+    hot: float = 0.004  # first temperature, x the makespan: longer schedules are accepted by it
     worse: float = 1.01  # x the makespan: what the order makes of a change is given up beyond it
     looks: tuple[Look, ...] = (Look(0.5),)  # of the list scheduler with the starts as keys,
     justified: tuple[Look, ...] = (Look(0.6),)  # and in justification

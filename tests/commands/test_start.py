@@ -16,7 +16,7 @@ name: small
 microbatches: 4
 operators:
   - block: layer
-    repeat: 8
+    repeat: 6
     operators:
       - name: mlp
         time: {forward: 1 s, input_grad: 1 s, weight_grad: 1 s}
@@ -54,7 +54,7 @@ def plan(folder: Path, name: str) -> Any:
 
 def test_a_start_is_never_lost(folder: Path) -> None:
     """With next to no effort the plan is as short as that of a long search, also with more freedom or memory."""
-    assert solved(folder, "long.json", "--effort", "3000", "--variants", "base") == 0
+    assert solved(folder, "long.json", "--effort", "800", "--variants", "base") == 0
     assert solved(folder, "short.json", "--effort", "1", "--layout", "linear") == 0
     long, short = plan(folder, "long.json")["makespan"], plan(folder, "short.json")["makespan"]
     assert long < short
@@ -69,7 +69,7 @@ def test_a_start_is_never_lost(folder: Path) -> None:
 
 def test_its_order_is_played_on_changed_inputs(folder: Path) -> None:
     """Other times: the plan is not one of the new graph, but its order is."""
-    assert solved(folder, "long.json", "--effort", "3000") == 0
+    assert solved(folder, "long.json", "--effort", "800") == 0
     (folder / "graph.yaml").write_text(GRAPH.replace("input_grad: 1 s", "input_grad: 1.5 s"))
     assert solved(folder, "new.json", "--effort", "1", "--start", str(folder / "long.json")) == 0
     inputs = ["--graph", str(folder / "graph.yaml"), "--cluster", str(folder / "cluster.yaml")]

@@ -158,7 +158,7 @@ def test_every_case_names_a_config_its_choices_and_goals() -> None:
 def test_the_script_runs_a_case_keeps_it_and_leaves_out_what_is_there(tmp_path: Path) -> None:
     kept, shown = tmp_path / "rows.json", tmp_path / "steps.md"
     script = [sys.executable, str(ROOT / "scripts" / "whole_step_cases.py"), "--json", str(kept), "--page", str(shown)]
-    flags = ["--only", "piper*", "--seconds", "2"]
+    flags = ["--only", "piper*", "--seconds", "1"]
     done = subprocess.run([*script, *flags], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     row = json.loads(kept.read_text(encoding="utf-8"))["rows"]["piper, bert32"]

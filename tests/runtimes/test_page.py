@@ -49,7 +49,7 @@ def test_the_six_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     for command in commands[:-1]:
-        words = shlex.split(command.replace("--time-limit 30", "--time-limit 8 --quiet --baselines none"))
+        words = shlex.split(command.replace("--time-limit 30", "--time-limit 4 --quiet --baselines none"))
         assert words[0] == "planner"
         assert main(words[1:]) == 0, command
     flags = (tmp_path / "flags.txt").read_text(encoding="utf-8")

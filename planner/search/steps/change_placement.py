@@ -34,10 +34,11 @@ NEW = -1
 
 @dataclass(frozen=True)
 class ChangePlacement:
-    """A round of changes, each kept unless the schedule is longer with it; then annealing.
+    """Rounds of changes, of which hardly longer schedules are accepted on the way; then annealing of orders.
 
-    From the best schedule on or from one of its rivals, which began elsewhere and are nearly as good: from the one that
-    would be the shortest if it gained as much as in its last round.
+    The first time, rounds from several schedules; later, one from the best schedule on or from one of its rivals, which
+    began elsewhere and are nearly as good: from the one that would be the shortest if it gained as much as in its last
+    round.
     """
 
     name: str = "change placement"
@@ -49,7 +50,7 @@ class ChangePlacement:
         return bool(state.searches) and (bool(problem.free) or movable)
 
     def run(self, state: SearchState) -> None:
-        """The first time a race of the best schedules that began elsewhere, then a round; with its gain it is noted."""
+        """The first time a race of the best schedules that began elsewhere; then a round."""
         params = state.params.change
         gains: dict[PlacementKey, float] = state.learnt.setdefault(self.name, {})  # by root
 
@@ -75,9 +76,10 @@ class ChangePlacement:
             racing //= 2
 
     def _round(self, state: SearchState, begun: ListSearch, gains: dict[PlacementKey, float]) -> ListSearch:
-        """The best schedule after a round of changes. Of some that are tried side by side the best one is accepted.
+        """The best schedule met in a round of changes; the gain is noted.
 
-        As in simulated annealing (Metropolis) it may be longer than the one before, at the end of the round no longer.
+        Of some changes that are tried side by side the best one is accepted if the schedule is no longer, or longer by
+        an exponential random number times a temperature, which is Metropolis's rule.
         """
         params, incumbent = state.params.change, state.incumbent
         state.rounds[self.name] += 1
