@@ -114,9 +114,11 @@ class ChangeParams:
     rivals: int = 3  # schedules that began elsewhere, the best among them, of which one is changed:
     rival: float = 1.02  # those of at most this x the best makespan
     expected: float = 0.01  # what a first round is expected to gain
-    racing: int = 4  # schedules that began elsewhere, which race the first time: as many rounds, then half as many, ...
-    raced: int = 24_000  # tasks of as many at most
-    race: float = 1.06  # those of at most this x the best makespan
+    racing: int = (
+        4  # schedules that race the first time, each of which began elsewhere: a round each, then the best half,
+    )
+    raced: int = 24_000  # of so many tasks together at most,
+    race: float = 1.06  # and of at most this x the best makespan each
     rounds: int = 2  # of annealing of the best
 
 

@@ -71,7 +71,7 @@ def test_never_longer() -> None:
     """Whatever the window, its new order can be played, is no longer, and is a valid plan."""
     rng = np.random.default_rng(0)
     changed = shorter = 0
-    for seed in range(50):
+    for seed in range(70):
         found = random_schedule(seed, microbatches=(3, 4, 6))
         if found is None:
             continue
@@ -88,7 +88,7 @@ def test_never_longer() -> None:
         assert 0 <= run.makespan <= graph.makespan * (1 + 1e-9)
         assert seconds(search, run) <= seconds(search, graph.run) * (1 + 1e-9)
         shorter += run.makespan < graph.makespan * (1 - 1e-9)
-    assert changed > 10
+    assert changed > 15
     assert shorter > 2
 
 
