@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.common.messages import did_you_mean, shown
-from planner.placement.versions import Versions, in_versions, uniform_choices
+from planner.placement.kinds import Versions
+from planner.placement.versions import in_versions, uniform_choices
 from planner.problem import Placement, Problem, ProblemError
 from planner.problem.names import reject_unknown_variants
 from planner.timetable.figures import Figures

@@ -26,7 +26,8 @@ from planner.baselines.action import NotApplicable
 from planner.baselines.choices import best_choice, choice_named, posed
 from planner.baselines.operators import Pipeline, replay_blocks, replay_streams
 from planner.baselines.row import Rows
-from planner.placement.versions import Versions, different_choices
+from planner.placement.kinds import Versions
+from planner.placement.versions import different_choices
 from planner.problem import Placement, Problem
 from planner.problem.partition import atoms, partition
 from planner.timetable.figures import figures

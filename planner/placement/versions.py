@@ -14,11 +14,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
+from planner.placement.kinds import Versions, have_like_variants
 from planner.placement.layouts import Family, any_family, families, family_placements
 from planner.problem import BASE, Placement, PlacementKey, Problem
 
@@ -37,14 +37,11 @@ WAY = 0.1
 """Worth of a second less on the way through F and I, against a second less of work, in those choices: of versions that
 take as long in all, one that leaves weight gradients for idle time is better where there is memory for it."""
 
-BY_KIND_AT_MOST = 30
-"""Choices by kind of operator; kinds of few operators stay in their first version, if there are more."""
-
 PRECISION = 1e-3
 """Relative precision of the period."""
 
-Versions = tuple[int, ...]
-"""The versions of all operators, by number."""
+ALONE, TOGETHER = 0.4, 0.4
+"""How often an operator's version is changed alone, and with all like it on its device; else with one on each."""
 
 
 def uniform_choices(problem: Problem) -> dict[str, Versions]:
@@ -74,35 +71,6 @@ def different_choices(problem: Problem) -> dict[str, Versions]:
     return found
 
 
-def choices_by_kind(problem: Problem) -> list[Versions]:
-    """Choices with all operators of a kind in the same version, those of other kinds in others; uniform ones not.
-
-    A kind has the same variants with the same figures (all attentions, all experts). Where that makes too many choices,
-    the kinds of the fewest operators stay in their first version.
-    """
-    kinds: list[list[int]] = []
-    for i in problem.free:
-        for members in kinds:
-            if _have_like_variants(problem, i, members[0]):
-                members.append(i)
-                break
-        else:
-            kinds.append([i])
-    kinds.sort(key=len, reverse=True)
-    while kinds and math.prod(len(problem.versions[members[0]]) for members in kinds) > BY_KIND_AT_MOST:
-        kinds.pop()
-    uniform = set(different_choices(problem).values())
-    found = []
-    for picked in product(*(problem.versions[members[0]] for members in kinds)):
-        versions = list(problem.first_versions)
-        for members, v in zip(kinds, picked, strict=True):
-            for i in members:
-                versions[i] = v
-        if tuple(versions) not in uniform:
-            found.append(tuple(versions))
-    return found
-
-
 def flipped(
     problem: Problem, placement: Placement, busiest: Sequence[int], rng: np.random.Generator, from_busiest: float
 ) -> Placement | None:
@@ -120,22 +88,23 @@ def flipped(
     if not others:
         return None
     to = others[int(rng.integers(len(others)))]
-    alike = [
-        j
-        for j in problem.free
-        if device_of[j] == device_of[i] and versions[j] == versions[i] and _have_like_variants(problem, i, j)
-    ]
-    for j in [i] if rng.random() < 0.5 else alike:
+    like = [j for j in problem.free if versions[j] == versions[i] and have_like_variants(problem, i, j)]
+    for j in _some_like(like, i, device_of, rng):
         versions[j] = to
     rows = [problem.versions_of(placement, c) for c in range(placement.copies)]
     rows[copy] = tuple(versions)
     return problem.in_versions(placement.marked("versions changed"), tuple(rows))
 
 
-def _have_like_variants(problem: Problem, i: int, j: int) -> bool:
-    """Whether two operators have the same variants; repetitions of a block share them."""
-    own, other = problem.operators[i].variants, problem.operators[j].variants
-    return own is other or own == other
+def _some_like(like: Sequence[int], i: int, device_of: Sequence[int], rng: np.random.Generator) -> Sequence[int]:
+    """Of operators that are ``like`` i: it alone, all on its device, or the first or the last one on each device."""
+    drawn = rng.random()
+    if drawn < ALONE:
+        return [i]
+    if drawn < ALONE + TOGETHER:
+        return [j for j in like if device_of[j] == device_of[i]]
+    ordered = like if rng.random() < 0.5 else like[::-1]
+    return list({device_of[j]: j for j in ordered}.values())
 
 
 def leanest(problem: Problem) -> Versions:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from planner.placement.versions import Versions
+from planner.placement.kinds import Versions
 from planner.problem import Problem
 from planner.runtimes.stage_costs import StageCosts
 

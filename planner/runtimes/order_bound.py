@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from planner.baselines import SCHEDULES, NotApplicable
 from planner.common.budget import Control
-from planner.placement.versions import Versions
+from planner.placement.kinds import Versions
 from planner.problem import BASE, Problem
 from planner.runtimes.cuts import counted_layer_of
 from planner.runtimes.kinds import Kinds, whole_layers

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from planner.placement.versions import Versions
+from planner.placement.kinds import Versions
 from planner.problem import PASS_ORDER, STEP_ORDER, ByDevice, Graph, Operator, Problem
 from planner.runtimes.runtime import Runtime
 from planner.runtimes.whole_passes import exposed

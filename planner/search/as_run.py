@@ -24,7 +24,8 @@ from planner.baselines.registry import Layout
 from planner.baselines.row import Rows
 from planner.common.budget import Control
 from planner.common.tolerance import SAME
-from planner.placement.versions import Versions, different_choices, uniform_choices
+from planner.placement.kinds import Versions
+from planner.placement.versions import different_choices, uniform_choices
 from planner.problem import BASE, Placement, Problem
 from planner.problem.partition import partition
 from planner.runtimes.cuts import cut_for, layer_of

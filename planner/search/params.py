@@ -47,18 +47,27 @@ class VaryParams:
 
 @dataclass(frozen=True)
 class UniformParams:
-    """The best placements with all operators in one version, and with mixed ones."""
+    """The best placements with all operators in one version."""
 
-    placements: int = 1  # of each uniform choice,
-    mixed: int = 3  # and of mixed ones,
-    families: int = 2  # best placements that are tried with every choice by kind of operator,
-    by_kind: int = 2  # and the best of those,
-    rules: int = 3  # where so many rules known there make them promising:
-    promising: float = 1.15  # x the best makespan, before they are justified
+    placements: int = 1  # of each uniform choice
     hopeless: float = 1.05  # x the best makespan: what is worse by known rules, justified, is left as it is
     varied: float = 0.1  # share of the usual evaluations of varied rules for each,
     tasks: int = 10_000  # with so many tasks; with more, as many fewer
     rounds: int = 2  # of annealing
+
+
+@dataclass(frozen=True)
+class MixedParams:
+    """Choices of versions by kind of operator, and what lies between two of them."""
+
+    placements: int = 3  # best placements on which they are tried,
+    near: float = 1.03  # if not longer than this x the best
+    tasks: float = 10e6  # scheduled at most to try them, each with
+    rules: int = 6  # best rules of the placement, which are given up beyond
+    promising: float = 1.15  # x the best makespan
+    refined: int = 4  # best pairs whose quarters are tried, too
+    tuned: tuple[tuple[int, float], ...] = ((16, 0.03), (6, 0.1))  # best of all choices, share of varied rules:
+    varied: int = 100_000  # of so many tasks together at most
 
 
 @dataclass(frozen=True)
@@ -231,6 +240,7 @@ class SearchParams:
     placements: PlacementParams = field(default_factory=PlacementParams)
     vary: VaryParams = field(default_factory=VaryParams)
     uniform: UniformParams = field(default_factory=UniformParams)
+    mixed: MixedParams = field(default_factory=MixedParams)
     anneal: AnnealOrdersParams = field(default_factory=AnnealOrdersParams)
     move: MoveParams = field(default_factory=MoveParams)
     change: ChangeParams = field(default_factory=ChangeParams)

@@ -20,6 +20,7 @@ from planner.search.steps.change_placement import ChangePlacement
 from planner.search.steps.counting import Counting
 from planner.search.steps.exact import Exact
 from planner.search.steps.lns_windows import LnsWindows
+from planner.search.steps.mixed_choices import MixedChoices
 from planner.search.steps.modulo_schedules import ModuloSchedules
 from planner.search.steps.move_operators import MoveOperators
 from planner.search.steps.placements import AnyThatFits, FamilyPlacements, ProposePlacements
@@ -82,6 +83,7 @@ OPENING: tuple[Step, ...] = (
 LARGE: tuple[Step, ...] = (
     DearBounds(),
     UniformChoices(),
+    MixedChoices(),
     ProposePlacements(),
     MoveOperators(),
     VaryRules(at_length=False),
@@ -97,6 +99,7 @@ SMALL: tuple[Step, ...] = (
     DearBounds(),
     AnnealSome("first"),
     UniformChoices(),
+    MixedChoices(),
     Exact("more"),
     Counting(small=True),
     ProposePlacements(),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from planner.placement.versions import Versions
+from planner.placement.kinds import Versions
 from planner.runtimes.order_graph import PASSES, OrderGraph
 from planner.runtimes.runtime import Runtime
 from planner.runtimes.stage_costs import StageCosts

@@ -12,7 +12,8 @@ import numpy as np
 from planner.baselines.replayed import BaselineTimetables
 from planner.common.ahead import Ahead, Later
 from planner.common.tolerance import SAME
-from planner.placement.versions import Versions, different_choices
+from planner.placement.kinds import Versions
+from planner.placement.versions import different_choices
 from planner.problem import Placement, PlacementKey, Problem
 from planner.search.incumbent import Candidate, Incumbent
 from planner.search.params import SearchParams

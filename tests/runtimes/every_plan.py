@@ -11,7 +11,8 @@ import numpy as np
 
 from planner.baselines import SCHEDULES, NotApplicable, operators
 from planner.baselines.operators import Pipeline, replay_blocks
-from planner.placement.versions import Versions, different_choices
+from planner.placement.kinds import Versions
+from planner.placement.versions import different_choices
 from planner.problem import (
     BASE,
     Device,

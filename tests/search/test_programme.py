@@ -51,6 +51,7 @@ def test_many_tasks() -> None:
     assert names(LARGE) == [
         "dear bounds",
         "uniform choices",
+        "mixed choices",
         "propose placements",
         "move operators",
         "vary rules",
@@ -70,6 +71,7 @@ def test_few_tasks() -> None:
         "dear bounds",
         "anneal orders, first",
         "uniform choices",
+        "mixed choices",
         "exact decomposition, more",
         "counting, small models",
         "propose placements",
