@@ -67,7 +67,8 @@ class MixedParams:
     promising: float = 1.15  # x the best makespan
     refined: int = 4  # best pairs whose quarters are tried, too
     tuned: tuple[tuple[int, float], ...] = ((16, 0.03), (6, 0.1))  # best of all choices, share of varied rules:
-    varied: int = 100_000  # of so many tasks together at most
+    varied: int = 100_000  # of so many tasks together at most;
+    many: int = 10_000  # if there are more tasks than this, of as many fewer
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,12 @@ class MixedChoices:
         for _, known, pair in sorted(found, key=lambda entry: entry[0])[: params.refined]:
             tries.of(known, pair, QUARTERS)
         for count, share in params.tuned:
-            tune(state, state.ranked[: max(1, min(count, params.varied // state.tasks))], share)
+            tune(state, state.ranked[: max(1, min(count, int(params.varied * _fewer(state)) // state.tasks))], share)
+
+
+def _fewer(state: SearchState) -> float:
+    """The share of the usual effort: with many tasks all later steps take long, too."""
+    return min(1.0, state.params.mixed.many / state.tasks)
 
 
 def _placements(state: SearchState) -> list[ListSearch]:
@@ -58,7 +63,7 @@ class _Tries:
     """Searches on placements in other versions, by few rules, until too many tasks have been scheduled."""
 
     def __init__(self, state: SearchState) -> None:
-        self.state, self.left = state, state.params.mixed.tasks
+        self.state, self.left = state, state.params.mixed.tasks * _fewer(state)
 
     def of(self, known: ListSearch, pair: Between, shares: Sequence[float]) -> list[ListSearch]:
         """Those that are promising at some shares of a pair, by the best rules of the search ``known``."""
