@@ -40,9 +40,6 @@ take as long in all, one that leaves weight gradients for idle time is better wh
 PRECISION = 1e-3
 """Relative precision of the period."""
 
-ALONE, TOGETHER = 0.4, 0.4
-"""How often an operator's version is changed alone, and with all like it on its device; else with one on each."""
-
 
 def uniform_choices(problem: Problem) -> dict[str, Versions]:
     """The versions of all operators, by the name that the choice has: ``base``, or that of a variant.
@@ -72,12 +69,18 @@ def different_choices(problem: Problem) -> dict[str, Versions]:
 
 
 def flipped(
-    problem: Problem, placement: Placement, busiest: Sequence[int], rng: np.random.Generator, from_busiest: float
+    problem: Problem,
+    placement: Placement,
+    busiest: Sequence[int],
+    rng: np.random.Generator,
+    from_busiest: float,
+    on_each: float = 0.0,
 ) -> Placement | None:
-    """The placement with other versions: of one operator of one copy, or of all that are like it on its device.
+    """The placement with other versions of some like operators of one copy.
 
-    Like operators have the same variants with the same figures, and are in the same version. The operator is one on the
-    ``busiest`` devices with a probability of ``from_busiest``, else any.
+    Like operators have the same variants with the same figures, and are in the same version. The first one is on the
+    ``busiest`` devices with a probability of ``from_busiest``, else any. It alone changes, or all like it on its
+    device; with a probability of ``on_each`` the first or the last one on each device.
     """
     copy = int(rng.integers(placement.copies))
     versions, device_of = list(problem.versions_of(placement, copy)), placement.device_of[copy]
@@ -89,20 +92,20 @@ def flipped(
         return None
     to = others[int(rng.integers(len(others)))]
     like = [j for j in problem.free if versions[j] == versions[i] and have_like_variants(problem, i, j)]
-    for j in _some_like(like, i, device_of, rng):
+    for j in _some_like(like, i, device_of, rng, on_each):
         versions[j] = to
     rows = [problem.versions_of(placement, c) for c in range(placement.copies)]
     rows[copy] = tuple(versions)
     return problem.in_versions(placement.marked("versions changed"), tuple(rows))
 
 
-def _some_like(like: Sequence[int], i: int, device_of: Sequence[int], rng: np.random.Generator) -> Sequence[int]:
+def _some_like(
+    like: Sequence[int], i: int, device_of: Sequence[int], rng: np.random.Generator, on_each: float
+) -> Sequence[int]:
     """Of operators that are ``like`` i: it alone, all on its device, or the first or the last one on each device."""
     drawn = rng.random()
-    if drawn < ALONE:
-        return [i]
-    if drawn < ALONE + TOGETHER:
-        return [j for j in like if device_of[j] == device_of[i]]
+    if drawn >= on_each:
+        return [i] if drawn < (1.0 + on_each) / 2 else [j for j in like if device_of[j] == device_of[i]]
     ordered = like if rng.random() < 0.5 else like[::-1]
     return list({device_of[j]: j for j in ordered}.values())
 

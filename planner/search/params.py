@@ -38,7 +38,7 @@ class VaryParams:
 
     evaluations: int = 3_000  # list schedules
     placements: int = 3  # best placements on which rules are varied,
-    hopeless: float = 1.03  # and of each uniform choice those that are not longer than this x the best,
+    hopeless: float = 1.02  # and of each uniform choice those that are not longer than this x the best,
     compared: float = 0.15  # each for this share of the evaluations; then the best of them for all
     long: int = 60_000  # tasks up to which the best placement is varied for longer: the fewer tasks, the longer
     suggesting: float = 0.4  # share of the evaluations before a beam search, to suggest sizes of microbatch groups
@@ -61,7 +61,7 @@ class MixedParams:
     """Choices of versions by kind of operator, and what lies between two of them."""
 
     placements: int = 3  # best placements on which they are tried,
-    near: float = 1.03  # if not longer than this x the best
+    near: float = 1.05  # if not longer than this x the best
     tasks: float = 10e6  # scheduled at most to try them, each with
     rules: int = 6  # best rules of the placement, which are given up beyond
     promising: float = 1.15  # x the best makespan
@@ -106,7 +106,8 @@ class MoveParams:
     exchanged: float = 0.5  # share of the second moves that fill the gap of the first
     from_busiest: float = 0.5  # share of the moves that take something from the devices of the bottleneck
     origins: int = 2  # best placements that operators are moved on, the first time, where there are alternatives
-    flipped: float = 0.5  # share of the moves that change versions, where there are alternatives
+    flipped: float = 0.5  # share of the moves that change versions, where there are alternatives,
+    on_each: float = 0.2  # and of these, share that change one operator on each device
 
 
 @dataclass(frozen=True)

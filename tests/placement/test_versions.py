@@ -129,7 +129,7 @@ def test_flips_change_versions_alone() -> None:
     placement = in_versions(problem, Placement.single((0, 0, 0, 1)), (0, 0, 0, 0))
     changed = set()
     for _ in range(200):
-        found = flipped(problem, placement, (0,), rng, 0.5)
+        found = flipped(problem, placement, (0,), rng, 0.5, 0.3)
         assert found is not None and found.device_of == placement.device_of
         versions = problem.versions_of(found, 0)
         changed.add(tuple(i for i, v in enumerate(versions) if v))

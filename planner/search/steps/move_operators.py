@@ -155,7 +155,7 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
         limit = heat.accepted(step, now, shortest, rng)
         before = current.classes.placement
         if problem.free and rng.random() < params.flipped:
-            placement = flipped(problem, before, busiest, rng, params.from_busiest)
+            placement = flipped(problem, before, busiest, rng, params.from_busiest, params.on_each)
         else:
             placement = other_devices(problem, before, groups, busiest, rng, params)
         if placement is None or limit <= tried.get(placement.key, 0.0):
