@@ -38,6 +38,7 @@ class VaryParams:
 
     evaluations: int = 3_000  # list schedules
     placements: int = 3  # best placements on which rules are varied,
+    with_versions: int = 50_000  # where there are alternatives, of so many tasks together at most,
     hopeless: float = 1.02  # and of each uniform choice those that are not longer than this x the best,
     compared: float = 0.15  # each for this share of the evaluations; then the best of them for all
     long: int = 60_000  # tasks up to which the best placement is varied for longer: the fewer tasks, the longer

@@ -79,19 +79,13 @@ class MoveOperators:
 
 
 def _origins(state: SearchState) -> list[ListSearch]:
-    """Where moves begin the first time: the best search; with alternatives also that on other devices, and of each.
-
-    Mixed versions that have been tuned hide those with all operators in one.
-    """
+    """Where moves begin the first time: the best search; with alternatives also that on other devices."""
     if not state.problem.free:
         return state.ranked[:1]
     best: dict[object, ListSearch] = {}
     for search in state.ranked:
         best.setdefault(search.full.placement.device_of, search)
-    found = list(best.values())[: state.params.move.origins]
-    alike = [searches[0] for searches in state.uniform.values() if searches]
-    near = [search for search in alike if not state.is_hopeless(search, state.params.vary.hopeless)]
-    return found + [search for search in near if not any(search is other for other in found)]
+    return list(best.values())[: state.params.move.origins]
 
 
 @dataclass(frozen=True)

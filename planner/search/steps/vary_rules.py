@@ -34,10 +34,12 @@ class VaryRules:
             vary(state, search, length, afresh=length > 1)
 
     def _compared(self, state: SearchState) -> list[ListSearch]:
-        most = state.params.vary.placements
+        params, most = state.params.vary, state.params.vary.placements
+        if state.problem.free:  # changes of placements, which come later, gain more and need the time
+            most = max(1, min(most, params.with_versions // state.tasks))
         found = state.ranked[:most]
         for searches in state.uniform.values():
-            alike = [search for search in searches[:most] if not state.is_hopeless(search, state.params.vary.hopeless)]
+            alike = [search for search in searches[:most] if not state.is_hopeless(search, params.hopeless)]
             found += [search for search in alike if not any(search is other for other in found)]
         return found
 
