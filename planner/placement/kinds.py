@@ -2,7 +2,7 @@
 
 A kind has the same variants with the same figures: all attentions, all experts. Where one choice by kind holds too much
 and a leaner one takes too long, the best is often in between, and the operators to make leaner are those whose
-activations are held the longest, the first on each device (as Megatron-LM's ``--recompute-num-layers`` does it).
+activations are held the longest, the first on each device (as Megatron-LM's ``--recompute-method block`` does it).
 """
 
 from __future__ import annotations

@@ -82,6 +82,14 @@ class SearchState:
         return sorted(found, key=lambda s: (s.seconds, s.classes.n_tasks))
 
     @property
+    def ranked_by_devices(self) -> list[ListSearch]:
+        """The best search of each choice of devices, whatever its versions, best first."""
+        best: dict[object, ListSearch] = {}
+        for search in self.ranked:
+            best.setdefault(search.full.placement.device_of, search)
+        return list(best.values())
+
+    @property
     def uniform(self) -> dict[str, list[ListSearch]]:
         """By uniform choice: the searches with all operators in its versions, best first; without alternatives none."""
         problem, ranked = self.problem, self.ranked

@@ -15,6 +15,7 @@ from planner.placement.kinds import Between, Versions, between_kinds
 from planner.placement.versions import in_versions
 from planner.scheduling.list_search import DoesNotFit, ListSearch
 from planner.search.state import SearchState
+from planner.search.steps.move_operators import by_known_rules
 from planner.search.steps.uniform_choices import tune
 
 ENDS_AND_MIDDLE = (0.5, 0.0, 1.0)
@@ -53,10 +54,8 @@ def _fewer(state: SearchState) -> float:
 def _placements(state: SearchState) -> list[ListSearch]:
     """The best searches on different devices."""
     params = state.params.mixed
-    best: dict[object, ListSearch] = {}
-    for search in state.ranked:
-        best.setdefault(search.full.placement.device_of, search)
-    return [search for search in list(best.values())[: params.placements] if not state.is_hopeless(search, params.near)]
+    some = state.ranked_by_devices[: params.placements]
+    return [search for search in some if not state.is_hopeless(search, params.near)]
 
 
 class _Tries:
@@ -82,16 +81,12 @@ class _Tries:
         if incumbent.bound_of(placement) > incumbent.best.makespan * (1 + SAME):
             return None
         incumbent.control.report(f"placement {placement.origin}")
+        limit = incumbent.best.makespan * params.promising
         try:
-            search = ListSearch.of(state.problem, placement, state.seed, state.params.schedule)
+            search = by_known_rules(state, placement, known, limit, params.rules, None, state.free_threads)
         except DoesNotFit:
             return None
-        limit = incumbent.best.makespan * params.promising / search.classes.tick
-        rules = [rule for _, rule in sorted(known.pool, key=lambda entry: entry[0])[: params.rules]]
-        search.pool = search.try_rules(rules, limit, incumbent.control, state.free_threads)
-        incumbent.control.spend(len(search.pool))
         if search.best is not None:
-            search.justify(incumbent.control)
             state.searches.append(search)
             incumbent.offer_search(search, f"list scheduling on placement {placement.origin}")
         self.left -= search.evaluations * search.classes.n_tasks

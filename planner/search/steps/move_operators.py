@@ -82,10 +82,7 @@ def _origins(state: SearchState) -> list[ListSearch]:
     """Where moves begin the first time: the best search; with alternatives also that on other devices."""
     if not state.problem.free:
         return state.ranked[:1]
-    best: dict[object, ListSearch] = {}
-    for search in state.ranked:
-        best.setdefault(search.full.placement.device_of, search)
-    return list(best.values())[: state.params.move.origins]
+    return state.ranked_by_devices[: state.params.move.origins]
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,9 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
     groups = [*merge(problem), *problem.groups]
     tried = {current.classes.placement.key: current.seconds}  # makespan in seconds, or a limit that it exceeds
     loads, busiest, origin, best = Loads(problem.relaxed), bottleneck(current).devices, current, current
-    known = _scheduled(state, current.classes.placement, current, np.inf, heat.justified, beside)
+    known = by_known_rules(
+        state, current.classes.placement, current, np.inf, params.rules_tried, heat.justified, beside
+    )
     if known.best is None:  # no rules are known there
         return current
     now = shortest = known.seconds
@@ -160,7 +159,7 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
             continue
         by_rules = plain * params.worse if heat.justified else limit
         try:
-            search = _scheduled(state, placement, current, by_rules, heat.justified, beside)
+            search = by_known_rules(state, placement, current, by_rules, params.rules_tried, heat.justified, beside)
         except DoesNotFit:
             tried[placement.key] = np.inf
             continue
@@ -182,16 +181,23 @@ def move_groups(state: SearchState, current: ListSearch, seed: tuple[int, int], 
     return best
 
 
-def _scheduled(
-    state: SearchState, placement: Placement, known: ListSearch, limit: float, justified: int, threads: int
+def by_known_rules(
+    state: SearchState,
+    placement: Placement,
+    known: ListSearch,
+    limit: float,
+    count: int,
+    justified: int | None,
+    threads: int,
 ) -> ListSearch:
-    """The search of a placement: the best rules of another one, and so many rounds of justification of the best.
+    """The search of a placement by the best ``count`` rules of another one; the best schedule is justified.
 
-    It has no schedule where rules alone take longer than ``limit`` (seconds). Raises ``DoesNotFit``.
+    It has no schedule where rules alone take longer than ``limit`` (seconds). ``justified``: rounds at most, None: the
+    usual ones. Raises ``DoesNotFit``.
     """
-    params, control = state.params.move, state.incumbent.control
+    control = state.incumbent.control
     search = ListSearch.of(state.problem, placement, state.seed, state.params.schedule)
-    rules = sorted(known.pool, key=lambda entry: entry[0])[: params.rules_tried]
+    rules = sorted(known.pool, key=lambda entry: entry[0])[:count]
     search.pool = search.try_rules([rule for _, rule in rules], limit / search.classes.tick, control, threads)
     control.spend(len(search.pool))
     search.justify(control, justified)
